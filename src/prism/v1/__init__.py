@@ -1,0 +1,1 @@
+"""The public wire API, generated from `proto/prism/v1`."""
