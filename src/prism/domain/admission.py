@@ -1,0 +1,156 @@
+"""Lets operations in, bounds how many there are, and sees them out.
+
+The one place that knows what is in flight, so it is also what a drain waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from datetime import timedelta
+from types import TracebackType
+
+from prism.ports import DrainReport, Exhausted, NotServing, Outcome
+
+connection: ContextVar[str] = ContextVar("connection", default="")
+"""Which connection a request came by; a transport sets it, empty: none is known."""
+
+_ABORT_GRACE_S = 1.0
+
+
+class Admission:
+    """Admits while open, within bounds, and counts what is in flight.
+
+    Args:
+        max_in_flight: operations at once, in all.
+        max_per_connection: operations at once by one connection.
+    """
+
+    def __init__(self, *, max_in_flight: int, max_per_connection: int) -> None:
+        self._max_in_flight = max_in_flight
+        self._max_per_connection = max_per_connection
+        self._by_connection: dict[str, int] = {}
+        self._slots: set[_Slot] = set()
+        self._refusal: str | None = "not started yet"
+        self._started = False
+        self._idle: asyncio.Event | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Operations admitted and not finished."""
+        return len(self._slots)
+
+    def open(self) -> None:
+        """Admit from now on."""
+        self._refusal = None
+        self._started = True
+
+    def check_started(self) -> None:
+        """Raises NotServing before it was first opened."""
+        if not self._started:
+            raise NotServing(f"not serving: {self._refusal}")
+
+    def close(self, reason: str) -> None:
+        """Refuse from now on; what is in flight goes on."""
+        self._refusal = reason
+
+    def admit(self) -> _Slot:
+        """A context manager around one operation.
+
+        Raises:
+            NotServing: closed.
+            Exhausted: a bound is reached.
+        """
+        if self._refusal is not None:
+            raise NotServing(f"not serving: {self._refusal}")
+        if len(self._slots) >= self._max_in_flight:
+            raise Exhausted(
+                f"{self._max_in_flight:,} calls are in flight, which is the limit; "
+                "try again later or raise --max-in-flight",
+                reason="TOO_MANY_IN_FLIGHT",
+            )
+        name = connection.get()
+        if name:
+            count = self._by_connection.get(name, 0)
+            if count >= self._max_per_connection:
+                raise Exhausted(
+                    f"this connection has {count:,} calls in flight, which is its limit; "
+                    "wait for some, or raise --max-in-flight-per-connection",
+                    reason="TOO_MANY_IN_FLIGHT",
+                )
+            self._by_connection[name] = count + 1
+        return _Slot(self, name)
+
+    async def drain(self, timeout: timedelta) -> DrainReport:
+        """Wait for what is in flight, then abort what is left. Close first.
+
+        An aborted operation raises `NotServing` with an unknown outcome.
+        """
+        pending = len(self._slots)
+        if not await self._wait_idle(timeout.total_seconds()):
+            left = list(self._slots)
+            for slot in left:
+                slot.abort()
+            await self._wait_idle(_ABORT_GRACE_S)
+            return DrainReport(completed=pending - len(left), aborted=len(left))
+        return DrainReport(completed=pending)
+
+    async def _wait_idle(self, seconds: float) -> bool:
+        if not self._slots:
+            return True
+        self._idle = asyncio.Event()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._idle = None
+        return True
+
+    def _enter(self, slot: _Slot) -> None:
+        self._slots.add(slot)
+
+    def _leave(self, slot: _Slot, name: str) -> None:
+        self._slots.discard(slot)
+        if name:
+            count = self._by_connection[name] - 1
+            if count:
+                self._by_connection[name] = count
+            else:
+                del self._by_connection[name]
+        if self._idle is not None and not self._slots:
+            self._idle.set()
+
+
+class _Slot:
+    __slots__ = ("_aborted", "_admission", "_connection", "_task")
+
+    def __init__(self, admission: Admission, name: str) -> None:
+        self._admission = admission
+        self._connection = name
+        self._aborted = False
+        self._task = asyncio.current_task()
+        admission._enter(self)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._admission._leave(self, self._connection)
+        if self._aborted and self._task is not None and isinstance(error, asyncio.CancelledError):
+            self._task.uncancel()
+            raise NotServing(
+                "aborted: it was still in flight when the time to drain was over",
+                outcome=Outcome.UNKNOWN,
+            ) from None
+
+    def abort(self) -> None:
+        if self._task is not None:
+            self._aborted = True
+            self._task.cancel()

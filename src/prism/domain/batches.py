@@ -1,0 +1,106 @@
+"""The rules of a batch: bounds on the whole, and items that fail alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from prism.domain.validation import check_key, check_ttl, check_value
+from prism.ports import (
+    Capability,
+    Entry,
+    Exhausted,
+    InvalidArgument,
+    Limits,
+    PrismError,
+    Profile,
+    Put,
+    Unsupported,
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Errors = dict[int, PrismError]
+
+# What an entry adds to a reply beside its value: version, expiry, framing.
+_ENTRY_OVERHEAD_BYTES = 32
+
+
+def check_keys(keys: Sequence[str], limits: Limits) -> Errors:
+    """The items that fail, by position, when the whole is within bounds."""
+    _check_count(len(keys), limits)
+    errors: Errors = {}
+    size = 0
+    for index, key in enumerate(keys):
+        try:
+            size += check_key(key)
+        except InvalidArgument as error:
+            errors[index] = error
+    _check_bytes(size, limits)
+    return errors
+
+
+def check_puts(puts: Sequence[Put], profile: Profile) -> Errors:
+    """The items that fail, by position, when the whole is within bounds."""
+    limits = profile.limits
+    _check_count(len(puts), limits)
+    errors: Errors = {}
+    size = 0
+    for index, put in enumerate(puts):
+        size += len(put.key) + len(put.value)
+        try:
+            check_key(put.key)
+            check_value(put.value, limits.max_value_bytes)
+            if put.ttl is not None:
+                check_ttl(put.ttl)
+                if Capability.TTL not in profile.capabilities:
+                    raise Unsupported(f"the driver {profile.driver!r} does not offer ttl")
+        except PrismError as error:
+            errors[index] = error
+    _check_bytes(size, limits)
+    return errors
+
+
+async def spread(
+    call: Callable[[Sequence[Item]], Awaitable[list[Result | PrismError]]],
+    items: Sequence[Item],
+    errors: Errors,
+) -> list[Result | PrismError]:
+    """Call with the items that did not fail, and put every outcome in its place."""
+    if not items:
+        return []
+    if not errors:
+        return await call(items)
+    good = [item for index, item in enumerate(items) if index not in errors]
+    outcomes = iter(await call(good) if good else [])
+    return [errors[index] if index in errors else next(outcomes) for index in range(len(items))]
+
+
+def within_reply(
+    outcomes: list[Entry | PrismError | None], budget: int
+) -> list[Entry | PrismError | None]:
+    """The outcomes, with what does not fit the reply turned into an error."""
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Entry):
+            size = len(outcome.value) + _ENTRY_OVERHEAD_BYTES
+            if size > budget:
+                outcomes[index] = Exhausted("does not fit this reply: ask for it again")
+            else:
+                budget -= size
+    return outcomes
+
+
+def _check_count(count: int, limits: Limits) -> None:
+    if count > limits.max_batch_items:
+        raise InvalidArgument(
+            f"the batch has {count:,} items; the limit is {limits.max_batch_items:,}"
+        )
+
+
+def _check_bytes(size: int, limits: Limits) -> None:
+    if size > limits.max_batch_bytes:
+        raise InvalidArgument(
+            f"the batch has {size:,} bytes of keys and values; "
+            f"the limit is {limits.max_batch_bytes:,}"
+        )

@@ -1,0 +1,197 @@
+"""The one door to every driver: validate, admit, check the capability, call.
+
+It implements the ports it calls, so a caller cannot tell it from a driver, and
+whatever holds for one backend holds here for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+from prism.domain import batches, page_tokens
+from prism.domain.admission import Admission
+from prism.domain.validation import (
+    check_delta,
+    check_key,
+    check_prefix,
+    check_ttl,
+    check_value,
+)
+from prism.ports import (
+    Capability,
+    Count,
+    Driver,
+    Entry,
+    FullKeyValue,
+    InvalidArgument,
+    Lifetime,
+    Limits,
+    Page,
+    Persisted,
+    PrismError,
+    Profile,
+    Put,
+    Unsupported,
+    Version,
+)
+
+DEFAULT_PAGE_SIZE = 100
+
+
+class Gateway:
+    """Implements `FullKeyValue` around a driver; see there for each method.
+
+    Args:
+        admission: opened and closed by the lifecycle.
+        limits: this process's own; the smaller of these and the driver's holds.
+    """
+
+    def __init__(self, driver: Driver[Any], admission: Admission, limits: Limits) -> None:
+        self._driver = driver
+        # Which of these methods exist is the driver's declaration, and is
+        # checked by _require before each is called.
+        self._ports = cast("FullKeyValue", driver)
+        self._admission = admission
+        self._own_limits = limits
+        self._declared: Profile | None = None
+        self._profile: Profile
+
+    @property
+    def profile(self) -> Profile:
+        """The driver's profile within this process's limits; whole once initialized."""
+        declared = self._driver.profile
+        if declared is not self._declared:
+            self._profile = replace(declared, limits=_smaller(declared.limits, self._own_limits))
+            self._declared = declared
+        return self._profile
+
+    def describe(self) -> Profile:
+        """The profile, for callers who will rely on it.
+
+        Raises:
+            NotServing: the driver has not seen its backend yet.
+        """
+        self._admission.check_started()
+        return self.profile
+
+    async def get(self, key: str) -> Entry | None:
+        check_key(key)
+        with self._admission.admit():
+            return await self._driver.get(key)
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        check_key(key)
+        if ttl is not None:
+            check_ttl(ttl)
+        with self._admission.admit():
+            self._check_write(value, ttl)
+            return await self._driver.set(key, value, ttl=ttl)
+
+    async def delete(self, key: str) -> bool:
+        check_key(key)
+        with self._admission.admit():
+            return await self._driver.delete(key)
+
+    async def exists(self, key: str) -> bool:
+        check_key(key)
+        with self._admission.admit():
+            return await self._driver.exists(key)
+
+    async def expire(self, key: str, ttl: timedelta) -> bool:
+        check_key(key)
+        check_ttl(ttl)
+        with self._admission.admit():
+            self._require(Capability.TTL)
+            return await self._ports.expire(key, ttl)
+
+    async def ttl(self, key: str) -> Lifetime | None:
+        check_key(key)
+        with self._admission.admit():
+            self._require(Capability.TTL)
+            return await self._ports.ttl(key)
+
+    async def persist(self, key: str) -> Persisted:
+        check_key(key)
+        with self._admission.admit():
+            self._require(Capability.TTL)
+            return await self._ports.persist(key)
+
+    async def compare_and_set(
+        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
+    ) -> Version:
+        check_key(key)
+        if ttl is not None:
+            check_ttl(ttl)
+        with self._admission.admit():
+            self._require(Capability.COMPARE_AND_SET)
+            self._check_write(value, ttl)
+            return await self._ports.compare_and_set(key, value, expected=expected, ttl=ttl)
+
+    async def compare_and_delete(self, key: str, *, expected: Version) -> None:
+        check_key(key)
+        with self._admission.admit():
+            self._require(Capability.COMPARE_AND_SET)
+            await self._ports.compare_and_delete(key, expected=expected)
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        with self._admission.admit():
+            self._require(Capability.BATCH)
+            limits = self.profile.limits
+            errors = batches.check_keys(keys, limits)
+            outcomes = await batches.spread(self._ports.get_many, keys, errors)
+            return batches.within_reply(outcomes, limits.max_batch_bytes)
+
+    async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
+        with self._admission.admit():
+            self._require(Capability.BATCH)
+            errors = batches.check_puts(puts, self.profile)
+            return await batches.spread(self._ports.set_many, puts, errors)
+
+    async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
+        with self._admission.admit():
+            self._require(Capability.BATCH)
+            errors = batches.check_keys(keys, self.profile.limits)
+            return await batches.spread(self._ports.delete_many, keys, errors)
+
+    async def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Page:
+        check_prefix(prefix)
+        if page_size < 0:
+            raise InvalidArgument(f"the page size is {page_size}; it must be 0 or more")
+        cursor = page_tokens.unseal(page_token, prefix, values)
+        with self._admission.admit():
+            self._require(Capability.SCAN)
+            size = min(page_size or DEFAULT_PAGE_SIZE, self.profile.limits.max_page_size)
+            page = await self._ports.scan(prefix, page_size=size, page_token=cursor, values=values)
+        return replace(page, next_token=page_tokens.seal(page.next_token, prefix, values))
+
+    async def increment(self, key: str, delta: int = 1) -> Count:
+        check_key(key)
+        check_delta(delta)
+        with self._admission.admit():
+            self._require(Capability.COUNTER)
+            return await self._ports.increment(key, delta)
+
+    def _check_write(self, value: bytes, ttl: timedelta | None) -> None:
+        check_value(value, self.profile.limits.max_value_bytes)
+        if ttl is not None:
+            self._require(Capability.TTL)
+
+    def _require(self, capability: Capability) -> None:
+        profile = self._driver.profile
+        if capability not in profile.capabilities:
+            raise Unsupported(f"the driver {profile.driver!r} does not offer {capability}")
+
+
+def _smaller(one: Limits, other: Limits) -> Limits:
+    return Limits(
+        max_key_bytes=min(one.max_key_bytes, other.max_key_bytes),
+        max_value_bytes=min(one.max_value_bytes, other.max_value_bytes),
+        max_batch_items=min(one.max_batch_items, other.max_batch_items),
+        max_batch_bytes=min(one.max_batch_bytes, other.max_batch_bytes),
+        max_page_size=min(one.max_page_size, other.max_page_size),
+    )

@@ -1,0 +1,182 @@
+"""The state machine around every driver: one way to drain, one way to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from prism.domain.admission import Admission
+from prism.domain.settings import parse_settings
+from prism.ports import (
+    DRAIN_TIMEOUT,
+    STOP_TIMEOUT,
+    BackendTimeout,
+    DrainReport,
+    Driver,
+    Health,
+    HealthStatus,
+    IllegalTransition,
+    PrismError,
+    State,
+)
+
+Result = TypeVar("Result")
+
+_ALLOWED_FROM = {
+    State.INITIALIZED: {State.CREATED},
+    State.RUNNING: {State.INITIALIZED},
+    State.DRAINING: {State.RUNNING},
+    State.STOPPED: set(State) - {State.STOPPED},
+}
+_COMMANDS = {
+    State.INITIALIZED: "initialize",
+    State.RUNNING: "start",
+    State.DRAINING: "drain",
+    State.STOPPED: "stop",
+}
+
+
+class LifecycleMachine:
+    """Implements `LifecycleControl` around a driver; see there for each command.
+
+    Commands run one after another, each in a task of its own: a caller that goes
+    away does not leave one half done.
+
+    Args:
+        settings_type: the driver's settings dataclass.
+        admission: opened by start, closed by drain and stop.
+    """
+
+    def __init__(self, driver: Driver[Any], settings_type: type[Any], admission: Admission) -> None:
+        self._driver = driver
+        self._settings_type = settings_type
+        self._admission = admission
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._observers: list[Callable[[State], None]] = []
+        self._state = State.CREATED
+        self._settings: dict[str, str] = {}
+        self._drained = DrainReport()
+        self._failure = ""
+
+    @property
+    def current(self) -> State:
+        """The state, at no cost."""
+        return self._state
+
+    def observe(self, observer: Callable[[State], None]) -> None:
+        """Call the observer with each new state, at once and in order."""
+        self._observers.append(observer)
+
+    async def state(self) -> State:
+        return self._state
+
+    async def initialize(self, settings: Mapping[str, str]) -> None:
+        await self._run(self._initialize(dict(settings)))
+
+    async def start(self) -> None:
+        await self._run(self._start())
+
+    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        return await self._run(self._drain(timeout))
+
+    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        await self._run(self._stop(timeout))
+
+    async def health(self) -> Health:
+        if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
+            return await self._driver.health()
+        message = f"the driver is {self._state}"
+        if self._failure:
+            message = f"{message}: {self._failure}"
+        return Health(HealthStatus.UNHEALTHY, message)
+
+    async def _initialize(self, settings: dict[str, str]) -> None:
+        if self._state is State.INITIALIZED and settings != self._settings:
+            raise IllegalTransition(
+                f"the driver is {self._state} with other settings; stop it and begin anew"
+            )
+        if self._repeated(State.INITIALIZED):
+            return
+        with self._failing("initialize"):
+            await self._driver.initialize(parse_settings(self._settings_type, settings))
+        self._settings = settings
+        self._enter(State.INITIALIZED)
+
+    async def _start(self) -> None:
+        if self._repeated(State.RUNNING):
+            return
+        with self._failing("start"):
+            await self._driver.start()
+        self._admission.open()
+        self._enter(State.RUNNING)
+
+    async def _drain(self, timeout: timedelta) -> DrainReport:
+        if self._repeated(State.DRAINING):
+            return self._drained
+        self._admission.close("draining")
+        self._enter(State.DRAINING)
+        with self._failing("drain"):
+            ours = await self._admission.drain(timeout)
+            theirs = await self._driver.drain(timeout)
+        self._drained = DrainReport(
+            completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
+        )
+        return self._drained
+
+    async def _stop(self, timeout: timedelta) -> None:
+        if self._repeated(State.STOPPED):
+            return
+        self._admission.close("stopped")
+        with self._failing("stop"):
+            # Whoever wants work in flight finished drains first.
+            await self._admission.drain(timedelta())
+            try:
+                async with asyncio.timeout(timeout.total_seconds()):
+                    await self._driver.stop(timeout)
+            except TimeoutError:
+                raise BackendTimeout(
+                    f"the driver did not close within {timeout.total_seconds():g} s"
+                ) from None
+        self._enter(State.STOPPED)
+
+    def _repeated(self, target: State) -> bool:
+        if self._state is target:
+            return True
+        if self._state not in _ALLOWED_FROM[target]:
+            sources = ", ".join(s for s in State if s in _ALLOWED_FROM[target])
+            raise IllegalTransition(
+                f"cannot {_COMMANDS[target]}: the driver is {self._state}, and becomes "
+                f"{target} only from {sources}"
+            )
+        return False
+
+    @contextmanager
+    def _failing(self, command: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            # Only our own messages are known to hold no secret.
+            cause = error.message if isinstance(error, PrismError) else "an internal error"
+            self._failure = f"{command} failed: {cause}"
+            self._admission.close("failed")
+            self._enter(State.FAILED)
+            raise
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        for observer in self._observers:
+            observer(state)
+
+    async def _run(self, command: Coroutine[Any, Any, Result]) -> Result:
+        task = asyncio.create_task(self._in_turn(command))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _in_turn(self, command: Coroutine[Any, Any, Result]) -> Result:
+        async with self._lock:
+            return await command

@@ -1,0 +1,158 @@
+"""Settings as text, and the frozen dataclasses they become.
+
+Flags, environment variables, config files and the Initialize command all carry
+text by name; what a name means and which texts are valid is read off the
+dataclass, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from prism.ports import InvalidArgument
+
+Settings = TypeVar("Settings")
+
+_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True} | {
+    "false": False, "0": False, "no": False, "off": False
+}  # fmt: skip
+
+
+_EXPECTS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    timedelta: "a duration such as 1500ms, 2s, 5m, 1h or 1d",
+    Path: "a path",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """One setting of a dataclass.
+
+    Attributes:
+        default: as text; None: the setting has none, or may be left out.
+        expects: the valid texts, in words.
+    """
+
+    name: str
+    type: Any
+    required: bool
+    default: str | None
+    help: str
+    secret: bool
+    expects: str
+
+    def parse(self, text: str) -> Any:
+        """The value in the text, or InvalidArgument that names the valid ones."""
+        try:
+            return _parse(self.type, text)
+        except ValueError:
+            shown = "***" if self.secret else repr(text)
+            raise InvalidArgument(f"{self.name} is {shown}; it must be {self.expects}") from None
+
+
+def settings_of(settings_type: type[Any]) -> list[SettingField]:
+    """The settings of a dataclass, in its order."""
+    hints = get_type_hints(settings_type)
+    found = []
+    for field in dataclasses.fields(settings_type):
+        kind = _without_none(hints[field.name])
+        required = field.default is dataclasses.MISSING
+        found.append(
+            SettingField(
+                name=field.name,
+                type=kind,
+                required=required,
+                default=None if required or field.default is None else to_text(field.default),
+                help=field.metadata.get("help", ""),
+                secret=field.metadata.get("secret", False),
+                expects=_expects(kind),
+            )
+        )
+    return found
+
+
+def parse_settings(settings_type: type[Settings], texts: Mapping[str, str]) -> Settings:
+    """The dataclass with the settings named, and its defaults for the rest."""
+    fields = {field.name: field for field in settings_of(settings_type)}
+    for name in texts:
+        if name not in fields:
+            valid = ", ".join(fields) or "none"
+            raise InvalidArgument(f"unknown setting {name!r}; valid are: {valid}")
+    for name, field in fields.items():
+        if field.required and name not in texts:
+            raise InvalidArgument(f"the setting {name!r} is required: {field.help}")
+    return settings_type(**{name: fields[name].parse(text) for name, text in texts.items()})
+
+
+def to_text(value: Any) -> str:
+    """The text that `SettingField.parse` turns into the value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, timedelta):
+        for unit in ("s", "ms"):
+            size = timedelta(seconds=_UNITS_S[unit])
+            if not value % size:
+                return f"{value // size}{unit}"
+        return f"{value // timedelta(microseconds=1)}us"
+    if isinstance(value, Enum):
+        return str(value.value)
+    return str(value)
+
+
+def parse_duration(text: str) -> timedelta:
+    """`1500ms`, `2s`, `5m`, `1h`, `1d`; ValueError for anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 1500ms, 2s, 5m, 1h or 1d")
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long a duration") from None
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        rest = [arm for arm in get_args(kind) if arm is not type(None)]
+        if len(rest) == 1:
+            return rest[0]
+    return kind
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise ValueError(text)
+        return _BOOLEANS[text.lower()]
+    if kind is timedelta:
+        return parse_duration(text)
+    if get_origin(kind) is Literal:
+        if text not in get_args(kind):
+            raise ValueError(text)
+        return text
+    if kind in (str, int, float, Path) or (isinstance(kind, type) and issubclass(kind, Enum)):
+        return kind(text)
+    raise TypeError(f"a setting cannot be of type {kind!r}")
+
+
+def _expects(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "one of " + ", ".join(str(member.value) for member in kind)
+    if kind not in _EXPECTS:
+        raise TypeError(f"a setting cannot be of type {kind!r}")
+    return _EXPECTS[kind]
