@@ -1,0 +1,144 @@
+"""Between the ports' values and the wire's messages, for servicers and clients alike."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from prism.ports import (
+    MAX_TTL,
+    Capability,
+    Declaration,
+    HealthStatus,
+    Limits,
+    Profile,
+    State,
+    Support,
+    VersionKind,
+)
+from prism.v1 import keyvalue_pb2 as pb
+from prism.v1 import lifecycle_pb2 as lpb
+
+_MILLISECOND = timedelta(milliseconds=1)
+_BEYOND = MAX_TTL + timedelta(days=1)
+_BEYOND_S = int(_BEYOND.total_seconds())
+
+_CAPABILITIES = {
+    Capability.TTL: pb.CAPABILITY_NAME_TTL,
+    Capability.COMPARE_AND_SET: pb.CAPABILITY_NAME_COMPARE_AND_SET,
+    Capability.BATCH: pb.CAPABILITY_NAME_BATCH,
+    Capability.SCAN: pb.CAPABILITY_NAME_SCAN,
+    Capability.COUNTER: pb.CAPABILITY_NAME_COUNTER,
+    Capability.WATCH: pb.CAPABILITY_NAME_WATCH,
+}
+_SUPPORTS = {Support.NATIVE: pb.SUPPORT_NATIVE, Support.EMULATED: pb.SUPPORT_EMULATED}
+_VERSION_KINDS = {
+    VersionKind.REVISION: pb.VERSION_KIND_REVISION,
+    VersionKind.DIGEST: pb.VERSION_KIND_DIGEST,
+}
+STATES: dict[State, lpb.LifecycleState] = {
+    state: getattr(lpb, f"LIFECYCLE_STATE_{state.name}") for state in State
+}
+HEALTH: dict[HealthStatus, lpb.HealthStatus] = {
+    status: getattr(lpb, f"HEALTH_STATUS_{status.name}") for status in HealthStatus
+}
+
+_CAPABILITY_OF = {wire: capability for capability, wire in _CAPABILITIES.items()}
+_SUPPORT_OF = {wire: support for support, wire in _SUPPORTS.items()}
+_VERSION_KIND_OF = {wire: kind for kind, wire in _VERSION_KINDS.items()}
+STATE_OF = {wire: state for state, wire in STATES.items()}
+HEALTH_OF = {wire: status for status, wire in HEALTH.items()}
+
+
+def timedelta_of(duration: Duration) -> timedelta:
+    """Rounded up to a microsecond; what is far out of range becomes just out of range."""
+    seconds = max(-_BEYOND_S, min(duration.seconds, _BEYOND_S))
+    return timedelta(seconds=seconds, microseconds=-(-duration.nanos // 1000))
+
+
+def duration_of(delta: timedelta) -> Duration:
+    """Exact: a timedelta has whole microseconds."""
+    duration = Duration()
+    duration.FromTimedelta(delta)
+    return duration
+
+
+def milliseconds_of(ttl: timedelta | None) -> int:
+    """A ttl in a batch: rounded up, 0 for none, negative when it is not above zero."""
+    if ttl is None:
+        return 0
+    return -(-ttl // _MILLISECOND) or -1
+
+
+def ttl_of_milliseconds(milliseconds: int) -> timedelta | None:
+    """The ttl in a batch; what is far out of range becomes just out of range."""
+    if milliseconds == 0:
+        return None
+    beyond = _BEYOND_S * 1000
+    return timedelta(milliseconds=max(-beyond, min(milliseconds, beyond)))
+
+
+def timestamp_of(milliseconds: int) -> Timestamp:
+    """From milliseconds since the Unix epoch."""
+    return Timestamp(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
+
+
+def milliseconds_since_epoch(timestamp: Timestamp) -> int:
+    """The inverse of `timestamp_of`."""
+    return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
+
+
+def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
+    """A profile as a message."""
+    limits = profile.limits
+    return pb.GetCapabilitiesResponse(
+        driver=profile.driver,
+        driver_version=profile.version,
+        version_kind=_VERSION_KINDS[profile.version_kind],
+        capabilities=[
+            pb.Capability(
+                name=_CAPABILITIES[capability],
+                support=_SUPPORTS[declared.support],
+                granularity=duration_of(declared.granularity) if declared.granularity else None,
+                clock_error=duration_of(declared.clock_error) if declared.clock_error else None,
+                notes=declared.notes,
+            )
+            for capability, declared in profile.capabilities.items()
+        ],
+        limits=pb.Limits(
+            max_key_bytes=limits.max_key_bytes,
+            max_value_bytes=limits.max_value_bytes,
+            max_batch_items=limits.max_batch_items,
+            max_batch_bytes=limits.max_batch_bytes,
+            max_page_size=limits.max_page_size,
+        ),
+    )
+
+
+def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
+    """A profile from a message; what a newer server names and we do not know is left out."""
+    limits = message.limits
+    return Profile(
+        driver=message.driver,
+        version=message.driver_version,
+        version_kind=_VERSION_KIND_OF.get(message.version_kind, VersionKind.DIGEST),
+        capabilities={
+            _CAPABILITY_OF[capability.name]: Declaration(
+                support=_SUPPORT_OF.get(capability.support, Support.EMULATED),
+                granularity=timedelta_of(capability.granularity),
+                clock_error=timedelta_of(capability.clock_error),
+                notes=capability.notes,
+            )
+            for capability in message.capabilities
+            if capability.name in _CAPABILITY_OF
+        },
+        limits=Limits(
+            max_key_bytes=limits.max_key_bytes,
+            max_value_bytes=limits.max_value_bytes,
+            max_batch_items=limits.max_batch_items,
+            max_batch_bytes=limits.max_batch_bytes,
+            max_page_size=limits.max_page_size,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The services: a message in, a message out, `PrismError` raised; no transport known."""

@@ -1,0 +1,159 @@
+"""KeyValueService, in front of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.messages import (
+    capabilities_of,
+    duration_of,
+    timedelta_of,
+    timestamp_of,
+    ttl_of_milliseconds,
+)
+from prism.adapters.grpc.status import status_of
+from prism.domain.gateway import Gateway
+from prism.ports import Entry, InvalidArgument, Persisted, PrismError, Put, Version
+from prism.v1 import keyvalue_pb2 as pb
+
+
+class KeyValueServicer:
+    """One method for each call of `proto/prism/v1/keyvalue.proto`, which describes them."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def get(self, request: pb.GetRequest, context: CallContext) -> pb.GetResponse:
+        entry = await self._gateway.get(request.key)
+        if entry is None:
+            return pb.GetResponse()
+        message = pb.Entry(value=entry.value, version=entry.version)
+        if entry.expires_at_ms is not None:
+            message.expire_time.CopyFrom(timestamp_of(entry.expires_at_ms))
+        return pb.GetResponse(entry=message)
+
+    async def set(self, request: pb.SetRequest, context: CallContext) -> pb.SetResponse:
+        key, value = request.key, request.value
+        ttl = timedelta_of(request.ttl) if request.HasField("ttl") else None
+        conditional = request.HasField("if_version")
+        if request.if_absent and conditional:
+            raise InvalidArgument("if_absent and if_version exclude each other: give one")
+        if request.if_absent or conditional:
+            expected = Version(request.if_version) if conditional else None
+            version = await self._gateway.compare_and_set(key, value, expected=expected, ttl=ttl)
+        else:
+            version = await self._gateway.set(key, value, ttl=ttl)
+        return pb.SetResponse(version=version)
+
+    async def delete(self, request: pb.DeleteRequest, context: CallContext) -> pb.DeleteResponse:
+        if request.HasField("if_version"):
+            expected = Version(request.if_version)
+            await self._gateway.compare_and_delete(request.key, expected=expected)
+            return pb.DeleteResponse(existed=True)
+        return pb.DeleteResponse(existed=await self._gateway.delete(request.key))
+
+    async def exists(self, request: pb.ExistsRequest, context: CallContext) -> pb.ExistsResponse:
+        return pb.ExistsResponse(exists=await self._gateway.exists(request.key))
+
+    async def expire(self, request: pb.ExpireRequest, context: CallContext) -> pb.ExpireResponse:
+        # An unset ttl reads as zero, and is refused as that.
+        existed = await self._gateway.expire(request.key, timedelta_of(request.ttl))
+        return pb.ExpireResponse(existed=existed)
+
+    async def persist(self, request: pb.PersistRequest, context: CallContext) -> pb.PersistResponse:
+        found = await self._gateway.persist(request.key)
+        return pb.PersistResponse(
+            existed=found is not Persisted.NO_KEY, had_ttl=found is Persisted.EXPIRY_REMOVED
+        )
+
+    async def get_ttl(self, request: pb.GetTtlRequest, context: CallContext) -> pb.GetTtlResponse:
+        lifetime = await self._gateway.ttl(request.key)
+        if lifetime is None:
+            return pb.GetTtlResponse(state=pb.TTL_STATE_ABSENT)
+        if lifetime.remaining is None:
+            return pb.GetTtlResponse(state=pb.TTL_STATE_PERSISTENT)
+        return pb.GetTtlResponse(
+            state=pb.TTL_STATE_EXPIRING, remaining=duration_of(lifetime.remaining)
+        )
+
+    async def batch_get(
+        self, request: pb.BatchGetRequest, context: CallContext
+    ) -> pb.BatchGetResponse:
+        outcomes = await self._gateway.get_many(request.keys)
+        entries = [outcome if isinstance(outcome, Entry) else None for outcome in outcomes]
+        return pb.BatchGetResponse(
+            found=[entry is not None for entry in entries],
+            values=[b"" if entry is None else entry.value for entry in entries],
+            versions=[0 if entry is None else entry.version for entry in entries],
+            expire_time_ms=_expiry_column(entries),
+            errors=_item_errors(outcomes),
+        )
+
+    async def batch_set(
+        self, request: pb.BatchSetRequest, context: CallContext
+    ) -> pb.BatchSetResponse:
+        count = len(request.keys)
+        if len(request.values) != count or len(request.ttl_ms) not in (0, count):
+            raise InvalidArgument(
+                f"the columns differ in length: {count} keys, {len(request.values)} values, "
+                f"{len(request.ttl_ms)} ttl_ms; as many values as keys, and as many ttl_ms or none"
+            )
+        if request.ttl_ms:
+            columns = zip(request.keys, request.values, request.ttl_ms, strict=True)
+            puts = [Put(key, value, ttl_of_milliseconds(ttl)) for key, value, ttl in columns]
+        else:
+            puts = list(map(Put, request.keys, request.values))
+        outcomes = await self._gateway.set_many(puts)
+        return pb.BatchSetResponse(
+            versions=[0 if isinstance(outcome, PrismError) else outcome for outcome in outcomes],
+            errors=_item_errors(outcomes),
+        )
+
+    async def batch_delete(
+        self, request: pb.BatchDeleteRequest, context: CallContext
+    ) -> pb.BatchDeleteResponse:
+        outcomes = await self._gateway.delete_many(request.keys)
+        return pb.BatchDeleteResponse(
+            existed=[outcome is True for outcome in outcomes], errors=_item_errors(outcomes)
+        )
+
+    async def scan(self, request: pb.ScanRequest, context: CallContext) -> pb.ScanResponse:
+        page = await self._gateway.scan(
+            request.prefix,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            values=request.include_values,
+        )
+        entries = page.entries or ()
+        return pb.ScanResponse(
+            keys=page.keys,
+            values=[entry.value for entry in entries],
+            versions=[entry.version for entry in entries],
+            expire_time_ms=_expiry_column(entries),
+            next_page_token=page.next_token,
+        )
+
+    async def increment(
+        self, request: pb.IncrementRequest, context: CallContext
+    ) -> pb.IncrementResponse:
+        count = await self._gateway.increment(request.key, request.delta)
+        return pb.IncrementResponse(value=count.value, version=count.version)
+
+    async def get_capabilities(
+        self, request: pb.GetCapabilitiesRequest, context: CallContext
+    ) -> pb.GetCapabilitiesResponse:
+        return capabilities_of(self._gateway.describe())
+
+
+def _expiry_column(entries: Sequence[Entry | None]) -> list[int]:
+    column = [(entry and entry.expires_at_ms) or 0 for entry in entries]
+    return column if any(column) else []
+
+
+def _item_errors(outcomes: Sequence[object]) -> list[pb.ItemError]:
+    return [
+        pb.ItemError(index=index, status=status_of(outcome))
+        for index, outcome in enumerate(outcomes)
+        if isinstance(outcome, PrismError)
+    ]

@@ -1,0 +1,91 @@
+"""LifecycleService, in front of the state machine, behind the admin token."""
+
+from __future__ import annotations
+
+import hmac
+
+from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.messages import HEALTH, STATES, timedelta_of
+from prism.domain.lifecycle import LifecycleMachine
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, AccessDenied, Unauthenticated
+from prism.v1 import lifecycle_pb2 as pb
+
+
+class AdminGuard:
+    """Lets administrators in.
+
+    Args:
+        token: what they show as `authorization: Bearer …`; None: there is none.
+        required: False lets everybody in who can connect, when there is no token.
+    """
+
+    def __init__(self, token: str | None, *, required: bool) -> None:
+        self._expected = f"Bearer {token}".encode() if token else None
+        self._required = required
+
+    def check(self, context: CallContext) -> None:
+        """Raises Unauthenticated or AccessDenied for anybody else."""
+        if self._expected is None:
+            if self._required:
+                raise AccessDenied(
+                    "lifecycle calls are switched off: this server listens beyond loopback "
+                    "and was started without --admin-token-file"
+                )
+            return
+        shown = context.metadata("authorization")
+        if shown is None:
+            raise Unauthenticated(
+                "lifecycle calls need the admin token: send it as 'authorization: Bearer …'"
+            )
+        if not hmac.compare_digest(shown.encode(), self._expected):
+            raise AccessDenied("the admin token is wrong")
+
+
+class LifecycleServicer:
+    """One method for each call of `proto/prism/v1/lifecycle.proto`, which describes them."""
+
+    def __init__(self, lifecycle: LifecycleMachine, guard: AdminGuard) -> None:
+        self._lifecycle = lifecycle
+        self._guard = guard
+
+    async def initialize(
+        self, request: pb.InitializeRequest, context: CallContext
+    ) -> pb.InitializeResponse:
+        self._guard.check(context)
+        await self._lifecycle.initialize(request.settings)
+        return pb.InitializeResponse(state=self._state())
+
+    async def start(self, request: pb.StartRequest, context: CallContext) -> pb.StartResponse:
+        self._guard.check(context)
+        await self._lifecycle.start()
+        return pb.StartResponse(state=self._state())
+
+    async def drain(self, request: pb.DrainRequest, context: CallContext) -> pb.DrainResponse:
+        self._guard.check(context)
+        given = request.HasField("timeout")
+        timeout = timedelta_of(request.timeout) if given else DRAIN_TIMEOUT
+        report = await self._lifecycle.drain(timeout)
+        return pb.DrainResponse(
+            state=self._state(), completed=report.completed, aborted=report.aborted
+        )
+
+    async def stop(self, request: pb.StopRequest, context: CallContext) -> pb.StopResponse:
+        self._guard.check(context)
+        given = request.HasField("timeout")
+        await self._lifecycle.stop(timedelta_of(request.timeout) if given else STOP_TIMEOUT)
+        return pb.StopResponse(state=self._state())
+
+    async def health_check(
+        self, request: pb.HealthCheckRequest, context: CallContext
+    ) -> pb.HealthCheckResponse:
+        self._guard.check(context)
+        health = await self._lifecycle.health()
+        return pb.HealthCheckResponse(
+            state=self._state(),
+            status=HEALTH[health.status],
+            message=health.message,
+            details=health.details,
+        )
+
+    def _state(self) -> pb.LifecycleState:
+        return STATES[self._lifecycle.current]

@@ -1,0 +1,1 @@
+"""What carries the servicers: each listens, and turns a call into bytes and back."""

@@ -1,0 +1,124 @@
+"""What every transport needs to know, and what it makes of it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from prism.ports import InvalidArgument, PreconditionFailed
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Certificate files in PEM; with `client_ca`, clients must show one signed by it."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def check(self) -> None:
+        """Raises InvalidArgument that names the file which cannot be used."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for what, path in (("certificate", self.cert), ("key", self.key)):
+            _check_readable(f"TLS {what}", path)
+        try:
+            context.load_cert_chain(self.cert, self.key)
+        except (ssl.SSLError, OSError) as error:
+            raise InvalidArgument(
+                f"the TLS certificate {self.cert} and key {self.key} do not work together: {error}"
+            ) from None
+        if self.client_ca is not None:
+            _check_readable("TLS client CA", self.client_ca)
+            try:
+                context.load_verify_locations(self.client_ca)
+            except (ssl.SSLError, OSError) as error:
+                raise InvalidArgument(
+                    f"the TLS client CA {self.client_ca} holds no certificate: {error}"
+                ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Where and how to serve.
+
+    Attributes:
+        port: 0 picks a free one.
+        socket: a Unix socket, instead of host and port.
+        max_message_bytes: of one request, and of one reply.
+        default_timeout: for calls that come without a deadline.
+        reflection: lets clients ask for the API's description.
+        admin_token: what lifecycle calls must show.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 9090
+    socket: Path | None = None
+    tls: ServerTls | None = None
+    max_message_bytes: int = 4 << 20
+    default_timeout: timedelta = timedelta(seconds=30)
+    reflection: bool = True
+    admin_token: str | None = None
+
+    @property
+    def local_only(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.socket is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def tcp_target(self) -> str:
+        """`host:port`, with an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def check_tcp_free(host: str, port: int) -> None:
+    """Raises PreconditionFailed that says why the port cannot be listened on."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PreconditionFailed(
+                f"port {port} on {host} is taken by another process; "
+                "stop it, or choose another port (0 picks a free one)"
+            ) from None
+        raise PreconditionFailed(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def clear_unix_socket(path: Path) -> None:
+    """Remove what a dead server left; raises PreconditionFailed when one is alive."""
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise PreconditionFailed(f"cannot listen on {path}: {path.parent} is no folder")
+        return
+    if not path.is_socket():
+        raise PreconditionFailed(f"cannot listen on {path}: it exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise PreconditionFailed(f"cannot listen on {path}: another process serves on it")
+
+
+def _check_readable(what: str, path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidArgument(f"the {what} {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,16 @@
+"""The gRPC client as an implementation of the ports, and the driver made of it."""
+
+from prism.adapters.remote.channel import TLS
+from prism.adapters.remote.client import Client, check_health, connect, connect_lifecycle
+from prism.adapters.remote.driver import DRIVER, Remote, RemoteSettings
+
+__all__ = [
+    "DRIVER",
+    "TLS",
+    "Client",
+    "Remote",
+    "RemoteSettings",
+    "check_health",
+    "connect",
+    "connect_lifecycle",
+]

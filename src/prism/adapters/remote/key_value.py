@@ -1,0 +1,217 @@
+"""`FullKeyValue` over a channel; see the ports for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from prism.adapters.grpc.messages import (
+    duration_of,
+    milliseconds_of,
+    milliseconds_since_epoch,
+    profile_of,
+    timedelta_of,
+)
+from prism.adapters.grpc.status import error_of
+from prism.adapters.remote.channel import Calls, Reply
+from prism.ports import (
+    Count,
+    Entry,
+    InvalidArgument,
+    Lifetime,
+    Page,
+    Persisted,
+    PrismError,
+    Profile,
+    Put,
+    Version,
+)
+from prism.v1 import keyvalue_pb2 as pb
+
+Request = TypeVar("Request", bound=Message)
+Result = TypeVar("Result")
+
+_SERVICE = "/prism.v1.KeyValueService/"
+_INT32_MAX = (1 << 31) - 1
+
+
+class RemoteKeyValue:
+    """The key-value ports of a Prism server.
+
+    The server decides what is valid and what is supported, and its errors come
+    back as they were raised there.
+    """
+
+    def __init__(self, channel: Calls) -> None:
+        self._channel = channel
+
+    async def fetch_profile(self) -> Profile:
+        """What the server's driver says of itself."""
+        request = pb.GetCapabilitiesRequest()
+        return profile_of(await self._call("GetCapabilities", request, pb.GetCapabilitiesResponse))
+
+    async def get(self, key: str) -> Entry | None:
+        request = _made(lambda: pb.GetRequest(key=key))
+        reply = await self._call("Get", request, pb.GetResponse)
+        if not reply.HasField("entry"):
+            return None
+        entry = reply.entry
+        expires = entry.HasField("expire_time")
+        return Entry(
+            entry.value,
+            Version(entry.version),
+            milliseconds_since_epoch(entry.expire_time) if expires else None,
+        )
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        return await self._set(
+            lambda: pb.SetRequest(
+                key=key, value=value, ttl=None if ttl is None else duration_of(ttl)
+            )
+        )
+
+    async def compare_and_set(
+        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
+    ) -> Version:
+        return await self._set(
+            lambda: pb.SetRequest(
+                key=key,
+                value=value,
+                ttl=None if ttl is None else duration_of(ttl),
+                if_absent=expected is None,
+                if_version=expected,
+            )
+        )
+
+    async def _set(self, make: Callable[[], pb.SetRequest]) -> Version:
+        reply = await self._call("Set", _made(make), pb.SetResponse)
+        return Version(reply.version)
+
+    async def delete(self, key: str) -> bool:
+        request = _made(lambda: pb.DeleteRequest(key=key))
+        return (await self._call("Delete", request, pb.DeleteResponse)).existed
+
+    async def compare_and_delete(self, key: str, *, expected: Version) -> None:
+        request = _made(lambda: pb.DeleteRequest(key=key, if_version=expected))
+        await self._call("Delete", request, pb.DeleteResponse)
+
+    async def exists(self, key: str) -> bool:
+        request = _made(lambda: pb.ExistsRequest(key=key))
+        return (await self._call("Exists", request, pb.ExistsResponse)).exists
+
+    async def expire(self, key: str, ttl: timedelta) -> bool:
+        request = _made(lambda: pb.ExpireRequest(key=key, ttl=duration_of(ttl)))
+        return (await self._call("Expire", request, pb.ExpireResponse)).existed
+
+    async def ttl(self, key: str) -> Lifetime | None:
+        request = _made(lambda: pb.GetTtlRequest(key=key))
+        reply = await self._call("GetTtl", request, pb.GetTtlResponse)
+        if reply.state == pb.TTL_STATE_ABSENT:
+            return None
+        expiring = reply.state == pb.TTL_STATE_EXPIRING
+        return Lifetime(timedelta_of(reply.remaining) if expiring else None)
+
+    async def persist(self, key: str) -> Persisted:
+        request = _made(lambda: pb.PersistRequest(key=key))
+        reply = await self._call("Persist", request, pb.PersistResponse)
+        if not reply.existed:
+            return Persisted.NO_KEY
+        return Persisted.EXPIRY_REMOVED if reply.had_ttl else Persisted.NO_EXPIRY
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        request = pb.BatchGetRequest()
+        bad = _fill(keys, lambda key: request.keys.append(key))
+        reply = await self._call("BatchGet", request, pb.BatchGetResponse)
+        expiry: Sequence[int] = reply.expire_time_ms or [0] * len(reply.found)
+        columns = zip(reply.found, reply.values, reply.versions, expiry, strict=True)
+        outcomes: list[Entry | PrismError | None] = [
+            Entry(value, Version(version), expires or None) if found else None
+            for found, value, version, expires in columns
+        ]
+        return _complete(outcomes, reply.errors, bad)
+
+    async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
+        request = pb.BatchSetRequest()
+
+        def append(put: Put) -> None:
+            request.keys.append(put.key)
+            request.values.append(put.value)
+            request.ttl_ms.append(milliseconds_of(put.ttl))
+
+        bad = _fill(puts, append)
+        if not any(request.ttl_ms):
+            del request.ttl_ms[:]
+        reply = await self._call("BatchSet", request, pb.BatchSetResponse)
+        outcomes: list[Version | PrismError] = [Version(version) for version in reply.versions]
+        return _complete(outcomes, reply.errors, bad)
+
+    async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
+        request = pb.BatchDeleteRequest()
+        bad = _fill(keys, lambda key: request.keys.append(key))
+        reply = await self._call("BatchDelete", request, pb.BatchDeleteResponse)
+        return _complete(list(reply.existed), reply.errors, bad)
+
+    async def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Page:
+        request = _made(
+            lambda: pb.ScanRequest(
+                prefix=prefix,
+                page_size=min(page_size, _INT32_MAX),
+                page_token=page_token,
+                include_values=values,
+            )
+        )
+        reply = await self._call("Scan", request, pb.ScanResponse)
+        entries: list[Entry] | None = None
+        if values:
+            expiry: Sequence[int] = reply.expire_time_ms or [0] * len(reply.keys)
+            columns = zip(reply.values, reply.versions, expiry, strict=True)
+            entries = [
+                Entry(value, Version(version), expires or None)
+                for value, version, expires in columns
+            ]
+        return Page(list(reply.keys), entries, reply.next_page_token)
+
+    async def increment(self, key: str, delta: int = 1) -> Count:
+        request = _made(lambda: pb.IncrementRequest(key=key, delta=delta))
+        reply = await self._call("Increment", request, pb.IncrementResponse)
+        return Count(reply.value, Version(reply.version))
+
+    async def _call(self, method: str, request: Message, reply_type: type[Reply]) -> Reply:
+        return await self._channel.unary(_SERVICE + method, request, reply_type)
+
+
+def _made(make: Callable[[], Request]) -> Request:
+    """What cannot even be put into a message was never sent."""
+    try:
+        return make()
+    except (UnicodeError, ValueError, OverflowError) as error:
+        raise InvalidArgument(f"this cannot be sent: {error}") from None
+
+
+def _fill(items: Sequence[Result], append: Callable[[Result], None]) -> dict[int, PrismError]:
+    """Append what can be sent; what cannot fails alone, by position."""
+    bad: dict[int, PrismError] = {}
+    for index, item in enumerate(items):
+        try:
+            append(item)
+        except (UnicodeError, ValueError) as error:
+            bad[index] = InvalidArgument(f"this cannot be sent: {error}")
+    return bad
+
+
+def _complete(
+    outcomes: list[Result | PrismError],
+    errors: Sequence[pb.ItemError],
+    bad: dict[int, PrismError],
+) -> list[Result | PrismError]:
+    """The outcomes with the errors of the server, and of what was never sent, in place."""
+    for error in errors:
+        outcomes[error.index] = error_of(error.status)
+    for index, unsent in sorted(bad.items()):
+        outcomes.insert(index, unsent)
+    return outcomes

@@ -1,0 +1,194 @@
+"""Where a server listens, and to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+import prism
+from prism.adapters.grpc.transports.options import ServerTls
+from prism.adapters.remote import check_health, connect_lifecycle
+from prism.ports import (
+    AccessDenied,
+    BackendUnavailable,
+    InvalidArgument,
+    PreconditionFailed,
+    State,
+    Unauthenticated,
+)
+
+
+async def test_a_taken_port_is_an_error_that_names_it(serve: Any) -> None:
+    first = await serve()
+    port = int(first.address.rpartition(":")[2])
+    with pytest.raises(PreconditionFailed, match=f"port {port} on 127.0.0.1 is taken"):
+        await serve(port=port)
+    assert await check_health(first.address) == "SERVING"
+
+
+async def test_a_unix_socket_is_for_its_owner_alone(serve: Any, tmp_path: Path) -> None:
+    path = tmp_path / "prism.sock"
+    served = await serve(socket=path)
+    assert served.address == f"unix:{path}"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    async with prism.connect(served.address) as kv:
+        await kv.set("k", b"v")
+        entry = await kv.get("k")
+    assert entry is not None
+    assert entry.value == b"v"
+
+
+async def test_a_unix_socket_in_use_is_not_taken_over(serve: Any, tmp_path: Path) -> None:
+    path = tmp_path / "prism.sock"
+    served = await serve(socket=path)
+    with pytest.raises(PreconditionFailed, match="another process serves on it"):
+        await serve(socket=path)
+    assert await check_health(served.address) == "SERVING"
+
+
+async def test_a_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_path: Path) -> None:
+    path = tmp_path / "prism.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    served = await serve(socket=path)
+    assert await check_health(served.address) == "SERVING"
+
+
+async def test_a_file_in_place_of_a_socket_is_kept(serve: Any, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("precious")
+    with pytest.raises(PreconditionFailed, match="is no socket"):
+        await serve(socket=path)
+    assert path.read_text() == "precious"
+
+
+async def test_tls_encrypts_and_plain_text_is_turned_away(serve: Any, certificates: Path) -> None:
+    tls = ServerTls(certificates / "server.pem", certificates / "server.key")
+    served = await serve(tls=tls)
+    async with prism.connect(served.address, tls=prism.TLS(ca=certificates / "ca.pem")) as kv:
+        await kv.set("k", b"v")
+    with pytest.raises(BackendUnavailable):
+        async with prism.connect(served.address):
+            pass
+
+
+async def test_mutual_tls_wants_a_certificate_of_the_client(serve: Any, certificates: Path) -> None:
+    ca = certificates / "ca.pem"
+    tls = ServerTls(certificates / "server.pem", certificates / "server.key", client_ca=ca)
+    served = await serve(tls=tls)
+    ours = prism.TLS(ca=ca, cert=certificates / "client.pem", key=certificates / "client.key")
+    async with prism.connect(served.address, tls=ours) as kv:
+        await kv.set("k", b"v")
+    with pytest.raises(BackendUnavailable):
+        async with prism.connect(served.address, tls=prism.TLS(ca=ca)):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "says"),
+    [
+        ("absent.pem", "server.key", "absent.pem cannot be read"),
+        ("server.pem", "client.key", "do not work together"),
+        ("names", "server.key", "do not work together"),
+    ],
+)
+async def test_a_tls_file_that_cannot_be_used_is_named(
+    serve: Any, certificates: Path, cert: str, key: str, says: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        await serve(tls=ServerTls(certificates / cert, certificates / key))
+
+
+async def test_beyond_loopback_lifecycle_calls_are_off_without_a_token(serve: Any) -> None:
+    served = await serve(host="0.0.0.0")
+    address = served.address.replace("0.0.0.0", "127.0.0.1")
+    async with connect_lifecycle(address) as lifecycle:
+        with pytest.raises(AccessDenied, match="--admin-token-file"):
+            await lifecycle.stop()
+    async with prism.connect(address) as kv:
+        await kv.set("k", b"v")
+    assert served.lifecycle.current is State.RUNNING
+
+
+async def test_lifecycle_calls_want_the_admin_token(serve: Any) -> None:
+    served = await serve(host="0.0.0.0", admin_token="right")
+    address = served.address.replace("0.0.0.0", "127.0.0.1")
+    async with connect_lifecycle(address) as lifecycle:
+        with pytest.raises(Unauthenticated):
+            await lifecycle.drain()
+    async with connect_lifecycle(address, admin_token="wrong") as lifecycle:
+        with pytest.raises(AccessDenied, match="token is wrong") as denied:
+            await lifecycle.drain()
+        assert "right" not in denied.value.message
+    async with connect_lifecycle(address, admin_token="right") as lifecycle:
+        assert await lifecycle.state() is State.RUNNING
+
+
+async def test_the_standard_health_service_tells_the_readiness(serve: Any) -> None:
+    served = await serve()
+    channel: Any
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        seen = []
+        async with asyncio.timeout(5):
+            async for message in watch:
+                seen.append(health_pb2.HealthCheckResponse.FromString(message).status)
+                if seen[-1] == health_pb2.HealthCheckResponse.SERVING:
+                    served.readiness.leave("shutting down")
+                if seen[-2:] == [
+                    health_pb2.HealthCheckResponse.SERVING,
+                    health_pb2.HealthCheckResponse.NOT_SERVING,
+                ]:
+                    break
+
+
+async def list_services(address: str) -> grpc.StatusCode:
+    channel: Any
+    async with grpc.aio.insecure_channel(address) as channel:
+        ask = reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="prism.v1.KeyValueService"
+        )
+        call = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        )(iter([ask.SerializeToString()]))
+        try:
+            async for message in call:
+                reply = reflection_pb2.ServerReflectionResponse.FromString(message)
+                found = reply.file_descriptor_response.file_descriptor_proto
+                assert FileDescriptorProto.FromString(found[0]).package == "prism.v1"
+        except grpc.aio.AioRpcError:
+            pass
+        code: grpc.StatusCode = await call.code()
+        return code
+
+
+async def test_reflection_describes_the_api_unless_switched_off(serve: Any) -> None:
+    on = await serve()
+    assert await list_services(on.address) is grpc.StatusCode.OK
+    off = await serve(reflection=False)
+    assert await list_services(off.address) is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "host:port", "host:99999", "unix:"])
+async def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(InvalidArgument, match="address"):
+        async with prism.connect(address):
+            pass
+
+
+async def test_nobody_at_the_address_is_said_with_the_address() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BackendUnavailable, match=address):
+            async with prism.connect(address):
+                pass

@@ -1,0 +1,102 @@
+"""Letting operations in, and seeing them out."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from prism.domain.admission import Admission, connection
+from prism.ports import DrainReport, Exhausted, NotServing, Outcome
+
+
+class Work:
+    """Operations that stay in flight until released."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self.release = asyncio.Event()
+
+    async def begin(self, name: str = "") -> asyncio.Task[str]:
+        entered = asyncio.Event()
+
+        async def operate() -> str:
+            connection.set(name)
+            with self.admission.admit():
+                entered.set()
+                await self.release.wait()
+            return "done"
+
+        task = asyncio.create_task(operate())
+        await asyncio.wait(
+            {task, asyncio.create_task(entered.wait())}, return_when=asyncio.FIRST_COMPLETED
+        )
+        return task
+
+
+def opened(*, max_in_flight: int = 10, max_per_connection: int = 10) -> Admission:
+    admission = Admission(max_in_flight=max_in_flight, max_per_connection=max_per_connection)
+    admission.open()
+    return admission
+
+
+def test_nothing_is_admitted_before_it_is_opened() -> None:
+    admission = Admission(max_in_flight=1, max_per_connection=1)
+    with pytest.raises(NotServing, match="not started"):
+        admission.admit()
+
+
+async def test_one_more_than_the_bound_in_all_is_refused_at_once() -> None:
+    work = Work(opened(max_in_flight=2))
+    tasks = [await work.begin(), await work.begin()]
+    with pytest.raises(Exhausted, match="2 calls are in flight") as refused:
+        await (await work.begin())
+    assert refused.value.outcome is Outcome.NOT_APPLIED
+    work.release.set()
+    assert await asyncio.gather(*tasks) == ["done", "done"]
+    assert await (await work.begin()) == "done"
+
+
+async def test_a_connection_at_its_bound_does_not_hold_up_another() -> None:
+    work = Work(opened(max_per_connection=1))
+    first = await work.begin("a")
+    with pytest.raises(Exhausted, match="this connection has 1"):
+        await (await work.begin("a"))
+    second = await work.begin("b")
+    work.release.set()
+    await asyncio.gather(first, second)
+    assert work.admission.in_flight == 0
+    assert await (await work.begin("a")) == "done"
+
+
+async def test_a_drain_waits_for_what_is_in_flight_and_counts_it() -> None:
+    work = Work(opened())
+    tasks = [await work.begin(), await work.begin()]
+    work.admission.close("draining")
+    drain = asyncio.create_task(work.admission.drain(timedelta(seconds=30)))
+    with pytest.raises(NotServing, match="draining"):
+        await (await work.begin())
+    assert not drain.done()
+    work.release.set()
+    assert await drain == DrainReport(completed=2)
+    assert await asyncio.gather(*tasks) == ["done", "done"]
+
+
+async def test_what_outlasts_a_drain_is_aborted_with_an_unknown_outcome() -> None:
+    work = Work(opened())
+    task = await work.begin()
+    work.admission.close("draining")
+    assert await work.admission.drain(timedelta()) == DrainReport(aborted=1)
+    with pytest.raises(NotServing, match="aborted") as aborted:
+        await task
+    assert aborted.value.outcome is Outcome.UNKNOWN
+
+
+async def test_a_cancelled_operation_is_no_longer_in_flight() -> None:
+    work = Work(opened())
+    task = await work.begin("a")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert work.admission.in_flight == 0

@@ -1,0 +1,127 @@
+"""What the gateway adds to a driver; the acceptance suite covers what both do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prism.domain.gateway import Gateway
+from prism.ports import (
+    Capability,
+    Entry,
+    Exhausted,
+    InvalidArgument,
+    Limits,
+    NotServing,
+    PrismError,
+    Put,
+    Unsupported,
+    Version,
+)
+
+TTL = timedelta(seconds=1)
+
+CALLS: dict[Capability, list[Callable[[Gateway], Awaitable[Any]]]] = {
+    Capability.TTL: [
+        lambda gateway: gateway.set("k", b"", ttl=TTL),
+        lambda gateway: gateway.expire("k", TTL),
+        lambda gateway: gateway.ttl("k"),
+        lambda gateway: gateway.persist("k"),
+    ],
+    Capability.COMPARE_AND_SET: [
+        lambda gateway: gateway.compare_and_set("k", b"", expected=None),
+        lambda gateway: gateway.compare_and_delete("k", expected=Version(1)),
+    ],
+    Capability.BATCH: [
+        lambda gateway: gateway.get_many(["k"]),
+        lambda gateway: gateway.set_many([Put("k", b"")]),
+        lambda gateway: gateway.delete_many(["k"]),
+    ],
+    Capability.SCAN: [lambda gateway: gateway.scan()],
+    Capability.COUNTER: [lambda gateway: gateway.increment("k")],
+}
+
+
+@pytest.mark.parametrize(
+    ("capability", "call"),
+    [(capability, call) for capability, calls in CALLS.items() for call in calls],
+)
+async def test_what_is_not_declared_is_refused_and_changes_nothing(
+    build: Any, capability: Capability, call: Callable[[Gateway], Awaitable[Any]]
+) -> None:
+    house = build()
+    await house.run()
+    house.driver.declared = frozenset(Capability) - {capability}
+    with pytest.raises(Unsupported, match=f"does not offer {capability}"):
+        await call(house.gateway)
+    assert await house.gateway.get("k") is None
+    assert house.admission.in_flight == 0
+
+
+async def test_a_batch_item_with_an_undeclared_ttl_fails_alone(build: Any) -> None:
+    house = build()
+    await house.run()
+    house.driver.declared = frozenset(Capability) - {Capability.TTL}
+    good, bad = await house.gateway.set_many([Put("a", b"1"), Put("b", b"2", TTL)])
+    assert isinstance(good, int)
+    assert isinstance(bad, Unsupported)
+    assert await house.gateway.get("b") is None
+
+
+async def test_the_smaller_of_both_limits_holds(build: Any) -> None:
+    house = build(Limits(max_value_bytes=10, max_batch_items=5000))
+    await house.run()
+    assert house.gateway.profile.limits.max_value_bytes == 10
+    assert house.gateway.profile.limits.max_batch_items == 1000
+    with pytest.raises(InvalidArgument, match="11 bytes; the limit is 10"):
+        await house.gateway.set("k", b"x" * 11)
+
+
+async def test_what_does_not_fit_the_reply_fails_and_what_follows_does_not(build: Any) -> None:
+    house = build(Limits(max_batch_bytes=200))
+    await house.run()
+    for key, size in (("a", 100), ("b", 100), ("c", 10)):
+        await house.gateway.set(key, b"x" * size)
+    first, second, third = await house.gateway.get_many(["a", "b", "c"])
+    assert isinstance(first, Entry)
+    assert isinstance(second, Exhausted)
+    assert isinstance(third, Entry)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"), [(["k"] * 4, "4 items; the limit is 3"), (["x" * 101] * 2, "202 bytes")]
+)
+async def test_a_batch_beyond_a_limit_is_refused_whole(
+    build: Any, keys: list[str], says: str
+) -> None:
+    house = build(Limits(max_batch_items=3, max_batch_bytes=200))
+    await house.run()
+    await house.gateway.set(keys[0], b"")
+    with pytest.raises(InvalidArgument, match=says):
+        await house.gateway.delete_many(keys)
+    assert await house.gateway.exists(keys[0])
+
+
+async def test_bad_items_keep_their_places(build: Any) -> None:
+    house = build()
+    await house.run()
+    outcomes = await house.gateway.set_many([Put("", b""), Put("a", b"1"), Put("\ud800", b"")])
+    kinds = [isinstance(outcome, PrismError) for outcome in outcomes]
+    assert kinds == [True, False, True]
+
+
+async def test_an_empty_batch_asks_the_driver_nothing(build: Any) -> None:
+    house = build()
+    await house.run()
+    assert await house.gateway.get_many([]) == []
+
+
+async def test_a_caller_learns_no_limits_before_they_are_known(build: Any) -> None:
+    house = build()
+    with pytest.raises(NotServing, match="not started"):
+        house.gateway.describe()
+    await house.run()
+    assert house.gateway.describe() == house.gateway.profile

@@ -1,0 +1,123 @@
+"""What goes wrong in a driver's life; the acceptance suite has the table of states."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prism.adapters.memstore import Memstore
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    HealthStatus,
+    IllegalTransition,
+    InvalidArgument,
+    State,
+)
+
+
+class Failing(Memstore):
+    """Fails one command, with the error given."""
+
+    def __init__(self, **errors: Exception) -> None:
+        super().__init__()
+        self.errors = errors
+
+    async def initialize(self, settings: Any) -> None:
+        if "initialize" in self.errors:
+            raise self.errors["initialize"]
+        await super().initialize(settings)
+
+    async def start(self) -> None:
+        if "start" in self.errors:
+            raise self.errors["start"]
+        await super().start()
+
+
+class Hanging(Memstore):
+    """Does not close until released."""
+
+    release: asyncio.Event
+
+    async def stop(self, timeout: timedelta = timedelta(seconds=1)) -> None:
+        if hasattr(self, "release"):
+            await self.release.wait()
+        await super().stop(timeout)
+
+
+async def test_a_bad_setting_fails_the_driver_and_says_why(build: Any) -> None:
+    house = build()
+    with pytest.raises(InvalidArgument, match="unknown setting 'max_kees'"):
+        await house.lifecycle.initialize({"max_kees": "1"})
+    assert house.lifecycle.current is State.FAILED
+    health = await house.lifecycle.health()
+    assert health.status is HealthStatus.UNHEALTHY
+    assert "unknown setting 'max_kees'" in health.message
+
+
+async def test_a_failed_driver_can_only_be_stopped(build: Any) -> None:
+    house = build(driver=Failing(start=BackendUnavailable("gone")))
+    await house.lifecycle.initialize({})
+    with pytest.raises(BackendUnavailable):
+        await house.lifecycle.start()
+    with pytest.raises(IllegalTransition, match="the driver is failed, and becomes initialized"):
+        await house.lifecycle.initialize({})
+    await house.lifecycle.stop()
+    assert house.lifecycle.current is State.STOPPED
+
+
+async def test_the_text_of_an_unknown_error_is_not_shown(build: Any) -> None:
+    house = build(driver=Failing(initialize=RuntimeError("redis://user:hunter2@host")))
+    with pytest.raises(RuntimeError):
+        await house.lifecycle.initialize({})
+    assert "hunter2" not in (await house.lifecycle.health()).message
+
+
+async def test_other_settings_after_initialize_are_refused(build: Any) -> None:
+    house = build()
+    await house.lifecycle.initialize({"max_keys": "5"})
+    await house.lifecycle.initialize({"max_keys": "5"})
+    with pytest.raises(IllegalTransition, match="other settings"):
+        await house.lifecycle.initialize({"max_keys": "6"})
+    assert house.lifecycle.current is State.INITIALIZED
+
+
+async def test_a_driver_that_does_not_close_is_cut_short(build: Any) -> None:
+    driver = Hanging()
+    house = build(driver=driver)
+    await house.run()
+    driver.release = asyncio.Event()
+    with pytest.raises(BackendTimeout, match="did not close within"):
+        await house.lifecycle.stop(timedelta(milliseconds=10))
+    assert house.lifecycle.current is State.FAILED
+    driver.release.set()
+
+
+async def test_a_caller_that_goes_away_does_not_stop_a_command(build: Any) -> None:
+    driver = Hanging()
+    house = build(driver=driver)
+    await house.run()
+    driver.release = asyncio.Event()
+    stopped = asyncio.Event()
+    house.lifecycle.observe(lambda state: stopped.set() if state is State.STOPPED else None)
+    caller = asyncio.create_task(house.lifecycle.stop())
+    await asyncio.wait({caller}, timeout=0.01)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    driver.release.set()
+    async with asyncio.timeout(5):
+        await stopped.wait()
+
+
+async def test_observers_see_every_state_in_order(build: Any) -> None:
+    house = build()
+    seen: list[State] = []
+    house.lifecycle.observe(seen.append)
+    await house.run()
+    await house.lifecycle.drain()
+    await house.lifecycle.stop()
+    assert seen == [State.INITIALIZED, State.RUNNING, State.DRAINING, State.STOPPED]

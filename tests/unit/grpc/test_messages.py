@@ -1,0 +1,94 @@
+"""Values to messages and back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from prism.adapters.grpc.messages import (
+    capabilities_of,
+    duration_of,
+    milliseconds_of,
+    milliseconds_since_epoch,
+    profile_of,
+    timedelta_of,
+    timestamp_of,
+    ttl_of_milliseconds,
+)
+from prism.ports import MAX_TTL, Capability, Declaration, Limits, Profile, Support, VersionKind
+from prism.v1 import keyvalue_pb2 as pb
+
+
+@pytest.mark.parametrize(
+    ("duration", "delta"),
+    [
+        (Duration(seconds=2, nanos=500_000_000), timedelta(seconds=2.5)),
+        (Duration(nanos=1), timedelta(microseconds=1)),
+        (Duration(nanos=1001), timedelta(microseconds=2)),
+        (Duration(seconds=-1, nanos=-500_000_000), timedelta(seconds=-1.5)),
+        (Duration(), timedelta()),
+    ],
+)
+def test_a_duration_is_rounded_up_to_a_microsecond(duration: Duration, delta: timedelta) -> None:
+    assert timedelta_of(duration) == delta
+
+
+@pytest.mark.parametrize("seconds", [(1 << 63) - 1, 10**12])
+def test_a_duration_far_out_of_range_is_still_out_of_range(seconds: int) -> None:
+    assert timedelta_of(Duration(seconds=seconds)) > MAX_TTL
+    assert timedelta_of(Duration(seconds=-seconds)) < timedelta()
+    assert (ttl_of_milliseconds(seconds * 1000 % (1 << 63)) or timedelta()) > MAX_TTL
+
+
+@pytest.mark.parametrize(
+    ("ttl", "milliseconds"),
+    [
+        (None, 0),
+        (timedelta(microseconds=1), 1),
+        (timedelta(milliseconds=2), 2),
+        (timedelta(milliseconds=2, microseconds=1), 3),
+    ],
+)
+def test_a_ttl_in_a_batch_is_rounded_up(ttl: timedelta | None, milliseconds: int) -> None:
+    assert milliseconds_of(ttl) == milliseconds
+
+
+@pytest.mark.parametrize("ttl", [timedelta(), timedelta(microseconds=-1), timedelta(days=-9)])
+def test_a_bad_ttl_in_a_batch_never_turns_into_none(ttl: timedelta) -> None:
+    assert milliseconds_of(ttl) < 0
+
+
+@pytest.mark.parametrize("delta", [timedelta(microseconds=1), MAX_TTL, timedelta(seconds=-1.5)])
+def test_a_timedelta_comes_back_as_it_went(delta: timedelta) -> None:
+    assert timedelta_of(duration_of(delta)) == delta
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 1_795_473_048_795])
+def test_a_point_in_time_comes_back_as_it_went(milliseconds: int) -> None:
+    assert milliseconds_since_epoch(timestamp_of(milliseconds)) == milliseconds
+
+
+def test_a_profile_comes_back_as_it_went() -> None:
+    profile = Profile(
+        driver="d",
+        version="1.2",
+        version_kind=VersionKind.DIGEST,
+        capabilities={
+            Capability.TTL: Declaration(
+                Support.EMULATED, timedelta(seconds=1), timedelta(milliseconds=50), "rounds up"
+            ),
+            Capability.SCAN: Declaration(),
+        },
+        limits=Limits(max_value_bytes=7, max_batch_items=8, max_batch_bytes=9, max_page_size=10),
+    )
+    assert profile_of(capabilities_of(profile)) == profile
+
+
+def test_what_a_newer_server_names_is_left_out() -> None:
+    message = pb.GetCapabilitiesResponse(version_kind=99)  # type: ignore[arg-type]
+    message.capabilities.add(name=99)
+    profile = profile_of(message)
+    assert profile.capabilities == {}
+    assert profile.version_kind is VersionKind.DIGEST

@@ -1,0 +1,83 @@
+"""Errors to statuses and back."""
+
+from __future__ import annotations
+
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from prism import ports
+from prism.adapters.grpc.status import error_of, status_of
+from prism.ports import Outcome, PrismError
+
+CODES: list[tuple[type[PrismError], int]] = [
+    (ports.InvalidArgument, code_pb2.INVALID_ARGUMENT),
+    (ports.PreconditionFailed, code_pb2.FAILED_PRECONDITION),
+    (ports.VersionConflict, code_pb2.ABORTED),
+    (ports.ScanExpired, code_pb2.ABORTED),
+    (ports.Unsupported, code_pb2.UNIMPLEMENTED),
+    (ports.IllegalTransition, code_pb2.FAILED_PRECONDITION),
+    (ports.NotServing, code_pb2.UNAVAILABLE),
+    (ports.BackendUnavailable, code_pb2.UNAVAILABLE),
+    (ports.BackendTimeout, code_pb2.DEADLINE_EXCEEDED),
+    (ports.Exhausted, code_pb2.RESOURCE_EXHAUSTED),
+    (ports.AccessDenied, code_pb2.PERMISSION_DENIED),
+    (ports.Unauthenticated, code_pb2.UNAUTHENTICATED),
+    (ports.Internal, code_pb2.INTERNAL),
+]
+
+
+def subclasses(error: type[PrismError]) -> set[type[PrismError]]:
+    return {error}.union(*map(subclasses, error.__subclasses__()))
+
+
+def test_every_error_has_a_code() -> None:
+    named = {error for error, _ in CODES}
+    assert named == {
+        error
+        for error in subclasses(PrismError) - {PrismError}
+        if error.__module__ == ports.errors.__name__
+    }
+
+
+@pytest.mark.parametrize(("error", "code"), CODES)
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_an_error_comes_back_as_it_went(
+    error: type[PrismError], code: int, outcome: Outcome
+) -> None:
+    status = status_of(error("what happened", outcome=outcome))
+    assert status.code == code
+    back = error_of(status_pb2.Status.FromString(status.SerializeToString()))
+    assert type(back) is error
+    assert (back.message, back.outcome) == ("what happened", outcome)
+
+
+def test_a_reason_of_the_drivers_own_comes_back_with_the_general_class() -> None:
+    back = error_of(status_of(ports.PreconditionFailed("text is stored", reason="NOT_AN_INTEGER")))
+    assert type(back) is ports.PreconditionFailed
+    assert back.reason == "NOT_AN_INTEGER"
+
+
+def test_an_error_class_of_a_drivers_own_has_the_code_of_its_base() -> None:
+    class DiskFull(ports.Exhausted):
+        default_reason = "DISK_FULL"
+
+    assert status_of(DiskFull("no room")).code == code_pb2.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "outcome"),
+    [
+        (code_pb2.UNAVAILABLE, ports.BackendUnavailable, Outcome.UNKNOWN),
+        (code_pb2.DEADLINE_EXCEEDED, ports.BackendTimeout, Outcome.UNKNOWN),
+        (code_pb2.RESOURCE_EXHAUSTED, ports.Exhausted, Outcome.UNKNOWN),
+        (code_pb2.UNIMPLEMENTED, ports.Unsupported, Outcome.NOT_APPLIED),
+        (code_pb2.UNKNOWN, ports.Internal, Outcome.UNKNOWN),
+        (code_pb2.DATA_LOSS, ports.Internal, Outcome.UNKNOWN),
+    ],
+)
+def test_a_status_without_details_tells_no_more_than_it_knows(
+    code: int, error: type[PrismError], outcome: Outcome
+) -> None:
+    back = error_of(status_pb2.Status(code=code, message="m"))
+    assert type(back) is error
+    assert back.outcome is outcome
