@@ -48,9 +48,9 @@ def check_puts(puts: Sequence[Put], profile: Profile) -> Errors:
     errors: Errors = {}
     size = 0
     for index, put in enumerate(puts):
-        size += len(put.key) + len(put.value)
+        size += len(put.value)
         try:
-            check_key(put.key)
+            size += check_key(put.key)
             check_value(put.value, limits.max_value_bytes)
             if put.ttl is not None:
                 check_ttl(put.ttl)

@@ -25,6 +25,8 @@ from prism.ports import (
 
 Result = TypeVar("Result")
 
+_HEALTH_TIMEOUT_S = 5.0
+
 _ALLOWED_FROM = {
     State.INITIALIZED: {State.CREATED},
     State.RUNNING: {State.INITIALIZED},
@@ -88,7 +90,12 @@ class LifecycleMachine:
 
     async def health(self) -> Health:
         if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
-            return await self._driver.health()
+            try:
+                async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+                    return await self._driver.health()
+            except TimeoutError:
+                message = f"no answer to a health check within {_HEALTH_TIMEOUT_S:g} s"
+                return Health(HealthStatus.UNHEALTHY, message)
         message = f"the driver is {self._state}"
         if self._failure:
             message = f"{message}: {self._failure}"

@@ -23,6 +23,7 @@ Settings = TypeVar("Settings")
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d)")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True} | {
     "false": False, "0": False, "no": False, "off": False
 }  # fmt: skip
@@ -143,6 +144,9 @@ def _parse(kind: Any, text: str) -> Any:
         if text not in get_args(kind):
             raise ValueError(text)
         return text
+    if kind in (int, float) and not _NUMBER.fullmatch(text):
+        # int() and float() also take 1_000, blanks, nan and inf.
+        raise ValueError(text)
     if kind in (str, int, float, Path) or (isinstance(kind, type) and issubclass(kind, Enum)):
         return kind(text)
     raise TypeError(f"a setting cannot be of type {kind!r}")

@@ -19,7 +19,10 @@ class Driver(KeyValue, Lifecycle[SettingsT_contra], Protocol[SettingsT_contra]):
 
     @property
     def profile(self) -> Profile:
-        """Capabilities and limits as they are at this backend, once initialized."""
+        """Capabilities and limits as they are at this backend, once initialized.
+
+        Asked for with every call: the same object, until it changes.
+        """
         ...
 
 

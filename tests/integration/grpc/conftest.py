@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
@@ -96,12 +97,13 @@ async def serving(
     lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
     readiness = ReadinessMonitor(lifecycle)
     guard = AdminGuard(options.admin_token, required=not options.local_only)
-    server = GrpcioServer(
+    services = Services(
         KeyValueServicer(Gateway(driver, admission, Limits())),
         LifecycleServicer(lifecycle, guard),
         readiness,
         options,
     )
+    server = GrpcioServer(services, options)
     (address,) = await server.start()
     try:
         await lifecycle.initialize({})

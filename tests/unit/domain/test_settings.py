@@ -67,6 +67,8 @@ def test_what_is_left_out_has_its_default() -> None:
         ({}, "'url' is required: Where"),
         ({"url": "u", "retires": "1"}, "unknown setting 'retires'; valid are: url, retries"),
         ({"url": "u", "retries": "many"}, "retries is 'many'; it must be a whole number"),
+        ({"url": "u", "retries": "1_000"}, "retries is '1_000'; it must be a whole number"),
+        ({"url": "u", "ratio": "nan"}, "ratio is 'nan'; it must be a number"),
         ({"url": "u", "tls": "maybe"}, "tls is 'maybe'; it must be true or false"),
         ({"url": "u", "timeout": "5"}, "timeout is '5'; it must be a duration"),
         ({"url": "u", "storage": "tape"}, "storage is 'tape'; it must be one of file, memory"),

@@ -9,7 +9,7 @@ SCRIPT = """
 import asyncio, sys
 sys.modules["grpc"] = None  # importing it now raises ImportError
 
-from prism.adapters.grpc.calls import Rejected, unary_calls
+from prism.adapters.grpc.calls import Rejected, calls_of
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.memstore import DRIVER
 from prism.domain.admission import Admission
@@ -33,7 +33,7 @@ async def main():
     lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
     await lifecycle.initialize({})
     await lifecycle.start()
-    calls = unary_calls(
+    calls = calls_of(
         pb.DESCRIPTOR.services_by_name["KeyValueService"],
         KeyValueServicer(Gateway(driver, admission, Limits())),
         default_timeout=None,

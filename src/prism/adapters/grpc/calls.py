@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,13 +15,15 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
 from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.deadline import within
 from prism.adapters.grpc.status import status_of
 from prism.domain.admission import connection
-from prism.ports import BackendTimeout, Exhausted, Internal, InvalidArgument, PrismError
+from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Any, CallContext], Awaitable[Message]]
+UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
+StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncIterator[Message]]
 
 
 class Rejected(Exception):
@@ -35,7 +36,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UnaryCall:
-    """One method of a service, from bytes to bytes.
+    """A method that takes one message and answers one, from bytes to bytes.
 
     Attributes:
         path: `/prism.v1.KeyValueService/Get`.
@@ -45,7 +46,7 @@ class UnaryCall:
 
     path: str
     request_type: type[Message]
-    handler: Handler
+    handler: UnaryHandler
     default_timeout_s: float | None
     max_reply_bytes: int
 
@@ -56,70 +57,95 @@ class UnaryCall:
             Rejected: it failed; everything but being cancelled ends so.
         """
         connection.set(context.connection)
-        try:
-            return self._encode(await self._serve(self._decode(payload), context))
-        except PrismError as error:
-            raise Rejected(status_of(error)) from error
-        except Exception as error:
-            log.exception("unexpected error in %s", self.path)
-            hidden = Internal("internal error; the server's log has the details")
-            raise Rejected(status_of(hidden)) from error
-
-    async def _serve(self, request: Message, context: CallContext) -> Message:
         timeout_s = context.timeout_s
-        if timeout_s is None:
-            timeout_s = self.default_timeout_s
         try:
-            async with asyncio.timeout(timeout_s) as bound:
-                return await self.handler(request, context)
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            raise BackendTimeout(f"no answer within the deadline of {timeout_s:.3g} s") from None
-
-    def _decode(self, payload: bytes) -> Message:
-        try:
-            return self.request_type.FromString(payload)
-        except DecodeError:
-            raise InvalidArgument(
-                f"the request is not a valid {self.request_type.DESCRIPTOR.full_name}; "
-                "text must be UTF-8"
-            ) from None
-
-    def _encode(self, reply: Message) -> bytes:
-        data = reply.SerializeToString()
-        if len(data) > self.max_reply_bytes:
-            raise Exhausted(
-                f"the reply has {len(data):,} bytes; the limit is {self.max_reply_bytes:,}"
+            request = _decode(self.request_type, payload)
+            reply = await within(
+                self.default_timeout_s if timeout_s is None else timeout_s,
+                self.handler(request, context),
             )
-        return data
+            return _encode(reply, self.max_reply_bytes)
+        except Exception as error:
+            raise _rejection(error, self.path) from error
 
 
-def unary_calls(
+@dataclass(frozen=True, slots=True)
+class StreamCall:
+    """A method that takes messages and answers messages, from bytes to bytes.
+
+    It has no default deadline: a stream lasts until one side has had enough.
+    """
+
+    path: str
+    request_type: type[Message]
+    handler: StreamHandler
+    max_reply_bytes: int
+
+    async def __call__(
+        self, payloads: AsyncIterator[bytes], context: CallContext
+    ) -> AsyncIterator[bytes]:
+        """Serve one call; raises as `UnaryCall` does."""
+        connection.set(context.connection)
+        requests = (_decode(self.request_type, payload) async for payload in payloads)
+        try:
+            async for reply in self.handler(requests, context):
+                yield _encode(reply, self.max_reply_bytes)
+        except Exception as error:
+            raise _rejection(error, self.path) from error
+
+
+Call = UnaryCall | StreamCall
+
+
+def calls_of(
     service: ServiceDescriptor,
     servicer: object,
     *,
     default_timeout: timedelta | None,
     max_message_bytes: int,
-) -> Mapping[str, UnaryCall]:
-    """By path, the unary calls of a service that the servicer has a method for.
+) -> Mapping[str, Call]:
+    """By path, the calls of a service that the servicer has a method for.
 
     A call without one is not served, which a transport answers with UNIMPLEMENTED.
     """
-    calls = {}
+    calls: dict[str, Call] = {}
     for method in service.methods:
         handler = getattr(servicer, _snake_case(method.name), None)
-        if handler is None or method.client_streaming or method.server_streaming:
+        if handler is None:
             continue
         path = f"/{service.full_name}/{method.name}"
-        calls[path] = UnaryCall(
-            path=path,
-            request_type=GetMessageClass(method.input_type),
-            handler=handler,
-            default_timeout_s=default_timeout.total_seconds() if default_timeout else None,
-            max_reply_bytes=max_message_bytes,
-        )
+        request_type = GetMessageClass(method.input_type)
+        if method.client_streaming or method.server_streaming:
+            calls[path] = StreamCall(path, request_type, handler, max_message_bytes)
+        else:
+            timeout_s = default_timeout.total_seconds() if default_timeout else None
+            calls[path] = UnaryCall(path, request_type, handler, timeout_s, max_message_bytes)
     return calls
+
+
+def _decode(request_type: type[Message], payload: bytes) -> Message:
+    try:
+        return request_type.FromString(payload)
+    except DecodeError:
+        raise InvalidArgument(
+            f"the request is not a valid {request_type.DESCRIPTOR.full_name}; text must be UTF-8"
+        ) from None
+
+
+def _encode(reply: Message, limit: int) -> bytes:
+    data = reply.SerializeToString()
+    if len(data) > limit:
+        raise Exhausted(f"the reply has {len(data):,} bytes; the limit is {limit:,}")
+    return data
+
+
+def _rejection(error: Exception, path: str) -> Rejected:
+    if isinstance(error, PrismError):
+        return Rejected(status_of(error))
+    if isinstance(error, Rejected):
+        return error
+    log.error("unexpected error in %s", path, exc_info=error)
+    return Rejected(status_of(Internal("internal error; the server's log has the details")))
 
 
 def _snake_case(name: str) -> str:

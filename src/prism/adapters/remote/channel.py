@@ -138,6 +138,8 @@ class Channel:
                 return error_of(status_pb2.Status.FromString(value))
         # Made by a library on the way, and so without a word of who we talk to.
         message = f"{self.address}: {error.details()}"
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            message = f"no Prism server answers at {self.address} ({error.details()})"
         return error_of(status_pb2.Status(code=error.code().value[0], message=message))
 
 

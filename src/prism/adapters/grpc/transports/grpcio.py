@@ -5,51 +5,34 @@ https://grpc.github.io/grpc/python/grpc_asyncio.html
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from prism.adapters.grpc.calls import Rejected, UnaryCall, unary_calls
-from prism.adapters.grpc.servicers.key_value import KeyValueServicer
-from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
+from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
+from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.options import (
     ServerOptions,
     check_tcp_free,
     clear_unix_socket,
 )
-from prism.domain.readiness import Readiness, ReadinessMonitor
 from prism.ports import PreconditionFailed
-from prism.v1 import keyvalue_pb2, lifecycle_pb2
-
-KEY_VALUE = keyvalue_pb2.DESCRIPTOR.services_by_name["KeyValueService"]
-LIFECYCLE = lifecycle_pb2.DESCRIPTOR.services_by_name["LifecycleService"]
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class GrpcioServer:
     """Serves until stopped; nothing is opened before `start`."""
 
-    def __init__(
-        self,
-        key_value: KeyValueServicer,
-        lifecycle: LifecycleServicer,
-        readiness: ReadinessMonitor,
-        options: ServerOptions,
-    ) -> None:
-        self._key_value = key_value
-        self._lifecycle = lifecycle
-        self._readiness = readiness
+    def __init__(self, services: Services, options: ServerOptions) -> None:
+        self._services = services
         self._options = options
         self._server: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> tuple[str, ...]:
         """Listen and serve.
@@ -61,17 +44,11 @@ class GrpcioServer:
             PreconditionFailed: the port or socket is taken.
             InvalidArgument: a TLS file cannot be used.
         """
-        options = self._options
-        server = grpc.aio.server(options=_channel_options(options))
-        server.add_generic_rpc_handlers((_Handlers(self._calls()),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if options.reflection:
-            names = (KEY_VALUE.full_name, LIFECYCLE.full_name, health.SERVICE_NAME)
-            reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
-        address = _listen(server, options)
+        server = grpc.aio.server(options=_channel_options(self._options))
+        server.add_generic_rpc_handlers((_Handlers(self._services.calls),))
+        address = _listen(server, self._options)
         await server.start()
         self._server = server
-        self._readiness.observe(self._tell_health)
         return (address,)
 
     async def stop(self, grace: timedelta) -> None:
@@ -83,39 +60,12 @@ class GrpcioServer:
         if self._options.socket is not None:
             self._options.socket.unlink(missing_ok=True)
 
-    def _calls(self) -> dict[str, UnaryCall]:
-        size = self._options.max_message_bytes
-        data = unary_calls(
-            KEY_VALUE,
-            self._key_value,
-            default_timeout=self._options.default_timeout,
-            max_message_bytes=size,
-        )
-        # A drain takes as long as it says, so only the caller's deadline holds.
-        control = unary_calls(
-            LIFECYCLE, self._lifecycle, default_timeout=None, max_message_bytes=size
-        )
-        return {**data, **control}
-
-    def _tell_health(self, readiness: Readiness) -> None:
-        status = (
-            health_pb2.HealthCheckResponse.SERVING
-            if readiness.ready
-            else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for service in ("", KEY_VALUE.full_name):
-            task = asyncio.ensure_future(self._health.set(service, status))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
 
 class _Handlers(grpc.GenericRpcHandler):
-    def __init__(self, calls: Mapping[str, UnaryCall]) -> None:
+    def __init__(self, calls: Mapping[str, Call]) -> None:
         # No (de)serializer: bytes reach our own wrapper, so that a malformed
         # message has the same status on every transport.
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            path: grpc.unary_unary_rpc_method_handler(_carry(call)) for path, call in calls.items()
-        }
+        self._handlers = {path: _handler_of(call) for path, call in calls.items()}
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -126,7 +76,7 @@ class _Handlers(grpc.GenericRpcHandler):
 class _Context:
     __slots__ = ("_context",)
 
-    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def __init__(self, context: ServicerContext) -> None:
         self._context = context
 
     @property
@@ -144,22 +94,44 @@ class _Context:
         return next((str(value) for key, value in found if key == name), None)
 
 
-def _carry(
-    call: UnaryCall,
-) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[bytes]]:
-    async def handle(payload: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+def _handler_of(call: Call) -> grpc.RpcMethodHandler[Any, Any]:
+    if isinstance(call, UnaryCall):
+        return grpc.unary_unary_rpc_method_handler(_carry(call))
+    return grpc.stream_stream_rpc_method_handler(_carry_stream(call))
+
+
+def _carry(call: UnaryCall) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
+    async def handle(payload: bytes, context: ServicerContext) -> bytes:
         try:
             return await call(payload, _Context(context))
         except Rejected as rejected:
-            status = rejected.status
-            await context.abort(
-                _STATUS_CODES[status.code],
-                status.message,
-                (("grpc-status-details-bin", status.SerializeToString()),),
-            )
+            await _abort(context, rejected)
             raise  # abort raises; this is for the type checker
 
     return handle
+
+
+def _carry_stream(
+    call: StreamCall,
+) -> Callable[[AsyncIterator[bytes], ServicerContext], AsyncIterator[bytes]]:
+    async def handle(
+        payloads: AsyncIterator[bytes], context: ServicerContext
+    ) -> AsyncIterator[bytes]:
+        try:
+            async for reply in call(payloads, _Context(context)):
+                yield reply
+        except Rejected as rejected:
+            await _abort(context, rejected)
+
+    return handle
+
+
+async def _abort(context: ServicerContext, rejected: Rejected) -> None:
+    status = rejected.status
+    details = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(
+        _STATUS_CODES[status.code], status.message, details if status.details else ()
+    )
 
 
 def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:

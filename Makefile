@@ -1,0 +1,89 @@
+# Everything a contributor, a newcomer or CI types. `make help` lists it.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+ARGS   ?=
+
+GOOGLEAPIS := build/googleapis
+STATUS     := $(GOOGLEAPIS)/google/rpc/status.proto
+PROTOS     := $(wildcard proto/prism/v1/*.proto)
+
+# Two workers: the tests wait more than they compute.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-unit test-acceptance-interfaces test-integration \
+        coverage check fmt lint types imports proto proto-check proto-baseline ci clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
+
+setup: $(STAMP) ## Create .venv and everything in it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Prism needs Python 3.11 or newer: install it, or name one with 'make PYTHON=python3.12'" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## Serve the embedded store; ARGS="--grpc-port 9190" passes flags on
+	$(BIN)/python -m prism.bootstrap --driver memstore $(ARGS)
+
+test: $(STAMP) $(STATUS) ## Run every test: unit, acceptance, integration
+	$(PYTEST) tests $(ARGS)
+
+test-unit: $(STAMP) $(STATUS) ## Run the unit tests
+	$(PYTEST) tests/unit $(ARGS)
+
+test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded store, in process and over gRPC
+	$(PYTEST) tests/contract $(ARGS)
+
+test-integration: $(STAMP) ## Run real processes against one another
+	$(PYTEST) tests/integration $(ARGS)
+
+coverage: $(STAMP) $(STATUS) ## Run every test and report what they cover
+	$(PYTEST) tests --cov --cov-report=term --cov-report=html $(ARGS)
+
+check: lint types imports proto-check ## What a contributor runs: under a minute
+	$(PYTEST) tests/unit tests/contract $(ARGS)
+
+fmt: $(STAMP) ## Format the code, and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+$(STATUS): $(STAMP)
+	@mkdir -p $(@D)
+	@cp "$$($(BIN)/python -c 'import google.rpc.status_pb2 as m; print(m.__file__[:-len("_pb2.py")])').proto" $@
+
+proto: $(STATUS) ## Generate src/prism/v1 from proto/
+	$(BIN)/python -m grpc_tools.protoc -I proto -I $(GOOGLEAPIS) --python_out=src --pyi_out=src $(PROTOS)
+
+proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see that src/prism/v1 is not stale
+	$(BIN)/buf lint
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
+	@mkdir -p build/proto && rm -rf build/proto/*
+	@$(BIN)/python -m grpc_tools.protoc -I proto -I $(GOOGLEAPIS) --python_out=build/proto --pyi_out=build/proto $(PROTOS)
+	@for fresh in build/proto/prism/v1/*; do \
+	  cmp -s $$fresh src/prism/v1/$${fresh##*/} || { echo "src/prism/v1/$${fresh##*/} is stale: run 'make proto'" >&2; exit 1; }; done
+
+proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
+	$(BIN)/buf build proto -o proto/baseline.binpb
+
+ci: check test ## What CI runs
+
+clean: ## Remove everything that was made, coverage included
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

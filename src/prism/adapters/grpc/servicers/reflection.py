@@ -1,0 +1,33 @@
+"""Server reflection, by grpcio's own servicer, loaded when somebody asks.
+
+https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpc_reflection.v1alpha import reflection_pb2 as pb
+
+from prism.adapters.grpc.context import CallContext
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ServerReflection"]
+
+
+class ReflectionServicer:
+    """Describes the services by name to generic clients."""
+
+    def __init__(self, services: tuple[str, ...]) -> None:
+        self._services = services
+        self._library: Any = None
+
+    async def server_reflection_info(
+        self, requests: AsyncIterator[pb.ServerReflectionRequest], context: CallContext
+    ) -> AsyncIterator[pb.ServerReflectionResponse]:
+        if self._library is None:
+            from grpc_reflection.v1alpha.reflection import aio
+
+            self._library = aio.ReflectionServicer((*self._services, SERVICE.full_name))
+        async for reply in self._library.ServerReflectionInfo(requests, context):
+            yield reply

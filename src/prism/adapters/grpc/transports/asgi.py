@@ -1,0 +1,194 @@
+"""The servicers as an ASGI application: gRPC's framing, statuses and deadlines over HTTP/2.
+
+What carries the application turns a reset stream into a cancelled task, and sends
+trailers (the extension `http.response.trailers`).
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from google.rpc import code_pb2
+
+from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
+from prism.adapters.grpc.transports.framing import (
+    ACCEPTED_ENCODINGS,
+    PREFIX_BYTES,
+    Messages,
+    check_encoding,
+    frame,
+    rejected,
+)
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+_CONTENT_TYPE = (b"content-type", b"application/grpc")
+_START: Mapping[str, Any] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_CONTENT_TYPE, (b"grpc-accept-encoding", ACCEPTED_ENCODINGS)],
+    "trailers": True,
+}
+_END_OF_BODY: Mapping[str, Any] = {"type": "http.response.body", "body": b""}
+_OK: Mapping[str, Any] = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
+
+_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+
+class GrpcOverAsgi:
+    """An ASGI application that serves calls by their path."""
+
+    def __init__(self, calls: Mapping[str, Call], *, max_message_bytes: int) -> None:
+        self._calls = calls
+        self._max_message_bytes = max_message_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        context = Context(scope)
+        if not context.is_grpc:
+            await send({"type": "http.response.start", "status": 415, "headers": []})
+            await send(_END_OF_BODY)
+            return
+        call = self._calls.get(scope["path"])
+        try:
+            if call is None:
+                raise rejected(code_pb2.UNIMPLEMENTED, f"no such method: {scope['path']}")
+            check_encoding(context.encoding)
+            if isinstance(call, UnaryCall):
+                await self._unary(call, context, receive, send)
+            else:
+                await self._stream(call, context, receive, send)
+        except Rejected as refusal:
+            if not context.started:
+                headers = [_CONTENT_TYPE, *_trailers_of(refusal)]
+                if refusal.status.code == code_pb2.UNIMPLEMENTED:
+                    headers.append((b"grpc-accept-encoding", ACCEPTED_ENCODINGS))
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send(_END_OF_BODY)
+            else:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.trailers", "headers": _trailers_of(refusal)})
+
+    async def _unary(self, call: UnaryCall, context: Context, receive: Receive, send: Send) -> None:
+        event = await receive()
+        body: bytes = event.get("body", b"")
+        whole = (
+            len(body) >= PREFIX_BYTES
+            and body[0] == 0
+            and int.from_bytes(body[1:PREFIX_BYTES], "big") == len(body) - PREFIX_BYTES
+            and len(body) - PREFIX_BYTES <= self._max_message_bytes
+        )
+        if whole and not event.get("more_body"):
+            payload = body[PREFIX_BYTES:]
+        else:
+            payload = await self._only_message(context, event, receive)
+        reply = await call(payload, context)
+        await send(_START)
+        context.started = True
+        await send({"type": "http.response.body", "body": frame(reply)})
+        await send(_OK)
+
+    async def _only_message(
+        self, context: Context, event: Mapping[str, Any], receive: Receive
+    ) -> bytes:
+        messages = Messages(context.encoding, self._max_message_bytes)
+        found: bytes | None = None
+        while True:
+            messages.feed(event.get("body", b""))
+            while (message := messages.next()) is not None:
+                if found is not None:
+                    raise rejected(code_pb2.INTERNAL, "a unary call takes one message, not more")
+                found = message
+            if not event.get("more_body"):
+                break
+            event = await receive()
+        if found is None or messages.incomplete:
+            raise rejected(code_pb2.INTERNAL, "the call ended before its message did")
+        return found
+
+    async def _stream(
+        self, call: StreamCall, context: Context, receive: Receive, send: Send
+    ) -> None:
+        async def payloads() -> AsyncIterator[bytes]:
+            messages = Messages(context.encoding, self._max_message_bytes)
+            more = True
+            while more:
+                event = await receive()
+                messages.feed(event.get("body", b""))
+                more = bool(event.get("more_body"))
+                while (message := messages.next()) is not None:
+                    yield message
+            if messages.incomplete:
+                raise rejected(code_pb2.INTERNAL, "the call ended in the middle of a message")
+
+        async for reply in call(payloads(), context):
+            if not context.started:
+                await send(_START)
+                context.started = True
+            await send({"type": "http.response.body", "body": frame(reply), "more_body": True})
+        if not context.started:
+            await send(_START)
+            context.started = True
+        await send(_END_OF_BODY)
+        await send(_OK)
+
+
+class Context:
+    """One call, as its request's headers tell it."""
+
+    __slots__ = ("_headers", "connection", "encoding", "is_grpc", "started", "timeout_s")
+
+    def __init__(self, scope: Scope) -> None:
+        client = scope.get("client")
+        # On a Unix socket there is no telling one connection from another.
+        self.connection = f"{client[0]}:{client[1]}" if client else ""
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.encoding = b""
+        self.timeout_s: float | None = None
+        self.is_grpc = False
+        self.started = False
+        for name, value in self._headers:
+            if name == b"grpc-timeout":
+                self.timeout_s = _timeout_of(value)
+            elif name == b"content-type":
+                self.is_grpc = value.startswith(b"application/grpc")
+            elif name == b"grpc-encoding":
+                self.encoding = value
+
+    def metadata(self, name: str) -> str | None:
+        wanted = name.encode("latin-1")
+        return next(
+            (value.decode("latin-1") for key, value in self._headers if key == wanted), None
+        )
+
+
+def _timeout_of(value: bytes) -> float | None:
+    digits, unit = value[:-1], value[-1:]
+    if unit in _SECONDS and digits.isdigit():
+        return int(digits) * _SECONDS[unit]
+    return None
+
+
+def _trailers_of(refusal: Rejected) -> list[tuple[bytes, bytes]]:
+    status = refusal.status
+    trailers = [(b"grpc-status", b"%d" % status.code)]
+    if status.message:
+        # Percent-encoding of all but printable ASCII, and of the percent sign.
+        text = quote_from_bytes(status.message.encode(), safe=_PRINTABLE)
+        trailers.append((b"grpc-message", text.encode("ascii")))
+    if status.details:
+        details = b64encode(status.SerializeToString()).rstrip(b"=")
+        trailers.append((b"grpc-status-details-bin", details))
+    return trailers
+
+
+_PRINTABLE = bytes(set(range(0x20, 0x7F)) - {ord("%")})

@@ -1,0 +1,1 @@
+"""What a running Prism tells: logs, health and readiness."""

@@ -1,0 +1,1 @@
+"""The one place that knows all the parts: it configures, builds and runs them."""

@@ -1,0 +1,135 @@
+"""Where the server is and how to reach it: options of every client command."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
+
+import typer
+
+from prism.bootstrap.cli.arguments import parser, positive_duration
+from prism.ports import Outcome, PrismError
+
+if TYPE_CHECKING:
+    from prism import TLS, Client
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+DEFAULT_TIMEOUT = timedelta(seconds=5)
+
+
+def _address(given: str) -> str:
+    if given.startswith("unix:"):
+        if given == "unix:":
+            raise ValueError("a path follows unix:, such as unix:/run/prism.sock")
+        return given
+    host, separator, port = given.rpartition(":")
+    if not (separator and host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise ValueError(f"{given!r} is neither host:port nor unix:PATH")
+    return given
+
+
+def _tls_file(help: str) -> Any:
+    return typer.Option(metavar="FILE", help=help)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The options that `connected` gives a command, and what they are for."""
+
+    address: Annotated[
+        str,
+        typer.Option(
+            envvar="PRISM_ADDRESS",
+            metavar="HOST:PORT|unix:PATH",
+            parser=parser(_address),
+            help="Where the server listens.",
+        ),
+    ] = "127.0.0.1:9090"
+    timeout: Annotated[
+        timedelta,
+        typer.Option(
+            metavar="DURATION",
+            parser=positive_duration,
+            show_default="5s",
+            help="How long to wait for each answer.",
+        ),
+    ] = DEFAULT_TIMEOUT
+    tls_ca: Annotated[
+        Path | None, _tls_file("Use TLS, and trust servers with a certificate of this authority.")
+    ] = None
+    tls_cert: Annotated[Path | None, _tls_file("Show the server this certificate.")] = None
+    tls_key: Annotated[Path | None, _tls_file("The key of that certificate.")] = None
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise typer.BadParameter("--tls-cert and --tls-key go together")
+
+    @property
+    def tls(self) -> TLS | None:
+        """None: in plain text."""
+        if self.tls_ca is None and self.tls_cert is None:
+            return None
+        from prism import TLS
+
+        return TLS(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
+
+    def run(
+        self, operation: Callable[[Client], Awaitable[Result]], *, writes: bool = False
+    ) -> Result:
+        """Connect, run the operation in an event loop of its own, and close.
+
+        Args:
+            writes: add to an error whose outcome is unknown that it is.
+        """
+        began = False
+
+        async def connect_and_run() -> Result:
+            from prism import connect
+
+            nonlocal began
+            async with connect(self.address, timeout=self.timeout, tls=self.tls) as client:
+                began = True
+                return await operation(client)
+
+        try:
+            return asyncio.run(connect_and_run())
+        except (PrismError, KeyboardInterrupt) as error:
+            outcome = error.outcome if isinstance(error, PrismError) else Outcome.UNKNOWN
+            if writes and began and outcome is Outcome.UNKNOWN:
+                error.add_note("it may or may not have been applied")
+            raise
+
+
+def connected(command: Callable[Concatenate[Connection, Params], None]) -> Callable[..., None]:
+    """Give a command the options of `Connection`, as its first argument.
+
+    An option that the command declares itself is not added, and keeps its default
+    in the connection.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    taken = {parameter.name for parameter in own}
+    shared = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(Connection, eval_str=True).parameters.values()
+        if parameter.name not in taken
+    ]
+
+    run: Callable[..., None] = command
+
+    @functools.wraps(command)
+    def with_connection(**given: Any) -> None:
+        options = {parameter.name: given.pop(parameter.name) for parameter in shared}
+        run(Connection(**options), **given)
+
+    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    # Typer reads a command's options off its signature.
+    with_connection.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+    return with_connection

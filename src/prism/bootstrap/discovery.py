@@ -1,0 +1,109 @@
+"""Finds drivers by the entry-point group `prism.drivers`.
+
+The one mechanism for drivers of this repository and of anybody else's package;
+a driver is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+
+from prism.domain.settings import settings_of
+from prism.ports import DriverSpec, InvalidArgument, PreconditionFailed
+
+GROUP = "prism.drivers"
+
+_NAME = re.compile("[a-z][a-z0-9-]*")
+
+
+class UnknownDriver(InvalidArgument):
+    """No installed package offers a driver of that name."""
+
+    default_reason = "UNKNOWN_DRIVER"
+
+
+class BrokenDriver(PreconditionFailed):
+    """A package offers the driver, and it cannot be loaded."""
+
+    default_reason = "BROKEN_DRIVER"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One installed driver: its description, or the reason why there is none."""
+
+    name: str
+    package: str
+    spec: DriverSpec | None
+    problem: str
+
+
+def names() -> list[str]:
+    """The installed drivers, none of them imported."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def load(name: str) -> DriverSpec:
+    """Import a driver.
+
+    Raises:
+        UnknownDriver: it is not installed; those that are, are listed.
+        BrokenDriver: it is, and does not import, or is no driver.
+    """
+    points = list(entry_points(group=GROUP, name=name))
+    if not points:
+        known = names()
+        close = get_close_matches(name, known)
+        ordered = close + [other for other in known if other not in close]
+        raise UnknownDriver(
+            f"unknown driver {name!r}; installed are: {', '.join(ordered) or 'none'}"
+        )
+    if len(points) > 1:
+        packages = ", ".join(sorted(_package(point) for point in points))
+        raise BrokenDriver(
+            f"several packages offer a driver {name!r}: {packages}; uninstall all but one"
+        )
+    return _load(points[0])
+
+
+def survey() -> Iterator[Installed]:
+    """Every installed driver, imported to see whether that works."""
+    for name in names():
+        package = ", ".join(sorted(_package(p) for p in entry_points(group=GROUP, name=name)))
+        try:
+            spec, problem = load(name), ""
+        except BrokenDriver as error:
+            spec, problem = None, error.message
+        yield Installed(name, package, spec, problem)
+
+
+def _load(point: EntryPoint) -> DriverSpec:
+    failure = f"the driver {point.name!r} of {_package(point)} cannot be loaded"
+    try:
+        spec = point.load()
+    except Exception as error:  # whatever somebody else's module raises
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and point.extras:
+            extras = ",".join(point.extras)
+            hint = f"; try: pip install '{_package(point)}[{extras}]'"
+        raise BrokenDriver(f"{failure}: {type(error).__name__}: {error}{hint}") from error
+    if not isinstance(spec, DriverSpec):
+        raise BrokenDriver(f"{failure}: {point.value} is no DriverSpec")
+    if spec.name != point.name or not _NAME.fullmatch(spec.name):
+        raise BrokenDriver(
+            f"{failure}: its DriverSpec is named {spec.name!r}; the name must be that of the "
+            "entry point, in lower case letters, digits and hyphens"
+        )
+    try:
+        settings_of(spec.settings)
+    except (TypeError, NameError) as error:
+        raise BrokenDriver(f"{failure}: {error}") from error
+    return spec
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.module

@@ -1,0 +1,113 @@
+"""What each setting is called: as a flag, in the environment, and in a config file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from prism.bootstrap.discovery import BrokenDriver
+from prism.bootstrap.settings import ServeSettings
+from prism.domain.settings import SettingField, settings_of
+from prism.ports import DriverSpec
+
+_METAVARS = {int: "NUMBER", float: "NUMBER", timedelta: "DURATION", Path: "PATH"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting that can be given.
+
+    Attributes:
+        driver: whose setting it is; empty: the server's own.
+        holds_path: it names a file that holds the secret `field`.
+    """
+
+    field: SettingField
+    driver: str = ""
+    holds_path: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its key in the section of a config file."""
+        return f"{self.field.name}_file" if self.holds_path else self.field.name
+
+    @property
+    def path(self) -> str:
+        """Its key in the whole of a config file."""
+        return f"drivers.{self.driver}.{self.key}" if self.driver else self.key
+
+    @property
+    def parameter(self) -> str:
+        """Its name as a Python identifier, unique among all options."""
+        return f"{self.driver}_{self.key}".replace("-", "_") if self.driver else self.key
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.parameter.replace("_", "-")
+
+    @property
+    def declaration(self) -> str:
+        """The flag with its opposite, where it has one."""
+        return f"{self.flag}/--no-{self.flag[2:]}" if self.is_switch else self.flag
+
+    @property
+    def variable(self) -> str:
+        return "PRISM_" + self.parameter.upper()
+
+    @property
+    def is_switch(self) -> bool:
+        return self.field.type is bool and not self.holds_path
+
+    @property
+    def metavar(self) -> str:
+        kind: Any = Path if self.holds_path else self.field.type
+        if get_origin(kind) is Literal:
+            return "|".join(get_args(kind))
+        if self.field.expects.startswith("one of ") and not self.holds_path:
+            return self.field.expects.removeprefix("one of ").replace(", ", "|")
+        return _METAVARS.get(kind, "TEXT")
+
+    @property
+    def help(self) -> str:
+        """One line, with the default that is not in a config file."""
+        if self.holds_path:
+            return f"File that holds what {self.flag.removesuffix('-file')} takes."
+        default = self.field.default
+        if default is None or (self.is_switch and default == "false"):
+            return self.field.help
+        return f"{self.field.help} (default: {'on' if self.is_switch else default})"
+
+
+def server_options() -> list[Option]:
+    """The server's own options."""
+    return _options(ServeSettings, "")
+
+
+def driver_options(spec: DriverSpec) -> list[Option]:
+    """A driver's options, none of which is called as another.
+
+    Raises:
+        BrokenDriver: two options would have the same name.
+    """
+    options = _options(spec.settings, spec.name)
+    taken = {"config"} | {option.parameter for option in server_options()}
+    for option in options:
+        if option.parameter in taken:
+            raise BrokenDriver(
+                f"the driver {spec.name!r} cannot be loaded: its setting {option.key!r} would be "
+                f"{option.flag}, which is taken"
+            )
+        taken.add(option.parameter)
+    return options
+
+
+def _options(settings_type: type[Any], driver: str) -> list[Option]:
+    found = []
+    for field in settings_of(settings_type):
+        option = Option(field, driver)
+        found.append(option)
+        if field.secret:
+            found.append(replace(option, holds_path=True))
+    return found

@@ -1,0 +1,94 @@
+"""What the server itself can be told; each driver adds its own.
+
+Made as a driver's settings are, so that flags, environment variables and config
+keys come about in one way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, setting
+
+REPLY_OVERHEAD_BYTES = 256 << 10
+"""Of a message, kept for what is in it beside keys and values."""
+
+_SMALLEST_MESSAGE_BYTES = 1 << 20
+
+
+class InvalidSetting(InvalidArgument):
+    """A value that has the right form and makes no sense.
+
+    Attributes:
+        name: of the setting.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """See each setting's help."""
+
+    driver: str = setting("memstore", help="Driver to serve; `prism drivers` lists them.")
+    host: str = setting("127.0.0.1", help="Address to listen on.")
+    grpc_port: int = setting(9090, help="gRPC port; 0 picks a free one.")
+    grpc_socket: Path | None = setting(None, help="Serve gRPC on this Unix socket, not on a port.")
+    metrics: bool = setting(True, help="Serve /health and /ready over HTTP.")
+    metrics_port: int = setting(9091, help="HTTP port; 0 picks a free one.")
+    tls_cert: Path | None = setting(None, help="PEM certificate chain; gRPC then speaks TLS.")
+    tls_key: Path | None = setting(None, help="PEM private key of --tls-cert.")
+    tls_client_ca: Path | None = setting(
+        None, help="PEM certificates; clients must have one that these signed."
+    )
+    admin_token: str | None = setting(
+        None,
+        secret=True,
+        help="Lifecycle calls must carry it; required for them when not on loopback.",
+    )
+    reflection: bool = setting(True, help="Describe the services to generic clients.")
+    default_timeout: timedelta = setting(
+        timedelta(seconds=30), help="Deadline of calls that come without one."
+    )
+    max_message_bytes: int = setting(4 << 20, help="Largest gRPC message.")
+    max_in_flight: int = setting(1024, help="Operations at once, in all.")
+    max_in_flight_per_connection: int = setting(512, help="Operations at once by one connection.")
+    drain_delay: timedelta = setting(
+        timedelta(), help="After a signal: time in which not ready is told and calls still served."
+    )
+    drain_timeout: timedelta = setting(
+        DRAIN_TIMEOUT, help="Time for calls in flight to finish before they are aborted."
+    )
+    stop_timeout: timedelta = setting(STOP_TIMEOUT, help="Time for the driver to close.")
+    debug: bool = setting(False, help="Log more.")
+    log_format: Literal["json", "text"] = setting("json", help="Log for machines or for people.")
+
+    def __post_init__(self) -> None:
+        for name in ("grpc_port", "metrics_port"):
+            self._within(name, 0, 65_535)
+        for name in ("max_in_flight", "max_in_flight_per_connection"):
+            self._within(name, 1, None)
+        self._within("max_message_bytes", _SMALLEST_MESSAGE_BYTES, (1 << 31) - 1)
+        if self.default_timeout <= timedelta():
+            raise InvalidSetting("default_timeout", "default_timeout must be above zero")
+        if not self.host:
+            raise InvalidSetting("host", "host is empty; 0.0.0.0 means every IPv4 address")
+        for name in ("tls_cert", "tls_key"):
+            if getattr(self, name) is None and (self.tls_cert or self.tls_key):
+                raise InvalidSetting(name, f"{name} is missing: a certificate needs its key")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise InvalidSetting("tls_client_ca", "tls_client_ca needs tls_cert and tls_key")
+        taken = self.grpc_port == self.metrics_port != 0
+        if self.metrics and taken:
+            raise InvalidSetting("metrics_port", "metrics_port is the same as grpc_port")
+
+    def _within(self, name: str, low: int, high: int | None) -> None:
+        value = getattr(self, name)
+        if value < low or (high is not None and value > high):
+            valid = f"{low} or more" if high is None else f"{low} to {high}"
+            raise InvalidSetting(name, f"{name} is {value}; it must be {valid}")

@@ -1,0 +1,41 @@
+"""The acceptance suite, for whoever writes a driver.
+
+A driver that passes is a Prism backend::
+
+    from prism.testing import AcceptanceSuite, OpenBackend
+    from prism.testing.levels import in_process
+
+    class TestInProcess(AcceptanceSuite):
+        @pytest.fixture(scope="class")
+        @staticmethod
+        def open_backend() -> OpenBackend:
+            return in_process(DRIVER)
+
+`prism.testing.levels` says how a driver is reached: in process, over gRPC. It is
+not imported here, so that the suite itself depends on the ports alone.
+"""
+
+import pytest
+
+# Without this a failed assertion in a shipped module would say nothing but "assert".
+pytest.register_assert_rewrite("prism.testing.suite")
+
+from prism.testing.suite import (  # noqa: E402
+    AcceptanceSuite,
+    Backend,
+    DriverWrapper,
+    Level,
+    OpenBackend,
+    Wrap,
+    group_of,
+)
+
+__all__ = [
+    "AcceptanceSuite",
+    "Backend",
+    "DriverWrapper",
+    "Level",
+    "OpenBackend",
+    "Wrap",
+    "group_of",
+]

@@ -1,0 +1,126 @@
+"""How the suite reaches a driver: in process, or over gRPC.
+
+Both are built by the container that a server is built by, so what is tested is
+what is served. A driver is named by its `DriverSpec`, or by its entry point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from dependency_injector import providers
+
+from prism.adapters.remote.channel import Channel
+from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.remote.lifecycle import RemoteLifecycle
+from prism.bootstrap import discovery
+from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.container import Container
+from prism.bootstrap.settings import ServeSettings
+from prism.domain.lifecycle import LifecycleMachine
+from prism.ports import DriverSpec
+from prism.testing.suite import Backend, Level, OpenBackend, Wrap
+
+SERVER = ServeSettings(grpc_port=0, metrics=False, reflection=False)
+"""Any free port of loopback, and nothing beside gRPC."""
+
+# Of each call: a machine that is busy fails no test.
+_CALL = timedelta(seconds=30)
+_CLOSE = timedelta(seconds=5)
+_LAST_ANSWERS = timedelta(seconds=1)
+
+
+def in_process(
+    driver: DriverSpec | str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    server: ServeSettings = SERVER,
+) -> OpenBackend:
+    """Level 1: the gateway and the state machine around the driver, and nothing between.
+
+    Args:
+        settings: the driver's own, as text by name.
+        server: limits are taken from it.
+    """
+    texts = dict(settings or {})
+
+    @asynccontextmanager
+    async def open_backend(
+        *, wrap: Wrap | None = None, start: bool = True
+    ) -> AsyncIterator[Backend]:
+        container = _container(driver, texts, server, wrap)
+        gateway = container.gateway()
+        async with _closing(container.lifecycle(), start, texts) as lifecycle:
+            yield Backend(gateway, lifecycle, Level.IN_PROCESS, texts, lambda: gateway.profile)
+
+    return open_backend
+
+
+def over_grpc(
+    driver: DriverSpec | str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    server: ServeSettings = SERVER,
+) -> OpenBackend:
+    """Level 2: the driver behind a gRPC server, and the gRPC client in front of that.
+
+    Args:
+        settings: the driver's own, as text by name.
+        server: how it is served.
+    """
+    texts = dict(settings or {})
+
+    @asynccontextmanager
+    async def open_backend(
+        *, wrap: Wrap | None = None, start: bool = True
+    ) -> AsyncIterator[Backend]:
+        container = _container(driver, texts, server, wrap)
+        async with AsyncExitStack() as stack:
+            grpc_server = container.grpc_server()
+            address, *_ = await grpc_server.start()
+            stack.push_async_callback(grpc_server.stop, _LAST_ANSWERS)
+            await stack.enter_async_context(_closing(container.lifecycle(), start, texts))
+            channel = Channel(address, timeout=_CALL, tls=None, admin_token=None)
+            stack.push_async_callback(channel.close)
+            kv = RemoteKeyValue(channel)
+            if start:
+                profile = await kv.fetch_profile()
+                yield Backend(kv, RemoteLifecycle(channel), Level.WIRE, texts, lambda: profile)
+            else:
+                # Not whole yet, so it cannot be fetched once and for all.
+                gateway = container.gateway()
+                lifecycle = RemoteLifecycle(channel)
+                yield Backend(kv, lifecycle, Level.WIRE, texts, lambda: gateway.profile)
+
+    return open_backend
+
+
+def _container(
+    driver: DriverSpec | str,
+    settings: Mapping[str, str],
+    server: ServeSettings,
+    wrap: Wrap | None,
+) -> Container:
+    spec = discovery.load(driver) if isinstance(driver, str) else driver
+    configuration = Configuration(
+        settings=server, spec=spec, driver_settings=settings, values=(), options=(), file=None
+    )
+    container = Container(configuration=configuration)
+    if wrap is not None:
+        container.driver.override(providers.Object(wrap(spec.factory())))
+    return container
+
+
+@asynccontextmanager
+async def _closing(
+    lifecycle: LifecycleMachine, start: bool, settings: Mapping[str, str]
+) -> AsyncIterator[LifecycleMachine]:
+    try:
+        if start:
+            await lifecycle.initialize(settings)
+            await lifecycle.start()
+        yield lifecycle
+    finally:
+        await lifecycle.stop(_CLOSE)

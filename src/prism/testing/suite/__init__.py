@@ -1,0 +1,75 @@
+"""The contract as tests, written against the ports alone.
+
+Each group is a class of its own, so that it can be run alone; every test
+function's name says what it promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prism.testing.suite.backend import Backend, Level, OpenBackend, Wrap
+from prism.testing.suite.basic import Basic
+from prism.testing.suite.batches import Batches
+from prism.testing.suite.compare_and_sets import CompareAndSets
+from prism.testing.suite.counters import Counters
+from prism.testing.suite.errors import Errors
+from prism.testing.suite.gate import Gate
+from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED
+from prism.testing.suite.lifecycle_rules import LifecycleRules
+from prism.testing.suite.model import Model
+from prism.testing.suite.scans import Scans
+from prism.testing.suite.ttl import Ttl
+from prism.testing.suite.wrapper import DriverWrapper
+
+GROUPS: dict[str, type] = {
+    "basic": Basic,
+    "ttl": Ttl,
+    "batch": Batches,
+    "compare-and-set": CompareAndSets,
+    "scan": Scans,
+    "counter": Counters,
+    "errors": Errors,
+    "lifecycle": LifecycleRules,
+    "model": Model,
+}
+"""By the names that a report gives them."""
+
+
+class AcceptanceSuite(
+    Basic, Ttl, Batches, CompareAndSets, Scans, Counters, Errors, LifecycleRules, Model
+):
+    """All of it. Derive from it, and supply the fixture `open_backend`."""
+
+
+def group_of(test: Callable[..., Any]) -> str | None:
+    """The name of the group that a test function belongs to."""
+    for name, group in GROUPS.items():
+        if hasattr(group, test.__name__):
+            return name
+    return None
+
+
+__all__ = [
+    "GROUPS",
+    "NOT_REACHABLE",
+    "UNSUPPORTED",
+    "AcceptanceSuite",
+    "Backend",
+    "Basic",
+    "Batches",
+    "CompareAndSets",
+    "Counters",
+    "DriverWrapper",
+    "Errors",
+    "Gate",
+    "Level",
+    "LifecycleRules",
+    "Model",
+    "OpenBackend",
+    "Scans",
+    "Ttl",
+    "Wrap",
+    "group_of",
+]

@@ -1,0 +1,70 @@
+"""Group Errors: after the end, an error and no waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from prism.ports import BackendUnavailable, Driver, NotServing, PrismError
+from prism.testing.suite.backend import OpenBackend
+from prism.testing.suite.group import Group, group
+from prism.testing.suite.operations import EVERY_OPERATION, Operation
+
+_HANGS_AFTER_SECONDS = 10.0
+
+
+@group()
+class Closed(Group):
+    """A closed driver answers with an error, never hangs."""
+
+    @EVERY_OPERATION
+    async def test_a_stopped_backend_answers_with_an_error(
+        self, open_backend: OpenBackend, key: str, operation: Operation
+    ) -> None:
+        async with open_backend() as backend:
+            operation.skip_unless_offered_by(backend.profile)
+            await backend.lifecycle.stop()
+            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+                with pytest.raises((NotServing, BackendUnavailable)):
+                    await operation.call(backend.kv, key)
+
+    @EVERY_OPERATION
+    async def test_a_closed_driver_answers_with_an_error(
+        self, open_backend: OpenBackend, key: str, operation: Operation
+    ) -> None:
+        # Past the gateway, which would refuse by itself.
+        driver = _Captured()
+        async with open_backend(wrap=driver.capture) as backend:
+            operation.skip_unless_offered_by(backend.profile)
+            await backend.lifecycle.stop()
+            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+                with pytest.raises(PrismError):
+                    await operation.call(driver.it, key)
+
+    async def test_closing_a_driver_twice_is_safe(self, open_backend: OpenBackend) -> None:
+        driver = _Captured()
+        async with open_backend(wrap=driver.capture) as backend:
+            await backend.lifecycle.stop()
+            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+                await driver.it.stop()
+                await driver.it.stop()
+
+    async def test_a_driver_that_was_never_opened_can_be_closed(
+        self, open_backend: OpenBackend
+    ) -> None:
+        driver = _Captured()
+        async with open_backend(wrap=driver.capture, start=False):
+            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+                await driver.it.stop()
+
+
+class _Captured:
+    """The driver itself, behind everything around it."""
+
+    it: Any
+
+    def capture(self, driver: Driver[Any]) -> Driver[Any]:
+        self.it = driver
+        return driver

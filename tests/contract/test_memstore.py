@@ -1,0 +1,23 @@
+"""The embedded default keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from prism.adapters.memstore import DRIVER
+from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing.levels import in_process, over_grpc
+
+
+class TestInProcess(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend() -> OpenBackend:
+        return in_process(DRIVER)
+
+
+class TestOverGrpc(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend() -> OpenBackend:
+        return over_grpc(DRIVER)

@@ -1,0 +1,57 @@
+"""The command line as a user runs it: a process, pointed at a server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pytest
+
+PRISM = [sys.executable, "-c", "from prism.bootstrap.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """`prism` with PRISM_ADDRESS set."""
+
+    address: str
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*PRISM, *arguments],
+            input=stdin,
+            env=self._environment(),
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+
+    def begin(
+        self, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """The process, running; what it writes is to be read from its pipes."""
+        return subprocess.Popen(
+            [*PRISM, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment(),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PRISM_ADDRESS": self.address}
+
+
+@pytest.fixture
+def cli_at() -> Callable[[str], CommandLine]:
+    return CommandLine
+
+
+@pytest.fixture
+def cli(server: Any) -> CommandLine:
+    """Pointed at a server of the test's own."""
+    return CommandLine(server.address)

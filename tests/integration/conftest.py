@@ -1,0 +1,154 @@
+"""Real servers in processes of their own.
+
+`server` is one that serves memstore; `start_server` starts any; `shared_server` is
+for tests that leave a server as they found it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGES = Path(__file__).parent / "packages"
+"""Holds a driver `slow`, installed for the servers' eyes only."""
+
+PATIENCE_S = 30.0
+"""Nothing here takes this long, on whichever machine."""
+
+
+class Server:
+    """A process that runs `python -m prism.bootstrap`."""
+
+    def __init__(self, args: tuple[str, ...], env: dict[str, str], folder: Path) -> None:
+        clean = {name: v for name, v in os.environ.items() if not name.startswith("PRISM_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "prism.bootstrap", *args],
+            cwd=folder,
+            env={**clean, "PYTHONPATH": str(PACKAGES), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, message: str) -> dict[str, Any]:
+        """The first event not yet waited past whose message begins so."""
+        while True:
+            try:
+                line = self._new.get(timeout=PATIENCE_S)
+            except queue.Empty:
+                pytest.fail(f"no {message!r} from the server:\n{self.log}")
+            if line is None:
+                pytest.fail(f"the server ended without {message!r}:\n{self.log}")
+            event = json.loads(line)
+            if event["message"].startswith(message):
+                found: dict[str, Any] = event
+                return found
+
+    def serving(self) -> Server:
+        """Wait until it serves."""
+        event = self.wait_for("serving")
+        self.address: str = event["grpc_address"]
+        self.metrics_address: str | None = event["metrics_address"]
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit status, once it has ended by itself."""
+        status = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return status
+
+    def stop(self) -> None:
+        """Stop it as an init system does; it must take that well."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            assert self.wait() == 0, self.log
+
+    def close(self) -> None:
+        """Whatever became of the test, leave nothing behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            for line in stream:
+                self.lines.append(line.rstrip("\n"))
+                self._new.put(line)
+        self._new.put(None)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a server on free ports; it need not get as far as to serve."""
+    started: list[Server] = []
+
+    def start(*args: str, env: dict[str, str] | None = None, free_ports: bool = True) -> Server:
+        ports = ("--grpc-port", "0", "--metrics-port", "0") if free_ports else ()
+        server = Server((*ports, *args), env or {}, tmp_path)
+        started.append(server)
+        return server
+
+    yield start
+    try:
+        for server in started:
+            server.stop()
+    finally:
+        for server in started:
+            server.close()
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A memstore server that other tests look at too."""
+    args = ("--grpc-port", "0", "--metrics-port", "0")
+    server = Server(args, {}, tmp_path_factory.mktemp("shared"))
+    try:
+        yield server.serving()
+        server.stop()
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., Server]) -> Server:
+    """A memstore server that serves, and that ends with status 0."""
+    return start_server().serving()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for loopback, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = (
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", "/CN=prism"),
+        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+    )
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key

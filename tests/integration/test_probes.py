@@ -1,0 +1,98 @@
+"""`/health` and `/ready` of a server that runs, and in the states around it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prism.adapters.remote import connect_lifecycle
+
+Start = Callable[..., Any]
+READY = (200, {"status": "ready"})
+HEALTHY = (200, {"status": "healthy"})
+
+
+def ask(address: str, path: str, method: str = "GET") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = response.read()
+        assert response.getheader("content-type") == "application/json"
+        return response.status, json.loads(body) if body else None
+    finally:
+        connection.close()
+
+
+def test_a_server_that_runs_is_healthy_and_ready(shared_server: Any) -> None:
+    assert ask(shared_server.metrics_address, "/health") == HEALTHY
+    assert ask(shared_server.metrics_address, "/ready") == READY
+    assert ask(shared_server.metrics_address, "/ready?verbose=1") == READY
+
+
+def test_head_answers_without_a_body(shared_server: Any) -> None:
+    assert ask(shared_server.metrics_address, "/health", "HEAD") == (200, None)
+    assert ask(shared_server.metrics_address, "/nothing", "HEAD") == (404, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 404), ("GET", "/Health", 404), ("POST", "/health", 405)],
+)
+def test_anything_else_is_refused_in_json(
+    shared_server: Any, method: str, path: str, status: int
+) -> None:
+    code, body = ask(shared_server.metrics_address, path, method)
+    assert code == status
+    assert "error" in body
+
+
+def test_a_server_whose_backend_is_being_opened_is_healthy_and_not_ready(
+    start_server: Start, tmp_path: Path
+) -> None:
+    opening = tmp_path / "open"
+    server = start_server("--driver", "slow", "--slow-opened-by", str(opening), "--debug")
+    address = server.wait_for("health is answered on")["message"].split()[-1]
+    server.wait_for("initializing")
+    assert ask(address, "/health") == HEALTHY
+    assert ask(address, "/ready") == (
+        503,
+        {"status": "not ready", "state": "created", "reason": "the driver is created"},
+    )
+    opening.touch()
+    server.serving()
+    assert ask(address, "/ready") == READY
+
+
+def test_a_server_that_was_told_to_end_is_not_ready_while_it_still_serves(
+    start_server: Start,
+) -> None:
+    server = start_server("--drain-delay", "1h").serving()
+    server.signal(signal.SIGTERM)
+    server.wait_for("shutting down")
+    reply = (503, {"status": "not ready", "state": "running", "reason": "shutting down"})
+    assert _eventually(lambda: ask(server.metrics_address, "/ready"), reply)
+    assert ask(server.metrics_address, "/health") == HEALTHY
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 143
+
+
+async def test_a_drained_server_is_not_ready(server: Any) -> None:
+    async with connect_lifecycle(server.address) as lifecycle:
+        await lifecycle.drain()
+    assert await asyncio.to_thread(ask, server.metrics_address, "/ready") == (
+        503,
+        {"status": "not ready", "state": "draining", "reason": "the driver is draining"},
+    )
+
+
+def _eventually(ask_again: Callable[[], Any], expected: Any) -> bool:
+    """The log line is written a moment before what it tells is done."""
+    return any(ask_again() == expected for _ in range(1000))

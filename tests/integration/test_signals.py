@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import prism
+from prism.adapters.remote import connect_lifecycle
+from prism.ports import NotServing, State
+
+Start = Callable[..., Any]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_drains_stops_and_ends_with_status_0(server: Any, number: signal.Signals) -> None:
+    server.signal(number)
+    assert server.wait() == 0
+    messages = [json.loads(line)["message"] for line in server.lines]
+    order = [f"shutting down: {number.name}", "drained", "ended"]
+    assert [m for m in messages if m in order] == order
+
+
+async def test_a_call_in_flight_is_finished_and_new_ones_are_refused(
+    start_server: Start, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    server = start_server("--driver", "slow", "--slow-released-by", str(release)).serving()
+    async with prism.connect(server.address) as kv:
+        await kv.set("slow", b"answer")
+        in_flight = asyncio.create_task(kv.get("slow"))
+        await asyncio.to_thread(server.wait_for, "in flight")
+        server.signal(signal.SIGTERM)
+        await asyncio.to_thread(server.wait_for, "shutting down: SIGTERM")
+        with pytest.raises(NotServing, match="draining"):
+            await kv.set("other", b"")
+        release.touch()
+        entry = await in_flight
+        assert entry is not None
+        assert entry.value == b"answer"
+    assert await asyncio.to_thread(server.wait) == 0
+    drained = next(json.loads(line) for line in server.lines if '"drained"' in line)
+    assert (drained["completed"], drained["aborted"]) == (1, 0)
+
+
+async def test_a_call_that_takes_longer_than_the_drain_is_aborted(
+    start_server: Start, tmp_path: Path
+) -> None:
+    server = start_server(
+        *("--driver", "slow", "--slow-released-by", str(tmp_path / "never")),
+        *("--drain-timeout", "10ms"),
+    ).serving()
+    async with prism.connect(server.address) as kv:
+        in_flight = asyncio.create_task(kv.get("slow"))
+        await asyncio.to_thread(server.wait_for, "in flight")
+        server.signal(signal.SIGTERM)
+        with pytest.raises(NotServing, match="aborted"):
+            await in_flight
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+)
+async def test_a_second_signal_ends_at_once(
+    start_server: Start, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    server = start_server("--driver", "slow", "--slow-released-by", str(tmp_path / "never"))
+    server.serving()
+    async with prism.connect(server.address) as kv:
+        in_flight = asyncio.create_task(kv.get("slow"))
+        await asyncio.to_thread(server.wait_for, "in flight")
+        server.signal(signal.SIGTERM)
+        await asyncio.to_thread(server.wait_for, "shutting down")
+        server.signal(number)
+        assert await asyncio.to_thread(server.wait) == status
+        assert f"{number.name} again: ending at once" in server.log
+        in_flight.cancel()
+
+
+def test_a_signal_during_the_drain_delay_still_ends_at_once(start_server: Start) -> None:
+    server = start_server("--drain-delay", "1h").serving()
+    server.signal(signal.SIGTERM)
+    server.wait_for("shutting down")
+    server.signal(signal.SIGINT)
+    assert server.wait() == 130
+
+
+async def test_calls_are_served_during_the_drain_delay_and_a_stop_cuts_it_short(
+    start_server: Start,
+) -> None:
+    server = start_server("--drain-delay", "1h").serving()
+    server.signal(signal.SIGTERM)
+    await asyncio.to_thread(server.wait_for, "shutting down")
+    async with prism.connect(server.address) as kv:
+        await kv.set("k", b"v")
+    async with connect_lifecycle(server.address) as lifecycle:
+        await lifecycle.stop()
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+def test_a_signal_while_the_backend_is_being_opened_ends_with_status_0(
+    start_server: Start, tmp_path: Path
+) -> None:
+    opening = tmp_path / "open"
+    server = start_server("--driver", "slow", "--slow-opened-by", str(opening))
+    server.wait_for("initializing")
+    server.signal(signal.SIGTERM)
+    server.wait_for("shutting down")
+    opening.touch()
+    assert server.wait() == 0
+    assert "serving" not in server.log
+
+
+async def test_a_stop_by_rpc_is_answered_and_ends_the_process(server: Any) -> None:
+    async with connect_lifecycle(server.address) as lifecycle:
+        assert await lifecycle.state() is State.RUNNING
+        await lifecycle.stop()
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_a_drain_by_rpc_leaves_the_process_up_to_be_stopped(server: Any) -> None:
+    async with connect_lifecycle(server.address) as lifecycle:
+        await lifecycle.drain()
+        assert await lifecycle.state() is State.DRAINING
+    server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait) == 0

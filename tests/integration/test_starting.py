@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import prism
+from prism.adapters.remote import TLS
+from prism.ports import BackendTimeout, BackendUnavailable
+
+Start = Callable[..., Any]
+
+
+def error_of(server: Any) -> str:
+    """The one error that it logged."""
+    (event,) = [e for e in map(json.loads, server.lines) if e["level"] == "error"]
+    message: str = event["message"]
+    return message
+
+
+def test_one_log_line_says_that_it_serves_and_where(shared_server: Any) -> None:
+    events = [json.loads(line) for line in shared_server.lines]
+    (event,) = [event for event in events if "grpc_address" in event]
+    assert event["message"] == "serving"
+    assert event["service"] == "prism"
+    assert event["driver"] == "memstore"
+    assert event["pid"] == shared_server.process.pid
+    for address in (event["grpc_address"], event["metrics_address"]):
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
+
+
+def test_stderr_holds_nothing_but_events(server: Any) -> None:
+    server.stop()
+    assert all(json.loads(line)["time"] for line in server.lines)
+    assert server.process.stdout.read() == ""
+
+
+async def test_no_metrics_opens_no_second_port(start_server: Start) -> None:
+    server = start_server("--no-metrics").serving()
+    assert server.metrics_address is None
+    async with prism.connect(server.address) as kv:
+        assert await kv.get("k") is None
+
+
+def test_a_taken_grpc_port_is_a_clear_error_and_no_backend_is_touched(
+    start_server: Start, shared_server: Any
+) -> None:
+    port = shared_server.address.rpartition(":")[2]
+    second = start_server("--driver", "slow", "--grpc-port", port)
+    assert second.wait() == 1
+    assert f"port {port} on 127.0.0.1 is taken" in error_of(second)
+    assert "initializing" not in second.log
+    assert "Traceback" not in second.log
+
+
+def test_a_taken_metrics_port_is_a_clear_error_and_no_backend_is_touched(
+    start_server: Start, shared_server: Any
+) -> None:
+    port = shared_server.metrics_address.rpartition(":")[2]
+    second = start_server("--driver", "slow", "--metrics-port", port)
+    assert second.wait() == 1
+    assert f"port {port} on 127.0.0.1 is taken" in error_of(second)
+    assert "--metrics-port" in error_of(second)
+    assert "initializing" not in second.log
+
+
+def test_a_backend_that_cannot_be_reached_is_named_without_its_password(
+    start_server: Start,
+) -> None:
+    server = start_server(
+        "--driver", "slow", "--no-slow-reachable", "--slow-url", "slow://me:hunter2@host"
+    )
+    assert server.wait() == 1
+    assert error_of(server) == "cannot reach slow://me:***@host: connection refused"
+    assert "hunter2" not in server.log
+
+
+def test_an_unexpected_error_is_logged_whole_after_one_sentence(start_server: Start) -> None:
+    server = start_server("--driver", "slow", "--slow-broken")
+    assert server.wait() == 1
+    (event,) = [e for e in map(json.loads, server.lines) if e["level"] == "error"]
+    assert event["message"] == "an unexpected error ended the server; this is a defect"
+    assert "something nobody thought of" in event["exc_info"]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("--driver", "slwo"), "unknown driver 'slwo'; installed are: slow, memstore"),
+        (("--grpc-port", "x"), "it must be a whole number"),
+        (("--config", "absent.toml"), "cannot read the config file absent.toml"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(
+    start_server: Start, args: tuple[str, ...], expected: str
+) -> None:
+    server = start_server(*args)
+    assert server.wait() == 2
+    assert expected in server.log
+    assert "Traceback" not in server.log
+
+
+def test_the_config_file_that_was_used_is_logged(start_server: Start, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("default_timeout: 5s\n")
+    server = start_server()
+    assert server.wait_for("starting")["config_file"] == str(tmp_path / "config.yaml")
+    server.serving()
+
+
+def test_a_misspelt_variable_is_warned_about(start_server: Start) -> None:
+    server = start_server(env={"PRISM_METRICS_PROT": "1", "PRISM_SERVICE_HOST": "10.0.0.1"})
+    event = server.wait_for("PRISM_METRICS_PROT")
+    assert event["level"] == "warning"
+    server.serving()
+    assert "PRISM_SERVICE_HOST" not in server.log
+
+
+async def test_a_driver_of_another_package_is_configured_by_its_own_options(
+    start_server: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    server = start_server(
+        *("--driver", "slow", "--slow-password-file", "password", "--debug"),
+        env={"PRISM_SLOW_URL": "slow://elsewhere"},
+    ).serving()
+    async with prism.connect(server.address) as kv:
+        await kv.set("k", b"v")
+        assert kv.profile.driver == "memstore"
+    assert "hunter2" not in server.log
+
+
+async def test_grpc_is_served_on_a_unix_socket(start_server: Start, tmp_path: Path) -> None:
+    path = tmp_path / "prism.sock"
+    server = start_server("--grpc-socket", str(path)).serving()
+    assert server.address == f"unix:{path}"
+    assert path.stat().st_mode & 0o077 == 0
+    async with prism.connect(server.address) as kv:
+        await kv.set("k", b"v")
+    server.stop()
+    assert not path.exists()
+
+
+def test_an_unreadable_certificate_is_a_clear_error(start_server: Start, tmp_path: Path) -> None:
+    server = start_server("--tls-cert", "absent.pem", "--tls-key", "absent.key")
+    assert server.wait() == 1
+    assert "absent.pem cannot be read: No such file" in error_of(server)
+
+
+async def test_tls_is_served_from_certificate_files(
+    start_server: Start, certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+    server = start_server("--tls-cert", str(cert), "--tls-key", str(key)).serving()
+    async with prism.connect(server.address, tls=TLS(ca=cert)) as kv:
+        await kv.set("k", b"v")
+    with pytest.raises((BackendUnavailable, BackendTimeout)):
+        async with prism.connect(server.address, timeout=timedelta(seconds=1)):
+            pass
+
+
+def test_version_and_help_need_no_server() -> None:
+    for args in (["--version"], ["--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "prism.bootstrap", *args], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        assert done.stdout
+        assert done.stderr == ""
+
+
+def test_a_server_loads_nothing_that_it_does_not_need() -> None:
+    program = (
+        "import sys, h2corn, prism.bootstrap.cli.commands, prism.bootstrap.main\n"
+        "import prism.bootstrap.container, prism.adapters.memstore\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "grpc" in loaded
+    assert loaded.isdisjoint(
+        {"rich", "prometheus_client", "opentelemetry", "hypothesis", "pytest", "redis", "nats"}
+    )

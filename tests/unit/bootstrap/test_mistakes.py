@@ -1,0 +1,155 @@
+"""What a user gets wrong is named, with where it stands and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from prism.bootstrap.configuration import choose, near_misses
+
+Prism = Callable[..., Result]
+Install = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _installed(install: Install) -> None:
+    install()
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "expected"),
+    [
+        (["--grpc-port", "many"], {}, "'--grpc-port'"),
+        (["--grpc-port", "many"], {}, "grpc_port is 'many'; it must be a whole number"),
+        (
+            ["--grpc-port", "70000"],
+            {},
+            "grpc_port is 70000; it must be 0 to 65535 (flag --grpc-port)",
+        ),
+        ([], {"PRISM_GRPC_PORT": "many"}, "'PRISM_GRPC_PORT'"),
+        ([], {"PRISM_METRICS_PORT": "-1"}, "0 to 65535 (environment PRISM_METRICS_PORT)"),
+        (["--log-format", "xml"], {}, "log_format is 'xml'; it must be one of json, text"),
+        ([], {"PRISM_DEFAULT_TIMEOUT": "30"}, "a duration such as 1500ms, 2s, 5m, 1h or 1d"),
+        ([], {"PRISM_REFLECTION": "perhaps"}, "true or false"),
+        (["--max-in-flight", "0"], {}, "max_in_flight is 0; it must be 1 or more"),
+        (["--max-message-bytes", "100"], {}, "max_message_bytes is 100; it must be 1048576 to"),
+        (["--tls-cert", "a.pem"], {}, "tls_key is missing"),
+        (["--tls-client-ca", "a.pem"], {}, "tls_client_ca needs tls_cert"),
+        (["--metrics-port", "9090"], {}, "metrics_port is the same as grpc_port"),
+        (["--grpc-prot", "1"], {}, "No such option: --grpc-prot"),
+        (["--grpc-prot", "1"], {}, "--grpc-port"),
+        (["--grpc-port"], {}, "'--grpc-port' requires an argument"),
+        (["--driver"], {}, "'--driver' requires an argument"),
+        (["--config", "absent.yaml"], {}, "cannot read the config file absent.yaml: No such file"),
+        (["extra"], {}, "extra"),
+        (["--driver", "fake-kv", "--fake-kv-mode", "wild"], {}, "one of fast, safe"),
+        (["--driver", "fake-kv", "--fake-kv-patience", "2h"], {}, "patience is more than an hour"),
+        ([], {"PRISM_DRIVER": "fake-kv", "PRISM_FAKE_KV_DEEP": "?"}, "'PRISM_FAKE_KV_DEEP'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place_and_what_is_valid(
+    prism: Prism, args: list[str], env: dict[str, str], expected: str
+) -> None:
+    result = prism("serve", *args, env=env)
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_config_show_refuses_what_serve_refuses(prism: Prism) -> None:
+    result = prism("config", "show", "--grpc-port", "many")
+    assert result.exit_code == 2
+    assert "it must be a whole number" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("grpc_prot: 1", "c.yaml: unknown key grpc_prot; valid are: grpc_port,"),
+        ("grpc-port: 1", "c.yaml: unknown key grpc-port; valid are: grpc_port,"),
+        ("grpc_port: many", "c.yaml: grpc_port is 'many'; it must be a whole number"),
+        ("grpc_port: 70000", "grpc_port is 70000; it must be 0 to 65535 (file c.yaml)"),
+        ("grpc_port: [1, 2]", "c.yaml: grpc_port must be a whole number, not several values"),
+        ("grpc_port: 1\ngrpc_port: 2", "the key 'grpc_port' is there twice at line 2"),
+        ("driver: memstor", "c.yaml: unknown driver 'memstor'; installed are: memstore"),
+        ("admin_token: 0123", "c.yaml: admin_token must be text: put it in quotes"),
+        ("host: no", "c.yaml: host must be text: put it in quotes"),
+        ("drivers: {memstore: {max_kyes: 1}}",
+         "c.yaml: unknown key drivers.memstore.max_kyes; valid are: max_keys"),
+        ("drivers: {memstore: {max_keys: x}}", "c.yaml: drivers.memstore.max_keys is 'x'"),
+        ("drivers: {memstore: 7}", "c.yaml: drivers.memstore holds names with values"),
+        ("drivers: {memstor: {}}", "did you mean drivers.memstore?"),
+        ("drivers: 7", "c.yaml: 'drivers' holds a section for each driver"),
+        ("- a\n- b", "c.yaml: a config file holds names with values"),
+        ("a: b: c", "c.yaml is no valid YAML"),
+        ("when: 2020-99-99", "c.yaml is no valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_is_named_with_the_file(prism: Prism, text: str, expected: str) -> None:
+    Path("c.yaml").write_text(text)
+    result = prism("serve", "--config", "c.yaml")
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("content", [b"grpc_port = ", b"grpc_port = 1\ngrpc_port = 2"])
+def test_broken_toml_is_named_with_the_file(prism: Prism, content: bytes) -> None:
+    Path("c.toml").write_bytes(content)
+    result = prism("serve", "--config", "c.toml")
+    assert result.exit_code == 2
+    assert "c.toml is no valid TOML" in result.stderr
+
+
+def test_a_file_that_is_no_text_is_named(prism: Prism) -> None:
+    Path("c.yaml").write_bytes(b"\xff\xfe\x00")
+    result = prism("serve", "--config", "c.yaml")
+    assert result.exit_code == 2
+    assert "c.yaml is not UTF-8" in result.stderr
+
+
+def test_a_required_setting_that_is_missing_names_every_way_to_set_it(
+    install: Install, prism: Prism
+) -> None:
+    source = (
+        "from dataclasses import dataclass, replace\n"
+        "from prism.adapters.memstore import DRIVER\n"
+        "from prism.ports import setting\n"
+        "@dataclass\n"
+        "class S:\n"
+        "    bucket: str = setting(help='Where to keep it.')\n"
+        "DRIVER = replace(DRIVER, name='needy', settings=S)"
+    )
+    install("needy", module="needy_driver", source=source)
+    result = prism("serve", "--driver", "needy")
+    assert result.exit_code == 2
+    assert "--needy-bucket" in result.stderr
+    assert "PRISM_NEEDY_BUCKET" in result.stderr
+    assert "drivers.needy.bucket" in result.stderr
+    assert "Where to keep it." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "suggested"),
+    [
+        ("PRISM_GRPCPORT", "PRISM_GRPC_PORT"),
+        ("PRISM_FAKE_KV_ULR", "PRISM_FAKE_KV_URL"),
+        ("PRISM_SERVICE_HOST", None),
+        ("PRISM_SERVICE_PORT", None),
+        ("PRISM_PORT", None),
+        ("PRISM_PORT_9090_TCP_ADDR", None),
+        ("PRISM_GRPC_PORT", None),
+        ("OTHER_GRPCPORT", None),
+    ],
+)
+def test_a_misspelt_variable_is_told_and_those_of_kubernetes_are_not(
+    variable: str, suggested: str | None
+) -> None:
+    found = near_misses([variable], choose("fake-kv", None).options)
+    if suggested is None:
+        assert found == []
+    else:
+        assert found == [f"{variable} is not a setting and has no effect; {suggested} is one"]

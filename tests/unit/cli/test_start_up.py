@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"dependency_injector", "h2corn", "redis", "nats", "grpc", "rich"}
+
+
+def loaded_by(arguments: list[str]) -> set[str]:
+    """The heavy libraries that a command line has loaded when it ends."""
+    script = f"""
+import atexit, sys
+atexit.register(lambda: sys.stderr.write("LOADED " + " ".join({HEAVY} & set(sys.modules))))
+sys.argv = ["prism", *{arguments}]
+from prism.bootstrap.cli import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    return set(ended.stderr.rpartition("LOADED ")[2].split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["kv", "--help"], ["kv", "get", "--nope"]]
+)
+def test_help_and_errors_load_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(arguments) == set()
+
+
+def test_a_client_command_loads_grpc_and_nothing_else() -> None:
+    assert loaded_by(["kv", "get", "k", "--address", "127.0.0.1:1"]) == {"grpc"}

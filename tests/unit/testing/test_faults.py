@@ -1,0 +1,98 @@
+"""Every planted fault is caught by the test it names, and by few others of its group.
+
+An author's project is imitated: a module and nothing else, no configuration, a
+pytest of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from prism.testing.suite.faults import FAULTS, Fault
+
+BINDING = """
+import pytest
+from prism.adapters.memstore import DRIVER
+from prism.testing import AcceptanceSuite
+from prism.testing.levels import in_process
+from prism.testing.suite.faults import FAULTS, with_fault
+
+def bind(fault):
+    class Bound(AcceptanceSuite):
+        @pytest.fixture(scope="class")
+        @staticmethod
+        def open_backend():
+            return with_fault(in_process(DRIVER), fault)
+    Bound.__name__ = Bound.__qualname__ = f"Test{fault.__name__}"
+    return Bound
+
+for fault in FAULTS:
+    globals()[f"Test{fault.__name__}"] = bind(fault)
+"""
+
+SELECTION = """
+from prism.testing import group_of
+from prism.testing.suite.faults import FAULTS
+
+CAUGHT_BY = {f"Test{fault.__name__}": fault.caught_by for fault in FAULTS}
+
+def pytest_collection_modifyitems(items):
+    items[:] = [
+        item for item in items
+        if group_of(item.function) == "basic"
+        or item.originalname == CAUGHT_BY[item.cls.__name__]
+    ]
+"""
+
+Results = dict[str, dict[str, bool]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Whether each test passed, by fault and test: the named tests, and group Basic."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "test_faults.py").write_text(BINDING)
+    (project / "conftest.py").write_text(SELECTION)
+    report = project / "report.xml"
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--tb=no", f"--junitxml={report}", project],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.exists(), run.stdout + run.stderr
+    return _read(report)
+
+
+def _read(report: Path) -> Results:
+    results: Results = {}
+    for case in ET.parse(report).iter("testcase"):
+        assert case.find("error") is None, ET.tostring(case, "unicode")
+        fault = case.attrib["classname"].rpartition(".Test")[2]
+        results.setdefault(fault, {})[case.attrib["name"]] = case.find("failure") is None
+    return results
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_is_caught_by_the_test_it_names(results: Results, fault: type[Fault]) -> None:
+    named = [
+        passed
+        for name, passed in results[fault.__name__].items()
+        if name.partition("[")[0] == fault.caught_by
+    ]
+    assert named
+    assert not all(named)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_most_other_tests_still_pass(results: Results, fault: type[Fault]) -> None:
+    passed = list(results[fault.__name__].values())
+    assert sum(passed) >= 0.8 * len(passed)

@@ -1,0 +1,218 @@
+"""The suite holds for other drivers than memstore: digests, coarse time, few capabilities."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prism.ports import (
+    DRAIN_TIMEOUT,
+    STOP_TIMEOUT,
+    Capability,
+    Count,
+    Declaration,
+    DrainReport,
+    Driver,
+    DriverSpec,
+    Entry,
+    Health,
+    HealthStatus,
+    Lifetime,
+    Limits,
+    NotServing,
+    Page,
+    Persisted,
+    PreconditionFailed,
+    PrismError,
+    Profile,
+    Put,
+    Version,
+    VersionConflict,
+    VersionKind,
+)
+from prism.testing import AcceptanceSuite, DriverWrapper, OpenBackend
+from prism.testing.levels import in_process
+
+STEP = timedelta(milliseconds=50)
+MILLISECOND = timedelta(milliseconds=1)
+INT64 = (-(1 << 63), (1 << 63) - 1)
+EVERYTHING: Mapping[Capability, Declaration] = {
+    capability: Declaration(granularity=STEP if capability is Capability.TTL else timedelta())
+    for capability in Capability
+    if capability is not Capability.WATCH
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSettings:
+    """There is nothing to set."""
+
+
+class Plain:
+    """A dict, and no more thought than it takes."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] | None = None
+        self.profile = Profile(
+            "plain", "1", VersionKind.DIGEST, EVERYTHING, Limits(max_page_size=50)
+        )
+
+    async def initialize(self, settings: PlainSettings) -> None:
+        self.entries = {}
+
+    async def start(self) -> None:
+        pass
+
+    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        return DrainReport()
+
+    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        self.entries = None
+
+    async def health(self) -> Health:
+        return Health(HealthStatus.HEALTHY, "a dict")
+
+    def _live(self) -> dict[str, Entry]:
+        if self.entries is None:
+            raise NotServing("not open")
+        now = time.time() * 1000
+        for key, entry in list(self.entries.items()):
+            if entry.expires_at_ms is not None and entry.expires_at_ms <= now:
+                del self.entries[key]
+        return self.entries
+
+    async def get(self, key: str) -> Entry | None:
+        return self._live().get(key)
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        digest = hashlib.sha1(value, usedforsecurity=False).digest()
+        version = Version(int.from_bytes(digest[:8], "big"))
+        self._live()[key] = Entry(value, version, _expiry(ttl))
+        return version
+
+    async def delete(self, key: str) -> bool:
+        return self._live().pop(key, None) is not None
+
+    async def exists(self, key: str) -> bool:
+        return key in self._live()
+
+    async def expire(self, key: str, ttl: timedelta) -> bool:
+        return self._expire(key, _expiry(ttl)) is not None
+
+    async def ttl(self, key: str) -> Lifetime | None:
+        entry = self._live().get(key)
+        if entry is None or entry.expires_at_ms is None:
+            return entry and Lifetime()
+        return Lifetime((entry.expires_at_ms - time.time() * 1000) * MILLISECOND)
+
+    async def persist(self, key: str) -> Persisted:
+        entry = self._expire(key, None)
+        if entry is None:
+            return Persisted.NO_KEY
+        return Persisted.EXPIRY_REMOVED if entry.expires_at_ms else Persisted.NO_EXPIRY
+
+    def _expire(self, key: str, expires_at_ms: int | None) -> Entry | None:
+        before = self._live().get(key)
+        if before is not None:
+            self._live()[key] = before._replace(expires_at_ms=expires_at_ms)
+        return before
+
+    async def compare_and_set(
+        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
+    ) -> Version:
+        self._compare(key, expected)
+        return await self.set(key, value, ttl=ttl)
+
+    async def compare_and_delete(self, key: str, *, expected: Version) -> None:
+        self._compare(key, expected)
+        await self.delete(key)
+
+    def _compare(self, key: str, expected: Version | None) -> None:
+        entry = self._live().get(key)
+        if (None if entry is None else entry.version) != expected:
+            raise VersionConflict("another version")
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        return [await self.get(key) for key in keys]
+
+    async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
+        return [await self.set(put.key, put.value, ttl=put.ttl) for put in puts]
+
+    async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
+        return [await self.delete(key) for key in keys]
+
+    async def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Page:
+        live, begin = self._live(), page_token[1:]
+        after = sorted(key for key in live if key.startswith(prefix) and key > begin)
+        keys = after[:page_size]
+        if values:
+            # One by one, so that no page passes any limit.
+            keys = after[:1]
+        more = len(after) > len(keys)
+        entries = [live[key] for key in keys] if values else None
+        return Page(keys, entries, f">{keys[-1]}" if more else "")
+
+    async def increment(self, key: str, delta: int = 1) -> Count:
+        entry = self._live().get(key) or Entry(b"0", Version(0))
+        try:
+            number = int(entry.value)
+        except ValueError:
+            number = -1
+        if b"%d" % number != entry.value or not INT64[0] <= number <= INT64[1]:
+            raise PreconditionFailed("not a number", reason="NOT_AN_INTEGER")
+        if not INT64[0] <= number + delta <= INT64[1]:
+            raise PreconditionFailed("too large", reason="OVERFLOW")
+        version = await self.set(key, b"%d" % (number + delta))
+        self._expire(key, entry.expires_at_ms)
+        return Count(number + delta, version)
+
+
+def _expiry(ttl: timedelta | None) -> int | None:
+    """Up to the next step."""
+    if ttl is None:
+        return None
+    return int(time.time() * 1000) + 1 + -(-ttl // STEP) * (STEP // MILLISECOND)
+
+
+def _plain() -> Driver[Any]:
+    return Plain()
+
+
+SPEC = DriverSpec("plain", "1", "A dict.", PlainSettings, _plain, EVERYTHING)
+
+
+class Bare(DriverWrapper):
+    """Declares the mandatory part alone, though it could do more."""
+
+    @property
+    def profile(self) -> Profile:
+        return replace(super().profile, capabilities={})
+
+
+def _bare() -> Driver[Any]:
+    return Bare(Plain())
+
+
+BARE_SPEC = DriverSpec("bare", "1", "A dict.", PlainSettings, _bare, {})
+
+
+class TestPlain(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend() -> OpenBackend:
+        return in_process(SPEC)
+
+
+class TestBare(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend() -> OpenBackend:
+        return in_process(BARE_SPEC)
