@@ -41,7 +41,7 @@ def test_a_server_that_is_not_there_is_one_line_and_status_1(cli: Any) -> None:
     for command in (["kv", "get", "k"], ["health"], ["lifecycle", "status"]):
         ended = cli(*command, "--address", "127.0.0.1:1")
         assert (ended.returncode, ended.stdout) == (1, b"")
-        assert ended.stderr.startswith(b"prism: 127.0.0.1:1: ")
+        assert ended.stderr.startswith(b"prism: no Prism server answers at 127.0.0.1:1 (")
         assert ended.stderr.count(b"\n") == 1
 
 
