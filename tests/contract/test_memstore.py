@@ -17,7 +17,7 @@ class TestInProcess(AcceptanceSuite):
 
 
 class TestOverGrpc(AcceptanceSuite):
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=["h2corn", "grpcio"])
     @staticmethod
-    def open_backend() -> OpenBackend:
-        return over_grpc(DRIVER)
+    def open_backend(request: pytest.FixtureRequest) -> OpenBackend:
+        return over_grpc(DRIVER, transport=request.param)

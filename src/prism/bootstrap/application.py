@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
-from datetime import timedelta
 from typing import Protocol
 
 from prism.bootstrap.configuration import Configuration
@@ -18,15 +17,12 @@ from prism.ports import IllegalTransition, PrismError, State
 
 log = logging.getLogger(__name__)
 
-# Calls were finished or aborted before; this is for the answers to lifecycle calls.
-_LAST_ANSWERS = timedelta(seconds=2)
-
 
 class GrpcServer(Protocol):
     """Whichever transport carries the servicers."""
 
     async def start(self) -> tuple[str, ...]: ...
-    async def stop(self, grace: timedelta) -> None: ...
+    async def stop(self) -> None: ...
 
 
 class HttpServer(Protocol):
@@ -91,7 +87,7 @@ class Application:
             stack.push_async_callback(self._http_server.stop)
             metrics_address = await self._http_server.start()
             log.debug("health is answered on %s", metrics_address)
-        stack.push_async_callback(self._grpc_server.stop, _LAST_ANSWERS)
+        stack.push_async_callback(self._grpc_server.stop)
         grpc_address, *others = await self._grpc_server.start()
         stack.push_async_callback(self._close_driver)
         watch = asyncio.create_task(self._readiness.watch())

@@ -13,11 +13,10 @@ from dependency_injector import containers, providers
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
 from prism.adapters.grpc.services import Services
-from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
 from prism.adapters.observability.endpoints import Endpoints
-from prism.adapters.observability.http import HttpServer
-from prism.bootstrap.application import Application
+from prism.adapters.observability.http import http_server
+from prism.bootstrap.application import Application, GrpcServer, HttpServer
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.settings import REPLY_OVERHEAD_BYTES, ServeSettings
 from prism.domain.admission import Admission
@@ -71,7 +70,18 @@ def _guard(options: ServerOptions) -> AdminGuard:
 def _http_server(settings: ServeSettings, endpoints: Endpoints) -> HttpServer | None:
     if not settings.metrics:
         return None
-    return HttpServer(endpoints, settings.host, settings.metrics_port)
+    return http_server(endpoints, settings.host, settings.metrics_port)
+
+
+def _grpc_server(settings: ServeSettings, services: Services, options: ServerOptions) -> GrpcServer:
+    # A transport is imported when it is chosen.
+    if settings.transport == "grpcio":
+        from prism.adapters.grpc.transports.grpcio import GrpcioServer
+
+        return GrpcioServer(services, options)
+    from prism.adapters.grpc.transports.h2corn import H2cornServer
+
+    return H2cornServer(services, options)
 
 
 def _settings(configuration: Configuration) -> ServeSettings:
@@ -115,8 +125,8 @@ class Container(containers.DeclarativeContainer):
     services: providers.Provider[Services] = providers.Singleton(
         Services, key_value_servicer, lifecycle_servicer, readiness, server_options
     )
-    grpc_server: providers.Provider[GrpcioServer] = providers.Singleton(
-        GrpcioServer, services, server_options
+    grpc_server: providers.Provider[GrpcServer] = providers.Singleton(
+        _grpc_server, settings, services, server_options
     )
     endpoints: providers.Provider[Endpoints] = providers.Singleton(Endpoints, lifecycle, readiness)
     http_server: providers.Provider[HttpServer | None] = providers.Singleton(

@@ -13,6 +13,8 @@ from typing import Literal
 
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, setting
 
+Transport = Literal["h2corn", "grpcio"]
+
 REPLY_OVERHEAD_BYTES = 256 << 10
 """Of a message, kept for what is in it beside keys and values."""
 
@@ -41,6 +43,9 @@ class ServeSettings:
     grpc_socket: Path | None = setting(None, help="Serve gRPC on this Unix socket, not on a port.")
     metrics: bool = setting(True, help="Serve /health and /ready over HTTP.")
     metrics_port: int = setting(9091, help="HTTP port; 0 picks a free one.")
+    transport: Transport = setting(
+        "h2corn", help="What carries gRPC: h2corn is fast, grpcio the reference implementation."
+    )
     tls_cert: Path | None = setting(None, help="PEM certificate chain; gRPC then speaks TLS.")
     tls_key: Path | None = setting(None, help="PEM private key of --tls-cert.")
     tls_client_ca: Path | None = setting(

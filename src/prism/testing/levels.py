@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from dependency_injector import providers
@@ -18,7 +19,7 @@ from prism.adapters.remote.lifecycle import RemoteLifecycle
 from prism.bootstrap import discovery
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
-from prism.bootstrap.settings import ServeSettings
+from prism.bootstrap.settings import ServeSettings, Transport
 from prism.domain.lifecycle import LifecycleMachine
 from prism.ports import DriverSpec
 from prism.testing.suite import Backend, Level, OpenBackend, Wrap
@@ -29,7 +30,6 @@ SERVER = ServeSettings(grpc_port=0, metrics=False, reflection=False)
 # Of each call: a machine that is busy fails no test.
 _CALL = timedelta(seconds=30)
 _CLOSE = timedelta(seconds=5)
-_LAST_ANSWERS = timedelta(seconds=1)
 
 
 def in_process(
@@ -62,15 +62,18 @@ def over_grpc(
     driver: DriverSpec | str,
     settings: Mapping[str, str] | None = None,
     *,
+    transport: Transport = "h2corn",
     server: ServeSettings = SERVER,
 ) -> OpenBackend:
     """Level 2: the driver behind a gRPC server, and the gRPC client in front of that.
 
     Args:
         settings: the driver's own, as text by name.
-        server: how it is served.
+        transport: what carries gRPC.
+        server: how else it is served.
     """
     texts = dict(settings or {})
+    server = replace(server, transport=transport)
 
     @asynccontextmanager
     async def open_backend(
@@ -80,7 +83,7 @@ def over_grpc(
         async with AsyncExitStack() as stack:
             grpc_server = container.grpc_server()
             address, *_ = await grpc_server.start()
-            stack.push_async_callback(grpc_server.stop, _LAST_ANSWERS)
+            stack.push_async_callback(grpc_server.stop)
             await stack.enter_async_context(_closing(container.lifecycle(), start, texts))
             channel = Channel(address, timeout=_CALL, tls=None, admin_token=None)
             stack.push_async_callback(channel.close)

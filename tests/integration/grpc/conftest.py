@@ -19,6 +19,7 @@ from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
+from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
 from prism.domain.admission import Admission
@@ -58,7 +59,6 @@ class Served:
     admission: Admission
     lifecycle: LifecycleMachine
     readiness: ReadinessMonitor
-    server: GrpcioServer
 
     async def call(
         self,
@@ -85,12 +85,18 @@ class Served:
             return reply
 
 
+TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
+
 Serve = Callable[..., Awaitable[Served]]
 
 
 @asynccontextmanager
 async def serving(
-    options: ServerOptions, *, max_in_flight: int = 100, max_per_connection: int = 100
+    transport: str,
+    options: ServerOptions,
+    *,
+    max_in_flight: int = 100,
+    max_per_connection: int = 100,
 ) -> AsyncIterator[Served]:
     driver = Slow()
     admission = Admission(max_in_flight=max_in_flight, max_per_connection=max_per_connection)
@@ -103,25 +109,25 @@ async def serving(
         readiness,
         options,
     )
-    server = GrpcioServer(services, options)
+    server = TRANSPORTS[transport](services, options)
     (address,) = await server.start()
     try:
         await lifecycle.initialize({})
         await lifecycle.start()
-        yield Served(address, driver, admission, lifecycle, readiness, server)
+        yield Served(address, driver, admission, lifecycle, readiness)
     finally:
         driver.release.set()
         await lifecycle.stop()
-        await server.stop(timedelta())
+        await server.stop()
 
 
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+@pytest.fixture(params=TRANSPORTS)
+async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def start(bounds: dict[str, int] | None = None, **options: Any) -> Served:
-            chosen = ServerOptions(**{"port": 0, **options})
-            return await stack.enter_async_context(serving(chosen, **(bounds or {})))
+            chosen = ServerOptions(**{"port": 0, "grace": timedelta(), **options})
+            return await stack.enter_async_context(serving(request.param, chosen, **(bounds or {})))
 
         yield start
 

@@ -122,7 +122,7 @@ async def test_what_is_not_served_yet_is_unimplemented(serve: Any, method: str) 
     served = await serve()
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
-        call = channel.stream_stream(f"/prism.v1.KeyValueService/{method}")(iter([b""]))
+        call = channel.unary_stream(f"/prism.v1.KeyValueService/{method}")(b"")
         assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -157,9 +157,9 @@ async def list_services(address: str) -> grpc.StatusCode:
         ask = reflection_pb2.ServerReflectionRequest(
             file_containing_symbol="prism.v1.KeyValueService"
         )
-        call = channel.stream_stream(
+        call = channel.unary_stream(
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-        )(iter([ask.SerializeToString()]))
+        )(ask.SerializeToString())
         try:
             async for message in call:
                 reply = reflection_pb2.ServerReflectionResponse.FromString(message)

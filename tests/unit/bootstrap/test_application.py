@@ -59,7 +59,7 @@ class Grpc:
         self._recorder.note("grpc started")
         return ("127.0.0.1:1",)
 
-    async def stop(self, grace: timedelta) -> None:
+    async def stop(self) -> None:
         self._recorder.note("grpc stopped")
 
 

@@ -9,8 +9,10 @@ https://asgi.readthedocs.io/en/latest/specs/www.html
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -40,6 +42,8 @@ _START: Mapping[str, Any] = {
 _END_OF_BODY: Mapping[str, Any] = {"type": "http.response.body", "body": b""}
 _OK: Mapping[str, Any] = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 
+_FIRST_MESSAGE_S = 0.1
+
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
@@ -61,6 +65,7 @@ class GrpcOverAsgi:
         call = self._calls.get(scope["path"])
         try:
             if call is None:
+                await _first_of(receive)
                 raise rejected(code_pb2.UNIMPLEMENTED, f"no such method: {scope['path']}")
             check_encoding(context.encoding)
             if isinstance(call, UnaryCall):
@@ -140,6 +145,17 @@ class GrpcOverAsgi:
             context.started = True
         await send(_END_OF_BODY)
         await send(_OK)
+
+
+async def _first_of(receive: Receive) -> None:
+    """Let the caller send before it is refused.
+
+    A stream that ends while its first message is being written fails inside
+    grpcio's client, as INTERNAL and without the status.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FIRST_MESSAGE_S):
+            await receive()
 
 
 class Context:

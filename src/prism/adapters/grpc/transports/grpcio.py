@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import Any, TypeAlias
 
 import grpc
@@ -51,12 +50,12 @@ class GrpcioServer:
         self._server = server
         return (address,)
 
-    async def stop(self, grace: timedelta) -> None:
-        """Refuse new calls, wait up to `grace` for the last answers, and close."""
+    async def stop(self) -> None:
+        """Refuse new calls, give the last answers their grace, and close."""
         if self._server is None:
             return
         server, self._server = self._server, None
-        await server.stop(grace.total_seconds())
+        await server.stop(self._options.grace.total_seconds())
         if self._options.socket is not None:
             self._options.socket.unlink(missing_ok=True)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from prism.ports import InvalidArgument, PreconditionFailed
 
+TAKEN = "stop it, or choose another with --grpc-port (0 picks a free one)"
+
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
@@ -54,6 +56,7 @@ class ServerOptions:
         default_timeout: for calls that come without a deadline.
         reflection: lets clients ask for the API's description.
         admin_token: what lifecycle calls must show.
+        grace: for the last answers, when the server stops.
     """
 
     host: str = "127.0.0.1"
@@ -64,6 +67,7 @@ class ServerOptions:
     default_timeout: timedelta = timedelta(seconds=30)
     reflection: bool = True
     admin_token: str | None = None
+    grace: timedelta = timedelta(seconds=2)
 
     @property
     def local_only(self) -> bool:
@@ -94,8 +98,7 @@ def check_tcp_free(host: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PreconditionFailed(
-                f"port {port} on {host} is taken by another process; "
-                "stop it, or choose another port (0 picks a free one)"
+                f"port {port} on {host} is taken by another process; {TAKEN}"
             ) from None
         raise PreconditionFailed(f"cannot listen on {host}:{port}: {error.strerror}") from None
 

@@ -1,0 +1,60 @@
+"""The servicers on h2corn, an HTTP/2 server in Rust: the default transport.
+
+https://h2corn.monicz.dev/grpc/
+"""
+
+from __future__ import annotations
+
+from prism.adapters.asgi import AsgiServer
+from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
+from prism.adapters.grpc.transports.options import TAKEN, ServerOptions, clear_unix_socket
+
+# Admission bounds what one connection may ask for, and says so at once. This
+# must never be the narrower bound, for here a caller would wait in silence.
+_STREAMS = 1 << 16
+
+
+class H2cornServer:
+    """Serves until stopped; nothing is opened before `start`."""
+
+    def __init__(self, services: Services, options: ServerOptions) -> None:
+        self._options = options
+        tls = options.tls
+        self._server = AsgiServer(
+            GrpcOverAsgi(services.calls, max_message_bytes=options.max_message_bytes),
+            bind=options.tcp_target if options.socket is None else f"unix:{options.socket}",
+            remedy=TAKEN,
+            grpc=True,
+            http1=False,
+            max_concurrent_streams=_STREAMS,
+            timeout_graceful_shutdown=options.grace.total_seconds(),
+            # A stream may be quiet for as long as its two sides like.
+            timeout_keep_alive=0.0,
+            h2_timeout_response_stall=0.0,
+            uds_permissions=None if options.socket is None else 0o600,
+            certfile=tls and tls.cert,
+            keyfile=tls and tls.key,
+            ca_certs=tls and tls.client_ca,
+            cert_reqs="required" if tls and tls.client_ca else "none",
+        )
+
+    async def start(self) -> tuple[str, ...]:
+        """Listen and serve.
+
+        Returns:
+            The addresses to connect to: `host:port`, or `unix:PATH`.
+
+        Raises:
+            PreconditionFailed: the port or socket is taken.
+            InvalidArgument: a TLS file cannot be used.
+        """
+        if self._options.tls is not None:
+            self._options.tls.check()
+        if self._options.socket is not None:
+            clear_unix_socket(self._options.socket)
+        return (await self._server.start(),)
+
+    async def stop(self) -> None:
+        """Refuse new connections, give the last answers their grace, and close."""
+        await self._server.stop()
