@@ -8,6 +8,7 @@ ARGS   ?=
 
 GOOGLEAPIS := build/googleapis
 STATUS     := $(GOOGLEAPIS)/google/rpc/status.proto
+CLIENTS    := build/node/.installed
 PROTOS     := $(wildcard proto/prism/v1/*.proto)
 
 # Two workers: the tests wait more than they compute.
@@ -20,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
 
-setup: $(STAMP) ## Create .venv and everything in it
+setup: $(STAMP) $(STATUS) $(CLIENTS) ## Create .venv and everything in it
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Prism needs Python 3.11 or newer: install it, or name one with 'make PYTHON=python3.12'" >&2; exit 1; }
@@ -32,7 +33,7 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## Serve the embedded store; ARGS="--grpc-port 9190" passes flags on
 	$(BIN)/python -m prism.bootstrap --driver memstore $(ARGS)
 
-test: $(STAMP) $(STATUS) ## Run every test: unit, acceptance, integration
+test: setup ## Run every test: unit, acceptance, integration
 	$(PYTEST) tests $(ARGS)
 
 test-unit: $(STAMP) $(STATUS) ## Run the unit tests
@@ -41,10 +42,10 @@ test-unit: $(STAMP) $(STATUS) ## Run the unit tests
 test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded store, in process and over gRPC
 	$(PYTEST) tests/contract $(ARGS)
 
-test-integration: $(STAMP) ## Run real processes against one another
+test-integration: setup ## Run real processes against one another
 	$(PYTEST) tests/integration $(ARGS)
 
-coverage: $(STAMP) $(STATUS) ## Run every test and report what they cover
+coverage: setup ## Run every test and report what they cover
 	$(PYTEST) tests --cov --cov-report=term --cov-report=html $(ARGS)
 
 check: lint types imports proto-check ## What a contributor runs: under a minute
@@ -67,6 +68,13 @@ imports: $(STAMP)
 $(STATUS): $(STAMP)
 	@mkdir -p $(@D)
 	@cp "$$($(BIN)/python -c 'import google.rpc.status_pb2 as m; print(m.__file__[:-len("_pb2.py")])').proto" $@
+
+# The stock client of another language that the tests talk to a server with.
+$(CLIENTS): tests/integration/grpc/node/package.json $(STAMP)
+	@mkdir -p $(@D)
+	@cp $< $(@D)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $(@D) --no-audit --no-fund --no-package-lock --loglevel=error
+	@touch $@
 
 proto: $(STATUS) ## Generate src/prism/v1 from proto/
 	$(BIN)/python -m grpc_tools.protoc -I proto -I $(GOOGLEAPIS) --python_out=src --pyi_out=src $(PROTOS)
