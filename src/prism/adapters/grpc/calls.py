@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -26,6 +27,33 @@ UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncIterator[Message]]
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many calls of one method there were, in plain integers.
+
+    Attributes:
+        started: calls that arrived.
+        ended: calls that were answered, refused or cancelled.
+        refused: calls that failed, by status code.
+    """
+
+    started: int = 0
+    ended: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+
+
+class CallObserver(Protocol):
+    """Follows calls one by one; where there is none, a call costs one branch more."""
+
+    def begin(self, path: str, context: CallContext) -> object:
+        """A call arrived; whatever is returned comes back at its end."""
+        ...
+
+    def end(self, begun: object, status: status_pb2.Status | None) -> None:
+        """It ended: with the status sent, or None when it succeeded or was cancelled."""
+        ...
+
+
 class Rejected(Exception):
     """A call that failed, with the status that its transport shall send."""
 
@@ -34,21 +62,47 @@ class Rejected(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class UnaryCall:
-    """A method that takes one message and answers one, from bytes to bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Method:
+    """What a call of either kind has.
 
     Attributes:
         path: `/prism.v1.KeyValueService/Get`.
-        default_timeout_s: for callers that set no deadline; None: unbounded.
         max_reply_bytes: what a caller can be expected to receive.
     """
 
     path: str
     request_type: type[Message]
+    max_reply_bytes: int
+    observer: CallObserver | None = None
+    tally: Tally = field(default_factory=Tally)
+
+    def _begin(self, context: CallContext) -> object:
+        connection.set(context.connection)
+        self.tally.started += 1
+        return None if self.observer is None else self.observer.begin(self.path, context)
+
+    def _refuse(self, error: Exception) -> Rejected:
+        rejected = _rejection(error, self.path)
+        self.tally.refused[rejected.status.code] += 1
+        return rejected
+
+    def _end(self, begun: object, rejected: Rejected | None) -> None:
+        self.tally.ended += 1
+        if self.observer is not None:
+            self.observer.end(begun, rejected and rejected.status)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnaryCall(_Method):
+    """A method that takes one message and answers one, from bytes to bytes.
+
+    Attributes:
+        default_timeout_s: for callers that set no deadline; None: unbounded.
+    """
+
     handler: UnaryHandler
     default_timeout_s: float | None
-    max_reply_bytes: int
 
     async def __call__(self, payload: bytes, context: CallContext) -> bytes:
         """Serve one call.
@@ -56,7 +110,8 @@ class UnaryCall:
         Raises:
             Rejected: it failed; everything but being cancelled ends so.
         """
-        connection.set(context.connection)
+        begun = self._begin(context)
+        rejected = None
         timeout_s = context.timeout_s
         try:
             request = _decode(self.request_type, payload)
@@ -66,32 +121,36 @@ class UnaryCall:
             )
             return _encode(reply, self.max_reply_bytes)
         except Exception as error:
-            raise _rejection(error, self.path) from error
+            rejected = self._refuse(error)
+            raise rejected from error
+        finally:
+            self._end(begun, rejected)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamCall:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCall(_Method):
     """A method that takes messages and answers messages, from bytes to bytes.
 
     It has no default deadline: a stream lasts until one side has had enough.
     """
 
-    path: str
-    request_type: type[Message]
     handler: StreamHandler
-    max_reply_bytes: int
 
     async def __call__(
         self, payloads: AsyncIterator[bytes], context: CallContext
     ) -> AsyncIterator[bytes]:
         """Serve one call; raises as `UnaryCall` does."""
-        connection.set(context.connection)
+        begun = self._begin(context)
+        rejected = None
         requests = (_decode(self.request_type, payload) async for payload in payloads)
         try:
             async for reply in self.handler(requests, context):
                 yield _encode(reply, self.max_reply_bytes)
         except Exception as error:
-            raise _rejection(error, self.path) from error
+            rejected = self._refuse(error)
+            raise rejected from error
+        finally:
+            self._end(begun, rejected)
 
 
 Call = UnaryCall | StreamCall
@@ -113,13 +172,18 @@ def calls_of(
         handler = getattr(servicer, _snake_case(method.name), None)
         if handler is None:
             continue
-        path = f"/{service.full_name}/{method.name}"
-        request_type = GetMessageClass(method.input_type)
+        common: dict[str, Any] = {
+            "path": f"/{service.full_name}/{method.name}",
+            "request_type": GetMessageClass(method.input_type),
+            "handler": handler,
+            "max_reply_bytes": max_message_bytes,
+        }
+        path = common["path"]
         if method.client_streaming or method.server_streaming:
-            calls[path] = StreamCall(path, request_type, handler, max_message_bytes)
+            calls[path] = StreamCall(**common)
         else:
             timeout_s = default_timeout.total_seconds() if default_timeout else None
-            calls[path] = UnaryCall(path, request_type, handler, timeout_s, max_message_bytes)
+            calls[path] = UnaryCall(**common, default_timeout_s=timeout_s)
     return calls
 
 

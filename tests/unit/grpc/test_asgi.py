@@ -1,0 +1,246 @@
+"""gRPC over ASGI, byte by byte: framing, compression, statuses, and what is malformed."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from base64 import b64decode
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue
+from google.rpc import code_pb2, status_pb2
+
+from prism.adapters.grpc.calls import Call, StreamCall, UnaryCall
+from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.status import error_of
+from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
+from prism.adapters.grpc.transports.framing import frame
+from prism.ports import InvalidArgument
+
+LIMIT = 1000
+
+
+async def echo(request: StringValue, context: CallContext) -> StringValue:
+    if request.value == "refuse":
+        raise InvalidArgument("100 % wrong: ö\n")
+    if request.value == "timeout":
+        return StringValue(value=str(context.timeout_s))
+    if request.value == "metadata":
+        return StringValue(value=context.metadata("x-name"))
+    return request
+
+
+async def each(requests: AsyncIterator[StringValue], context: CallContext) -> AsyncIterator[Any]:
+    async for request in requests:
+        if request.value == "refuse":
+            raise InvalidArgument("no")
+        yield request
+
+
+CALLS: Mapping[str, Call] = {
+    "/t.T/Echo": UnaryCall(
+        path="/t.T/Echo",
+        request_type=StringValue,
+        handler=echo,
+        default_timeout_s=None,
+        max_reply_bytes=LIMIT,
+    ),
+    "/t.T/Each": StreamCall(
+        path="/t.T/Each", request_type=StringValue, handler=each, max_reply_bytes=LIMIT
+    ),
+}
+
+
+@dataclass
+class Answer:
+    """What an ASGI server was told to send."""
+
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def trailers(self) -> dict[bytes, bytes]:
+        return dict(next(e["headers"] for e in reversed(self.events) if "headers" in e))
+
+    @property
+    def code(self) -> int:
+        return int(self.trailers[b"grpc-status"])
+
+    @property
+    def replies(self) -> list[str]:
+        body = b"".join(event.get("body", b"") for event in self.events)
+        found = []
+        while body:
+            size = int.from_bytes(body[1:5], "big")
+            found.append(StringValue.FromString(body[5 : 5 + size]).value)
+            body = body[5 + size :]
+        return found
+
+
+async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
+    """Send the pieces of a request's body, and its end."""
+    answer = Answer()
+    events = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
+    events.append({"type": "http.request"})
+    arriving = iter(events)
+    named = {"content_type": "application/grpc", **headers}
+    scope = {
+        "type": "http",
+        "path": path,
+        "client": ("127.0.0.1", 1),
+        "headers": [(name.replace("_", "-").encode(), v.encode()) for name, v in named.items()],
+    }
+
+    async def receive() -> Mapping[str, Any]:
+        return next(arriving)
+
+    async def send(event: Mapping[str, Any]) -> None:
+        answer.events.append(event)
+
+    await GrpcOverAsgi(CALLS, max_message_bytes=LIMIT)(scope, receive, send)
+    return answer
+
+
+def message(text: str) -> bytes:
+    return StringValue(value=text).SerializeToString()
+
+
+def compressed(data: bytes) -> bytes:
+    return b"\1" + len(data).to_bytes(4, "big") + data
+
+
+async def test_a_message_in_one_piece_or_byte_by_byte_is_the_same() -> None:
+    framed = frame(message("hello"))
+    assert (await ask(framed)).replies == ["hello"]
+    assert (await ask(*(framed[i : i + 1] for i in range(len(framed))))).replies == ["hello"]
+
+
+async def test_an_empty_message_is_a_message() -> None:
+    answer = await ask(frame(b""))
+    assert (answer.code, answer.replies) == (0, [""])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_a_compressed_message_is_read(encoding: str, compress: Any) -> None:
+    answer = await ask(compressed(compress(message("hello"))), grpc_encoding=encoding)
+    assert (answer.code, answer.replies) == (0, ["hello"])
+
+
+async def test_an_encoding_not_known_is_unimplemented_and_the_known_are_named() -> None:
+    answer = await ask(compressed(b"x"), grpc_encoding="snappy")
+    assert answer.code == code_pb2.UNIMPLEMENTED
+    assert answer.trailers[b"grpc-accept-encoding"] == b"identity,deflate,gzip"
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (compressed(message("hello")), "identity"),
+        (compressed(b"no gzip"), "gzip"),
+        (compressed(gzip.compress(message("hello"))[:-9]), "gzip"),
+        (frame(message("a")) + frame(message("b")), "identity"),
+        (frame(message("hello"))[:-1], "identity"),
+        (b"", "identity"),
+        (b"\0\0", "identity"),
+    ],
+)
+async def test_a_malformed_call_is_internal_as_grpc_has_it(body: bytes, encoding: str) -> None:
+    answer = await ask(body, grpc_encoding=encoding)
+    assert answer.code == code_pb2.INTERNAL
+    assert answer.replies == []
+
+
+async def test_a_message_over_the_limit_is_refused_before_it_arrives() -> None:
+    announced = b"\0" + (LIMIT + 1).to_bytes(4, "big")
+    assert (await ask(announced)).code == code_pb2.RESOURCE_EXHAUSTED
+
+
+async def test_a_message_over_the_limit_after_decompression_is_refused() -> None:
+    bomb = gzip.compress(BytesValue(value=b"\0" * 500_000).SerializeToString())
+    assert len(bomb) < LIMIT
+    answer = await ask(compressed(bomb), grpc_encoding="gzip")
+    assert answer.code == code_pb2.RESOURCE_EXHAUSTED
+
+
+async def test_a_refusal_comes_back_whole_whatever_its_text() -> None:
+    answer = await ask(frame(message("refuse")))
+    assert answer.trailers[b"grpc-message"] == b"100 %25 wrong: %C3%B6%0A"
+    details = answer.trailers[b"grpc-status-details-bin"]
+    status = status_pb2.Status.FromString(b64decode(details + b"=" * (-len(details) % 4)))
+    error = error_of(status)
+    assert isinstance(error, InvalidArgument)
+    assert error.message == "100 % wrong: ö\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("1S", 1.0), ("200m", 0.2), ("1H", 3600.0), ("5u", 5e-06), ("7n", 7e-09), ("2M", 120.0)],
+)
+async def test_the_callers_timeout_is_read(header: str, seconds: float) -> None:
+    (reply,) = (await ask(frame(message("timeout")), grpc_timeout=header)).replies
+    assert float(reply) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("header", ["", "S", "1", "1x", "-1S", "1.5S"])
+async def test_a_timeout_that_is_none_is_passed_over(header: str) -> None:
+    assert (await ask(frame(message("timeout")), grpc_timeout=header)).replies == ["None"]
+
+
+async def test_metadata_reaches_the_servicer() -> None:
+    assert (await ask(frame(message("metadata")), x_name="value")).replies == ["value"]
+
+
+async def test_what_is_no_grpc_is_turned_away() -> None:
+    answer = await ask(b"{}", content_type="application/json")
+    assert answer.events[0]["status"] == 415
+
+
+async def test_an_unknown_method_is_unimplemented() -> None:
+    answer = await ask(frame(b""), path="/t.T/Other")
+    assert answer.code == code_pb2.UNIMPLEMENTED
+    assert b"/t.T/Other" in answer.trailers[b"grpc-message"]
+
+
+async def test_a_stream_answers_each_message_and_ends_with_a_status() -> None:
+    answer = await ask(frame(message("a")) + frame(message("b"))[:3], frame(message("b"))[3:],
+                       path="/t.T/Each")  # fmt: skip
+    assert (answer.code, answer.replies) == (0, ["a", "b"])
+
+
+async def test_a_stream_refused_in_the_middle_keeps_what_was_answered() -> None:
+    body = frame(message("a")) + frame(message("refuse")) + frame(message("c"))
+    answer = await ask(body, path="/t.T/Each")
+    assert answer.replies == ["a"]
+    assert answer.code == code_pb2.INVALID_ARGUMENT
+
+
+async def test_a_stream_without_messages_ends_well() -> None:
+    answer = await ask(path="/t.T/Each")
+    assert (answer.code, answer.replies) == (0, [])
+
+
+async def test_a_stream_cut_in_the_middle_of_a_message_is_internal() -> None:
+    answer = await ask(frame(message("a")), b"\0\0", path="/t.T/Each")
+    assert answer.code == code_pb2.INTERNAL
+
+
+async def test_a_silent_caller_of_an_unknown_method_is_answered_all_the_same() -> None:
+    sent: list[Mapping[str, Any]] = []
+
+    async def receive() -> Mapping[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(event: Mapping[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {"type": "http", "path": "/t.T/Other", "client": None,
+             "headers": [(b"content-type", b"application/grpc")]}  # fmt: skip
+    async with asyncio.timeout(5):
+        await GrpcOverAsgi(CALLS, max_message_bytes=LIMIT)(scope, receive, send)
+    assert dict(sent[0]["headers"])[b"grpc-status"] == b"12"

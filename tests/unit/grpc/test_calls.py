@@ -1,0 +1,125 @@
+"""The wrapper around every call: what it counts, and what an observer sees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from google.rpc import code_pb2, status_pb2
+
+from prism.adapters.grpc.calls import Rejected, StreamCall, UnaryCall
+from prism.adapters.grpc.context import CallContext
+from prism.ports import BackendTimeout, InvalidArgument
+
+
+class Context:
+    connection = "c"
+    timeout_s: float | None = None
+
+    def metadata(self, name: str) -> str | None:
+        return None
+
+
+class Recorder:
+    """Remembers what began and how it ended."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int | None]] = []
+
+    def begin(self, path: str, context: CallContext) -> object:
+        return path
+
+    def end(self, begun: object, status: status_pb2.Status | None) -> None:
+        self.seen.append((str(begun), status and status.code))
+
+
+async def handle(request: StringValue, context: CallContext) -> StringValue:
+    if request.value == "refuse":
+        raise InvalidArgument("no")
+    if request.value == "wait":
+        await asyncio.Event().wait()
+    if request.value == "own timeout":
+        raise TimeoutError("the driver's own")
+    return request
+
+
+async def handle_each(
+    requests: AsyncIterator[StringValue], context: CallContext
+) -> AsyncIterator[StringValue]:
+    async for request in requests:
+        yield await handle(request, context)
+
+
+def unary(**more: Any) -> UnaryCall:
+    return UnaryCall(
+        path="/t.T/Do",
+        request_type=StringValue,
+        handler=handle,
+        max_reply_bytes=100,
+        **{"default_timeout_s": None, **more},
+    )
+
+
+def payload(text: str) -> bytes:
+    return StringValue(value=text).SerializeToString()
+
+
+async def test_calls_are_counted_by_how_they_ended() -> None:
+    call = unary()
+    assert await call(payload("a"), Context()) == payload("a")
+    for text in ("refuse", "refuse", "x" * 101, "own timeout"):
+        with pytest.raises(Rejected):
+            await call(payload(text), Context())
+    waiting = asyncio.create_task(call(payload("wait"), Context()))
+    await asyncio.sleep(0)
+    assert (call.tally.started, call.tally.ended) == (6, 5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (call.tally.started, call.tally.ended) == (6, 6)
+    assert call.tally.refused == {
+        code_pb2.INVALID_ARGUMENT: 2,
+        code_pb2.RESOURCE_EXHAUSTED: 1,
+        code_pb2.INTERNAL: 1,
+    }
+
+
+async def test_an_observer_sees_each_call_and_its_status() -> None:
+    recorder = Recorder()
+    call = unary(observer=recorder)
+    await call(payload("a"), Context())
+    with pytest.raises(Rejected):
+        await call(payload("refuse"), Context())
+    assert recorder.seen == [("/t.T/Do", None), ("/t.T/Do", code_pb2.INVALID_ARGUMENT)]
+
+
+async def test_the_default_deadline_holds_where_the_caller_sets_none() -> None:
+    with pytest.raises(Rejected) as rejected:
+        await unary(default_timeout_s=0.01)(payload("wait"), Context())
+    assert rejected.value.status.code == code_pb2.DEADLINE_EXCEEDED
+    assert isinstance(rejected.value.__cause__, BackendTimeout)
+
+
+async def test_a_stream_is_one_call() -> None:
+    recorder = Recorder()
+    call = StreamCall(
+        path="/t.T/Each",
+        request_type=StringValue,
+        handler=handle_each,
+        max_reply_bytes=100,
+        observer=recorder,
+    )
+
+    async def payloads() -> AsyncIterator[bytes]:
+        for text in ("a", "b", "refuse"):
+            yield payload(text)
+
+    replies = call(payloads(), Context())
+    assert [await anext(replies), await anext(replies)] == [payload("a"), payload("b")]
+    with pytest.raises(Rejected):
+        await anext(replies)
+    assert (call.tally.started, call.tally.ended) == (1, 1)
+    assert recorder.seen == [("/t.T/Each", code_pb2.INVALID_ARGUMENT)]
