@@ -63,6 +63,14 @@ def _server_options(settings: ServeSettings) -> ServerOptions:
     )
 
 
+def _key_value(gateway: Gateway, settings: ServeSettings) -> KeyValueServicer:
+    return KeyValueServicer(
+        gateway,
+        default_timeout=settings.default_timeout,
+        max_message_bytes=settings.max_message_bytes,
+    )
+
+
 def _guard(options: ServerOptions) -> AdminGuard:
     return AdminGuard(options.admin_token, required=not options.local_only)
 
@@ -113,7 +121,7 @@ class Container(containers.DeclarativeContainer):
     )
 
     key_value_servicer: providers.Provider[KeyValueServicer] = providers.Singleton(
-        KeyValueServicer, gateway
+        _key_value, gateway, settings
     )
     server_options: providers.Provider[ServerOptions] = providers.Singleton(
         _server_options, settings

@@ -6,6 +6,7 @@ The one place that knows what is in flight, so it is also what a drain waits for
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
@@ -14,6 +15,9 @@ from prism.ports import DrainReport, Exhausted, NotServing, Outcome
 
 connection: ContextVar[str] = ContextVar("connection", default="")
 """Which connection a request came by; a transport sets it, empty: none is known."""
+
+place: ContextVar[Place | None] = ContextVar("place", default=None)
+"""Held for the operation that is about to begin, which takes it up."""
 
 _ABORT_GRACE_S = 1.0
 
@@ -30,10 +34,12 @@ class Admission:
         self._max_in_flight = max_in_flight
         self._max_per_connection = max_per_connection
         self._by_connection: dict[str, int] = {}
-        self._slots: set[_Slot] = set()
+        self._slots: set[_Slot | Place] = set()
+        self._watchers: set[Callable[[], None]] = set()
         self._refusal: str | None = "not started yet"
         self._started = False
         self._idle: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def in_flight(self) -> int:
@@ -50,9 +56,24 @@ class Admission:
         if not self._started:
             raise NotServing(f"not serving: {self._refusal}")
 
+    def check_open(self) -> None:
+        """Raises NotServing while closed."""
+        if self._refusal is not None:
+            raise NotServing(f"not serving: {self._refusal}")
+
     def close(self, reason: str) -> None:
         """Refuse from now on; what is in flight goes on."""
         self._refusal = reason
+        for watcher in tuple(self._watchers):
+            watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call the watcher whenever this closes, until `unwatch`."""
+        self._watchers.add(watcher)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Undo `watch`; safe more than once."""
+        self._watchers.discard(watcher)
 
     def admit(self) -> _Slot:
         """A context manager around one operation.
@@ -61,6 +82,25 @@ class Admission:
             NotServing: closed.
             Exhausted: a bound is reached.
         """
+        held = place.get()
+        if held is not None:
+            place.set(None)
+            return held.take_up()
+        return _Slot(self, self._let_in())
+
+    def reserve(self, aborted: Callable[[], None]) -> Place:
+        """A place for an operation that has to wait: in flight from now on.
+
+        Args:
+            aborted: called when a drain does not wait for it any longer.
+
+        Raises:
+            NotServing, Exhausted: as `admit`.
+        """
+        return Place(self, self._let_in(), aborted)
+
+    def _let_in(self) -> str:
+        """Count one more; the name of its connection."""
         if self._refusal is not None:
             raise NotServing(f"not serving: {self._refusal}")
         if len(self._slots) >= self._max_in_flight:
@@ -79,7 +119,7 @@ class Admission:
                     reason="TOO_MANY_IN_FLIGHT",
                 )
             self._by_connection[name] = count + 1
-        return _Slot(self, name)
+        return name
 
     async def drain(self, timeout: timedelta) -> DrainReport:
         """Wait for what is in flight, then abort what is left. Close first.
@@ -108,10 +148,16 @@ class Admission:
             self._idle = None
         return True
 
-    def _enter(self, slot: _Slot) -> None:
+    def _enter(self, slot: _Slot | Place) -> None:
         self._slots.add(slot)
 
-    def _leave(self, slot: _Slot, name: str) -> None:
+    def _task(self) -> asyncio.Task[object] | None:
+        # Finding the running loop is a system call, and dearer than the rest of this.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return asyncio.current_task(self._loop)
+
+    def _leave(self, slot: _Slot | Place, name: str) -> None:
         self._slots.discard(slot)
         if name:
             count = self._by_connection[name] - 1
@@ -130,7 +176,7 @@ class _Slot:
         self._admission = admission
         self._connection = name
         self._aborted = False
-        self._task = asyncio.current_task()
+        self._task = admission._task()
         admission._enter(self)
 
     def __enter__(self) -> None:
@@ -154,3 +200,31 @@ class _Slot:
         if self._task is not None:
             self._aborted = True
             self._task.cancel()
+
+
+class Place:
+    """Held in flight for an operation until it begins, or is given up."""
+
+    __slots__ = ("_aborted", "_admission", "_connection")
+
+    def __init__(self, admission: Admission, name: str, aborted: Callable[[], None]) -> None:
+        self._admission = admission
+        self._connection = name
+        self._aborted = aborted
+        admission._enter(self)
+
+    def take_up(self) -> _Slot:
+        """The same place, for the task that runs the operation."""
+        # In before out, or a drain would think that nothing is left.
+        slot = _Slot(self._admission, self._connection)
+        self._admission._slots.discard(self)
+        return slot
+
+    def release(self) -> None:
+        """Give it up; safe more than once, and after it was taken up."""
+        if self in self._admission._slots:
+            self._admission._leave(self, self._connection)
+
+    def abort(self) -> None:
+        self.release()
+        self._aborted()

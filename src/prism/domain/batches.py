@@ -12,6 +12,7 @@ from prism.ports import (
     Exhausted,
     InvalidArgument,
     Limits,
+    Page,
     PrismError,
     Profile,
     Put,
@@ -89,6 +90,14 @@ def within_reply(
             else:
                 budget -= size
     return outcomes
+
+
+def page_bytes(page: Page) -> int:
+    """What a page takes in a reply, about."""
+    if page.entries is None:
+        return 0
+    values = sum(len(entry.value) + _ENTRY_OVERHEAD_BYTES for entry in page.entries)
+    return values + sum(map(len, page.keys))
 
 
 def _check_count(count: int, limits: Limits) -> None:

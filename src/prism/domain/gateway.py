@@ -68,6 +68,11 @@ class Gateway:
             self._declared = declared
         return self._profile
 
+    @property
+    def admission(self) -> Admission:
+        """What lets operations in here; streams of them end when it closes."""
+        return self._admission
+
     def describe(self) -> Profile:
         """The profile, for callers who will rely on it.
 
@@ -165,8 +170,16 @@ class Gateway:
         cursor = page_tokens.unseal(page_token, prefix, values)
         with self._admission.admit():
             self._require(Capability.SCAN)
-            size = min(page_size or DEFAULT_PAGE_SIZE, self.profile.limits.max_page_size)
-            page = await self._ports.scan(prefix, page_size=size, page_token=cursor, values=values)
+            limits = self.profile.limits
+            size = min(page_size or DEFAULT_PAGE_SIZE, limits.max_page_size)
+            while True:
+                page = await self._ports.scan(
+                    prefix, page_size=size, page_token=cursor, values=values
+                )
+                # A driver keeps to its own limit, which may be wider than ours.
+                if size == 1 or batches.page_bytes(page) <= limits.max_batch_bytes:
+                    break
+                size = max(min(size, len(page.keys)) // 2, 1)
         return replace(page, next_token=page_tokens.seal(page.next_token, prefix, values))
 
     async def increment(self, key: str, delta: int = 1) -> Count:

@@ -59,6 +59,7 @@ class Served:
     admission: Admission
     lifecycle: LifecycleMachine
     readiness: ReadinessMonitor
+    server: Any
 
     async def call(
         self,
@@ -114,7 +115,7 @@ async def serving(
     try:
         await lifecycle.initialize({})
         await lifecycle.start()
-        yield Served(address, driver, admission, lifecycle, readiness)
+        yield Served(address, driver, admission, lifecycle, readiness, server)
     finally:
         driver.release.set()
         await lifecycle.stop()

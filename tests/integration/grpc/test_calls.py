@@ -117,7 +117,7 @@ async def test_an_expire_without_a_ttl_is_refused(serve: Any) -> None:
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("method", ["Watch", "Operate"])
+@pytest.mark.parametrize("method", ["Watch"])
 async def test_what_is_not_served_yet_is_unimplemented(serve: Any, method: str) -> None:
     served = await serve()
     channel: Any

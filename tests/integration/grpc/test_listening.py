@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import prism
 from prism.adapters.grpc.transports.options import ServerTls
-from prism.adapters.remote import check_health, connect_lifecycle
+from prism.adapters.remote import Remote, RemoteSettings, check_health, connect_lifecycle
 from prism.ports import (
     AccessDenied,
     BackendUnavailable,
+    HealthStatus,
     InvalidArgument,
     PreconditionFailed,
     State,
@@ -192,3 +194,36 @@ async def test_nobody_at_the_address_is_said_with_the_address() -> None:
         with pytest.raises(BackendUnavailable, match=address):
             async with prism.connect(address):
                 pass
+
+
+async def test_a_remote_driver_is_as_healthy_as_the_server_behind_it(serve: Any) -> None:
+    served = await serve()
+    driver = Remote()
+    await driver.initialize(RemoteSettings(address=served.address))
+    try:
+        assert (await driver.health()).status is HealthStatus.HEALTHY
+        await served.lifecycle.drain()
+        health = await driver.health()
+        assert health.status is HealthStatus.UNHEALTHY
+        assert "NOT_SERVING" in health.message
+        await served.server.stop()
+        health = await driver.health()
+        assert health.status is HealthStatus.UNHEALTHY
+        assert served.address in health.details["last_error"]
+    finally:
+        await driver.stop()
+
+
+@pytest.mark.parametrize("file", ["names", "absent.pem"])
+async def test_a_clients_tls_file_that_cannot_be_used_is_named(
+    certificates: Path, file: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=file):
+        async with prism.connect("127.0.0.1:1", tls=prism.TLS(ca=certificates / file)):
+            pass
+
+
+async def test_a_timeout_of_centuries_is_no_timeout_of_zero(serve: Any) -> None:
+    served = await serve()
+    async with prism.connect(served.address, timeout=timedelta(days=300_000)) as kv:
+        assert await kv.get("k") is None

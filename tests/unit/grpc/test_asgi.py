@@ -148,6 +148,15 @@ async def test_an_encoding_not_known_is_unimplemented_and_the_known_are_named() 
         (b"", "identity"),
         (b"\0\0", "identity"),
     ],
+    ids=[
+        "no encoding",
+        "no gzip",
+        "cut gzip",
+        "two messages",
+        "cut message",
+        "nothing",
+        "cut prefix",
+    ],
 )
 async def test_a_malformed_call_is_internal_as_grpc_has_it(body: bytes, encoding: str) -> None:
     answer = await ask(body, grpc_encoding=encoding)

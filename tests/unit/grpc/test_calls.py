@@ -41,6 +41,8 @@ async def handle(request: StringValue, context: CallContext) -> StringValue:
         raise InvalidArgument("no")
     if request.value == "wait":
         await asyncio.Event().wait()
+    if request.value == "cancelled within":
+        raise asyncio.CancelledError
     if request.value == "own timeout":
         raise TimeoutError("the driver's own")
     return request
@@ -70,20 +72,20 @@ def payload(text: str) -> bytes:
 async def test_calls_are_counted_by_how_they_ended() -> None:
     call = unary()
     assert await call(payload("a"), Context()) == payload("a")
-    for text in ("refuse", "refuse", "x" * 101, "own timeout"):
+    for text in ("refuse", "refuse", "x" * 101, "own timeout", "cancelled within"):
         with pytest.raises(Rejected):
             await call(payload(text), Context())
     waiting = asyncio.create_task(call(payload("wait"), Context()))
     await asyncio.sleep(0)
-    assert (call.tally.started, call.tally.ended) == (6, 5)
+    assert (call.tally.started, call.tally.ended) == (7, 6)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert (call.tally.started, call.tally.ended) == (6, 6)
+    assert (call.tally.started, call.tally.ended) == (7, 7)
     assert call.tally.refused == {
         code_pb2.INVALID_ARGUMENT: 2,
         code_pb2.RESOURCE_EXHAUSTED: 1,
-        code_pb2.INTERNAL: 1,
+        code_pb2.INTERNAL: 2,
     }
 
 

@@ -17,7 +17,16 @@ from prism.adapters.grpc.messages import (
     timestamp_of,
     ttl_of_milliseconds,
 )
-from prism.ports import MAX_TTL, Capability, Declaration, Limits, Profile, Support, VersionKind
+from prism.ports import (
+    MAX_TTL,
+    Capability,
+    Declaration,
+    InvalidArgument,
+    Limits,
+    Profile,
+    Support,
+    VersionKind,
+)
 from prism.v1 import keyvalue_pb2 as pb
 
 
@@ -92,3 +101,17 @@ def test_what_a_newer_server_names_is_left_out() -> None:
     profile = profile_of(message)
     assert profile.capabilities == {}
     assert profile.version_kind is VersionKind.DIGEST
+
+
+@pytest.mark.parametrize(
+    "duration",
+    [
+        Duration(seconds=1, nanos=-500_000_000),
+        Duration(seconds=-1, nanos=500_000_000),
+        Duration(nanos=1_000_000_000),
+        Duration(nanos=-(1 << 31)),
+    ],
+)
+def test_seconds_and_nanos_that_do_not_go_together_are_refused(duration: Duration) -> None:
+    with pytest.raises(InvalidArgument, match="no duration"):
+        timedelta_of(duration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from google.rpc import code_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from prism import ports
 from prism.adapters.grpc.status import error_of, status_of
@@ -81,3 +81,18 @@ def test_a_status_without_details_tells_no_more_than_it_knows(
     back = error_of(status_pb2.Status(code=code, message="m"))
     assert type(back) is error
     assert back.outcome is outcome
+
+
+def test_the_reason_of_another_domain_is_not_taken_for_ours() -> None:
+    status = status_pb2.Status(code=code_pb2.FAILED_PRECONDITION, message="m")
+    status.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason="ILLEGAL_TRANSITION", domain="example.com")
+    )
+    assert type(error_of(status)) is ports.PreconditionFailed
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "ö" * 5000, "lone \ud800 surrogate"])
+def test_a_text_that_no_header_could_carry_is_cut_or_mended(text: str) -> None:
+    status = status_of(ports.InvalidArgument(text))
+    assert len(status.SerializeToString()) < 4096
+    assert status.message.startswith(text[:5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections import Counter
@@ -83,7 +84,7 @@ class _Method:
         return None if self.observer is None else self.observer.begin(self.path, context)
 
     def _refuse(self, error: Exception) -> Rejected:
-        rejected = _rejection(error, self.path)
+        rejected = rejection_of(error, self.path)
         self.tally.refused[rejected.status.code] += 1
         return rejected
 
@@ -119,7 +120,14 @@ class UnaryCall(_Method):
                 self.default_timeout_s if timeout_s is None else timeout_s,
                 self.handler(request, context),
             )
-            return _encode(reply, self.max_reply_bytes)
+            return encode(reply, self.max_reply_bytes)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this call: a library cancelled something of its own.
+            rejected = self._refuse(RuntimeError("cancelled from within"))
+            raise rejected from error
         except Exception as error:
             rejected = self._refuse(error)
             raise rejected from error
@@ -145,7 +153,7 @@ class StreamCall(_Method):
         requests = (_decode(self.request_type, payload) async for payload in payloads)
         try:
             async for reply in self.handler(requests, context):
-                yield _encode(reply, self.max_reply_bytes)
+                yield encode(reply, self.max_reply_bytes)
         except Exception as error:
             rejected = self._refuse(error)
             raise rejected from error
@@ -196,14 +204,16 @@ def _decode(request_type: type[Message], payload: bytes) -> Message:
         ) from None
 
 
-def _encode(reply: Message, limit: int) -> bytes:
+def encode(reply: Message, limit: int) -> bytes:
+    """Raises Exhausted when it is more than a caller can be expected to receive."""
     data = reply.SerializeToString()
     if len(data) > limit:
         raise Exhausted(f"the reply has {len(data):,} bytes; the limit is {limit:,}")
     return data
 
 
-def _rejection(error: Exception, path: str) -> Rejected:
+def rejection_of(error: Exception, path: str) -> Rejected:
+    """What a caller may know of an error; what is not ours is logged whole."""
     if isinstance(error, PrismError):
         return Rejected(status_of(error))
     if isinstance(error, Rejected):

@@ -12,6 +12,7 @@ from prism.ports import (
     Capability,
     Declaration,
     HealthStatus,
+    InvalidArgument,
     Limits,
     Profile,
     State,
@@ -21,6 +22,7 @@ from prism.ports import (
 from prism.v1 import keyvalue_pb2 as pb
 from prism.v1 import lifecycle_pb2 as lpb
 
+_NANOS = 1_000_000_000
 _MILLISECOND = timedelta(milliseconds=1)
 _BEYOND = MAX_TTL + timedelta(days=1)
 _BEYOND_S = int(_BEYOND.total_seconds())
@@ -53,7 +55,16 @@ HEALTH_OF = {wire: status for status, wire in HEALTH.items()}
 
 
 def timedelta_of(duration: Duration) -> timedelta:
-    """Rounded up to a microsecond; what is far out of range becomes just out of range."""
+    """Rounded up to a microsecond; what is far out of range becomes just out of range.
+
+    Raises:
+        InvalidArgument: seconds and nanos are no duration together.
+    """
+    if not -_NANOS < duration.nanos < _NANOS or duration.seconds * duration.nanos < 0:
+        raise InvalidArgument(
+            f"seconds {duration.seconds} and nanos {duration.nanos} are no duration: nanos are "
+            "below a second, and of the same sign"
+        )
     seconds = max(-_BEYOND_S, min(duration.seconds, _BEYOND_S))
     return timedelta(seconds=seconds, microseconds=-(-duration.nanos // 1000))
 

@@ -10,6 +10,8 @@ from prism.v1 import keyvalue_pb2 as pb
 
 DOMAIN = "prism"
 
+_LONGEST_TEXT = 1000
+
 _CODES: dict[type[PrismError], int] = {
     ports.InvalidArgument: code_pb2.INVALID_ARGUMENT,
     ports.PreconditionFailed: code_pb2.FAILED_PRECONDITION,
@@ -56,10 +58,16 @@ _NEVER_SERVED = {code_pb2.UNIMPLEMENTED, code_pb2.PERMISSION_DENIED, code_pb2.UN
 def status_of(error: PrismError) -> status_pb2.Status:
     """The status of an error, with its reason and outcome as details."""
     code = next(_CODES[base] for base in type(error).__mro__ if base in _CODES)
-    status = status_pb2.Status(code=code, message=error.message)
+    status = status_pb2.Status(code=code, message=sendable(error.message))
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
     status.details.add().Pack(pb.WriteOutcome(outcome=_OUTCOMES[error.outcome]))
     return status
+
+
+def sendable(text: str) -> str:
+    """The text as it can go into a status: statuses travel in headers, which are short."""
+    cut = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+    return cut.encode("utf-8", "replace").decode()
 
 
 def error_of(status: status_pb2.Status) -> PrismError:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import Message
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.status import error_of
-from prism.ports import InvalidArgument, NotServing, PrismError
-
-Reply = TypeVar("Reply", bound=Message)
+from prism.adapters.remote.methods import OPERATE, Method, Reply
+from prism.adapters.remote.stream import NoStream, OperationStream
+from prism.ports import BackendUnavailable, InvalidArgument, NotServing, PrismError
 
 _OPTIONS = [
     # The server bounds its replies; a second bound here could only disagree.
@@ -27,6 +29,12 @@ _OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+
+_STREAMED_BYTES = 128 << 10
+_CLOSED = "not serving: the connection is closed"
+
+# A deadline further away overflows inside grpc, and is over at once.
+_LONGEST_S = 10.0**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +55,22 @@ class TLS:
         """Raises InvalidArgument that names a file which cannot be read."""
         if (self.cert is None) != (self.key is None):
             raise InvalidArgument("a TLS certificate needs its key, and a key its certificate")
-        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
+        files = (_read(self.ca), _read(self.key), _read(self.cert))
+        # grpc would say no more than that nobody answers.
+        check = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.ca is not None:
+                check.load_verify_locations(self.ca)
+            if self.cert is not None:
+                check.load_cert_chain(self.cert, self.key)
+        except (ssl.SSLError, OSError) as error:
+            named = ", ".join(str(path) for path in (self.ca, self.cert, self.key) if path)
+            raise InvalidArgument(f"the TLS files {named} cannot be used: {error}") from None
+        return grpc.ssl_channel_credentials(*files)
 
 
 class Calls(Protocol):
-    """Something that carries unary calls to a server."""
+    """Something that carries calls to a server."""
 
     async def unary(
         self,
@@ -62,6 +81,10 @@ class Calls(Protocol):
         timeout: timedelta | None = None,
     ) -> Reply:
         """Call a method; raises PrismError, and nothing else."""
+        ...
+
+    async def operate(self, method: Method[Reply], request: Message) -> Reply:
+        """Call a method that operation streams have too; raises as `unary` does."""
         ...
 
 
@@ -76,24 +99,36 @@ class Closed:
         *,
         timeout: timedelta | None = None,
     ) -> Reply:
-        raise NotServing("not serving: the connection is closed")
+        raise NotServing(_CLOSED)
+
+    async def operate(self, method: Method[Reply], request: Message) -> Reply:
+        raise NotServing(_CLOSED)
 
 
 class Channel:
-    """Unary calls to one address.
+    """Calls to one address.
 
     Args:
         address: `host:port` or `unix:PATH`.
         timeout: of each call.
         tls: None talks plain text.
         admin_token: shown with every call.
+        streams: send operations through a stream where the server has them.
     """
 
     def __init__(
-        self, address: str, *, timeout: timedelta, tls: TLS | None, admin_token: str | None
+        self,
+        address: str,
+        *,
+        timeout: timedelta,
+        tls: TLS | None,
+        admin_token: str | None,
+        streams: bool = True,
     ) -> None:
         self.address = address
-        self._timeout_s = timeout.total_seconds()
+        self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
+        if admin_token is not None and not (admin_token.isascii() and admin_token.isprintable()):
+            raise InvalidArgument("the admin token must be printable ASCII")
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else None
         target = _target_of(address)
         if tls is None:
@@ -101,6 +136,30 @@ class Channel:
         else:
             self._channel = grpc.aio.secure_channel(target, tls.credentials(), _OPTIONS)
         self._methods: dict[str, Any] = {}
+        self._operations = OperationStream(self._open_stream, self._broken, self._timeout_s)
+        self._streams = streams
+        self._closed = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether operations go through a stream, as far as is known."""
+        return self._streams
+
+    async def operate(self, method: Method[Reply], request: Message) -> Reply:
+        """Call a method, through the stream where there is one.
+
+        Raises:
+            PrismError: as the server said, or the stream broke.
+        """
+        if self._streams:
+            size = request.ByteSize()
+            # A large one would hold up what comes after it, and gains nothing.
+            if size <= _STREAMED_BYTES:
+                try:
+                    return await self._operations.call(method, request, size)
+                except NoStream:
+                    self._streams = False
+        return await self.unary(method.path, request, method.reply_type)
 
     async def unary(
         self,
@@ -115,6 +174,8 @@ class Channel:
         Raises:
             PrismError: as the server said, or as the gRPC library did.
         """
+        if self._closed:
+            raise NotServing(_CLOSED)
         method = self._methods.get(path)
         if method is None:
             # Bytes both ways, like the server; messages are ours to make.
@@ -126,21 +187,52 @@ class Channel:
             )
         except grpc.aio.AioRpcError as error:
             raise self._error_of(error) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed or task is None or task.cancelling():
+                raise
+            # Closing cancels calls under way, which their callers did not.
+            raise BackendUnavailable("the connection was closed before the answer came") from None
         return reply_type.FromString(data)
 
     async def close(self) -> None:
         """Close the connection; calls under way fail. Safe more than once."""
+        self._closed = True
+        await self._operations.close()
         await self._channel.close()
 
+    def _open_stream(self) -> Any:
+        method: Any = self._channel.stream_stream(OPERATE)
+        return method(metadata=self._metadata)
+
     def _error_of(self, error: grpc.aio.AioRpcError) -> PrismError:
-        for key, value in error.trailing_metadata():
-            if key == "grpc-status-details-bin" and isinstance(value, bytes):
-                return error_of(status_pb2.Status.FromString(value))
-        # Made by a library on the way, and so without a word of who we talk to.
+        return _told(error) or error_of(self._status_of(error))
+
+    def _broken(self, error: grpc.aio.AioRpcError) -> PrismError:
+        """What becomes of the unanswered when the stream ends so."""
+        told = _told(error)
+        if told is not None:
+            return told
+        status = self._status_of(error)
+        if status.code not in (code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED):
+            # Whatever a library calls it, the stream is what broke.
+            status.code = code_pb2.UNAVAILABLE
+        return error_of(status)
+
+    def _status_of(self, error: grpc.aio.AioRpcError) -> status_pb2.Status:
+        """Made by a library on the way, and so without a word of who we talk to."""
         message = f"{self.address}: {error.details()}"
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             message = f"no Prism server answers at {self.address} ({error.details()})"
-        return error_of(status_pb2.Status(code=error.code().value[0], message=message))
+        return status_pb2.Status(code=error.code().value[0], message=message)
+
+
+def _told(error: grpc.aio.AioRpcError) -> PrismError | None:
+    """The error in the status's details, which only a Prism server puts there."""
+    for key, value in error.trailing_metadata():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            return error_of(status_pb2.Status.FromString(value))
+    return None
 
 
 def _target_of(address: str) -> str:

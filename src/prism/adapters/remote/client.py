@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from grpc_health.v1 import health_pb2
-
 from prism.adapters.remote.channel import TLS, Channel
+from prism.adapters.remote.health import ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.adapters.remote.lifecycle import RemoteLifecycle
 from prism.ports import Profile
@@ -86,11 +85,6 @@ async def check_health(
     """
     channel = Channel(address, timeout=timeout, tls=tls, admin_token=None)
     try:
-        reply = await channel.unary(
-            "/grpc.health.v1.Health/Check",
-            health_pb2.HealthCheckRequest(),
-            health_pb2.HealthCheckResponse,
-        )
+        return await ask_health(channel)
     finally:
         await channel.close()
-    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))

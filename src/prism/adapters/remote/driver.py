@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from prism.adapters.remote.channel import TLS, Channel, Closed
+from prism.adapters.remote.health import SERVING, ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -94,16 +95,16 @@ class Remote(RemoteKeyValue):
             return Health(HealthStatus.UNHEALTHY, "the connection is closed")
         details = {"backend": self._open.address}
         try:
-            profile = await self.fetch_profile()
+            serving = await ask_health(self._open)
         except PrismError as error:
+            last = {**details, "last_error": error.message}
+            return Health(HealthStatus.UNHEALTHY, error.message, last)
+        details["remote_driver"] = self._profile.driver
+        if serving != SERVING:
             return Health(
-                HealthStatus.UNHEALTHY, error.message, {**details, "last_error": error.message}
+                HealthStatus.UNHEALTHY, f"{self._open.address} is reached and {serving}", details
             )
-        return Health(
-            HealthStatus.HEALTHY,
-            f"connected to {self._open.address}",
-            {**details, "remote_driver": profile.driver},
-        )
+        return Health(HealthStatus.HEALTHY, f"{self._open.address} serves", details)
 
 
 DRIVER = DriverSpec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -16,7 +16,9 @@ from prism.adapters.grpc.messages import (
     timedelta_of,
 )
 from prism.adapters.grpc.status import error_of
-from prism.adapters.remote.channel import Calls, Reply
+from prism.adapters.remote import methods
+from prism.adapters.remote.channel import Calls
+from prism.adapters.remote.methods import SERVICE
 from prism.ports import (
     Count,
     Entry,
@@ -34,7 +36,6 @@ from prism.v1 import keyvalue_pb2 as pb
 Request = TypeVar("Request", bound=Message)
 Result = TypeVar("Result")
 
-_SERVICE = "/prism.v1.KeyValueService/"
 _INT32_MAX = (1 << 31) - 1
 
 
@@ -50,12 +51,13 @@ class RemoteKeyValue:
 
     async def fetch_profile(self) -> Profile:
         """What the server's driver says of itself."""
+        path, reply_type = f"{SERVICE}GetCapabilities", pb.GetCapabilitiesResponse
         request = pb.GetCapabilitiesRequest()
-        return profile_of(await self._call("GetCapabilities", request, pb.GetCapabilitiesResponse))
+        return profile_of(await self._channel.unary(path, request, reply_type))
 
     async def get(self, key: str) -> Entry | None:
-        request = _made(lambda: pb.GetRequest(key=key))
-        reply = await self._call("Get", request, pb.GetResponse)
+        request = _made(pb.GetRequest, key=key)
+        reply = await self._channel.operate(methods.GET, request)
         if not reply.HasField("entry"):
             return None
         entry = reply.entry
@@ -87,36 +89,36 @@ class RemoteKeyValue:
         )
 
     async def _set(self, make: Callable[[], pb.SetRequest]) -> Version:
-        reply = await self._call("Set", _made(make), pb.SetResponse)
+        reply = await self._channel.operate(methods.SET, _made(make))
         return Version(reply.version)
 
     async def delete(self, key: str) -> bool:
-        request = _made(lambda: pb.DeleteRequest(key=key))
-        return (await self._call("Delete", request, pb.DeleteResponse)).existed
+        request = _made(pb.DeleteRequest, key=key)
+        return (await self._channel.operate(methods.DELETE, request)).existed
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        request = _made(lambda: pb.DeleteRequest(key=key, if_version=expected))
-        await self._call("Delete", request, pb.DeleteResponse)
+        request = _made(pb.DeleteRequest, key=key, if_version=expected)
+        await self._channel.operate(methods.DELETE, request)
 
     async def exists(self, key: str) -> bool:
-        request = _made(lambda: pb.ExistsRequest(key=key))
-        return (await self._call("Exists", request, pb.ExistsResponse)).exists
+        request = _made(pb.ExistsRequest, key=key)
+        return (await self._channel.operate(methods.EXISTS, request)).exists
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         request = _made(lambda: pb.ExpireRequest(key=key, ttl=duration_of(ttl)))
-        return (await self._call("Expire", request, pb.ExpireResponse)).existed
+        return (await self._channel.operate(methods.EXPIRE, request)).existed
 
     async def ttl(self, key: str) -> Lifetime | None:
-        request = _made(lambda: pb.GetTtlRequest(key=key))
-        reply = await self._call("GetTtl", request, pb.GetTtlResponse)
+        request = _made(pb.GetTtlRequest, key=key)
+        reply = await self._channel.operate(methods.GET_TTL, request)
         if reply.state == pb.TTL_STATE_ABSENT:
             return None
         expiring = reply.state == pb.TTL_STATE_EXPIRING
         return Lifetime(timedelta_of(reply.remaining) if expiring else None)
 
     async def persist(self, key: str) -> Persisted:
-        request = _made(lambda: pb.PersistRequest(key=key))
-        reply = await self._call("Persist", request, pb.PersistResponse)
+        request = _made(pb.PersistRequest, key=key)
+        reply = await self._channel.operate(methods.PERSIST, request)
         if not reply.existed:
             return Persisted.NO_KEY
         return Persisted.EXPIRY_REMOVED if reply.had_ttl else Persisted.NO_EXPIRY
@@ -124,7 +126,7 @@ class RemoteKeyValue:
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         request = pb.BatchGetRequest()
         bad = _fill(keys, lambda key: request.keys.append(key))
-        reply = await self._call("BatchGet", request, pb.BatchGetResponse)
+        reply = await self._channel.operate(methods.BATCH_GET, request)
         expiry: Sequence[int] = reply.expire_time_ms or [0] * len(reply.found)
         columns = zip(reply.found, reply.values, reply.versions, expiry, strict=True)
         outcomes: list[Entry | PrismError | None] = [
@@ -144,14 +146,14 @@ class RemoteKeyValue:
         bad = _fill(puts, append)
         if not any(request.ttl_ms):
             del request.ttl_ms[:]
-        reply = await self._call("BatchSet", request, pb.BatchSetResponse)
+        reply = await self._channel.operate(methods.BATCH_SET, request)
         outcomes: list[Version | PrismError] = [Version(version) for version in reply.versions]
         return _complete(outcomes, reply.errors, bad)
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
         request = pb.BatchDeleteRequest()
         bad = _fill(keys, lambda key: request.keys.append(key))
-        reply = await self._call("BatchDelete", request, pb.BatchDeleteResponse)
+        reply = await self._channel.operate(methods.BATCH_DELETE, request)
         return _complete(list(reply.existed), reply.errors, bad)
 
     async def scan(
@@ -165,7 +167,7 @@ class RemoteKeyValue:
                 include_values=values,
             )
         )
-        reply = await self._call("Scan", request, pb.ScanResponse)
+        reply = await self._channel.operate(methods.SCAN, request)
         entries: list[Entry] | None = None
         if values:
             expiry: Sequence[int] = reply.expire_time_ms or [0] * len(reply.keys)
@@ -177,18 +179,15 @@ class RemoteKeyValue:
         return Page(list(reply.keys), entries, reply.next_page_token)
 
     async def increment(self, key: str, delta: int = 1) -> Count:
-        request = _made(lambda: pb.IncrementRequest(key=key, delta=delta))
-        reply = await self._call("Increment", request, pb.IncrementResponse)
+        request = _made(pb.IncrementRequest, key=key, delta=delta)
+        reply = await self._channel.operate(methods.INCREMENT, request)
         return Count(reply.value, Version(reply.version))
 
-    async def _call(self, method: str, request: Message, reply_type: type[Reply]) -> Reply:
-        return await self._channel.unary(_SERVICE + method, request, reply_type)
 
-
-def _made(make: Callable[[], Request]) -> Request:
+def _made(make: Callable[..., Request], **fields: Any) -> Request:
     """What cannot even be put into a message was never sent."""
     try:
-        return make()
+        return make(**fields)
     except (UnicodeError, ValueError, OverflowError) as error:
         raise InvalidArgument(f"this cannot be sent: {error}") from None
 

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2 as pb
 
 from prism.adapters.grpc.calls import Rejected
 from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.status import sendable
 from prism.domain.readiness import Readiness, ReadinessMonitor
 
 OVERALL = ""
@@ -37,7 +38,7 @@ class HealthServicer:
         self, request: pb.HealthCheckRequest, context: CallContext
     ) -> pb.HealthCheckResponse:
         if request.service not in self._services:
-            unknown = f"unknown service {request.service!r}"
+            unknown = sendable(f"unknown service {request.service!r}")
             raise Rejected(status_pb2.Status(code=code_pb2.NOT_FOUND, message=unknown))
         return self._status_of(request.service)
 

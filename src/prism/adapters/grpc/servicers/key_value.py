@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.messages import (
@@ -12,6 +13,7 @@ from prism.adapters.grpc.messages import (
     timestamp_of,
     ttl_of_milliseconds,
 )
+from prism.adapters.grpc.servicers.operate import Bounds, Encoded, OperationStream, kinds_of
 from prism.adapters.grpc.status import status_of
 from prism.domain.gateway import Gateway
 from prism.ports import Entry, InvalidArgument, Persisted, PrismError, Put, Version
@@ -19,10 +21,23 @@ from prism.v1 import keyvalue_pb2 as pb
 
 
 class KeyValueServicer:
-    """One method for each call of `proto/prism/v1/keyvalue.proto`, which describes them."""
+    """One method for each call of `proto/prism/v1/keyvalue.proto`, which describes them.
 
-    def __init__(self, gateway: Gateway) -> None:
+    Args:
+        default_timeout: of operations in a stream that come without one.
+        max_message_bytes: of one message in a stream.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        default_timeout: timedelta = timedelta(seconds=30),
+        max_message_bytes: int = 4 << 20,
+    ) -> None:
         self._gateway = gateway
+        self._kinds = kinds_of(self)
+        self._bounds = Bounds(default_timeout.total_seconds(), max_message_bytes)
 
     async def get(self, request: pb.GetRequest, context: CallContext) -> pb.GetResponse:
         entry = await self._gateway.get(request.key)
@@ -139,6 +154,12 @@ class KeyValueServicer:
     ) -> pb.IncrementResponse:
         count = await self._gateway.increment(request.key, request.delta)
         return pb.IncrementResponse(value=count.value, version=count.version)
+
+    def operate(
+        self, requests: AsyncIterator[pb.OperateRequest], context: CallContext
+    ) -> AsyncIterator[Encoded]:
+        stream = OperationStream(self._kinds, self._gateway.admission, context, self._bounds)
+        return stream.outcomes(requests)
 
     async def get_capabilities(
         self, request: pb.GetCapabilitiesRequest, context: CallContext

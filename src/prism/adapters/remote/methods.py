@@ -1,0 +1,49 @@
+"""What can be asked of a server by its own call, or as an operation in a stream."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from prism.v1 import keyvalue_pb2 as pb
+
+Reply = TypeVar("Reply", bound=Message)
+
+SERVICE = "/prism.v1.KeyValueService/"
+OPERATE = f"{SERVICE}Operate"
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Reply]):
+    """One method of the service.
+
+    Attributes:
+        path: of the unary call.
+        field: of `Operation` and `OperationOutcome`.
+    """
+
+    path: str
+    field: str
+    reply_type: type[Reply]
+
+
+def _method(name: str, reply_type: type[Reply]) -> Method[Reply]:
+    field = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return Method(SERVICE + name, field, reply_type)
+
+
+GET = _method("Get", pb.GetResponse)
+SET = _method("Set", pb.SetResponse)
+DELETE = _method("Delete", pb.DeleteResponse)
+EXISTS = _method("Exists", pb.ExistsResponse)
+EXPIRE = _method("Expire", pb.ExpireResponse)
+PERSIST = _method("Persist", pb.PersistResponse)
+GET_TTL = _method("GetTtl", pb.GetTtlResponse)
+BATCH_GET = _method("BatchGet", pb.BatchGetResponse)
+BATCH_SET = _method("BatchSet", pb.BatchSetResponse)
+BATCH_DELETE = _method("BatchDelete", pb.BatchDeleteResponse)
+SCAN = _method("Scan", pb.ScanResponse)
+INCREMENT = _method("Increment", pb.IncrementResponse)

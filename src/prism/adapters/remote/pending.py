@@ -1,0 +1,158 @@
+"""Operations that callers wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from google.protobuf.message import Message
+
+from prism.adapters.remote.methods import Method
+from prism.ports import BackendTimeout, Outcome, PrismError
+from prism.v1 import keyvalue_pb2 as pb
+
+# Any server takes so much: the smallest limit on messages is twice as high.
+_MESSAGE_BYTES = 512 << 10
+
+# What an operation adds to its request.
+_OVERHEAD_BYTES = 32
+
+# The server's word on a deadline is worth more than ours: it knows whether the
+# operation began. Ours is for a server that says nothing.
+_BACKSTOP_S = 0.1
+
+
+class Pending:
+    """One operation, from its caller's question to its outcome.
+
+    Attributes:
+        written: whether the server may have seen it.
+    """
+
+    __slots__ = ("future", "gives_up_at", "id", "method", "request", "size", "written")
+
+    def __init__(
+        self,
+        identity: int,
+        method: Method[Any],
+        request: Message,
+        size: int,
+        gives_up_at: float,
+        future: asyncio.Future[Any],
+    ) -> None:
+        self.id = identity
+        self.method = method
+        self.request = request
+        self.size = size
+        self.gives_up_at = gives_up_at
+        self.future = future
+        self.written = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, as far as can be told without an answer."""
+        return Outcome.UNKNOWN if self.written else Outcome.NOT_APPLIED
+
+    def fail(self, error: Exception) -> None:
+        """Unless its caller has gone."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Unanswered:
+    """Everything that was asked and not answered, and what of it is to be written.
+
+    Args:
+        timeout_s: of every operation, which therefore end in the order they began.
+        changed: called when there is something to write.
+    """
+
+    def __init__(self, timeout_s: float, changed: Callable[[], None]) -> None:
+        self._timeout_s = timeout_s
+        self._timeout_ms = max(round(timeout_s * 1000), 1)
+        self._changed = changed
+        self._by_id: dict[int, Pending] = {}
+        self._unwritten: deque[Pending] = deque()
+        self._cancel_ids: list[int] = []
+        self._last_id = 0
+        self._timer: asyncio.TimerHandle | None = None
+        # Found once: it is a system call, and dearer than the rest of `add`.
+        self._loop = asyncio.get_running_loop()
+
+    def add(self, method: Method[Any], request: Message, size: int) -> Pending:
+        """One more; its future has the reply, or fails."""
+        loop = self._loop
+        gives_up_at = loop.time() + self._timeout_s + _BACKSTOP_S
+        self._last_id = identity = self._last_id + 1
+        pending = Pending(identity, method, request, size, gives_up_at, loop.create_future())
+        self._by_id[identity] = pending
+        self._unwritten.append(pending)
+        if self._timer is None:
+            self._timer = loop.call_at(gives_up_at, self._expire)
+        self._changed()
+        return pending
+
+    def take(self, identity: int) -> Pending | None:
+        """The one that an outcome is for; None when nobody waits for it any more."""
+        return self._by_id.pop(identity, None)
+
+    def take_all(self) -> Iterator[Pending]:
+        """Each, and none of it is left."""
+        everything = self._by_id
+        self._by_id = {}
+        self._unwritten.clear()
+        self._cancel_ids.clear()
+        self._disarm()
+        yield from everything.values()
+
+    def give_up(self, pending: Pending) -> None:
+        """Its caller waits no longer."""
+        if self._by_id.pop(pending.id, None) is not None and pending.written:
+            self._cancel_ids.append(pending.id)
+            self._changed()
+
+    def next_message(self) -> bytes | None:
+        """What is to be written next, which counts as written from now on."""
+        unwritten = self._unwritten
+        if not unwritten and not self._cancel_ids:
+            return None
+        message = pb.OperateRequest(cancel_ids=self._cancel_ids)
+        self._cancel_ids.clear()
+        room = _MESSAGE_BYTES
+        add, timeout_ms = message.operations.add, self._timeout_ms
+        while unwritten:
+            pending = unwritten[0]
+            room -= pending.size + _OVERHEAD_BYTES
+            if room < 0 and message.operations:
+                break
+            unwritten.popleft()
+            if pending.future.done():
+                continue  # given up before it was ever written
+            pending.written = True
+            add(id=pending.id, timeout_ms=timeout_ms, **{pending.method.field: pending.request})
+        return message.SerializeToString()
+
+    def _expire(self) -> None:
+        """Fail what is over time, and look again when the next may be."""
+        self._timer = None
+        loop = self._loop
+        now = loop.time()
+        while self._by_id:
+            pending = next(iter(self._by_id.values()))
+            if pending.gives_up_at > now:
+                self._timer = loop.call_at(pending.gives_up_at, self._expire)
+                return
+            pending.fail(self._timed_out(pending))
+            self.give_up(pending)
+
+    def _timed_out(self, pending: Pending) -> PrismError:
+        return BackendTimeout(
+            f"no answer within the deadline of {self._timeout_s:.3g} s", outcome=pending.outcome
+        )
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,118 @@
+"""A server in this process, around memstore with one key that is slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prism.adapters.grpc.servicers.key_value import KeyValueServicer
+from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.transports.grpcio import GrpcioServer
+from prism.adapters.grpc.transports.h2corn import H2cornServer
+from prism.adapters.grpc.transports.options import ServerOptions
+from prism.adapters.memstore import DRIVER, Memstore
+from prism.adapters.remote.channel import Channel
+from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.domain.admission import Admission
+from prism.domain.gateway import Gateway
+from prism.domain.lifecycle import LifecycleMachine
+from prism.domain.readiness import ReadinessMonitor
+from prism.ports import Entry, Limits
+
+TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
+OPERATE = "/prism.v1.KeyValueService/Operate"
+
+
+class Slow(Memstore):
+    """Its get of a key that begins with `slow` takes until released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.release = asyncio.Event()
+
+    async def get(self, key: str) -> Entry | None:
+        if key.startswith("slow"):
+            self.waiting += 1
+            try:
+                await self.release.wait()
+            finally:
+                self.waiting -= 1
+        return await super().get(key)
+
+
+@dataclass
+class Served:
+    """A server and a client of it."""
+
+    address: str
+    driver: Slow
+    admission: Admission
+    lifecycle: LifecycleMachine
+    services: Services
+    server: Any
+    channel: Channel
+    kv: RemoteKeyValue
+
+    @property
+    def streams(self) -> int:
+        """How many were ever opened."""
+        return self.services.calls[OPERATE].tally.started
+
+
+@asynccontextmanager
+async def serving(transport: str, *, operate: bool, timeout: timedelta) -> AsyncIterator[Served]:
+    driver = Slow()
+    admission = Admission(max_in_flight=20_000, max_per_connection=20_000)
+    lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
+    options = ServerOptions(port=0, grace=timedelta(seconds=20))
+    services = Services(
+        KeyValueServicer(Gateway(driver, admission, Limits())),
+        LifecycleServicer(lifecycle, AdminGuard(None, required=False)),
+        ReadinessMonitor(lifecycle),
+        options,
+    )
+    if not operate:
+        services.calls = {path: call for path, call in services.calls.items() if path != OPERATE}
+    server = TRANSPORTS[transport](services, options)
+    (address,) = await server.start()
+    channel = Channel(address, timeout=timeout, tls=None, admin_token=None)
+    try:
+        await lifecycle.initialize({})
+        await lifecycle.start()
+        yield Served(
+            address,
+            driver,
+            admission,
+            lifecycle,
+            services,
+            server,
+            channel,
+            RemoteKeyValue(channel),
+        )
+    finally:
+        driver.release.set()
+        await channel.close()
+        await lifecycle.stop()
+        await server.stop()
+
+
+@pytest.fixture(params=TRANSPORTS)
+async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *, operate: bool = True, timeout: timedelta = timedelta(seconds=30)
+        ) -> Served:
+            return await stack.enter_async_context(
+                serving(request.param, operate=operate, timeout=timeout)
+            )
+
+        yield start

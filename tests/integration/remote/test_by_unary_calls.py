@@ -1,0 +1,46 @@
+"""The client keeps the contract without operation streams too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+from prism.adapters.memstore import DRIVER
+from prism.adapters.remote.channel import Channel
+from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.testing import Backend, OpenBackend, Wrap
+from prism.testing.levels import over_grpc
+from prism.testing.suite.basic import Basic
+from prism.testing.suite.batches import Batches
+from prism.testing.suite.errors import Errors
+
+
+class TestByUnaryCalls(Basic, Batches, Errors):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend() -> OpenBackend:
+        streaming = over_grpc(DRIVER)
+
+        @asynccontextmanager
+        async def open_backend(
+            *, wrap: Wrap | None = None, start: bool = True
+        ) -> AsyncIterator[Backend]:
+            async with streaming(wrap=wrap, start=start) as backend:
+                address = cast("Channel", cast("RemoteKeyValue", backend.kv)._channel).address
+                channel = Channel(
+                    address,
+                    timeout=timedelta(seconds=30),
+                    tls=None,
+                    admin_token=None,
+                    streams=False,
+                )
+                yield replace(backend, kv=RemoteKeyValue(channel))
+                assert not channel.streams
+                await channel.close()
+
+        return open_backend

@@ -1,0 +1,365 @@
+"""The client's side of an operation stream, against a call that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+
+from prism.adapters.grpc.status import status_of
+from prism.adapters.remote import methods
+from prism.adapters.remote.stream import NoStream, OperationStream
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    NotServing,
+    Outcome,
+    PrismError,
+    VersionConflict,
+)
+from prism.v1 import keyvalue_pb2 as pb
+
+
+class Call:
+    """As much of a grpc.aio call as the stream uses."""
+
+    def __init__(self) -> None:
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+        self.written: list[pb.OperateRequest] = []
+        self._incoming: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self._callbacks: list[Callable[[Any], None]] = []
+        self._status = (grpc.StatusCode.OK, "", grpc.aio.Metadata())
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._callbacks.append(callback)
+
+    async def code(self) -> grpc.StatusCode:
+        return self._status[0]
+
+    async def details(self) -> str:
+        return self._status[1]
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        return self._status[2]
+
+    async def wait_for_connection(self) -> None:
+        await self.connected.wait()
+
+    async def write(self, data: bytes) -> None:
+        self.written.append(pb.OperateRequest.FromString(data))
+        await self.may_write.wait()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self._incoming.get()
+        if data is None:
+            raise StopAsyncIteration
+        if isinstance(data, Exception):
+            raise data
+        return data
+
+    def cancel(self) -> None:
+        self._incoming.put_nowait(None)
+
+    @property
+    def operations(self) -> list[pb.Operation]:
+        return [each for message in self.written for each in message.operations]
+
+    def answer(self, *outcomes: pb.OperationOutcome) -> None:
+        self._incoming.put_nowait(pb.OperateResponse(outcomes=outcomes).SerializeToString())
+
+    def finish(
+        self, code: grpc.StatusCode, details: str, trailers: Any = (), *, say: str = ""
+    ) -> None:
+        """End with a status; `say` is what grpc.aio makes of it."""
+        metadata = grpc.aio.Metadata(*trailers)
+        self._status = (code, details, metadata)
+        for callback in self._callbacks:
+            callback(self)
+        if say:
+            code, details, metadata = grpc.StatusCode.INTERNAL, say, grpc.aio.Metadata()
+        self._incoming.put_nowait(
+            grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, details=details)
+        )
+
+
+class Setting:
+    """A stream, and every call that it opened."""
+
+    def __init__(self, timeout_s: float = 30) -> None:
+        self.calls: list[Call] = []
+        self.prepare: Callable[[Call], None] = lambda call: None
+        self.stream = OperationStream(self._open, self._error, timeout_s)
+
+    def _open(self) -> Call:
+        self.calls.append(Call())
+        self.prepare(self.calls[-1])
+        return self.calls[-1]
+
+    @staticmethod
+    def _error(error: grpc.aio.AioRpcError) -> PrismError:
+        for key, value in error.trailing_metadata():
+            if key == "grpc-status-details-bin":
+                assert isinstance(value, bytes)
+                status = status_pb2.Status.FromString(value)
+                return NotServing(status.message)
+        return BackendUnavailable(str(error.details()))
+
+    def get(self, key: str = "k") -> asyncio.Task[pb.GetResponse]:
+        request = pb.GetRequest(key=key)
+        return asyncio.create_task(self.stream.call(methods.GET, request, request.ByteSize()))
+
+
+@pytest.fixture
+async def setting() -> AsyncIterator[Setting]:
+    made = Setting()
+    yield made
+    await made.stream.close()
+    await settle()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def settle() -> None:
+    """Let everything come to rest that waits for nothing but its turn."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def found(identity: int, value: bytes) -> pb.OperationOutcome:
+    return pb.OperationOutcome(id=identity, get=pb.GetResponse(entry=pb.Entry(value=value)))
+
+
+async def test_what_callers_ask_for_in_one_turn_is_one_message(setting: Setting) -> None:
+    tasks = [setting.get(f"k{n}") for n in range(50)]
+    await settle()
+    [call] = setting.calls
+    assert len(call.written) == 1
+    assert [each.get.key for each in call.operations] == [f"k{n}" for n in range(50)]
+    assert {each.timeout_ms for each in call.operations} == {30_000}
+    call.answer(*(found(each.id, each.get.key.encode()) for each in reversed(call.operations)))
+    replies = await asyncio.gather(*tasks)
+    assert [reply.entry.value for reply in replies] == [b"k%d" % n for n in range(50)]
+
+
+async def test_what_is_asked_during_a_write_is_in_the_next_message(setting: Setting) -> None:
+    setting.prepare = lambda call: call.may_write.clear()
+    tasks = [setting.get("first")]
+    await settle()
+    for n in range(3):
+        tasks.append(setting.get(f"k{n}"))
+        await settle()
+    [call] = setting.calls
+    assert len(call.written) == 1
+    call.may_write.set()
+    await settle()
+    assert [len(message.operations) for message in call.written] == [1, 3]
+    call.answer(*(found(each.id, b"") for each in call.operations))
+    await asyncio.gather(*tasks)
+
+
+async def test_an_error_is_raised_as_the_server_said(setting: Setting) -> None:
+    task = setting.get()
+    await settle()
+    status = status_of(VersionConflict("it has another version"))
+    setting.calls[0].answer(pb.OperationOutcome(id=setting.calls[0].operations[0].id, error=status))
+    with pytest.raises(VersionConflict, match="another version"):
+        await task
+
+
+async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
+    request = pb.SetRequest(key="k", value=b"x" * 100_000)
+    size = request.ByteSize()
+    tasks = [
+        asyncio.create_task(setting.stream.call(methods.SET, request, size)) for _ in range(12)
+    ]
+    await settle()
+    [call] = setting.calls
+    assert len(call.operations) == 12
+    assert len(call.written) == 3
+    assert all(message.ByteSize() <= 512 << 10 for message in call.written)
+    call.answer(*(pb.OperationOutcome(id=each.id, set={}) for each in call.operations))
+    await asyncio.gather(*tasks)
+
+
+async def test_a_cancelled_caller_is_told_to_the_server_and_disturbs_no_other(
+    setting: Setting,
+) -> None:
+    one, other = setting.get("one"), setting.get("other")
+    await settle()
+    [call] = setting.calls
+    first, second = call.operations
+    one.cancel()
+    await settle()
+    assert list(call.written[-1].cancel_ids) == [first.id]
+    call.answer(found(first.id, b"late"), found(second.id, b"other"))
+    assert (await other).entry.value == b"other"
+    assert one.cancelled()
+
+
+async def test_a_caller_cancelled_before_it_was_written_is_never_sent(setting: Setting) -> None:
+    setting.prepare = lambda call: call.connected.clear()
+    one, other = setting.get("one"), setting.get("other")
+    await settle()
+    one.cancel()
+    await settle()
+    [call] = setting.calls
+    call.connected.set()
+    await settle()
+    [message] = call.written
+    assert [each.get.key for each in message.operations] == ["other"]
+    assert not message.cancel_ids
+    call.answer(found(message.operations[0].id, b""))
+    await other
+
+
+async def test_when_it_breaks_what_was_written_is_unknown_and_the_rest_not_applied(
+    setting: Setting,
+) -> None:
+    setting.prepare = lambda call: call.may_write.clear()
+    written = setting.get("written")
+    await settle()
+    unwritten = setting.get("unwritten")
+    await settle()
+    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    failures = await asyncio.gather(written, unwritten, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [BackendUnavailable] * 2
+    outcomes = [failure.outcome for failure in failures if isinstance(failure, PrismError)]
+    assert outcomes == [Outcome.UNKNOWN, Outcome.NOT_APPLIED]
+
+
+async def test_without_a_connection_nothing_is_applied(setting: Setting) -> None:
+    setting.prepare = lambda call: call.connected.clear()
+    task = setting.get()
+    await settle()
+    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "connection refused")
+    with pytest.raises(BackendUnavailable) as failure:
+        await task
+    assert failure.value.outcome is Outcome.NOT_APPLIED
+
+
+async def test_it_opens_again_at_the_next_call_and_repeats_nothing(setting: Setting) -> None:
+    lost = setting.get("lost")
+    await settle()
+    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    with pytest.raises(BackendUnavailable):
+        await lost
+    await settle()
+    assert len(setting.calls) == 1
+    task = setting.get("next")
+    await settle()
+    _, call = setting.calls
+    assert [each.get.key for each in call.operations] == ["next"]
+    call.answer(found(call.operations[0].id, b""))
+    await task
+
+
+async def test_an_answer_of_an_earlier_stream_is_nobodys(setting: Setting) -> None:
+    lost = setting.get("lost")
+    await settle()
+    stale = setting.calls[0].operations[0].id
+    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    with pytest.raises(BackendUnavailable):
+        await lost
+    task = setting.get("next")
+    await settle()
+    call = setting.calls[1]
+    call.answer(found(stale, b"stale"))
+    call.answer(found(call.operations[0].id, b"next"))
+    assert (await task).entry.value == b"next"
+
+
+@pytest.mark.parametrize("say", ["", "Internal error from Core"])
+async def test_the_status_of_a_stream_holds_for_the_unanswered(setting: Setting, say: str) -> None:
+    # The second is what grpc.aio says when the end and a write cross.
+    tasks = [setting.get("a"), setting.get("b")]
+    await settle()
+    status = status_of(NotServing("draining")).SerializeToString()
+    trailers = (("grpc-status-details-bin", status),)
+    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "draining", trailers, say=say)
+    for task in tasks:
+        with pytest.raises(NotServing) as refusal:
+            await task
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+
+
+async def test_a_server_without_streams_has_seen_nothing(setting: Setting) -> None:
+    tasks = [setting.get("a"), setting.get("b")]
+    await settle()
+    setting.calls[0].finish(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    for task in tasks:
+        with pytest.raises(NoStream):
+            await task
+
+
+async def test_after_an_answer_unimplemented_is_no_reason_to_repeat(setting: Setting) -> None:
+    tasks = [setting.get("a"), setting.get("b")]
+    await settle()
+    [call] = setting.calls
+    call.answer(found(call.operations[0].id, b""))
+    await tasks[0]
+    call.finish(grpc.StatusCode.UNIMPLEMENTED, "changed its mind")
+    with pytest.raises(BackendUnavailable):
+        await tasks[1]
+
+
+async def test_a_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
+    setting = Setting(timeout_s=0.02)
+    written = setting.get("written")
+    await settle()
+    [call] = setting.calls
+    call.may_write.clear()
+    blocking, unwritten = setting.get("blocking"), setting.get("unwritten")
+    failures = await asyncio.gather(written, blocking, unwritten, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [BackendTimeout] * 3
+    call.may_write.set()
+    await settle()
+    ids = [each.id for each in call.operations]
+    assert [each for message in call.written for each in message.cancel_ids] == ids
+    await setting.stream.close()
+
+
+async def test_closing_fails_whoever_still_waits(setting: Setting) -> None:
+    setting.prepare = lambda call: call.may_write.clear()
+    written = setting.get("written")
+    await settle()
+    unwritten = setting.get("unwritten")
+    await settle()
+    await setting.stream.close()
+    failures = await asyncio.gather(written, unwritten, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [BackendUnavailable] * 2
+    outcomes = [failure.outcome for failure in failures if isinstance(failure, PrismError)]
+    assert outcomes == [Outcome.UNKNOWN, Outcome.NOT_APPLIED]
+    with pytest.raises(NotServing):
+        await setting.get()
+
+
+async def test_a_message_that_is_none_ends_the_stream(setting: Setting) -> None:
+    task = setting.get()
+    await settle()
+    setting.calls[0]._incoming.put_nowait(b"\xff")
+    with pytest.raises(BackendUnavailable) as failure:
+        await task
+    assert failure.value.outcome is Outcome.UNKNOWN
+
+
+def test_the_timeout_of_an_operation_is_never_none() -> None:
+    async def first_timeout(delta: timedelta) -> int:
+        setting = Setting(timeout_s=delta.total_seconds())
+        task = setting.get()
+        await settle()
+        await setting.stream.close()
+        with pytest.raises(PrismError):
+            await task
+        return setting.calls[0].operations[0].timeout_ms
+
+    assert asyncio.run(first_timeout(timedelta(microseconds=1))) == 1
