@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ def test_a_signal_drains_stops_and_ends_with_status_0(server: Any, number: signa
     assert [m for m in messages if m in order] == order
 
 
+async def _until_refused(kv: prism.Client) -> None:
+    """The drain begins right after the line that announces it."""
+    async with asyncio.timeout(5):
+        while True:
+            await kv.set("other", b"")
+
+
 async def test_a_call_in_flight_is_finished_and_new_ones_are_refused(
     start_server: Start, tmp_path: Path
 ) -> None:
@@ -37,9 +45,7 @@ async def test_a_call_in_flight_is_finished_and_new_ones_are_refused(
         server.signal(signal.SIGTERM)
         await asyncio.to_thread(server.wait_for, "shutting down: SIGTERM")
         with pytest.raises(NotServing, match="draining"):
-            async with asyncio.timeout(5):
-                while True:  # the drain begins right after that line
-                    await kv.set("other", b"")
+            await _until_refused(kv)
         release.touch()
         entry = await in_flight
         assert entry is not None
@@ -130,4 +136,26 @@ async def test_a_drain_by_rpc_leaves_the_process_up_to_be_stopped(server: Any) -
         await lifecycle.drain()
         assert await lifecycle.state() is State.DRAINING
     server.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait) == 0
+
+
+async def test_prism_lifecycle_stop_finishes_what_is_in_flight(
+    start_server: Start, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    server = start_server("--driver", "slow", "--slow-released-by", str(release)).serving()
+    async with prism.connect(server.address) as kv:
+        await kv.set("slow", b"answer")
+        in_flight = asyncio.create_task(kv.get("slow"))
+        await asyncio.to_thread(server.wait_for, "in flight")
+        stopping = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from prism.bootstrap.cli import main; main()"),
+            *("lifecycle", "stop", "--address", server.address),
+        )
+        with pytest.raises(NotServing, match="draining"):
+            await _until_refused(kv)
+        release.touch()
+        entry = await in_flight
+        assert entry is not None
+        assert await stopping.wait() == 0
     assert await asyncio.to_thread(server.wait) == 0

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from prism.bootstrap import config_file, discovery
 from prism.bootstrap.options import Option, driver_options, server_options
+from prism.bootstrap.secret_files import read_secret
 from prism.bootstrap.settings import InvalidSetting, ServeSettings
 from prism.domain.settings import parse_settings, to_text
 from prism.ports import DriverSpec, InvalidArgument
@@ -197,10 +198,8 @@ def _origin(choice: Choice, option: Option, source: Source) -> str:
 
 def _secret_in(path: Path, option: Option, origin: str) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidArgument(f"cannot read {option.path} from {path}: {why} ({origin})") from None
-    text = text.removesuffix("\n").removesuffix("\r")
+        text = read_secret(path)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{option.path}: {error.message} ({origin})") from None
     option.field.parse(text)
     return text

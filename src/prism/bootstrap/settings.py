@@ -81,6 +81,9 @@ class ServeSettings:
         self._within("max_message_bytes", _SMALLEST_MESSAGE_BYTES, (1 << 31) - 1)
         if self.default_timeout <= timedelta():
             raise InvalidSetting("default_timeout", "default_timeout must be above zero")
+        token = self.admin_token
+        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+            raise InvalidSetting("admin_token", "admin_token must be printable ASCII, not empty")
         if not self.host:
             raise InvalidSetting("host", "host is empty; 0.0.0.0 means every IPv4 address")
         for name in ("tls_cert", "tls_key"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,13 +20,19 @@ from prism.ports import (
     Health,
     HealthStatus,
     IllegalTransition,
+    NotServing,
     PrismError,
     State,
 )
 
 Result = TypeVar("Result")
 
+log = logging.getLogger(__name__)
+
 _HEALTH_TIMEOUT_S = 5.0
+# A driver has limits of its own, and shorter ones; this is for a driver that hangs.
+_BRING_UP_TIMEOUT_S = 60.0
+_DRAIN_GRACE_S = 1.0
 
 _ALLOWED_FROM = {
     State.INITIALIZED: {State.CREATED},
@@ -63,6 +70,7 @@ class LifecycleMachine:
         self._settings: dict[str, str] = {}
         self._drained = DrainReport()
         self._failure = ""
+        self._bringing_up: asyncio.Task[Any] | None = None
 
     @property
     def current(self) -> State:
@@ -86,6 +94,9 @@ class LifecycleMachine:
         return await self._run(self._drain(timeout))
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        if self._bringing_up is not None:
+            # Else a driver that hangs there could not be stopped.
+            self._bringing_up.cancel()
         await self._run(self._stop(timeout))
 
     async def health(self) -> Health:
@@ -95,7 +106,10 @@ class LifecycleMachine:
                     return await self._driver.health()
             except TimeoutError:
                 message = f"no answer to a health check within {_HEALTH_TIMEOUT_S:g} s"
-                return Health(HealthStatus.UNHEALTHY, message)
+            except Exception as error:
+                log.exception("the driver's health check failed; this is a defect of the driver")
+                message = f"the health check failed: {type(error).__name__}"
+            return Health(HealthStatus.UNHEALTHY, message)
         message = f"the driver is {self._state}"
         if self._failure:
             message = f"{message}: {self._failure}"
@@ -109,7 +123,8 @@ class LifecycleMachine:
         if self._repeated(State.INITIALIZED):
             return
         with self._failing("initialize"):
-            await self._driver.initialize(parse_settings(self._settings_type, settings))
+            parsed = parse_settings(self._settings_type, settings)
+            await self._bring_up("initialize", self._driver.initialize(parsed))
         self._settings = settings
         self._enter(State.INITIALIZED)
 
@@ -117,7 +132,7 @@ class LifecycleMachine:
         if self._repeated(State.RUNNING):
             return
         with self._failing("start"):
-            await self._driver.start()
+            await self._bring_up("start", self._driver.start())
         self._admission.open()
         self._enter(State.RUNNING)
 
@@ -128,7 +143,8 @@ class LifecycleMachine:
         self._enter(State.DRAINING)
         with self._failing("drain"):
             ours = await self._admission.drain(timeout)
-            theirs = await self._driver.drain(timeout)
+            limit_s = timeout.total_seconds() + _DRAIN_GRACE_S
+            theirs = await _bounded("drain", limit_s, self._driver.drain(timeout))
         self._drained = DrainReport(
             completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
         )
@@ -141,14 +157,17 @@ class LifecycleMachine:
         with self._failing("stop"):
             # Whoever wants work in flight finished drains first.
             await self._admission.drain(timedelta())
-            try:
-                async with asyncio.timeout(timeout.total_seconds()):
-                    await self._driver.stop(timeout)
-            except TimeoutError:
-                raise BackendTimeout(
-                    f"the driver did not close within {timeout.total_seconds():g} s"
-                ) from None
+            await _bounded("stop", timeout.total_seconds(), self._driver.stop(timeout))
         self._enter(State.STOPPED)
+
+    async def _bring_up(self, command: str, work: Coroutine[Any, Any, None]) -> None:
+        self._bringing_up = asyncio.current_task()
+        try:
+            await _bounded(command, _BRING_UP_TIMEOUT_S, work)
+        except asyncio.CancelledError:
+            raise NotServing(f"{command} was cut short by a stop") from None
+        finally:
+            self._bringing_up = None
 
     def _repeated(self, target: State) -> bool:
         if self._state is target:
@@ -187,3 +206,13 @@ class LifecycleMachine:
     async def _in_turn(self, command: Coroutine[Any, Any, Result]) -> Result:
         async with self._lock:
             return await command
+
+
+async def _bounded(command: str, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            return await work
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        raise BackendTimeout(f"the driver did not {command} within {seconds:g} s") from None

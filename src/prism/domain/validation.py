@@ -56,7 +56,7 @@ def check_ttl(ttl: timedelta) -> None:
     """A ttl is above zero and at most 100 years."""
     if not _NO_TIME < ttl <= MAX_TTL:
         raise InvalidArgument(
-            f"the ttl is {ttl.total_seconds():g} s; it must be above zero and at most 100 years"
+            f"the ttl is {ttl.total_seconds():,.10g} s; it must be above zero and at most 100 years"
         )
 
 

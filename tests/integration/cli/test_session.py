@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,21 @@ def test_an_operator_drains_and_stops_a_server(server: Any, cli: Any) -> None:
     assert status["state"] == "draining"
     assert cli("lifecycle", "stop", "--timeout", "2s").returncode == 0
     assert server.wait() == 0
+
+
+def test_an_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> None:
+    assert cli("kv", "set", "big", stdin=b"x" * 1_000_000).returncode == 0
+    out = tmp_path / "out"
+    program = "import sys; from prism.bootstrap.cli import main; main()"
+    ended = subprocess.run(
+        # Unbuffered, a stream takes a part only, and says so by a number.
+        [
+            *("sh", "-c", f'ulimit -f 100; exec "$@" > {out}', "sh", "env", "PYTHONUNBUFFERED=1"),
+            *(sys.executable, "-c", program, "kv", "get", "big", "--address", cli.address),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    assert out.stat().st_size < 1_000_000
+    assert ended.returncode == 1
+    assert b"File too large" in ended.stderr

@@ -77,8 +77,19 @@ def test_a_secret_given_twice_at_one_level_is_an_error(prism: Prism) -> None:
 def test_a_secret_file_that_cannot_be_read_is_named(prism: Prism) -> None:
     result = prism("serve", "--admin-token-file", "absent")
     assert result.exit_code == 2
-    assert "cannot read admin_token from absent: No such file" in result.stderr
+    assert "admin_token: absent cannot be read: No such file" in result.stderr
     assert "(flag --admin-token-file)" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", "tökén".encode(), b"  "])
+def test_a_token_that_no_caller_could_show_is_refused(
+    prism: Prism, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    result = prism("serve", "--admin-token-file", str(file))
+    assert result.exit_code == 2
+    assert "admin_token" in result.stderr
 
 
 def test_config_show_masks_secrets_and_passwords_in_urls(prism: Prism) -> None:

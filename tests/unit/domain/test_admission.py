@@ -100,3 +100,27 @@ async def test_a_cancelled_operation_is_no_longer_in_flight() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert work.admission.in_flight == 0
+
+
+async def test_a_caller_can_go_on_after_its_operation_was_aborted() -> None:
+    admission = opened()
+    release = asyncio.Event()
+    entered = asyncio.Event()
+
+    async def operate_then_clean_up() -> str:
+        try:
+            with admission.admit():
+                entered.set()
+                await release.wait()
+        except NotServing:
+            task = asyncio.current_task()
+            assert task is not None
+            # Any later timeout of this task would misread one that is left over.
+            return f"{task.cancelling()} cancellations left"
+        return "not aborted"
+
+    task = asyncio.create_task(operate_then_clean_up())
+    await entered.wait()
+    admission.close("draining")
+    await admission.drain(timedelta())
+    assert await task == "0 cancellations left"

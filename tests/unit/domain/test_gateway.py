@@ -125,3 +125,29 @@ async def test_a_caller_learns_no_limits_before_they_are_known(build: Any) -> No
         house.gateway.describe()
     await house.run()
     assert house.gateway.describe() == house.gateway.profile
+
+
+async def test_a_page_stays_within_our_own_limit_on_bytes(build: Any) -> None:
+    house = build(Limits(max_batch_bytes=1000, max_value_bytes=400))
+    await house.run()
+    for number in range(20):
+        await house.gateway.set(f"k{number:02}", b"x" * 300)
+    found: list[str] = []
+    token = ""
+    while True:
+        page = await house.gateway.scan("k", page_size=20, page_token=token, values=True)
+        assert page.entries is not None
+        assert 1 <= len(page.entries) <= 3
+        found.extend(page.keys)
+        token = page.next_token
+        if not token:
+            break
+    assert found == [f"k{number:02}" for number in range(20)]
+
+
+async def test_a_batch_keeps_to_our_own_limit_on_values(build: Any) -> None:
+    house = build(Limits(max_value_bytes=10))
+    await house.run()
+    good, bad = await house.gateway.set_many([Put("a", b"x" * 10), Put("b", b"x" * 11)])
+    assert isinstance(good, int)
+    assert isinstance(bad, InvalidArgument)

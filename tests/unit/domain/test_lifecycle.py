@@ -12,9 +12,12 @@ from prism.adapters.memstore import Memstore
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
+    DrainReport,
+    Health,
     HealthStatus,
     IllegalTransition,
     InvalidArgument,
+    NotServing,
     State,
 )
 
@@ -90,7 +93,7 @@ async def test_a_driver_that_does_not_close_is_cut_short(build: Any) -> None:
     house = build(driver=driver)
     await house.run()
     driver.release = asyncio.Event()
-    with pytest.raises(BackendTimeout, match="did not close within"):
+    with pytest.raises(BackendTimeout, match="did not stop within"):
         await house.lifecycle.stop(timedelta(milliseconds=10))
     assert house.lifecycle.current is State.FAILED
     driver.release.set()
@@ -121,3 +124,74 @@ async def test_observers_see_every_state_in_order(build: Any) -> None:
     await house.lifecycle.drain()
     await house.lifecycle.stop()
     assert seen == [State.INITIALIZED, State.RUNNING, State.DRAINING, State.STOPPED]
+
+
+class Stuck(Memstore):
+    """Hangs in the command named, and says that it is there."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self.command = command
+        self.reached = asyncio.Event()
+
+    async def _hang(self, command: str) -> None:
+        if command == self.command:
+            self.reached.set()
+            await asyncio.Event().wait()
+
+    async def initialize(self, settings: Any) -> None:
+        await self._hang("initialize")
+        await super().initialize(settings)
+
+    async def start(self) -> None:
+        await self._hang("start")
+        await super().start()
+
+    async def drain(self, timeout: timedelta = timedelta(seconds=1)) -> DrainReport:
+        await self._hang("drain")
+        return DrainReport(completed=2, aborted=1)
+
+    async def health(self) -> Health:
+        raise RuntimeError("hunter2")
+
+
+@pytest.mark.parametrize("command", ["initialize", "start"])
+async def test_a_driver_that_hangs_while_it_comes_up_can_be_stopped(
+    build: Any, command: str
+) -> None:
+    driver = Stuck(command)
+    house = build(driver=driver)
+    running = asyncio.create_task(house.run())
+    await driver.reached.wait()
+    async with asyncio.timeout(5):
+        await house.lifecycle.stop()
+    with pytest.raises(NotServing, match=f"{command} was cut short by a stop"):
+        await running
+    assert house.lifecycle.current is State.STOPPED
+
+
+async def test_a_driver_that_hangs_in_a_drain_is_cut_short(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prism.domain.lifecycle._DRAIN_GRACE_S", 0.01)
+    house = build(driver=Stuck("drain"))
+    await house.run()
+    with pytest.raises(BackendTimeout, match="did not drain within"):
+        await house.lifecycle.drain(timedelta(milliseconds=10))
+    assert house.lifecycle.current is State.FAILED
+    with pytest.raises(NotServing, match="failed"):
+        await house.gateway.get("k")
+
+
+async def test_what_a_driver_drained_itself_is_counted_too(build: Any) -> None:
+    house = build(driver=Stuck("nothing"))
+    await house.run()
+    assert await house.lifecycle.drain() == DrainReport(completed=2, aborted=1)
+
+
+async def test_a_health_check_that_raises_is_unhealthy(build: Any) -> None:
+    house = build(driver=Stuck("nothing"))
+    await house.run()
+    health = await house.lifecycle.health()
+    assert health.status is HealthStatus.UNHEALTHY
+    assert "hunter2" not in health.message

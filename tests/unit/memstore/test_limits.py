@@ -130,18 +130,16 @@ async def test_health_tells_keys_bytes_and_limits(open_memstore: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("name", "value", "message"),
     [
-        (MemstoreSettings(max_keys=-1), "max_keys: -1 is not allowed, use 0"),
-        (MemstoreSettings(max_bytes=-5), "max_bytes: -5 is not allowed, use 0"),
-        (MemstoreSettings(max_value_bytes=0), "max_value_bytes: 0 is not allowed, use 1"),
+        ("max_keys", -1, "max_keys: -1 is not allowed, use 0"),
+        ("max_bytes", -5, "max_bytes: -5 is not allowed, use 0"),
+        ("max_value_bytes", 0, "max_value_bytes: 0 is not allowed, use 1"),
     ],
 )
-async def test_a_setting_that_cannot_work_is_refused(
-    settings: MemstoreSettings, message: str
-) -> None:
+def test_a_setting_that_cannot_work_is_refused(name: str, value: int, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
-        await Memstore().initialize(settings)
+        MemstoreSettings(**{name: value})
 
 
 async def test_the_limit_on_values_is_in_the_profile(open_memstore: Open) -> None:

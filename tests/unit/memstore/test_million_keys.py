@@ -19,11 +19,12 @@ async def main():
     leaf = memstore._store.index._leaves[0]
     part = next(iter(next(iter(memstore._store._wheel._near._slots.values())).values()))
     tracked = [gc.is_tracked(d) for d in (shard.values, shard.stamps, leaf, part)]
-    began, turns = time.monotonic(), 0
+    # Processor time: what else the machine does meanwhile proves nothing.
+    began, turns = time.process_time(), 0
     while int((await memstore.health()).details["keys"]):
         await asyncio.sleep(0)
         turns += 1
-    print(time.monotonic() - began < 3.0, turns > 200, any(tracked))
+    print(time.process_time() - began < 3.0, turns > 200, any(tracked))
     await memstore.stop()
 
 asyncio.run(main())

@@ -15,7 +15,7 @@ from prism.adapters.memstore import counter
 from prism.adapters.memstore.health import CLOSED, health_of
 from prism.adapters.memstore.pages import page
 from prism.adapters.memstore.profile import profile_of
-from prism.adapters.memstore.settings import MemstoreSettings, check
+from prism.adapters.memstore.settings import MemstoreSettings
 from prism.adapters.memstore.store import Store
 from prism.adapters.memstore.sweeper import SLICE_SECONDS, Sweeper
 from prism.ports import (
@@ -171,7 +171,6 @@ class Memstore:
         return Count(number, self._store.write(key, b"%d" % number, expires_at_ms))
 
     async def initialize(self, settings: MemstoreSettings) -> None:
-        check(settings)
         self._settings = settings
         self._profile = profile_of(settings)
         self._store = Store(settings, self._now_ms)

@@ -15,17 +15,14 @@ class MemstoreSettings:
     max_bytes: int = setting(0, help="Bytes of keys and values to hold at most; 0: no limit.")
     max_value_bytes: int = setting(1 << 20, help="Bytes of one value at most.")
 
-
-def check(settings: MemstoreSettings) -> None:
-    """Refuse what cannot work.
-
-    Raises:
-        InvalidArgument: names the setting, its value, and what is allowed.
-    """
-    for name, value, least, allowed in (
-        ("max_keys", settings.max_keys, 0, "0 (no limit) or more"),
-        ("max_bytes", settings.max_bytes, 0, "0 (no limit) or more"),
-        ("max_value_bytes", settings.max_value_bytes, 1, "1 or more"),
-    ):
-        if value < least:
-            raise InvalidArgument(f"memstore setting {name}: {value} is not allowed, use {allowed}")
+    def __post_init__(self) -> None:
+        """Refuse what cannot work: the setting, its value, and what is allowed."""
+        for name, value, least, allowed in (
+            ("max_keys", self.max_keys, 0, "0 (no limit) or more"),
+            ("max_bytes", self.max_bytes, 0, "0 (no limit) or more"),
+            ("max_value_bytes", self.max_value_bytes, 1, "1 or more"),
+        ):
+            if value < least:
+                raise InvalidArgument(
+                    f"memstore setting {name}: {value} is not allowed, use {allowed}"
+                )

@@ -115,8 +115,8 @@ class Store:
             self._wheel.add(key, deadline_ms)
 
     def deadline(self, ttl: timedelta) -> int:
-        """The end of a ttl that begins now: rounded up, for it must not end early."""
-        return math.ceil(self._now_ms() + ttl / _MILLISECOND)
+        """The end of a ttl that begins now: both rounded up, for it must not end early."""
+        return math.ceil(self._now_ms() + -(-ttl // _MILLISECOND))
 
     def remaining(self, deadline_ms: int) -> timedelta:
         """Until the deadline of a live key, never zero."""

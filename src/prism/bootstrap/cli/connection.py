@@ -62,6 +62,9 @@ class Connection:
             help="How long to wait for each answer.",
         ),
     ] = DEFAULT_TIMEOUT
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Use TLS, and trust the authorities of this system.")
+    ] = False
     tls_ca: Annotated[
         Path | None, _tls_file("Use TLS, and trust servers with a certificate of this authority.")
     ] = None
@@ -73,9 +76,9 @@ class Connection:
             raise typer.BadParameter("--tls-cert and --tls-key go together")
 
     @property
-    def tls(self) -> TLS | None:
+    def security(self) -> TLS | None:
         """None: in plain text."""
-        if self.tls_ca is None and self.tls_cert is None:
+        if not self.tls and self.tls_ca is None and self.tls_cert is None:
             return None
         from prism import TLS
 
@@ -95,7 +98,7 @@ class Connection:
             from prism import connect
 
             nonlocal began
-            async with connect(self.address, timeout=self.timeout, tls=self.tls) as client:
+            async with connect(self.address, timeout=self.timeout, tls=self.security) as client:
                 began = True
                 return await operation(client)
 

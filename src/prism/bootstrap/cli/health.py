@@ -18,7 +18,7 @@ def health(connection: Connection, as_json: AsJson = False) -> None:
     from prism.adapters.remote import check_health
 
     status = asyncio.run(
-        check_health(connection.address, timeout=connection.timeout, tls=connection.tls)
+        check_health(connection.address, timeout=connection.timeout, tls=connection.security)
     )
     if as_json:
         write_json(status=status)

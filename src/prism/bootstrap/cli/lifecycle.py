@@ -13,6 +13,7 @@ import typer
 from prism.bootstrap.cli.arguments import AsJson, positive_duration
 from prism.bootstrap.cli.connection import Connection, connected
 from prism.bootstrap.cli.output import write_json, write_line
+from prism.bootstrap.secret_files import read_secret
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, Health, LifecycleControl, State
 
 Result = TypeVar("Result")
@@ -84,10 +85,25 @@ def stop(
     timeout: Annotated[
         timedelta, _timeout("Close by force what is still open after this time.", "10s")
     ] = STOP_TIMEOUT,
+    drain_timeout: Annotated[
+        timedelta,
+        typer.Option(
+            metavar="DURATION",
+            parser=positive_duration,
+            show_default="30s",
+            help="Abort what is still in flight after this time.",
+        ),
+    ] = DRAIN_TIMEOUT,
     as_json: AsJson = False,
 ) -> None:
-    """Close everything; the server's process ends."""
-    _command(connection, admin_token_file, lambda control: control.stop(timeout))
+    """Finish what is in flight, and close everything; the server's process ends."""
+
+    async def drain_and_stop(control: LifecycleControl) -> None:
+        if await control.state() is State.RUNNING:
+            await control.drain(drain_timeout)
+        await control.stop(timeout)
+
+    _command(connection, admin_token_file, drain_and_stop)
     if as_json:
         write_json(state=State.STOPPED)
     else:
@@ -99,7 +115,7 @@ def _command(
     admin_token_file: Path | None,
     command: Callable[[LifecycleControl], Awaitable[Result]],
 ) -> Result:
-    token = None if admin_token_file is None else admin_token_file.read_text().strip()
+    token = None if admin_token_file is None else read_secret(admin_token_file)
 
     async def connect_and_command() -> Result:
         from prism.adapters.remote import connect_lifecycle
@@ -107,7 +123,7 @@ def _command(
         async with connect_lifecycle(
             connection.address,
             timeout=connection.timeout,
-            tls=connection.tls,
+            tls=connection.security,
             admin_token=token,
         ) as control:
             return await command(control)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from typing import Any, BinaryIO, cast
 
-import typer
-
+from prism.bootstrap.cli.threads import write_all
 from prism.ports import Version
 
 
 def write(data: bytes) -> None:
     """The bytes, whatever the locale, and at once."""
-    typer.echo(data, nl=False)
+    stream = sys.stdout.buffer
+    # Unbuffered, stdout may take a part only, and says so by a number.
+    write_all(cast("BinaryIO", stream), data)
+    stream.flush()
 
 
 def write_line(text: str) -> None:

@@ -16,8 +16,8 @@ from prism.bootstrap.cli.connection import Connection, connected
 from prism.bootstrap.cli.errors import Status, tell
 from prism.bootstrap.cli.kv.dumper import Dumper
 from prism.bootstrap.cli.kv.progress import Stopwatch, progress
-from prism.bootstrap.cli.kv.threads import unbuffered
 from prism.bootstrap.cli.output import write_json
+from prism.bootstrap.cli.threads import unbuffered
 from prism.ports import PrismError
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from prism.bootstrap.cli.kv.json_lines import encode
 from prism.bootstrap.cli.kv.patience import ends_everything, when_there_is_room
 from prism.bootstrap.cli.kv.progress import Progress
-from prism.bootstrap.cli.kv.threads import in_thread, write_all
+from prism.bootstrap.cli.threads import in_thread, write_all
 from prism.ports import Capability, Entry, Exhausted, Limits, PrismError, ScanExpired
 
 if TYPE_CHECKING:

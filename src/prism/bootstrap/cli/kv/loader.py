@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from prism.bootstrap.cli.kv.batches import Batch, batches
 from prism.bootstrap.cli.kv.patience import ends_everything, when_there_is_room
 from prism.bootstrap.cli.kv.progress import Progress
-from prism.bootstrap.cli.kv.threads import in_thread
+from prism.bootstrap.cli.threads import in_thread
 from prism.ports import Capability, Outcome, PrismError, Profile, Put
 
 if TYPE_CHECKING:
