@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit test-acceptance-interfaces test-integration \
-        coverage check fmt lint types imports proto proto-check proto-baseline ci clean
+        coverage bench check fmt lint types imports proto proto-check proto-baseline ci clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
@@ -48,8 +48,12 @@ test-integration: setup ## Run real processes against one another
 coverage: setup ## Run every test and report what they cover
 	$(PYTEST) tests --cov --cov-report=term --cov-report=html $(ARGS)
 
+bench: $(STAMP) ## Compare the speed with that of others, as ratios; ARGS="--only Get"
+	@command -v h2load >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nghttp2-client >/dev/null; } || { echo "h2load is missing: on Debian, 'sudo apt install nghttp2-client' brings it" >&2; exit 1; }
+	$(BIN)/python -m benchmarks $(ARGS)
+
 check: lint types imports proto-check ## What a contributor runs: under a minute
-	$(PYTEST) tests/unit tests/contract $(ARGS)
+	$(PYTEST) tests/unit tests/contract -m "not slow" $(ARGS)
 
 fmt: $(STAMP) ## Format the code, and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .

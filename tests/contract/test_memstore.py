@@ -17,7 +17,9 @@ class TestInProcess(AcceptanceSuite):
 
 
 class TestOverGrpc(AcceptanceSuite):
-    @pytest.fixture(scope="class", params=["h2corn", "grpcio"])
+    @pytest.fixture(
+        scope="class", params=["h2corn", pytest.param("grpcio", marks=pytest.mark.slow)]
+    )
     @staticmethod
     def open_backend(request: pytest.FixtureRequest) -> OpenBackend:
         return over_grpc(DRIVER, transport=request.param)

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import asyncio, gc, time
 from datetime import timedelta
@@ -31,6 +33,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_million_expired_keys_are_gone_in_time_and_in_slices() -> None:
     """In a process of its own, whose memory goes with it. The writes never let the
     sweep in, so that it has all of them to do at once."""

@@ -52,6 +52,8 @@ def pytest_collection_modifyitems(items):
 
 Results = dict[str, dict[str, bool]]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from prism.bootstrap.cli import config, configured, drivers, health, kv, lifecycle, serve
+from prism.bootstrap.cli import bench, config, configured, drivers, health, kv, lifecycle, serve
 from prism.bootstrap.cli.errors import ErrorsAsStatus
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("drivers")(drivers.drivers)
 app.add_typer(kv.app, name="kv")
 app.add_typer(lifecycle.app, name="lifecycle")
 app.command("health")(health.health)
+app.command("bench")(bench.bench)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,6 @@
+"""How fast Prism is, told as ratios to other ways of doing the same: `make bench`.
+
+`rows` says what is compared and what is asked of it; `sides` how one side of a row is
+measured; `rounds` measures. Ratios, because the figures of one machine drift by a
+factor of two while their ratios hold.
+"""

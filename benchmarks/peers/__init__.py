@@ -1,0 +1,1 @@
+"""What Prism is compared with, built as fairly as we know how."""

@@ -1,0 +1,109 @@
+"""What is compared with what, and what is asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.processes import Variant
+from benchmarks.sides import Client, InProcess, RandomGets, Side, StartUp, Wire
+from benchmarks.wire import BATCH_SET, GET, KEYS, SET, Load
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A claim about Prism.
+
+    Attributes:
+        side: what is measured.
+        peer: what it is divided by; None: nothing, and less is better.
+        floor: what has to be reached.
+        aim: what we are after.
+    """
+
+    name: str
+    side: Side
+    peer: Side | None
+    floor: float
+    aim: float
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether floor and aim bound from above."""
+        return self.peer is None
+
+
+_PRISM = (
+    "-m",
+    "prism.bootstrap",
+    "--driver",
+    "memstore",
+    "--grpc-port",
+    "0",
+    "--metrics-port",
+    "0",
+)
+
+FULL = Variant(
+    "full stack", _PRISM, "python -m prism.bootstrap --driver memstore, all else by default"
+)
+FULL_GRPCIO = Variant(
+    "full stack on grpcio",
+    (*_PRISM, "--transport", "grpcio"),
+    f"{FULL.settings}, --transport grpcio",
+)
+BARE_GRPC = Variant(
+    "bare grpc.aio",
+    ("-m", "benchmarks.peers.grpc_aio"),
+    "grpc.aio server by its defaults on uvloop, generic handler, the same messages, a dict",
+)
+BARE_ASGI = Variant(
+    "bare ASGI",
+    ("-m", "benchmarks.peers.asgi"),
+    "h2corn's embedded Server as Prism configures it, the same messages, a dict",
+)
+
+MANY = Load("Get", GET, in_flight=64)
+ONE = Load("Get", GET, in_flight=1)
+SETS = Load("Set", SET, in_flight=64, writes=(KEYS[0],))
+BATCHES = Load("BatchSet", BATCH_SET, in_flight=8, writes=(KEYS[0], KEYS[-1]), items=len(KEYS))
+
+_CLIENT = Client("prism", "prism.connect", "prism.connect by its defaults, 64 callers", FULL)
+_STUB = Client("stub", "grpc.aio stub", "as protoc makes it, default loop, 64 callers", FULL)
+
+
+def _in_process(operation: str, peer: str, settings: str) -> Row:
+    ours = InProcess("memstore", operation, "the driver by its defaults, no limits set")
+    return Row(
+        f"in process, {operation}: memstore : {peer}",
+        ours,
+        InProcess(peer, operation, settings),
+        3,
+        5,
+    )
+
+
+_PY_KEY_VALUE = "MemoryStore by its defaults (no limit, no seed); values are dicts with one text"
+_AIOCACHE = (
+    "SimpleMemoryCache, NullSerializer, timeout=None (its default of 5 s costs a task a call)"
+)
+
+ROWS = [
+    Row("Get, 64 in flight: full stack : bare grpc.aio",
+        Wire(FULL, MANY), Wire(BARE_GRPC, MANY), 5, 8),
+    Row("Get, 1 in flight: full stack : bare grpc.aio",
+        Wire(FULL, ONE), Wire(BARE_GRPC, ONE), 1.2, 1.3),
+    Row("Get, 64 in flight: full stack : bare ASGI on h2corn",
+        Wire(FULL, MANY), Wire(BARE_ASGI, MANY), 0.6, 0.8),
+    Row("Get, 64 in flight: full stack on grpcio : bare grpc.aio",
+        Wire(FULL_GRPCIO, MANY), Wire(BARE_GRPC, MANY), 0.90, 0.97),
+    Row("keys/s: BatchSet of 1,000 : unary Set",
+        Wire(FULL, BATCHES), Wire(FULL, SETS), 20, 50),
+    Row("64 callers: prism.connect : grpc.aio stub, same server", _CLIENT, _STUB, 8, 20),
+    _in_process("get", "py-key-value", _PY_KEY_VALUE),
+    _in_process("set", "py-key-value", _PY_KEY_VALUE),
+    _in_process("get", "aiocache", _AIOCACHE),
+    _in_process("set", "aiocache", _AIOCACHE),
+    Row("random Gets through the gateway: a million keys : a thousand",
+        RandomGets(FULL, 1_000_000), RandomGets(FULL, 1_000), 0.85, 0.95),
+    Row("seconds from process start until serving", StartUp(FULL), None, 0.8, 0.4),
+]  # fmt: skip

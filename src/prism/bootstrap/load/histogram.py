@@ -1,0 +1,63 @@
+"""How often each latency was seen, in a size that does not grow with the run.
+
+The buckets are those of HdrHistogram: as wide as a power of two, and as many to
+each doubling of the value. http://hdrhistogram.org/
+"""
+
+from __future__ import annotations
+
+import math
+
+_BITS = 6
+_PER_DOUBLING = 1 << _BITS
+# Nanoseconds of some 18 minutes; what is longer is counted as that long.
+_LARGEST_BITS = 40
+_BUCKETS = (_LARGEST_BITS - _BITS + 1) * _PER_DOUBLING
+
+
+class Histogram:
+    """Counts whole numbers from 0 on, and knows their percentiles to within 1/64.
+
+    Attributes:
+        count: of numbers recorded.
+        max: the largest of them, exactly; 0 when there are none.
+    """
+
+    __slots__ = ("_counts", "count", "max")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.max = 0
+        self._counts = [0] * _BUCKETS
+
+    def record(self, value: int) -> None:
+        """Count a number; a negative one counts as 0."""
+        value = max(value, 0)
+        self.count += 1
+        if value > self.max:
+            self.max = value
+        # Below 128 each number has a bucket of its own.
+        shift = max(value.bit_length() - _BITS - 1, 0)
+        index = shift * _PER_DOUBLING + (value >> shift)
+        self._counts[min(index, _BUCKETS - 1)] += 1
+
+    def add(self, other: Histogram) -> None:
+        """Count everything that the other has counted."""
+        self.count += other.count
+        self.max = max(self.max, other.max)
+        self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
+
+    def percentile(self, percent: float) -> int:
+        """The least number that so many percent do not exceed, rounded up; 0 when empty."""
+        rank = max(1, math.ceil(self.count * percent / 100))
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if seen >= rank:
+                return min(_largest_in(index), self.max)
+        return self.max
+
+
+def _largest_in(bucket: int) -> int:
+    shift = max(bucket // _PER_DOUBLING - 1, 0)
+    return ((bucket - shift * _PER_DOUBLING + 1) << shift) - 1
