@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.processes import Variant
-from benchmarks.sides import Client, InProcess, RandomGets, Side, StartUp, Wire
+from benchmarks.sides import Client, Flat, InProcess, RandomGets, Side, StartUp, Wire
 from benchmarks.wire import BATCH_SET, GET, KEYS, SET, Load
 
 
@@ -106,4 +106,9 @@ ROWS = [
     Row("random Gets through the gateway: a million keys : a thousand",
         RandomGets(FULL, 1_000_000), RandomGets(FULL, 1_000), 0.85, 0.95),
     Row("seconds from process start until serving", StartUp(FULL), None, 0.8, 0.4),
+    Row("bytes a key, at a million", Flat("bytes-per-key"), None, 320, 300),
+    Row("ms of the longest pause from growing and collecting, at a million keys",
+        Flat("pause-ms"), None, 10, 5),
+    Row("ms of the longest step of expiring a million keys",
+        Flat("expiry-step-ms"), None, 5, 2),
 ]  # fmt: skip

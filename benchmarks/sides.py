@@ -158,3 +158,21 @@ class StartUp:
                 return started.seconds
 
         return measure
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """What a million keys cost memstore, in a process of their own."""
+
+    figure: str
+
+    @property
+    def name(self) -> str:
+        return f"memstore, {self.figure}"
+
+    @property
+    def settings(self) -> str:
+        return "a million random keys of 20 bytes, values of 32; see benchmarks/flat.py"
+
+    def open(self, place: Place) -> Measure:
+        return lambda _: run_module("benchmarks.flat", self.figure, core=place.cores.server)

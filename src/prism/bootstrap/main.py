@@ -7,6 +7,8 @@ import logging
 import os
 from importlib.metadata import version
 
+import uvloop
+
 from prism.adapters.observability.logging import configure
 from prism.bootstrap.configuration import Configuration, near_misses
 
@@ -30,7 +32,8 @@ def run(configuration: Configuration) -> int:
     file = configuration.file
     log.info("starting", extra={"config_file": None if file is None else str(file.absolute())})
     try:
-        return asyncio.run(_run(configuration))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(configuration))
     except Exception:
         log.exception("an unexpected error ended the server; this is a defect")
         return 1

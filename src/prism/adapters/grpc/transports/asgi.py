@@ -86,16 +86,15 @@ class GrpcOverAsgi:
     async def _unary(self, call: UnaryCall, context: Context, receive: Receive, send: Send) -> None:
         event = await receive()
         body: bytes = event.get("body", b"")
-        whole = (
-            len(body) >= PREFIX_BYTES
-            and body[0] == 0
-            and int.from_bytes(body[1:PREFIX_BYTES], "big") == len(body) - PREFIX_BYTES
-            and len(body) - PREFIX_BYTES <= self._max_message_bytes
-        )
-        if whole and not event.get("more_body"):
-            payload = body[PREFIX_BYTES:]
+        if _is_one_message(body, self._max_message_bytes):
+            # As a rule the request's end is an event of its own.
+            end = await receive() if event.get("more_body") else {}
+            if not end.get("body") and not end.get("more_body"):
+                payload = body[PREFIX_BYTES:]
+            else:
+                payload = await self._only_message(context, receive, body, end)
         else:
-            payload = await self._only_message(context, event, receive)
+            payload = await self._only_message(context, receive, b"", event)
         reply = await call(payload, context)
         await send(_START)
         context.started = True
@@ -103,9 +102,11 @@ class GrpcOverAsgi:
         await send(_OK)
 
     async def _only_message(
-        self, context: Context, event: Mapping[str, Any], receive: Receive
+        self, context: Context, receive: Receive, begun: bytes, event: Mapping[str, Any]
     ) -> bytes:
+        """Of a request in pieces: what was received so far, and the last event of it."""
         messages = Messages(context.encoding, self._max_message_bytes)
+        messages.feed(begun)
         found: bytes | None = None
         while True:
             messages.feed(event.get("body", b""))
@@ -145,6 +146,16 @@ class GrpcOverAsgi:
             context.started = True
         await send(_END_OF_BODY)
         await send(_OK)
+
+
+def _is_one_message(body: bytes, max_bytes: int) -> bool:
+    """Whether this is all of one message, neither compressed nor too large."""
+    size = len(body) - PREFIX_BYTES
+    return (
+        0 <= size <= max_bytes
+        and body[0] == 0
+        and int.from_bytes(body[1:PREFIX_BYTES], "big") == size
+    )
 
 
 async def _first_of(receive: Receive) -> None:
