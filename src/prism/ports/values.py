@@ -27,9 +27,8 @@ class Entry(NamedTuple):
     expires_at_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
-    """One item of `Batch.set_many`."""
+class Put(NamedTuple):
+    """One item of `Batch.set_many`; a tuple for the same reason as an entry."""
 
     key: str
     value: bytes
