@@ -1,8 +1,8 @@
 """The gRPC client as an implementation of the ports, and the driver made of it."""
 
-from prism.adapters.remote.channel import TLS
 from prism.adapters.remote.client import Client, check_health, connect, connect_lifecycle
 from prism.adapters.remote.driver import DRIVER, Remote, RemoteSettings
+from prism.adapters.remote.tls import TLS
 
 __all__ = [
     "DRIVER",

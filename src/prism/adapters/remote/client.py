@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from prism.adapters.remote.channel import TLS, Channel
+from prism.adapters.remote.channel import Channel
 from prism.adapters.remote.health import ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.adapters.remote.lifecycle import RemoteLifecycle
+from prism.adapters.remote.tls import TLS
 from prism.ports import Profile
 
 CALL_TIMEOUT = timedelta(seconds=5)

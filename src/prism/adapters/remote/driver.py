@@ -8,9 +8,10 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-from prism.adapters.remote.channel import TLS, Channel, Closed
+from prism.adapters.remote.channel import Channel, Closed
 from prism.adapters.remote.health import SERVING, ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.remote.tls import TLS
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
