@@ -92,3 +92,9 @@ def test_a_mix_that_makes_no_sense_is_wrong_usage(cli: Any) -> None:
     ended = cli("bench", cli.address, "--mix", "scan=1")
     assert ended.returncode == 2
     assert b"'scan' is no operation; there are get, set, delete, incr" in ended.stderr
+
+
+def test_an_address_that_is_none_is_wrong_usage(cli: Any) -> None:
+    ended = cli("bench", "localhost")
+    assert ended.returncode == 2
+    assert b"neither host:port nor unix:PATH" in ended.stderr

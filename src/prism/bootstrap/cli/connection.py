@@ -25,7 +25,8 @@ Result = TypeVar("Result")
 DEFAULT_TIMEOUT = timedelta(seconds=5)
 
 
-def _address(given: str) -> str:
+def address_of(given: str) -> str:
+    """The address, when it has the form of one; else ValueError that says so."""
     if given.startswith("unix:"):
         if given == "unix:":
             raise ValueError("a path follows unix:, such as unix:/run/prism.sock")
@@ -49,7 +50,7 @@ class Connection:
         typer.Option(
             envvar="PRISM_ADDRESS",
             metavar="HOST:PORT|unix:PATH",
-            parser=parser(_address),
+            parser=parser(address_of),
             help="Where the server listens.",
         ),
     ] = "127.0.0.1:9090"

@@ -12,7 +12,7 @@ import typer
 from prism.bootstrap.cli.arguments import AsJson, TtlOption, parser, positive_duration
 from prism.bootstrap.cli.bench.report import fields_of, lines_of
 from prism.bootstrap.cli.bench.run import Run
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, address_of, connected
 from prism.bootstrap.cli.errors import Status, tell
 from prism.bootstrap.cli.output import write_json, write_line
 from prism.bootstrap.load.mix import Mix, parse_mix
@@ -28,7 +28,10 @@ def bench(
     address: Annotated[
         str,
         typer.Argument(
-            envvar="PRISM_ADDRESS", metavar="ADDRESS", help="HOST:PORT or unix:PATH of the server."
+            envvar="PRISM_ADDRESS",
+            metavar="ADDRESS",
+            parser=parser(address_of),
+            help="HOST:PORT or unix:PATH of the server.",
         ),
     ] = "127.0.0.1:9090",
     mix: Annotated[
