@@ -70,10 +70,13 @@ class Application:
                 stack.enter_context(handle_signals(self.end))
                 await self._serve(stack)
         except PrismError as error:
-            log.error("%s", error.message, extra={"reason": error.reason})
-            self._failed = True
+            self._tell(error)
         log.info("ended", extra={"status": int(self._failed)})
         return int(self._failed)
+
+    def _tell(self, error: PrismError) -> None:
+        log.error("%s", error.message, extra={"reason": error.reason})
+        self._failed = True
 
     def end(self, why: str) -> None:
         """Shut down in order, and let `run` return."""
@@ -93,7 +96,14 @@ class Application:
         watch = asyncio.create_task(self._readiness.watch())
         stack.push_async_callback(_cancel, watch)
 
-        if await self._bring_up():
+        try:
+            serving = await self._bring_up()
+        except PrismError as error:
+            # Said before everything is closed again, or it would read as a consequence.
+            self._tell(error)
+            self._ending.set()
+            return
+        if serving:
             log.info(
                 "serving",
                 extra={

@@ -87,15 +87,22 @@ async def test_malformed_lines_are_told_by_number_and_the_rest_arrives(gateway: 
 
 
 async def test_the_last_of_a_key_named_often_is_kept(gateway: Gateway) -> None:
-    class Racing(Wrapped):
+    together: list[set[str]] = []
+    shared: set[str] = set()
+
+    class Lingering(Wrapped):
         async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
-            # The earlier a batch, the longer it takes, so that overtaking would show.
-            for _ in range(50 - len(self.batches)):
-                await asyncio.sleep(0)
+            keys = {put.key for put in puts}
+            shared.update(*(keys & others for others in together))
+            together.append(keys)
+            # In flight for long enough that the next would be, too, if it did not wait.
+            await asyncio.sleep(0.01)
+            together.remove(keys)
             return await super().set_many(puts)
 
     pairs = [(f"own{number}" if number % 9 else "common", str(number)) for number in range(200)]
-    await load(Racing(gateway), lines(*pairs))
+    await load(Lingering(gateway), lines(*pairs))
+    assert shared == set()
     entry = await gateway.get("common")
     assert entry is not None
     assert entry.value == b"198"
