@@ -26,6 +26,17 @@ async def within(seconds: float | None, work: Coroutine[Any, Any, Result]) -> Re
     except StopIteration as done:
         result: Result = done.value
         return result
+    return await rest_within(seconds, work, waits_for)
+
+
+async def rest_within(
+    seconds: float | None, work: Coroutine[Any, Any, Result], waits_for: Any
+) -> Result:
+    """Await work that has taken its first step; else as `within`.
+
+    Args:
+        waits_for: what that step yielded.
+    """
     try:
         async with asyncio.timeout(seconds) as bound:
             return await _rest(work, waits_for)

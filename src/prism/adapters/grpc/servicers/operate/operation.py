@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from prism.adapters.grpc.context import CallContext
@@ -11,18 +12,37 @@ from prism.domain.admission import Place
 from prism.v1 import keyvalue_pb2 as pb
 
 
+@dataclass(slots=True)
+class Waiting:
+    """What an operation holds whose turn has not come.
+
+    Attributes:
+        place: in admission.
+        deadline: by the loop's clock.
+        timer: fails it at its deadline.
+    """
+
+    place: Place
+    deadline: float
+    timer: asyncio.TimerHandle
+
+    def release(self) -> None:
+        """Hold nothing any longer. Safe more than once."""
+        self.place.release()
+        self.timer.cancel()
+
+
 class Operation:
     """One operation, and the call context that its servicer method sees.
 
     Attributes:
         timeout_s: from its arrival; once it began after a wait, what is left of it.
-        deadline: by the loop's clock, of one that waits.
         ahead: how many operations take effect before it.
         followers: those that wait for it, once for each key they share.
-        place: held in admission while it waits for its turn.
+        waiting: since its turn did not come at once.
         task: runs it; None: it has not begun.
-        given_up: whether its caller cancelled it.
         answered: whether it has its one outcome.
+        begun: what an observer made of it.
     """
 
     __slots__ = (
@@ -31,16 +51,14 @@ class Operation:
         "ahead",
         "answered",
         "begun",
-        "deadline",
         "followers",
         "id",
         "keys",
         "kind",
-        "place",
         "request",
         "task",
         "timeout_s",
-        "timer",
+        "waiting",
     )
 
     def __init__(
@@ -60,11 +78,9 @@ class Operation:
         self.timeout_s = timeout_s
         self.ahead = 0
         self.followers: list[Operation] | None = None
-        self.answered = False
+        self.waiting: Waiting | None = None
         self.task: asyncio.Task[None] | None = None
-        self.place: Place | None = None
-        self.deadline: float | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.answered = False
         self.begun: object = None
 
     @property
@@ -78,12 +94,3 @@ class Operation:
         if name == "tracestate":
             return self._message.tracestate or None
         return self._stream.metadata(name)
-
-    def release(self) -> None:
-        """Hold nothing any longer that was held while it waited."""
-        if self.place is not None:
-            self.place.release()
-            self.place = None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from typing import Protocol
 
 from prism.adapters.grpc.servicers.operate.operation import Operation
 
 
+class Work(Protocol):
+    """Where workers find what to do."""
+
+    @property
+    def backlog(self) -> int:
+        """How many operations have not begun, at most."""
+        ...
+
+    def take(self) -> Operation | None:
+        """The next one that may begin."""
+        ...
+
+    def begin(self, operation: Operation) -> Awaitable[None] | None:
+        """Run it as far as it goes without waiting; the rest of it, if there is any.
+
+        Neither raises anything.
+        """
+        ...
+
+
 class Workers:
-    """Runs what it is offered, each at once.
+    """Does the work, each operation at once.
 
     A task costs about as much as an operation of the embedded store, which ends
     without waiting. So a task takes one operation after the other; when one makes it
@@ -18,35 +38,26 @@ class Workers:
     from then on without that delay, until operations end without waiting again. An
     operation is always stepped by the task that it finds itself in, so timeouts and
     cancelling are asyncio's own.
-
-    Args:
-        run: runs an operation and raises nothing.
     """
 
-    def __init__(self, run: Callable[[Operation], Awaitable[None]]) -> None:
-        self._run = run
+    def __init__(self, work: Work) -> None:
+        self._to_do = work
         self._loop = asyncio.get_running_loop()
-        self._ready: deque[Operation] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
-        self._running = 0
+        self._waiting = 0
         self._waiting_seen = False
         self._checking = False
         self._closed = False
 
-    def offer(self, operation: Operation) -> None:
-        """To be run once `staff` is called."""
-        if not self._closed:
-            self._ready.append(operation)
-
     def staff(self, *, free: int = 0) -> None:
-        """See that nothing offered waits for anything else.
+        """See that nothing in the backlog waits for anything else.
 
         Args:
             free: tasks that will take something before they wait.
         """
-        wanted = len(self._ready) - free
-        if wanted <= 0:
+        wanted = self._to_do.backlog - free
+        if wanted <= 0 or self._closed:
             return
         if self._waiting_seen:
             while self._starting < wanted:
@@ -62,7 +73,6 @@ class Workers:
     def close(self) -> None:
         """Cancel what runs, and run nothing more."""
         self._closed = True
-        self._ready.clear()
         for task in self._tasks:
             task.cancel()
 
@@ -74,24 +84,26 @@ class Workers:
 
     def _check(self) -> None:
         self._checking = False
-        if self._ready:
+        if self._to_do.backlog:
             self._waiting_seen = True
             self.staff()
 
     async def _work(self) -> None:
         self._starting -= 1
-        ready = self._ready
-        if not ready and not self._running:
+        if not self._to_do.backlog and not self._waiting:
             # Another task has done it all without waiting once.
             self._waiting_seen = False
         task = asyncio.current_task(self._loop)
         assert task is not None
-        while ready:
-            operation = ready.popleft()
+        take, begin = self._to_do.take, self._to_do.begin
+        while (operation := take()) is not None:
             operation.task = task
-            self._running += 1
-            await self._run(operation)
-            self._running -= 1
+            rest = begin(operation)
+            if rest is None:
+                continue
+            self._waiting += 1
+            await rest
+            self._waiting -= 1
             if self._closed:
                 return
             # What cancelled this operation is over with it.
