@@ -1,0 +1,1 @@
+"""Real servers for tests, each a process on a free port of loopback."""
