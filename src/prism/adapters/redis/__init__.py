@@ -1,0 +1,21 @@
+"""Redis 7 or newer: a single server, Sentinel, or a Cluster, on redis-py.
+
+Values are plain Redis strings with Redis's own expiry, so any other client reads
+and writes them too; a version is a digest of the value, compared on the server.
+"""
+
+from prism.adapters.redis.driver import Redis
+from prism.adapters.redis.profile import CAPABILITIES, NAME, VERSION
+from prism.adapters.redis.settings import RedisSettings
+from prism.ports import DriverSpec
+
+DRIVER = DriverSpec(
+    name=NAME,
+    version=VERSION,
+    summary="Redis 7 or newer: a single server, Sentinel, or a Cluster.",
+    settings=RedisSettings,
+    factory=Redis,
+    capabilities=CAPABILITIES,
+)
+
+__all__ = ["DRIVER", "Redis", "RedisSettings"]

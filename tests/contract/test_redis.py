@@ -1,0 +1,33 @@
+"""A single Redis server keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from prism.adapters.redis import DRIVER
+from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing.levels import in_process, over_grpc
+from tests.servers.redis_fixtures import RedisBackend
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.xdist_group("redis")
+class TestInProcess(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(redis_backend: RedisBackend) -> OpenBackend:
+        return in_process(DRIVER, {"url": redis_backend.url}, backend_server=redis_backend.server)
+
+
+@pytest.mark.xdist_group("redis-grpc")
+class TestOverGrpc(AcceptanceSuite):
+    @pytest.fixture(scope="class", params=["h2corn", "grpcio"])
+    @staticmethod
+    def open_backend(request: pytest.FixtureRequest, redis_backend: RedisBackend) -> OpenBackend:
+        return over_grpc(
+            DRIVER,
+            {"url": redis_backend.url},
+            transport=request.param,
+            backend_server=redis_backend.server,
+        )

@@ -1,0 +1,214 @@
+"""What the driver says when it opens, and of a server that is not as it should be."""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from prism.ports import (
+    AccessDenied,
+    BackendUnavailable,
+    Capability,
+    Exhausted,
+    HealthStatus,
+    InvalidArgument,
+    Outcome,
+    PrismError,
+    Unauthenticated,
+    Unsupported,
+)
+from tests.integration.redis.conftest import Open
+from tests.integration.redis.relay import Relay
+from tests.servers.process import free_port
+from tests.servers.redis import RedisServer
+
+SECRET = "hunter2"
+MANUAL = Path(__file__).parents[3] / "docs" / "redis.md"
+
+
+@pytest.mark.parametrize("form", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/prism"])
+async def test_a_server_that_is_not_there_is_named_without_credentials(
+    open_redis: Open, form: str
+) -> None:
+    host = f"127.0.0.1:{free_port()}"
+    url = form.format(f"anna:{SECRET}@{host}")
+    with pytest.raises(BackendUnavailable) as failure:
+        async with open_redis(url):
+            pass
+    assert host in failure.value.message
+    assert SECRET not in failure.value.message
+    assert "anna" not in failure.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:6379",
+        f"http://anna:{SECRET}@127.0.0.1",
+        f"redis://anna:{SECRET}@",
+        f"redis://anna:{SECRET}@127.0.0.1:port",
+        f"redis://anna:{SECRET}@127.0.0.1/name",
+        f"redis://anna:{SECRET}@127.0.0.1?db=1",
+        f"redis://anna:{SECRET}@one,two",
+        f"redis+sentinel://anna:{SECRET}@127.0.0.1",
+        f"redis+cluster://anna:{SECRET}@127.0.0.1/1",
+    ],
+)
+async def test_a_url_that_is_none_is_refused_without_its_credentials(
+    open_redis: Open, url: str
+) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        async with open_redis(url):
+            pass
+    assert SECRET not in refusal.value.message
+
+
+async def test_a_server_that_is_no_cluster_is_said_to_be_none(
+    open_redis: Open, redis_server: RedisServer
+) -> None:
+    with pytest.raises(InvalidArgument, match="is no cluster"):
+        async with open_redis(f"redis+cluster://127.0.0.1:{redis_server.port}"):
+            pass
+
+
+async def test_a_hanging_server_is_given_up_in_time(
+    open_redis: Open, own_server: RedisServer
+) -> None:
+    await own_server.pause()
+    with pytest.raises(PrismError, match=str(own_server.port)):
+        async with open_redis(own_server.url, timeout="200ms"):
+            pass
+
+
+async def test_a_password_is_asked_for_and_taken(open_redis: Open) -> None:
+    with RedisServer({"requirepass": SECRET}) as server:
+        for settings in ({}, {"password": "wrong"}):
+            with pytest.raises(Unauthenticated) as refusal:
+                async with open_redis(server.url, **settings):
+                    pass
+            assert "wrong" not in refusal.value.message
+        async with open_redis(server.url, password=SECRET) as backend:
+            await backend.kv.set("key", b"value")
+        async with open_redis(f"redis://:{SECRET}@127.0.0.1:{server.port}") as backend:
+            assert await backend.kv.exists("key") is True
+            assert SECRET not in str(await backend.lifecycle.health())
+
+
+async def test_a_user_may_do_what_its_rules_say(open_redis: Open, own_server: RedisServer) -> None:
+    own_server.ask("ACL", "SETUSER", "reader", "on", ">word", "~*", "+@all", "-set", "-config")
+    async with open_redis(own_server.url, username="reader", password="word") as backend:
+        assert await backend.kv.exists("key") is False
+        with pytest.raises(AccessDenied) as refusal:
+            await backend.kv.set("key", b"value")
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        # What may not be asked for is not offered.
+        assert Capability.WATCH not in backend.profile.capabilities
+
+
+async def test_the_rules_in_the_manual_suffice(open_redis: Open, own_server: RedisServer) -> None:
+    (rules,) = re.findall(r"ACL SETUSER (.*?)\n\n", MANUAL.read_text(), re.DOTALL)
+    own_server.ask("ACL", "SETUSER", *rules.split())
+    async with open_redis(own_server.url, username="prism", password="secret") as backend:
+        kv = backend.kv
+        async with kv.watch() as events:
+            version = await kv.set("key", b"value", ttl=timedelta(hours=1))
+            assert (await anext(events)).key == "key"
+        await kv.persist("key")
+        await kv.compare_and_set("key", b"7", expected=version)
+        assert (await kv.increment("key")).value == 8
+        assert list((await kv.scan(values=True)).keys) == ["key"]
+        assert await kv.delete_many(["key"]) == [True]
+        assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
+
+
+async def test_watch_is_offered_where_events_are_sent(
+    open_redis: Open, own_server: RedisServer
+) -> None:
+    own_server.ask("CONFIG", "SET", "notify-keyspace-events", "Kx")
+    async with open_redis(own_server.url) as backend:
+        assert Capability.WATCH not in backend.profile.capabilities
+        health = await backend.lifecycle.health()
+        assert "notify-keyspace-events" in health.details["watch"]
+        with pytest.raises(Unsupported):
+            async with backend.kv.watch():
+                pass
+    own_server.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$xe")
+    async with open_redis(own_server.url) as backend:
+        assert Capability.WATCH in backend.profile.capabilities
+
+
+async def test_a_policy_that_evicts_is_warned_of(
+    open_redis: Open, own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "prism.adapters.redis"):
+        async with open_redis(own_server.url):
+            assert caplog.messages == []
+        own_server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        async with open_redis(own_server.url):
+            (message,) = caplog.messages
+    assert "allkeys-lru" in message
+    assert str(own_server.port) in message
+
+
+async def test_a_full_server_refuses_writes_and_serves_reads(
+    open_redis: Open, own_server: RedisServer
+) -> None:
+    async with open_redis(own_server.url) as backend:
+        await backend.kv.set("key", b"value")
+        own_server.ask("CONFIG", "SET", "maxmemory", 1)
+        for write in (
+            backend.kv.set("key", b"other"),
+            backend.kv.increment("number"),
+            backend.kv.compare_and_set("new", b"value", expected=None),
+        ):
+            with pytest.raises(Exhausted) as refusal:
+                await write
+            assert refusal.value.outcome is Outcome.NOT_APPLIED
+        entry = await backend.kv.get("key")
+        assert entry is not None
+        assert entry.value == b"value"
+        assert await backend.kv.delete("key") is True
+
+
+async def test_a_database_of_its_own(open_redis: Open, redis_server: RedisServer) -> None:
+    async with open_redis(f"redis://127.0.0.1:{redis_server.port}/3") as backend:
+        await backend.kv.set("key", b"value")
+        async with backend.kv.watch("key") as events:
+            await backend.kv.delete("key")
+            assert (await anext(events)).key == "key"
+
+
+async def test_tls_with_certificates_on_both_sides(
+    open_redis: Open, redis_server: RedisServer, certificate: tuple[Path, Path]
+) -> None:
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    context.load_verify_locations(cert)
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with Relay(redis_server.port, tls=context) as relay:
+        ours = {"tls_cert": str(cert), "tls_key": str(key)}
+        async with open_redis(
+            f"rediss://localhost:{relay.port}", tls_ca=str(cert), **ours
+        ) as backend:
+            await backend.kv.set("key", b"value")
+        async with open_redis(
+            f"redis://localhost:{relay.port}", tls="true", tls_ca=str(cert), **ours
+        ) as backend:
+            assert await backend.kv.exists("key") is True
+        with pytest.raises(BackendUnavailable):
+            async with open_redis(f"rediss://localhost:{relay.port}", **ours):
+                pass
+
+
+async def test_tls_files_without_tls_are_refused(
+    open_redis: Open, redis_server: RedisServer, certificate: tuple[Path, Path]
+) -> None:
+    with pytest.raises(InvalidArgument, match="TLS is off"):
+        async with open_redis(redis_server.url, tls_ca=str(certificate[0])):
+            pass

@@ -1,0 +1,193 @@
+"""A server that goes away and comes back: what calls say meanwhile is true."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    FullKeyValue,
+    HealthStatus,
+    Outcome,
+    PrismError,
+    ScanExpired,
+    State,
+    WatchEnded,
+)
+from tests.integration.redis.conftest import Open
+from tests.integration.redis.relay import Relay
+from tests.servers.redis import RedisServer
+
+RECOVERY_S = 2.0
+WRITERS = 16
+
+
+async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
+    own_server: RedisServer, open_redis: Open
+) -> None:
+    async with open_redis(own_server.url) as backend:
+        await backend.kv.set("key", b"value")
+        await own_server.kill()
+        began = time.monotonic()
+        with pytest.raises(BackendUnavailable) as read:
+            await backend.kv.get("key")
+        assert str(own_server.port) in read.value.message
+        with pytest.raises(BackendUnavailable) as write:
+            await backend.kv.set("key", b"other")
+        assert write.value.outcome is Outcome.NOT_APPLIED
+        assert time.monotonic() - began < 3
+        assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
+        assert await backend.lifecycle.state() is State.RUNNING
+        await own_server.start()
+        entry = await backend.kv.get("key")
+        assert entry is not None
+        assert entry.value == b"value"
+        await backend.kv.set("key", b"other")
+        assert (await backend.kv.increment("number")).value == 1
+        assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
+
+
+async def test_a_restart_between_two_calls_goes_unnoticed(
+    own_server: RedisServer, open_redis: Open
+) -> None:
+    async with open_redis(own_server.url) as backend:
+        # As many connections as may be left behind.
+        await asyncio.gather(*(backend.kv.set(f"{n}", b"value") for n in range(20)))
+        await own_server.kill()
+        await own_server.start()
+        await asyncio.gather(*(backend.kv.set(f"{n}", b"other") for n in range(20)))
+
+
+async def test_what_a_failed_write_says_is_true(own_server: RedisServer, open_redis: Open) -> None:
+    said: dict[str, Outcome | None] = {}
+    stop = asyncio.Event()
+
+    async def write(kv: FullKeyValue, writer: int) -> None:
+        number = 0
+        while not stop.is_set():
+            key = f"{writer}/{number}"
+            number += 1
+            try:
+                await kv.set(key, b"value")
+            except PrismError as error:
+                said[key] = error.outcome
+                await asyncio.sleep(0.001)
+            else:
+                said[key] = None
+
+    async with open_redis(own_server.url) as backend:
+        writers = [asyncio.create_task(write(backend.kv, n)) for n in range(WRITERS)]
+        for _ in range(3):
+            written = sum(outcome is None for outcome in said.values())
+            while sum(outcome is None for outcome in said.values()) < written + 200:
+                await asyncio.sleep(0.001)
+            await own_server.kill()
+            failed = sum(outcome is not None for outcome in said.values())
+            while sum(outcome is not None for outcome in said.values()) < failed + 20:
+                await asyncio.sleep(0.001)
+            await own_server.start()
+            began = time.monotonic()
+            await backend.kv.set("back", b"again")
+            assert time.monotonic() - began < RECOVERY_S
+        stop.set()
+        await asyncio.gather(*writers)
+        there = {key for key in said if await backend.kv.exists(key)}
+    assert {key for key, outcome in said.items() if outcome is None} <= there
+    assert {key for key, outcome in said.items() if outcome is Outcome.NOT_APPLIED}
+    assert not there & {key for key, outcome in said.items() if outcome is Outcome.NOT_APPLIED}
+
+
+async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
+    own_server: RedisServer, open_redis: Open
+) -> None:
+    async with (
+        Relay(own_server.port) as relay,
+        open_redis(f"redis://127.0.0.1:{relay.port}") as backend,
+    ):
+        await backend.kv.increment("number")
+        relay.replies_lost = True
+        call = asyncio.create_task(backend.kv.increment("number"))
+        while own_server.ask("GET", "prism:number") != b"2":
+            await asyncio.sleep(0.005)
+        relay.hang_up()
+        with pytest.raises(BackendUnavailable) as failure:
+            await call
+        assert failure.value.outcome is Outcome.UNKNOWN
+        relay.replies_lost = False
+        assert own_server.ask("GET", "prism:number") == b"2"
+        assert (await backend.kv.increment("number")).value == 3
+
+
+async def test_a_read_whose_answer_is_lost_is_repeated(
+    own_server: RedisServer, open_redis: Open
+) -> None:
+    async with (
+        Relay(own_server.port) as relay,
+        open_redis(f"redis://127.0.0.1:{relay.port}") as backend,
+    ):
+        await backend.kv.set("key", b"value")
+        relay.replies_lost = True
+        before = relay.bursts
+        call = asyncio.create_task(backend.kv.get("key"))
+        while relay.bursts == before:
+            await asyncio.sleep(0.001)
+        relay.replies_lost = False
+        relay.hang_up()
+        entry = await call
+        assert entry is not None
+        assert entry.value == b"value"
+
+
+async def test_a_server_that_hangs_times_out(own_server: RedisServer, open_redis: Open) -> None:
+    async with open_redis(own_server.url, timeout="300ms", connections="2") as backend:
+        await backend.kv.set("key", b"old")
+        await own_server.pause()
+        began = time.monotonic()
+        writes = [backend.kv.set("key", b"%d" % number) for number in range(6)]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        assert time.monotonic() - began < 3
+        assert all(isinstance(outcome, BackendTimeout) for outcome in outcomes)
+        said = [outcome.outcome for outcome in outcomes if isinstance(outcome, BackendTimeout)]
+        # Some were sent; the others never had a connection.
+        assert set(said) == {Outcome.UNKNOWN, Outcome.NOT_APPLIED}
+        await own_server.resume()
+        entry = await backend.kv.get("key")
+        assert entry is not None
+        unsent = {b"%d" % n for n, each in enumerate(said) if each is Outcome.NOT_APPLIED}
+        assert entry.value not in unsent
+
+
+async def test_a_restart_expires_a_scan(own_server: RedisServer, open_redis: Open) -> None:
+    async with open_redis(own_server.url) as backend:
+        await asyncio.gather(*(backend.kv.set(f"{n}", b"value") for n in range(50)))
+        page = await backend.kv.scan(page_size=5)
+        await own_server.kill()
+        await own_server.start()
+        with pytest.raises(ScanExpired):
+            await backend.kv.scan(page_size=5, page_token=page.next_token)
+
+
+async def test_a_restart_ends_a_watch(own_server: RedisServer, open_redis: Open) -> None:
+    async with open_redis(own_server.url) as backend, backend.kv.watch() as events:
+        await own_server.kill()
+        with pytest.raises(WatchEnded):
+            await anext(events)
+
+
+async def test_stop_leaves_nobody_waiting_for_a_server_that_hangs(
+    own_server: RedisServer, open_redis: Open
+) -> None:
+    async with open_redis(own_server.url, connections="1") as backend:
+        await backend.kv.set("key", b"value")
+        await own_server.pause()
+        calls = [asyncio.create_task(backend.kv.set("key", b"other")) for _ in range(3)]
+        await asyncio.sleep(0)
+        await backend.lifecycle.stop(timedelta(seconds=1))
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, PrismError)
+        await own_server.resume()

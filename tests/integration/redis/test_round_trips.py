@@ -1,0 +1,82 @@
+"""How often the driver waits for the server: counted between the two."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from prism.ports import FullKeyValue, Put, Version, VersionConflict
+from tests.integration.redis.conftest import Open
+from tests.integration.redis.relay import Relay
+from tests.servers.redis import RedisServer
+
+HOUR = timedelta(hours=1)
+
+Call = Callable[[FullKeyValue], Awaitable[Any]]
+
+ONE_ROUND_TRIP: dict[str, Call] = {
+    "get": lambda kv: kv.get("there"),
+    "get of an absent key": lambda kv: kv.get("absent"),
+    "set": lambda kv: kv.set("new", b"value"),
+    "set with a ttl": lambda kv: kv.set("new", b"value", ttl=HOUR),
+    "set of a mebibyte": lambda kv: kv.set("new", bytes(1 << 20)),
+    "delete": lambda kv: kv.delete("there"),
+    "exists": lambda kv: kv.exists("there"),
+    "if absent": lambda kv: kv.compare_and_set("absent", b"1", expected=None, ttl=HOUR),
+    "if version": lambda kv: kv.compare_and_set("there", b"1", expected=Version(7)),
+    "compare and delete": lambda kv: kv.compare_and_delete("there", expected=Version(7)),
+    "increment": lambda kv: kv.increment("number"),
+    "expire": lambda kv: kv.expire("there", HOUR),
+    "ttl": lambda kv: kv.ttl("there"),
+    "persist": lambda kv: kv.persist("there"),
+    "set_many": lambda kv: kv.set_many([Put(f"{n}", b"value") for n in range(100)]),
+    "delete_many": lambda kv: kv.delete_many([f"{n}" for n in range(100)]),
+    "get_many of what fits": lambda kv: kv.get_many(["there", "absent", "number"]),
+    "scan": lambda kv: kv.scan("there"),
+}
+
+
+@pytest.fixture
+async def relay(own_server: RedisServer) -> AsyncIterator[Relay]:
+    async with Relay(own_server.port) as relay:
+        yield relay
+
+
+@pytest.fixture
+async def kv(relay: Relay, open_redis: Open) -> AsyncIterator[FullKeyValue]:
+    async with open_redis(f"redis://127.0.0.1:{relay.port}") as backend:
+        await backend.kv.set("there", b"value")
+        yield backend.kv
+
+
+@pytest.mark.parametrize("call", ONE_ROUND_TRIP.values(), ids=ONE_ROUND_TRIP.keys())
+async def test_an_operation_takes_one_round_trip(
+    relay: Relay, kv: FullKeyValue, call: Call
+) -> None:
+    before = relay.bursts
+    try:
+        await call(kv)
+    except VersionConflict:
+        assert call in (ONE_ROUND_TRIP["if version"], ONE_ROUND_TRIP["compare and delete"])
+    assert relay.bursts - before == 1
+
+
+async def test_a_script_is_sent_again_where_it_was_forgotten(
+    relay: Relay, kv: FullKeyValue, own_server: RedisServer
+) -> None:
+    own_server.ask("SCRIPT", "FLUSH")
+    before = relay.bursts
+    assert (await kv.increment("number")).value == 1
+    assert relay.bursts - before == 2
+    assert (await kv.increment("number")).value == 2
+    assert relay.bursts - before == 3
+
+
+async def test_get_many_measures_first_what_may_not_fit(relay: Relay, kv: FullKeyValue) -> None:
+    before = relay.bursts
+    await kv.get_many([f"{number}" for number in range(1000)])
+    # What is asked for after the sizes may leave in pieces, but is not waited for.
+    assert relay.bursts - before == 2
