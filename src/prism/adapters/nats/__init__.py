@@ -1,0 +1,17 @@
+"""A key-value bucket of NATS JetStream; docs/nats.md has what it promises, and when not."""
+
+from prism.adapters.nats.driver import Nats
+from prism.adapters.nats.profile import CAPABILITIES, NAME, VERSION
+from prism.adapters.nats.settings import NatsSettings
+from prism.ports import DriverSpec
+
+DRIVER = DriverSpec(
+    name=NAME,
+    version=VERSION,
+    summary="A key-value bucket of NATS JetStream, server 2.11 or newer.",
+    settings=NatsSettings,
+    factory=Nats,
+    capabilities=CAPABILITIES,
+)
+
+__all__ = ["DRIVER", "Nats", "NatsSettings"]

@@ -1,0 +1,97 @@
+"""A bucket on three servers, one of which may be away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import nats
+import pytest
+from nats.js import JetStreamContext
+
+from prism.adapters.nats import DRIVER
+from prism.ports import Event, FullKeyValue, HealthStatus, PrismError, WatchEnded
+from prism.testing import OpenBackend
+from prism.testing.levels import in_process
+from prism.testing.suite import Basic, CompareAndSets, Counters, Scans, Ttl
+from tests.integration.nats.conftest import Open
+from tests.servers.nats_cluster import NatsCluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nats-cluster")]
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[NatsCluster]:
+    with NatsCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def jetstream(cluster: NatsCluster) -> AsyncIterator[JetStreamContext]:
+    async with await nats.connect([server.url for server in cluster.servers]) as client:
+        yield client.jetstream()
+
+
+class TestThreeReplicas(Basic, Ttl, CompareAndSets, Scans, Counters):
+    """What a caller sees is the same."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(cluster: NatsCluster) -> OpenBackend:
+        return in_process(DRIVER, {"url": cluster.url, "replicas": "3"})
+
+
+async def answers_again(kv: FullKeyValue) -> None:
+    began = time.monotonic()
+    while True:
+        try:
+            await kv.increment("tries")
+        except PrismError:
+            assert time.monotonic() - began < PATIENCE_S
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+async def _all_of(events: AsyncIterator[Event]) -> None:
+    async for _ in events:
+        pass
+
+
+async def test_direct_gets_are_off(
+    cluster: NatsCluster, open_nats: Open, jetstream: JetStreamContext
+) -> None:
+    async with open_nats(cluster.url, bucket="direct", replicas="3"):
+        config = (await jetstream.stream_info("KV_direct")).config
+    assert config.num_replicas == 3
+    assert config.allow_direct is not True
+
+
+async def test_the_loss_of_the_leader_loses_nothing(
+    cluster: NatsCluster, open_nats: Open, jetstream: JetStreamContext
+) -> None:
+    async with open_nats(cluster.url, bucket="loss", replicas="3", timeout="2s") as backend:
+        await backend.kv.set("key", b"value")
+        info = await jetstream.stream_info("KV_loss")
+        assert info.cluster is not None
+        assert info.cluster.leader is not None
+        leader = cluster.named(info.cluster.leader)
+        async with backend.kv.watch() as events:
+            await leader.kill()
+            await answers_again(backend.kv)
+            entry = await backend.kv.get("key")
+            assert entry is not None
+            assert entry.value == b"value"
+            assert list((await backend.kv.scan("key")).keys) == ["key"]
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises(WatchEnded):
+                    await _all_of(events)
+        assert (await backend.lifecycle.health()).status is HealthStatus.DEGRADED
+        await leader.start()
+        began = time.monotonic()
+        while (await backend.lifecycle.health()).status is not HealthStatus.HEALTHY:
+            assert time.monotonic() - began < PATIENCE_S
+            await asyncio.sleep(0.05)

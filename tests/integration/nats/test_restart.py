@@ -1,0 +1,226 @@
+"""A server that goes away and comes back: what calls say meanwhile is true."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    FullKeyValue,
+    HealthStatus,
+    Outcome,
+    PrismError,
+    State,
+    WatchEnded,
+)
+from tests.integration.nats.conftest import Open
+from tests.integration.nats.relay import Relay
+from tests.servers.nats import NatsServer
+
+RECOVERY_S = 2.0
+WRITERS = 16
+
+
+async def answers_again(kv: FullKeyValue) -> float:
+    """Seconds until it does."""
+    began = time.monotonic()
+    while time.monotonic() - began < 30:
+        try:
+            await kv.exists("key")
+        except PrismError:
+            await asyncio.sleep(0.01)
+        else:
+            break
+    return time.monotonic() - began
+
+
+async def fails(kv: FullKeyValue) -> None:
+    """Wait until it does."""
+    while True:
+        try:
+            await kv.exists("key")
+        except BackendUnavailable:
+            return
+
+
+async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    async with open_nats(own_server.url) as backend:
+        await backend.kv.set("key", b"value")
+        await own_server.kill()
+        began = time.monotonic()
+        with pytest.raises(BackendUnavailable) as read:
+            await backend.kv.get("key")
+        assert str(own_server.port) in read.value.message
+        with pytest.raises(BackendUnavailable) as write:
+            await backend.kv.set("key", b"refused")
+        assert write.value.outcome is Outcome.NOT_APPLIED
+        assert time.monotonic() - began < 1
+        assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
+        assert await backend.lifecycle.state() is State.RUNNING
+        await own_server.start()
+        assert await answers_again(backend.kv) < RECOVERY_S
+        entry = await backend.kv.get("key")
+        assert entry is not None
+        assert entry.value == b"value"
+        assert (await backend.kv.increment("number")).value == 1
+        assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
+
+
+async def test_what_a_failed_write_says_is_true(own_server: NatsServer, open_nats: Open) -> None:
+    said: dict[str, Outcome | None] = {}
+    stop = asyncio.Event()
+
+    async def write(kv: FullKeyValue, writer: int) -> None:
+        number = 0
+        while not stop.is_set():
+            key = f"{writer}/{number}"
+            number += 1
+            try:
+                await kv.set(key, b"value")
+            except PrismError as error:
+                said[key] = error.outcome
+                await asyncio.sleep(0.001)
+            else:
+                said[key] = None
+
+    async with open_nats(own_server.url) as backend:
+        writers = [asyncio.create_task(write(backend.kv, n)) for n in range(WRITERS)]
+        for _ in range(3):
+            written = sum(outcome is None for outcome in said.values())
+            while sum(outcome is None for outcome in said.values()) < written + 200:
+                await asyncio.sleep(0.001)
+            await own_server.kill()
+            failed = sum(outcome is not None for outcome in said.values())
+            while sum(outcome is not None for outcome in said.values()) < failed + 20:
+                await asyncio.sleep(0.001)
+            await own_server.start()
+            assert await answers_again(backend.kv) < RECOVERY_S
+        stop.set()
+        await asyncio.gather(*writers)
+        there = {key for key in said if await backend.kv.exists(key)}
+    refused = {key for key, outcome in said.items() if outcome is Outcome.NOT_APPLIED}
+    assert {key for key, outcome in said.items() if outcome is None} <= there
+    assert refused
+    assert not there & refused
+
+
+async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    async with (
+        Relay(own_server.port) as relay,
+        open_nats(own_server.url) as witness,
+        open_nats(relay.url) as backend,
+    ):
+        await backend.kv.set("key", b"1")
+        relay.answers_lost = True
+        call = asyncio.create_task(backend.kv.set("key", b"2"))
+        while (entry := await witness.kv.get("key")) is None or entry.value != b"2":
+            await asyncio.sleep(0.001)
+        relay.hang_up()
+        with pytest.raises(BackendUnavailable) as failure:
+            await call
+        assert failure.value.outcome is Outcome.UNKNOWN
+        await witness.kv.set("key", b"9")
+        relay.answers_lost = False
+        assert await answers_again(backend.kv) < RECOVERY_S
+        assert (await backend.kv.increment("key")).value == 10
+
+
+async def test_a_change_that_could_not_read_is_not_applied(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    async with (
+        Relay(own_server.port) as relay,
+        open_nats(relay.url, timeout="200ms") as backend,
+    ):
+        await backend.kv.set("key", b"1")
+        relay.answers_lost = True
+        for change in (backend.kv.increment("key"), backend.kv.delete("key")):
+            with pytest.raises(BackendTimeout) as failure:
+                await change
+            assert failure.value.outcome is Outcome.NOT_APPLIED
+        relay.answers_lost = False
+        assert (await backend.kv.increment("key")).value == 2
+
+
+async def test_a_server_that_hangs_times_out_and_goes_on(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    async with open_nats(own_server.url, timeout="300ms") as backend:
+        await backend.kv.set("key", b"old")
+        await own_server.pause()
+        began = time.monotonic()
+        # The second waits for the first to be done with the key.
+        writes = [
+            backend.kv.set("key", b"new"),
+            backend.kv.increment("n"),
+            backend.kv.increment("n"),
+        ]
+        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        assert time.monotonic() - began < 1
+        assert all(isinstance(outcome, BackendTimeout) for outcome in outcomes)
+        await own_server.resume()
+        assert await answers_again(backend.kv) < RECOVERY_S
+
+
+async def test_a_connection_that_breaks_is_made_again(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    async with Relay(own_server.port) as relay, open_nats(relay.url) as backend:
+        for _ in range(3):
+            relay.hang_up()
+            await fails(backend.kv)
+            assert await answers_again(backend.kv) < RECOVERY_S
+
+
+async def test_a_scan_goes_on_after_a_restart(own_server: NatsServer, open_nats: Open) -> None:
+    async with open_nats(own_server.url) as backend:
+        expected = {f"{number}" for number in range(50)}
+        await asyncio.gather(*(backend.kv.set(key, b"value") for key in expected))
+        page = await backend.kv.scan(page_size=20)
+        await own_server.kill()
+        await own_server.start()
+        await answers_again(backend.kv)
+        rest = await backend.kv.scan(page_size=100, page_token=page.next_token)
+        assert {*page.keys, *rest.keys} == expected
+
+
+async def test_a_restart_ends_a_watch(own_server: NatsServer, open_nats: Open) -> None:
+    async with open_nats(own_server.url) as backend, backend.kv.watch() as events:
+        await backend.kv.set("key", b"value")
+        assert (await anext(events)).key == "key"
+        await own_server.kill()
+        with pytest.raises(WatchEnded):
+            await anext(events)
+
+
+async def test_a_bucket_in_memory_is_made_again(own_server: NatsServer, open_nats: Open) -> None:
+    async with open_nats(own_server.url, storage="memory") as backend:
+        await backend.kv.set("key", b"value")
+        await own_server.kill()
+        await own_server.start()
+        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await backend.kv.get("key") is None
+        await backend.kv.set("key", b"value")
+
+
+async def test_stop_leaves_nobody_waiting_for_a_server_that_hangs(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    async with open_nats(own_server.url) as backend:
+        await backend.kv.set("key", b"value")
+        await own_server.pause()
+        calls = [asyncio.create_task(backend.kv.increment("number")) for _ in range(3)]
+        await asyncio.sleep(0)
+        await backend.lifecycle.stop(timedelta(seconds=2))
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, PrismError)
+        await own_server.resume()
