@@ -23,6 +23,7 @@ pytest.register_assert_rewrite("prism.testing.suite")
 from prism.testing.suite import (  # noqa: E402
     AcceptanceSuite,
     Backend,
+    BackendServer,
     DriverWrapper,
     Level,
     OpenBackend,
@@ -33,6 +34,7 @@ from prism.testing.suite import (  # noqa: E402
 __all__ = [
     "AcceptanceSuite",
     "Backend",
+    "BackendServer",
     "DriverWrapper",
     "Level",
     "OpenBackend",

@@ -7,8 +7,8 @@ what is served. A driver is named by its `DriverSpec`, or by its entry point.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from dependency_injector import providers
@@ -22,7 +22,7 @@ from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings, Transport
 from prism.domain.lifecycle import LifecycleMachine
 from prism.ports import DriverSpec
-from prism.testing.suite import Backend, Level, OpenBackend, Wrap
+from prism.testing.suite import Backend, BackendServer, Level, OpenBackend, Wrap
 
 SERVER = ServeSettings(grpc_port=0, metrics=False, reflection=False)
 """Any free port of loopback, and nothing beside gRPC."""
@@ -32,17 +32,39 @@ _CALL = timedelta(seconds=30)
 _CLOSE = timedelta(seconds=5)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A factory of backends, and what a report calls it.
+
+    Attributes:
+        backend: the driver's name.
+        level: how it is reached.
+    """
+
+    backend: str
+    level: str
+    open_backend: OpenBackend
+
+    def __call__(
+        self, *, wrap: Wrap | None = None, start: bool = True
+    ) -> AbstractAsyncContextManager[Backend]:
+        """Open one; see `OpenBackend`."""
+        return self.open_backend(wrap=wrap, start=start)
+
+
 def in_process(
     driver: DriverSpec | str,
     settings: Mapping[str, str] | None = None,
     *,
     server: ServeSettings = SERVER,
+    backend_server: BackendServer | None = None,
 ) -> OpenBackend:
     """Level 1: the gateway and the state machine around the driver, and nothing between.
 
     Args:
         settings: the driver's own, as text by name.
         server: limits are taken from it.
+        backend_server: what the driver talks to, if tests may take that away.
     """
     texts = dict(settings or {})
 
@@ -53,9 +75,17 @@ def in_process(
         container = _container(driver, texts, server, wrap)
         gateway = container.gateway()
         async with _closing(container.lifecycle(), start, texts) as lifecycle:
-            yield Backend(gateway, lifecycle, Level.IN_PROCESS, texts, lambda: gateway.profile)
+            yield Backend(
+                gateway,
+                lifecycle,
+                Level.IN_PROCESS,
+                texts,
+                lambda: gateway.profile,
+                backend_server,
+                max_in_flight=server.max_in_flight,
+            )
 
-    return open_backend
+    return Way(_name(driver), "in process", open_backend)
 
 
 def over_grpc(
@@ -64,6 +94,7 @@ def over_grpc(
     *,
     transport: Transport = "h2corn",
     server: ServeSettings = SERVER,
+    backend_server: BackendServer | None = None,
 ) -> OpenBackend:
     """Level 2: the driver behind a gRPC server, and the gRPC client in front of that.
 
@@ -71,6 +102,7 @@ def over_grpc(
         settings: the driver's own, as text by name.
         transport: what carries gRPC.
         server: how else it is served.
+        backend_server: what the driver talks to, if tests may take that away.
     """
     texts = dict(settings or {})
     server = replace(server, transport=transport)
@@ -90,14 +122,36 @@ def over_grpc(
             kv = RemoteKeyValue(channel)
             if start:
                 profile = await kv.fetch_profile()
-                yield Backend(kv, RemoteLifecycle(channel), Level.WIRE, texts, lambda: profile)
+                describe = lambda: profile  # noqa: E731
             else:
                 # Not whole yet, so it cannot be fetched once and for all.
                 gateway = container.gateway()
-                lifecycle = RemoteLifecycle(channel)
-                yield Backend(kv, lifecycle, Level.WIRE, texts, lambda: gateway.profile)
+                describe = lambda: gateway.profile  # noqa: E731
+            yield Backend(
+                kv,
+                RemoteLifecycle(channel),
+                Level.WIRE,
+                texts,
+                describe,
+                backend_server,
+                lambda: _client(address),
+                min(server.max_in_flight, server.max_in_flight_per_connection),
+            )
 
-    return open_backend
+    return Way(_name(driver), f"gRPC on {transport}", open_backend)
+
+
+@asynccontextmanager
+async def _client(address: str) -> AsyncIterator[RemoteKeyValue]:
+    channel = Channel(address, timeout=_CALL, tls=None, admin_token=None)
+    try:
+        yield RemoteKeyValue(channel)
+    finally:
+        await channel.close()
+
+
+def _name(driver: DriverSpec | str) -> str:
+    return driver if isinstance(driver, str) else driver.name
 
 
 def _container(

@@ -14,12 +14,35 @@ Wrap: TypeAlias = Callable[[Driver[Any]], Driver[Any]]
 """Puts something around a new driver: a gate, a recorder, a fault."""
 
 
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[FullKeyValue]]
+
+
 class Level(IntEnum):
     """How far the test is from the driver."""
 
     IN_PROCESS = 1
     WIRE = 2
     PROXY = 3
+
+
+class BackendServer(Protocol):
+    """The server behind a driver, where the fixture owns it and may take it away."""
+
+    async def pause(self) -> None:
+        """Stop its process where it stands: it accepts, and answers nothing."""
+        ...
+
+    async def resume(self) -> None:
+        """Let it go on."""
+        ...
+
+    async def kill(self) -> None:
+        """End its process at once, as a crash would."""
+        ...
+
+    async def start(self) -> None:
+        """Start it again, at the same address and with what it had acknowledged."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +55,10 @@ class Backend:
         level: how far `kv` and `lifecycle` are from the driver.
         settings: what `lifecycle.initialize` takes to bring this backend up.
         describe: answers the profile, which is whole once initialized.
+        server: behind the driver, where there is one that a test may take away.
+        connect: opens one more client of the same backend, with a connection of its
+            own; None where there are no connections.
+        max_in_flight: operations that one client may have in flight.
     """
 
     kv: FullKeyValue
@@ -39,6 +66,9 @@ class Backend:
     level: Level
     settings: Mapping[str, str]
     describe: Callable[[], Profile]
+    server: BackendServer | None = None
+    connect: Connect | None = None
+    max_in_flight: int = 100
 
     @property
     def profile(self) -> Profile:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from prism.ports import BackendUnavailable, Driver, NotServing, PrismError
+from prism.ports import BackendUnavailable, NotServing, PrismError
 from prism.testing.suite.backend import OpenBackend
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.operations import EVERY_OPERATION, Operation
+from prism.testing.suite.wrapper import Captured
 
 _HANGS_AFTER_SECONDS = 10.0
 
@@ -35,7 +35,7 @@ class Closed(Group):
         self, open_backend: OpenBackend, key: str, operation: Operation
     ) -> None:
         # Past the gateway, which would refuse by itself.
-        driver = _Captured()
+        driver = Captured()
         async with open_backend(wrap=driver.capture) as backend:
             operation.skip_unless_offered_by(backend.profile)
             await backend.lifecycle.stop()
@@ -44,7 +44,7 @@ class Closed(Group):
                     await operation.call(driver.it, key)
 
     async def test_closing_a_driver_twice_is_safe(self, open_backend: OpenBackend) -> None:
-        driver = _Captured()
+        driver = Captured()
         async with open_backend(wrap=driver.capture) as backend:
             await backend.lifecycle.stop()
             async with asyncio.timeout(_HANGS_AFTER_SECONDS):
@@ -54,17 +54,7 @@ class Closed(Group):
     async def test_a_driver_that_was_never_opened_can_be_closed(
         self, open_backend: OpenBackend
     ) -> None:
-        driver = _Captured()
+        driver = Captured()
         async with open_backend(wrap=driver.capture, start=False):
             async with asyncio.timeout(_HANGS_AFTER_SECONDS):
                 await driver.it.stop()
-
-
-class _Captured:
-    """The driver itself, behind everything around it."""
-
-    it: Any
-
-    def capture(self, driver: Driver[Any]) -> Driver[Any]:
-        self.it = driver
-        return driver

@@ -15,6 +15,7 @@ from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.clock import until
 from prism.testing.suite.gate import Gate
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.wrapper import Captured
 
 IN_FLIGHT = 8
 SOON = timedelta(milliseconds=100)
@@ -50,6 +51,20 @@ class Draining(Group):
             versions = await asyncio.gather(*writes)
             assert len(set(versions)) == IN_FLIGHT
             assert await drain == DrainReport(completed=IN_FLIGHT, aborted=0)
+
+    async def test_a_drain_loses_no_acknowledged_write(
+        self, open_backend: OpenBackend, prefix: str
+    ) -> None:
+        driver = Captured()
+        async with open_backend(wrap=driver.capture) as backend:
+            for number in range(IN_FLIGHT):
+                await backend.kv.set(f"{prefix}{number}", b"%d" % number)
+            await backend.lifecycle.drain(LATE)
+            # Past the gateway, which refuses: the driver stays open until it is stopped.
+            for number in range(IN_FLIGHT):
+                entry = await driver.it.get(f"{prefix}{number}")
+                assert entry is not None
+                assert entry.value == b"%d" % number
 
     async def test_drain_does_not_end_before_what_is_in_flight(
         self, open_backend: OpenBackend, prefix: str

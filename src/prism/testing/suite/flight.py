@@ -19,3 +19,15 @@ async def at_once(operations: Iterable[Coroutine[Any, Any, Result]]) -> list[Res
     while some := list(islice(rest, MOST_AT_ONCE)):
         results += await asyncio.gather(*some)
     return results
+
+
+async def together(*operations: Coroutine[Any, Any, Result]) -> list[Result]:
+    """Run them at once; the first that fails ends the others, and is what is raised."""
+    tasks = [asyncio.ensure_future(operation) for operation in operations]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # Nobody goes on for ever, waiting for what a broken backend never shows.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

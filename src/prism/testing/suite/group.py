@@ -78,6 +78,10 @@ class Group:
     def needs_counter(self, backend: Backend) -> None:
         _skip_unless_declared(backend, Capability.COUNTER)
 
+    @pytest.fixture
+    def needs_watch(self, backend: Backend) -> None:
+        _skip_unless_declared(backend, Capability.WATCH)
+
 
 def _skip_unless_declared(backend: Backend, capability: Capability) -> None:
     if capability not in backend.profile.capabilities:

@@ -25,6 +25,8 @@ class Model(Group):
     }
     """How many histories are tried: a history is some thirty operations."""
 
+    model_phases: ClassVar[tuple[Phase, ...]] = (Phase.generate, Phase.shrink)
+
     async def test_any_history_of_operations_agrees_with_a_dict(
         self, backend: Backend, prefix: str
     ) -> None:
@@ -43,7 +45,7 @@ class Model(Group):
             derandomize=True,
             print_blob=False,
             report_multiple_bugs=False,
-            phases=[Phase.generate, Phase.shrink],
+            phases=self.model_phases,
             suppress_health_check=list(HealthCheck),
         )
         # Rules are plain functions: they run in a thread, and the operations here.

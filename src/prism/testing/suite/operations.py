@@ -47,6 +47,11 @@ async def _only(outcomes: Awaitable[Sequence[Any]]) -> Any:
     return outcome
 
 
+async def _begin_watch(kv: FullKeyValue, prefix: str) -> None:
+    async with kv.watch(prefix):
+        pass
+
+
 _CAS, _TTL, _BATCH = Capability.COMPARE_AND_SET, Capability.TTL, Capability.BATCH
 
 OPERATIONS = (
@@ -78,6 +83,9 @@ OPERATIONS = (
 SCAN = Operation("scan", Capability.SCAN, False, lambda kv, key: kv.scan(key))
 """Apart from the others: its prefix may be empty."""
 
-EVERY_OPERATION = pytest.mark.parametrize("operation", [*OPERATIONS, SCAN], ids=str)
+WATCH = Operation("watch", Capability.WATCH, False, _begin_watch)
+"""As far as to begin it, and apart from the others for the same reason."""
+
+EVERY_OPERATION = pytest.mark.parametrize("operation", [*OPERATIONS, SCAN, WATCH], ids=str)
 EVERY_KEYED_OPERATION = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 EVERY_WRITE = pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.writes], ids=str)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from prism.ports import (
     DrainReport,
     Driver,
     Entry,
+    Event,
     Health,
     Lifetime,
     Page,
@@ -117,3 +119,18 @@ class DriverWrapper:
     async def increment(self, key: str, delta: int = 1) -> Count:
         count: Count = await self.inner.increment(key, delta)
         return count
+
+    def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        watch: AbstractAsyncContextManager[AsyncIterator[Event]] = self.inner.watch(prefix)
+        return watch
+
+
+class Captured:
+    """The driver itself, behind everything around it."""
+
+    it: Any
+
+    def capture(self, driver: Driver[Any]) -> Driver[Any]:
+        """What a test gives as `wrap`."""
+        self.it = driver
+        return driver

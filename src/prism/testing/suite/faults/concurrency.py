@@ -1,0 +1,137 @@
+"""What only shows when many call at once, or twice, or give up."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from prism.ports import BackendTimeout, Driver, Entry, Outcome, Version
+from prism.testing.suite.faults.fault import Fault
+
+
+class ReadsAreCached(Fault):
+    """Answers a few reads in a hundred from what was read before."""
+
+    caught_by = "test_a_history_on_one_key_is_linearizable"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._cached: dict[str, Entry | None] = {}
+        self._reads = 0
+
+    async def get(self, key: str) -> Entry | None:
+        self._reads += 1
+        if self._reads % 100 > 96 and key in self._cached:
+            return self._cached[key]
+        self._cached[key] = await super().get(key)
+        return self._cached[key]
+
+
+class WritesAreAcknowledgedEarly(Fault):
+    """Answers before the write is applied, as a fire-and-forget driver would."""
+
+    caught_by = "test_readers_never_go_back_in_time"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._writes = 0
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        entry = await super().get(key)
+        version = await super().set(key, value, ttl=ttl)
+        self._writes += 1
+        if entry is not None and entry.expires_at_ms is None and self._writes % 50 == 0:
+            # The old value once more, for a few turns of the loop.
+            await super().set(key, entry.value)
+            task = asyncio.create_task(self._apply(key, value, ttl))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return version
+
+    async def _apply(self, key: str, value: bytes, ttl: timedelta | None) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await super().set(key, value, ttl=ttl)
+
+
+class TimeoutsSayNotApplied(Fault):
+    """Says of a write that timed out that nothing happened, though it did."""
+
+    caught_by = "test_a_history_with_errors_injected_is_linearizable"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._writes = 0
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        version = await super().set(key, value, ttl=ttl)
+        self._writes += 1
+        if self._writes % 40 == 0:
+            raise BackendTimeout("no answer in time", outcome=Outcome.NOT_APPLIED)
+        return version
+
+
+class ACancelledCallPoisonsTheNext(Fault):
+    """Answers the next read with the reply that the cancelled one left behind."""
+
+    caught_by = "test_a_cancelled_read_leaves_the_connection_usable"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._left_behind: list[Entry | None] = []
+
+    async def get(self, key: str) -> Entry | None:
+        entry = await super().get(key)
+        if self._left_behind:
+            return self._left_behind.pop()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._left_behind.append(entry)
+            raise
+        return entry
+
+
+class DeletedKeysComeBack(Fault):
+    """A write that was overtaken by a delete is applied once more, as by a replay."""
+
+    caught_by = "test_exists_and_get_never_come_back_after_a_delete"
+
+    async def delete(self, key: str) -> bool:
+        entry = await super().get(key)
+        existed = await super().delete(key)
+        if entry is not None and entry.expires_at_ms is None:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if await super().get(key) is None:
+                await super().set(key, entry.value)
+                await asyncio.sleep(0)
+                await super().delete(key)
+        return existed
+
+
+class SlowWritesHoldUpTheRest(Fault):
+    """One connection for all, on which a question waits for the answers before it."""
+
+    caught_by = "test_slow_operations_do_not_hold_up_others"
+    outermost = True
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._unanswered: set[asyncio.Future[None]] = set()
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        answered = asyncio.get_running_loop().create_future()
+        self._unanswered.add(answered)
+        try:
+            return await super().set(key, value, ttl=ttl)
+        finally:
+            self._unanswered.discard(answered)
+            answered.set_result(None)
+
+    async def exists(self, key: str) -> bool:
+        if self._unanswered:
+            await asyncio.wait([*self._unanswered])
+        return await super().exists(key)

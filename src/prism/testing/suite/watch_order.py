@@ -1,0 +1,166 @@
+"""Group Watch: every change from the moment on that the watch stands, in order per key."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from prism.ports import (
+    Capability,
+    Change,
+    Event,
+    FullKeyValue,
+    Version,
+    WatchEnded,
+)
+from prism.testing.suite.backend import Backend
+from prism.testing.suite.clock import until
+from prism.testing.suite.group import group, needs
+from prism.testing.suite.pages import pages_under
+from prism.testing.suite.witness import Reports, Watched, watching
+
+WRITERS = 12
+WRITES = 40
+LARGE = 64 << 10
+MANY = 400
+"""Large values that nobody reads: more than any backend keeps for a reader."""
+
+
+@group(Capability.WATCH)
+class WatchOrder(Watched):
+    """Nothing is missed, and nothing comes from before."""
+
+    async def test_nothing_from_before_is_reported(
+        self, kv: FullKeyValue, key: str, reports: Reports
+    ) -> None:
+        for value in (b"1", b"2"):
+            await kv.set(key, value)
+        await kv.delete(key)
+        await kv.set(key, b"before")
+        async with watching(kv, key) as witness:
+            version = await kv.set(key, b"after")
+            await witness.sees(reports.put(key, b"after", version))
+
+    async def test_what_happens_before_the_first_read_is_reported(
+        self, kv: FullKeyValue, prefix: str, reports: Reports
+    ) -> None:
+        for turn in range(20):
+            key = f"{prefix}{turn}"
+            async with asyncio.timeout(10), kv.watch(key) as events:
+                version = await kv.set(key, b"value")
+                await kv.delete(key)
+                assert await anext(events) == reports.put(key, b"value", version)
+                assert await anext(events) == Event(Change.DELETE, key)
+
+    async def test_each_key_is_reported_in_order_under_load(
+        self, kv: FullKeyValue, prefix: str, reports: Reports
+    ) -> None:
+        async def write(key: str) -> list[Event]:
+            done = []
+            for number in range(WRITES):
+                value = b"%d" % number
+                done.append(reports.put(key, value, await kv.set(key, value)))
+                if number % 5 == 4:
+                    await kv.delete(key)
+                    done.append(Event(Change.DELETE, key))
+            return done
+
+        keys = [f"{prefix}{number}" for number in range(WRITERS)]
+        async with watching(kv, prefix) as witness:
+            written = await asyncio.gather(*(write(key) for key in keys))
+            count = sum(map(len, written))
+            await witness.has(count)
+            for key, expected in zip(keys, written, strict=True):
+                assert witness.of(key) == expected
+
+    async def test_writers_of_one_key_are_all_reported(
+        self, kv: FullKeyValue, key: str, reports: Reports
+    ) -> None:
+        async def write(writer: int) -> list[Event]:
+            values = [b"%d/%d" % (writer, number) for number in range(WRITES // 4)]
+            return [reports.put(key, value, await kv.set(key, value)) for value in values]
+
+        async with watching(kv, key) as witness:
+            written = await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
+            end = reports.put(key, b"end", await kv.set(key, b"end"))
+            expected = [*(event for events in written for event in events), end]
+            await witness.has(len(expected))
+            assert sorted(witness.events) == sorted(expected)
+            assert witness.events[-1] == end
+            for events in written:
+                mine = set(events)
+                assert reports.values is False or [e for e in witness.events if e in mine] == events
+
+    async def test_every_watch_of_a_prefix_has_the_same_events(
+        self, kv: FullKeyValue, prefix: str, reports: Reports
+    ) -> None:
+        async with (
+            watching(kv, prefix) as one,
+            watching(kv, prefix) as two,
+            watching(kv, prefix) as three,
+        ):
+            expected = []
+            for number in range(20):
+                key = f"{prefix}{number % 3}"
+                value = b"%d" % number
+                expected.append(reports.put(key, value, await kv.set(key, value)))
+            for witness in (one, two, three):
+                await witness.has(20)
+                for key in {event.key for event in expected}:
+                    assert witness.of(key) == [event for event in expected if event.key == key]
+
+    @needs(Capability.SCAN)
+    async def test_a_watch_and_then_a_scan_miss_nothing(
+        self, kv: FullKeyValue, prefix: str, reports: Reports
+    ) -> None:
+        keys = [f"{prefix}{number:02}" for number in range(20)]
+        begun, enough = asyncio.Event(), asyncio.Event()
+
+        async def write(mine: list[str], value: int = 0) -> None:
+            while not enough.is_set():
+                for key in mine:
+                    value += 1
+                    await (kv.delete(key) if value % 3 == 0 else kv.set(key, b"%d" % value))
+                    # An embedded store never waits, and others want their turn.
+                    await asyncio.sleep(0)
+                begun.set()
+
+        writers = [asyncio.create_task(write(keys[part::4])) for part in range(4)]
+        try:
+            await begun.wait()
+            async with watching(kv, prefix) as witness:
+                scanned = {key async for page in pages_under(kv, prefix) for key in page.keys}
+                await witness.has(100)
+                enough.set()
+                await asyncio.gather(*writers)
+                there = {key for key in keys if await kv.exists(key)}
+
+                async def same() -> bool:
+                    known = set(scanned)
+                    for event in witness.events:
+                        (known.add if event.change is Change.PUT else known.discard)(event.key)
+                    return known == there
+
+                await until(same, f"the scan and the events together come to {there}")
+        finally:
+            enough.set()
+            await asyncio.gather(*writers, return_exceptions=True)
+
+    async def test_a_slow_reader_has_everything_or_is_told(
+        self, backend: Backend, key: str, reports: Reports
+    ) -> None:
+        kv = backend.kv
+        size = min(LARGE, backend.profile.limits.max_value_bytes)
+        async with kv.watch(key) as events:
+            expected = [await kv.set(key, (b"%d" % number).ljust(size)) for number in range(MANY)]
+            seen: list[Version | None] = []
+            # To the end, or to a gap that is told: what waits for more waits in vain.
+            with suppress(WatchEnded):
+                async with asyncio.timeout(10):
+                    while len(seen) < MANY:
+                        seen.append((await anext(events)).version)
+            if reports.values:
+                assert seen == expected[: len(seen)]
+        async with watching(kv, key) as witness:
+            version = await kv.set(key, b"again")
+            await witness.sees(reports.put(key, b"again", version))

@@ -1,0 +1,1 @@
+"""The acceptance suite, tested: `make suite-selftest`."""

@@ -1,0 +1,100 @@
+"""The compliance report: an author's project, a pytest of its own, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prism.testing.matrix import Matrix, Verdict
+from prism.testing.report import BEGIN, END, between_marks
+from prism.testing.suite import GROUPS
+
+BINDING = """
+import pytest
+from prism.adapters.memstore import DRIVER
+from prism.testing.levels import in_process, over_grpc
+from prism.testing.suite import Counters, Linearizability
+
+class TestInProcess(Counters, Linearizability):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend():
+        return in_process(DRIVER)
+
+class TestBroken(Counters):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend():
+        raise ConnectionError("no server")
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_report_counts_by_backend_level_and_group(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "test_binding.py").write_text(BINDING)
+    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "--tb=no", "-n", workers),
+            *("-p", "prism.testing.report", "--prism-report=build/compliance.json"),
+            "--prism-report-into=README.md",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (tmp_path / "build/compliance.json").exists(), run.stdout + run.stderr
+    rows = json.loads((tmp_path / "build/compliance.json").read_text())
+    found = {(row["backend"], row["level"], row["group"]): row for row in rows}
+    counter = found["memstore", "in process", "counter"]
+    assert counter["passed"] > 20
+    assert (counter["failed"], counter["unsupported"], counter["not_reachable"]) == (0, 0, 0)
+    linearizability = found["memstore", "in process", "linearizability"]
+    assert linearizability["not_reachable"] == 1
+    assert list(linearizability["reasons"]) == [
+        "not reachable at this level: there are no connections"
+    ]
+    # A server that is missing is a failure, never a gap.
+    broken = found["TestBroken", "?", "counter"]
+    assert broken["failed"] == counter["passed"]
+    assert broken["passed"] == 0
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith(f"before\n{BEGIN}\n| |")
+    assert readme.endswith(f"{END}\nafter\n")
+    assert "old" not in readme
+
+
+def test_a_skip_for_no_good_reason_counts_as_a_failure() -> None:
+    matrix = Matrix()
+    matrix.add("one", "in process", "basic", "test_it", Verdict.FAILED, "no server today")
+    assert "✗ 1" in matrix.as_markdown()
+    assert "no server today" in matrix.as_markdown()
+
+
+def test_a_failed_teardown_outweighs_a_pass() -> None:
+    matrix = Matrix()
+    for verdict in (Verdict.PASSED, Verdict.FAILED, Verdict.PASSED):
+        matrix.add("one", "in process", "basic", "test_it", verdict)
+    (row,) = matrix.as_json()
+    assert (row["passed"], row["failed"], row["failures"]) == (0, 1, ["test_it"])
+
+
+def test_a_file_without_marks_is_refused() -> None:
+    with pytest.raises(pytest.UsageError, match="compliance"):
+        between_marks("no marks here", "table")
+
+
+def test_the_readme_has_a_place_for_the_table() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    table = readme.partition(BEGIN)[2].partition(END)
+    assert table[1] == END
+    rows = [line for line in table[0].splitlines() if line.startswith("| ")]
+    # Empty until it is made; then a line for each group under the heading.
+    assert not rows or [row.split(" | ")[0].strip("| ") for row in rows[1:]] == list(GROUPS)
