@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 from prism.bootstrap import config_file, discovery
-from prism.bootstrap.options import Option, driver_options, server_options
+from prism.bootstrap.options import Option, driver_options, server_options, with_defaults
 from prism.bootstrap.secret_files import read_secret
 from prism.bootstrap.settings import InvalidSetting, ServeSettings
 from prism.domain.settings import parse_settings, to_text
@@ -94,9 +95,7 @@ def choose(driver: str | None, file: Path | None) -> Choice:
         InvalidArgument: the file is wrong, or there is no such driver.
         BrokenDriver: the driver cannot be loaded.
     """
-    if file is None and config_file.DEFAULT_PATH.exists():
-        file = config_file.DEFAULT_PATH
-    tree = config_file.read(file) if file is not None else {}
+    file, tree = _read(file, config_file.DEFAULT_PATH)
     server = server_options()
     if driver is None:
         named = tree.get("driver")
@@ -109,10 +108,36 @@ def choose(driver: str | None, file: Path | None) -> Choice:
         if file is not None and driver == tree.get("driver"):
             raise InvalidArgument(f"{file}: {error.message}") from None
         raise
+    return _choice(spec, server, file, tree)
+
+
+def choose_for(
+    spec: DriverSpec, defaults: Mapping[str, str], file: Path | None, default_file: Path
+) -> Choice:
+    """The same for a program that serves one driver, with defaults of its own.
+
+    Args:
+        defaults: texts by key, in place of the server's.
+        default_file: read when no file is given and this one exists.
+    """
+    file, tree = _read(file, default_file)
+    server = with_defaults(server_options(), {**defaults, "driver": spec.name})
+    return _choice(spec, server, file, tree)
+
+
+def _read(file: Path | None, default_file: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    if file is None and default_file.exists():
+        file = default_file
+    return file, config_file.read(file) if file is not None else {}
+
+
+def _choice(
+    spec: DriverSpec, server: Sequence[Option], file: Path | None, tree: Mapping[str, Any]
+) -> Choice:
     options = [*server, *driver_options(spec)]
     texts = {}
     if file is not None:
-        texts = config_file.texts_of(file, tree, options, discovery.names())
+        texts = config_file.texts_of(file, tree, options, {*discovery.names(), spec.name})
     return Choice(spec, options, file, texts)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from prism.bootstrap.discovery import BrokenDriver
 from prism.bootstrap.settings import ServeSettings
 from prism.domain.settings import SettingField, settings_of
-from prism.ports import DriverSpec
+from prism.ports import DriverSpec, InvalidArgument
 
 _METAVARS = {int: "NUMBER", float: "NUMBER", timedelta: "DURATION", Path: "PATH"}
 
@@ -83,6 +85,22 @@ class Option:
 def server_options() -> list[Option]:
     """The server's own options."""
     return _options(ServeSettings, "")
+
+
+def with_defaults(options: Sequence[Option], defaults: Mapping[str, str]) -> list[Option]:
+    """The options with other defaults, as texts by key.
+
+    Raises:
+        InvalidArgument: there is no such option.
+    """
+    for key in defaults.keys() - {option.key for option in options}:
+        raise InvalidArgument(f"{key} is no setting of prism {version('prism')}: leave it out")
+    return [
+        replace(option, field=replace(option.field, default=defaults[option.key]))
+        if option.key in defaults
+        else option
+        for option in options
+    ]
 
 
 def driver_options(spec: DriverSpec) -> list[Option]:

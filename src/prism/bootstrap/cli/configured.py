@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand
@@ -22,18 +22,35 @@ if TYPE_CHECKING:
     from prism.bootstrap.configuration import Choice
     from prism.bootstrap.options import Option
 
-_CONFIG_HELP = "Config file, YAML or TOML (default: config.yaml in this folder, if there is one)"
+Choose: TypeAlias = "Callable[[str | None, Path | None], Choice]"
+
+_CONFIG_HELP = "Config file, YAML or TOML (default: {} in this folder, if there is one)"
 
 
-def add(app: typer.Typer, name: str, run: Callable[..., None]) -> None:
+def add(
+    app: typer.Typer,
+    name: str,
+    run: Callable[..., None],
+    *,
+    choose: Choose | None = None,
+    default_file: str = "config.yaml",
+) -> None:
     """Add a command to the application.
 
     Args:
         run: takes a `Configuration`, and keyword options of its own.
+        choose: from the driver and the file that are given, if any, to a choice.
+        default_file: the config file that `choose` takes when none is given.
     """
 
     class Command(_Configured):
         body = staticmethod(run)
+        config_help = _CONFIG_HELP.format(default_file)
+
+        def choose(self, driver: str | None, file: Path | None) -> Choice:
+            from prism.bootstrap import configuration
+
+            return (choose or configuration.choose)(driver, file)
 
     @app.command(name, cls=Command, help=inspect.getdoc(run))
     def stand_in() -> None:
@@ -42,12 +59,22 @@ def add(app: typer.Typer, name: str, run: Callable[..., None]) -> None:
 
 class _Configured(TyperCommand):
     body: Callable[..., None]
+    config_help: str
+
+    def choose(self, driver: str | None, file: Path | None) -> Choice:
+        raise NotImplementedError
+
+    def invoke(self, ctx: Any) -> Any:
+        # Where this is the whole program, and not one command of a group.
+        return ctx.command.invoke(ctx)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
         try:
-            choice = _choose(args)
+            file = _early(args, "--config", "PRISM_CONFIG")
+            driver = _early(args, "--driver", "PRISM_DRIVER")
+            choice = self.choose(driver, Path(file) if file else None)
         except PrismError as error:
             if extra.get("resilient_parsing"):  # completing a line that is not finished
                 return super().make_context(info_name, [], parent, **extra)
@@ -61,7 +88,7 @@ class _Configured(TyperCommand):
             cls=_Panelled,
             help=self.help,
             context_settings={"default_map": dict(choice.file_texts)},
-        )(_with_options(self.body, choice))
+        )(_with_options(self.body, choice, self.config_help))
         return get_command(app).make_context(info_name, args, parent, **extra)
 
 
@@ -80,13 +107,6 @@ class _Panelled(TyperCommand):
                 formatter.write_dl(records)
 
 
-def _choose(args: Sequence[str]) -> Choice:
-    from prism.bootstrap.configuration import choose
-
-    file = _early(args, "--config", "PRISM_CONFIG")
-    return choose(_early(args, "--driver", "PRISM_DRIVER"), Path(file) if file else None)
-
-
 def _early(args: Sequence[str], flag: str, variable: str) -> str | None:
     """An option's value as Typer will find it, which later reports what is wrong."""
     found = None
@@ -100,7 +120,9 @@ def _early(args: Sequence[str], flag: str, variable: str) -> str | None:
     return found or os.environ.get(variable) or None
 
 
-def _with_options(body: Callable[..., None], choice: Choice) -> Callable[..., None]:
+def _with_options(
+    body: Callable[..., None], choice: Choice, config_help: str
+) -> Callable[..., None]:
     from prism.bootstrap.configuration import resolve
 
     own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
@@ -119,7 +141,7 @@ def _with_options(body: Callable[..., None], choice: Choice) -> Callable[..., No
             "config",
             Annotated[
                 str,
-                typer.Option("--config", envvar="PRISM_CONFIG", metavar="PATH", help=_CONFIG_HELP),
+                typer.Option("--config", envvar="PRISM_CONFIG", metavar="PATH", help=config_help),
             ],
         ),
         *(_parameter(name, _annotation(option)) for name, option in settings.items()),

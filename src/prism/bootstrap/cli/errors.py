@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prism.ports import PrismError, VersionConflict
+from prism.ports import PrismError, VersionConflict, WatchEnded
 
 
 class Status(IntEnum):
@@ -21,6 +21,7 @@ class Status(IntEnum):
     FAILURE = 1
     ABSENT = 3
     CONFLICT = 4
+    WATCH_ENDED = 5
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
@@ -29,7 +30,7 @@ class ErrorsAsStatus(TyperGroup):
     """A group below which every failure is told in one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
-        with _errors_as_status():
+        with errors_as_status():
             return super().invoke(ctx)
 
 
@@ -45,7 +46,7 @@ def absent(key: str) -> typer.Exit:
 
 
 @contextmanager
-def _errors_as_status() -> Iterator[None]:
+def errors_as_status() -> Iterator[None]:
     try:
         yield
     except (typer.Exit, typer.Abort, typer.TyperException):
@@ -56,6 +57,9 @@ def _errors_as_status() -> Iterator[None]:
     except VersionConflict as error:
         tell(_with_notes(error.message, error))
         raise typer.Exit(Status.CONFLICT) from None
+    except WatchEnded as error:
+        tell(_with_notes(error.message, error))
+        raise typer.Exit(Status.WATCH_ENDED) from None
     except PrismError as error:
         tell(_with_notes(error.message, error))
         raise typer.Exit(Status.FAILURE) from None

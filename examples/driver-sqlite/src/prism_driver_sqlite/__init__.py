@@ -1,0 +1,5 @@
+"""A Prism driver for SQLite: durable, in one file that several processes may share."""
+
+from prism_driver_sqlite.driver import DRIVER, SqliteDriver, SqliteSettings
+
+__all__ = ["DRIVER", "SqliteDriver", "SqliteSettings"]

@@ -1,0 +1,30 @@
+"""SQLite keeps the contract: in process, and over gRPC on each transport."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing.levels import in_process, over_grpc
+
+
+@pytest.fixture(scope="class")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder: Path = tmp_path_factory.mktemp("sqlite")
+    return {"path": str(folder / "keys.db")}
+
+
+class TestInProcess(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(settings: dict[str, str]) -> OpenBackend:
+        return in_process("sqlite", settings)
+
+
+class TestOverGrpc(AcceptanceSuite):
+    @pytest.fixture(scope="class", params=["h2corn", "grpcio"])
+    @staticmethod
+    def open_backend(request: pytest.FixtureRequest, settings: dict[str, str]) -> OpenBackend:
+        return over_grpc("sqlite", settings, transport=request.param)

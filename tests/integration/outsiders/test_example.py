@@ -1,0 +1,85 @@
+"""Somebody else's driver, as somebody else has it: nothing but wheels."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import prism
+from tests.integration.outsiders.conftest import EXAMPLE, ROOT, Outside
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("outsiders")]
+
+MAINS = {
+    "prism.bootstrap": ("-m", "prism.bootstrap", "--driver", "sqlite", "--grpc-port", "0"),
+    "its own": ("-m", "prism_driver_sqlite"),
+}
+
+
+@contextmanager
+def served(outside: Outside, *args: str) -> Iterator[str]:
+    """The address it serves on; it is stopped as an init system does, and takes that well."""
+    process = subprocess.Popen(
+        [str(outside.python), *args, "--metrics-port", "0"],
+        cwd=outside.folder,
+        env=outside.env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        events = (json.loads(line) for line in process.stderr)
+        yield next(event["grpc_address"] for event in events if event["message"] == "serving")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
+async def test_it_is_served_without_a_line_of_prism_changed(
+    outside: Outside, tmp_path: Path, main: tuple[str, ...]
+) -> None:
+    for expected in (None, b"value"):
+        with served(outside, *main, "--sqlite-path", str(tmp_path / "keys.db")) as address:
+            async with prism.connect(address) as kv:
+                assert kv.profile.driver == "sqlite"
+                entry = await kv.get("key")
+                assert (entry and entry.value) == expected
+                await kv.set("key", b"value")
+
+
+def test_the_command_line_knows_it(outside: Outside) -> None:
+    program = "from prism.bootstrap.cli import main; main()"
+    drivers = json.loads(outside.run("-c", program, "drivers", "--json").stdout)["drivers"]
+    (found,) = [driver for driver in drivers if driver["name"] == "sqlite"]
+    assert found["package"] == "prism-driver-sqlite"
+    assert set(found["capabilities"]) == {"ttl", "compare_and_set", "batch", "scan", "counter"}
+
+
+def test_the_acceptance_suite_passes_there(outside: Outside) -> None:
+    tests = outside.folder / "tests"
+    shutil.copytree(EXAMPLE / "tests", tests, dirs_exist_ok=True)
+    shutil.copy(EXAMPLE / "pyproject.toml", outside.folder)
+    summary = outside.run("-m", "pytest", "-q", "tests").stdout.splitlines()[-1]
+    assert "passed" in summary
+    assert "failed" not in summary
+
+
+def test_its_main_is_at_most_25_lines() -> None:
+    main = EXAMPLE / "src" / "prism_driver_sqlite" / "__main__.py"
+    assert len(main.read_text().splitlines()) <= 25
+
+
+def test_prism_never_imports_it() -> None:
+    sources = (ROOT / "src").rglob("*.py")
+    assert not [path for path in sources if "prism_driver_sqlite" in path.read_text()]

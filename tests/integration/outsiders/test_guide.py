@@ -1,0 +1,53 @@
+"""docs/write-a-driver.md holds: its first driver passes, and the rest is the example's code."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+import types
+from collections.abc import Iterator
+
+import pytest
+
+from prism.ports import DriverSpec
+from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing.levels import in_process
+from tests.integration.outsiders.conftest import EXAMPLE, ROOT
+
+GUIDE = (ROOT / "docs" / "write-a-driver.md").read_text()
+PYTHON, TOML = (
+    re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    for language in ("python", "toml")
+)
+FIRST, *QUOTED = PYTHON
+
+
+@pytest.fixture(scope="class")
+def first() -> Iterator[DriverSpec]:
+    """The driver of the guide's first block."""
+    module = types.ModuleType("prism_guide")
+    sys.modules[module.__name__] = module
+    exec(FIRST, module.__dict__)
+    yield module.DRIVER
+    del sys.modules[module.__name__]
+
+
+class TestFirstDriver(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(first: DriverSpec, tmp_path_factory: pytest.TempPathFactory) -> OpenBackend:
+        return in_process(first, {"path": str(tmp_path_factory.mktemp("guide") / "keys.db")})
+
+
+def test_the_rest_of_the_code_is_the_examples() -> None:
+    sources = [path.read_text() for path in EXAMPLE.rglob("*.py")]
+    sources += [textwrap.dedent(source) for source in sources]
+    assert QUOTED
+    for block in QUOTED:
+        quotes = (block, textwrap.indent(block, "    "))
+        assert any(quote in source for quote in quotes for source in sources), block
+
+
+def test_the_package_is_described_as_the_example_is() -> None:
+    assert [(EXAMPLE / "pyproject.toml").read_text()] == TOML
