@@ -15,8 +15,9 @@ PROTOS     := $(wildcard proto/prism/v1/*.proto)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-acceptance-interfaces test-integration \
-        coverage bench check fmt lint types imports proto proto-check proto-baseline ci clean
+.PHONY: help setup run test test-unit test-acceptance-interfaces test-acceptance-redis \
+        test-acceptance-nats compliance suite-selftest test-integration test-example coverage bench check \
+        fmt lint types imports proto proto-check proto-baseline ci clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
@@ -40,10 +41,25 @@ test-unit: $(STAMP) $(STATUS) ## Run the unit tests
 	$(PYTEST) tests/unit $(ARGS)
 
 test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded store, in process and over gRPC
-	$(PYTEST) tests/contract $(ARGS)
+	$(PYTEST) tests/contract/test_memstore.py $(ARGS)
+
+test-acceptance-redis: $(STAMP) ## Run the acceptance suite on a Redis server of its own
+	$(PYTEST) tests/contract/test_redis.py $(ARGS)
+
+test-acceptance-nats: $(STAMP) ## Run the acceptance suite on a NATS server of its own
+	$(PYTEST) tests/contract/test_nats.py $(ARGS)
+
+compliance: $(STAMP) ## Run the acceptance suite on every backend; report build/compliance.md, and into the README
+	$(PYTEST) tests/contract -q -p prism.testing.report --prism-report=build/compliance.json --prism-report-into=README.md $(ARGS)
+
+suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends: each must be caught by the test named for it
+	$(PYTEST) -n 4 --dist loadscope tests/selftest/broken_backends.py -p tests.selftest.verdicts -q --tb=no -rN $(ARGS)
 
 test-integration: setup ## Run real processes against one another
 	$(PYTEST) tests/integration $(ARGS)
+
+test-example: $(STAMP) ## Install Prism and examples/driver-sqlite as an outsider would, and test that
+	$(PYTEST) tests/integration/outsiders $(ARGS)
 
 coverage: setup ## Run every test and report what they cover
 	$(PYTEST) tests --cov --cov-report=term --cov-report=html $(ARGS)

@@ -43,6 +43,12 @@ def _limits(settings: ServeSettings) -> Limits:
     return Limits(max_value_bytes=room, max_batch_bytes=room)
 
 
+def _gateway(
+    driver: Driver[Any], admission: Admission, limits: Limits, settings: ServeSettings
+) -> Gateway:
+    return Gateway(driver, admission, limits, max_watches=settings.max_watches)
+
+
 def _lifecycle(driver: Driver[Any], spec: DriverSpec, admission: Admission) -> LifecycleMachine:
     return LifecycleMachine(driver, spec.settings, admission)
 
@@ -112,7 +118,9 @@ class Container(containers.DeclarativeContainer):
     driver: providers.Provider[Driver[Any]] = providers.Singleton(_driver, spec)
     admission: providers.Provider[Admission] = providers.Singleton(_admission, settings)
     limits: providers.Provider[Limits] = providers.Singleton(_limits, settings)
-    gateway: providers.Provider[Gateway] = providers.Singleton(Gateway, driver, admission, limits)
+    gateway: providers.Provider[Gateway] = providers.Singleton(
+        _gateway, driver, admission, limits, settings
+    )
     lifecycle: providers.Provider[LifecycleMachine] = providers.Singleton(
         _lifecycle, driver, spec, admission
     )

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from prism.domain.watches import MAX_WATCHES
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, setting
 
 Transport = Literal["h2corn", "grpcio"]
@@ -63,6 +64,7 @@ class ServeSettings:
     max_message_bytes: int = setting(4 << 20, help="Largest gRPC message.")
     max_in_flight: int = setting(1024, help="Operations at once, in all.")
     max_in_flight_per_connection: int = setting(512, help="Operations at once by one connection.")
+    max_watches: int = setting(MAX_WATCHES, help="Watches at once, in all.")
     drain_delay: timedelta = setting(
         timedelta(), help="After a signal: time in which not ready is told and calls still served."
     )
@@ -76,7 +78,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         for name in ("grpc_port", "metrics_port"):
             self._within(name, 0, 65_535)
-        for name in ("max_in_flight", "max_in_flight_per_connection"):
+        for name in ("max_in_flight", "max_in_flight_per_connection", "max_watches"):
             self._within(name, 1, None)
         self._within("max_message_bytes", _SMALLEST_MESSAGE_BYTES, (1 << 31) - 1)
         if self.default_timeout <= timedelta():

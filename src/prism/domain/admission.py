@@ -35,7 +35,7 @@ class Admission:
         self._max_per_connection = max_per_connection
         self._by_connection: dict[str, int] = {}
         self._slots: set[_Slot | Place] = set()
-        self._watchers: set[Callable[[], None]] = set()
+        self._told_of_closing: set[Callable[[], None]] = set()
         self._refusal: str | None = "not started yet"
         self._started = False
         self._idle: asyncio.Event | None = None
@@ -54,26 +54,30 @@ class Admission:
     def check_started(self) -> None:
         """Raises NotServing before it was first opened."""
         if not self._started:
-            raise NotServing(f"not serving: {self._refusal}")
+            raise self.refusal()
 
     def check_open(self) -> None:
         """Raises NotServing while closed."""
         if self._refusal is not None:
-            raise NotServing(f"not serving: {self._refusal}")
+            raise self.refusal()
+
+    def refusal(self) -> NotServing:
+        """What is answered while closed."""
+        return NotServing(f"not serving: {self._refusal}")
 
     def close(self, reason: str) -> None:
         """Refuse from now on; what is in flight goes on."""
         self._refusal = reason
-        for watcher in tuple(self._watchers):
-            watcher()
+        for told in tuple(self._told_of_closing):
+            told()
 
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Call the watcher whenever this closes, until `unwatch`."""
-        self._watchers.add(watcher)
+    def when_closed(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever this closes, until `forget`."""
+        self._told_of_closing.add(told)
 
-    def unwatch(self, watcher: Callable[[], None]) -> None:
-        """Undo `watch`; safe more than once."""
-        self._watchers.discard(watcher)
+    def forget(self, told: Callable[[], None]) -> None:
+        """Undo `when_closed`; safe more than once."""
+        self._told_of_closing.discard(told)
 
     def admit(self) -> _Slot:
         """A context manager around one operation.
@@ -102,7 +106,7 @@ class Admission:
     def _let_in(self) -> str:
         """Count one more; the name of its connection."""
         if self._refusal is not None:
-            raise NotServing(f"not serving: {self._refusal}")
+            raise self.refusal()
         if len(self._slots) >= self._max_in_flight:
             raise Exhausted(
                 f"{self._max_in_flight:,} calls are in flight, which is the limit; "

@@ -6,7 +6,8 @@ whatever holds for one backend holds here for all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
@@ -20,11 +21,13 @@ from prism.domain.validation import (
     check_ttl,
     check_value,
 )
+from prism.domain.watches import MAX_WATCHES, Watches
 from prism.ports import (
     Capability,
     Count,
     Driver,
     Entry,
+    Event,
     FullKeyValue,
     InvalidArgument,
     Lifetime,
@@ -47,14 +50,23 @@ class Gateway:
     Args:
         admission: opened and closed by the lifecycle.
         limits: this process's own; the smaller of these and the driver's holds.
+        max_watches: at once, in all.
     """
 
-    def __init__(self, driver: Driver[Any], admission: Admission, limits: Limits) -> None:
+    def __init__(
+        self,
+        driver: Driver[Any],
+        admission: Admission,
+        limits: Limits,
+        *,
+        max_watches: int = MAX_WATCHES,
+    ) -> None:
         self._driver = driver
         # Which of these methods exist is the driver's declaration, and is
         # checked by _require before each is called.
         self._ports = cast("FullKeyValue", driver)
         self._admission = admission
+        self._watches = Watches(admission, max_watches)
         self._own_limits = limits
         self._declared: Profile | None = None
         self._profile: Profile
@@ -188,6 +200,14 @@ class Gateway:
         with self._admission.admit():
             self._require(Capability.COUNTER)
             return await self._ports.increment(key, delta)
+
+    @asynccontextmanager
+    async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
+        check_prefix(prefix)
+        with self._watches.admit() as reader:
+            self._require(Capability.WATCH)
+            async with reader.reading(self._ports.watch(prefix)) as events:
+                yield events
 
     def _check_write(self, value: bytes, ttl: timedelta | None) -> None:
         check_value(value, self.profile.limits.max_value_bytes)

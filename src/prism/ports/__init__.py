@@ -30,6 +30,7 @@ from prism.ports.errors import (
     Unauthenticated,
     Unsupported,
     VersionConflict,
+    WatchEnded,
 )
 from prism.ports.keyvalue import (
     Batch,
@@ -39,6 +40,7 @@ from prism.ports.keyvalue import (
     FullKeyValue,
     KeyValue,
     Scan,
+    Watch,
 )
 from prism.ports.lifecycle import (
     DRAIN_TIMEOUT,
@@ -50,7 +52,7 @@ from prism.ports.lifecycle import (
     LifecycleControl,
     State,
 )
-from prism.ports.values import Count, Entry, Lifetime, Page, Persisted, Put, Version
+from prism.ports.values import Change, Count, Entry, Event, Lifetime, Page, Persisted, Put, Version
 
 __all__ = [
     "DRAIN_TIMEOUT",
@@ -62,6 +64,7 @@ __all__ = [
     "BackendUnavailable",
     "Batch",
     "Capability",
+    "Change",
     "CompareAndSet",
     "Count",
     "Counter",
@@ -70,6 +73,7 @@ __all__ = [
     "Driver",
     "DriverSpec",
     "Entry",
+    "Event",
     "Exhausted",
     "Expiry",
     "FullKeyValue",
@@ -100,5 +104,7 @@ __all__ = [
     "Version",
     "VersionConflict",
     "VersionKind",
+    "Watch",
+    "WatchEnded",
     "setting",
 ]

@@ -15,7 +15,7 @@ MAX_TTL = timedelta(days=36_525)
 
 
 class Capability(StrEnum):
-    """What a backend may do beyond `KeyValue`; each but WATCH has its port."""
+    """What a backend may do beyond `KeyValue`; each has its port."""
 
     TTL = "ttl"
     COMPARE_AND_SET = "compare_and_set"
@@ -40,12 +40,17 @@ class Declaration:
         granularity: the smallest step of time it tells apart; zero: none.
         clock_error: how far the driver may misjudge the backend's clock.
         notes: for people: what it weakens, and when.
+        event_values: of WATCH: puts are reported with value and version.
+        event_delay: of WATCH: how long after its expiry a key is reported as
+            expired, at most; None: no bound is known.
     """
 
     support: Support = Support.NATIVE
     granularity: timedelta = timedelta()
     clock_error: timedelta = timedelta()
     notes: str = ""
+    event_values: bool = True
+    event_delay: timedelta | None = timedelta(seconds=1)
 
 
 class VersionKind(StrEnum):

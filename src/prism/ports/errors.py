@@ -71,6 +71,12 @@ class ScanExpired(PrismError):
     default_reason = "SCAN_EXPIRED"
 
 
+class WatchEnded(PrismError):
+    """A watch that may have missed something: begin it again, and read what it is about."""
+
+    default_reason = "WATCH_ENDED"
+
+
 class Unsupported(PrismError):
     """The driver does not declare the capability."""
 

@@ -12,12 +12,13 @@ may raise `NotServing`, `BackendUnavailable` and `BackendTimeout`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Protocol
 
 from prism.ports.errors import PrismError
-from prism.ports.values import Count, Entry, Lifetime, Page, Persisted, Put, Version
+from prism.ports.values import Count, Entry, Event, Lifetime, Page, Persisted, Put, Version
 
 
 class KeyValue(Protocol):
@@ -153,7 +154,32 @@ class Counter(Protocol):
         ...
 
 
-class FullKeyValue(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Protocol):
+class Watch(Protocol):
+    """`Capability.WATCH`."""
+
+    def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Report every change of the keys that begin with the literal prefix.
+
+        Entering the context returns once the watch stands: what changes from then
+        on is reported, in order per key, so that a scan begun now and the events
+        together miss nothing. Leaving it, or cancelling, ends the watch.
+
+            async with kv.watch("user/") as events:
+                async for event in events:
+                    ...
+
+        An expiry is reported within the declared `event_delay`, or not at all when
+        a put overtakes it. `expire` and `persist` are no events. A put of a key that
+        has just expired may be reported without the expiry.
+
+        Raises:
+            WatchEnded: on reading, after the events that came before: something
+                may have been missed (a reconnect, a failover, a slow reader).
+        """
+        ...
+
+
+class FullKeyValue(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Watch, Protocol):
     """Every port above in one: what the gateway and the gRPC client offer.
 
     What the backend does not declare is refused with `Unsupported`.

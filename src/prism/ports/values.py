@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import NamedTuple, NewType
 
 Version = NewType("Version", int)
@@ -48,6 +48,28 @@ class Persisted(Enum):
     NO_KEY = auto()
     NO_EXPIRY = auto()
     EXPIRY_REMOVED = auto()
+
+
+class Change(StrEnum):
+    """What happened to a key."""
+
+    PUT = "put"
+    DELETE = "delete"
+    EXPIRE = "expire"
+
+
+class Event(NamedTuple):
+    """One change that a watch reports.
+
+    Attributes:
+        value: what was put, where the backend declares `event_values`; else None.
+        version: of the value; None exactly where `value` is.
+    """
+
+    change: Change
+    key: str
+    value: bytes | None = None
+    version: Version | None = None
 
 
 class Count(NamedTuple):

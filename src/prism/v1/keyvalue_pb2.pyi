@@ -345,18 +345,22 @@ class GetCapabilitiesResponse(_message.Message):
     def __init__(self, driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., version_kind: _Optional[_Union[VersionKind, str]] = ..., capabilities: _Optional[_Iterable[_Union[Capability, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
 
 class Capability(_message.Message):
-    __slots__ = ("name", "support", "granularity", "clock_error", "notes")
+    __slots__ = ("name", "support", "granularity", "clock_error", "notes", "event_values", "event_delay")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUPPORT_FIELD_NUMBER: _ClassVar[int]
     GRANULARITY_FIELD_NUMBER: _ClassVar[int]
     CLOCK_ERROR_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    EVENT_VALUES_FIELD_NUMBER: _ClassVar[int]
+    EVENT_DELAY_FIELD_NUMBER: _ClassVar[int]
     name: CapabilityName
     support: Support
     granularity: _duration_pb2.Duration
     clock_error: _duration_pb2.Duration
     notes: str
-    def __init__(self, name: _Optional[_Union[CapabilityName, str]] = ..., support: _Optional[_Union[Support, str]] = ..., granularity: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clock_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., notes: _Optional[str] = ...) -> None: ...
+    event_values: bool
+    event_delay: _duration_pb2.Duration
+    def __init__(self, name: _Optional[_Union[CapabilityName, str]] = ..., support: _Optional[_Union[Support, str]] = ..., granularity: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clock_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., notes: _Optional[str] = ..., event_values: _Optional[bool] = ..., event_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_key_bytes", "max_value_bytes", "max_batch_items", "max_batch_bytes", "max_page_size")

@@ -117,15 +117,6 @@ async def test_an_expire_without_a_ttl_is_refused(serve: Any) -> None:
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("method", ["Watch"])
-async def test_what_is_not_served_yet_is_unimplemented(serve: Any, method: str) -> None:
-    served = await serve()
-    channel: Any
-    async with grpc.aio.insecure_channel(served.address) as channel:
-        call = channel.unary_stream(f"/prism.v1.KeyValueService/{method}")(b"")
-        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 @pytest.mark.parametrize("bound", ["max_in_flight", "max_per_connection"])
 async def test_a_call_beyond_a_bound_is_refused_at_once_and_health_is_not(
     serve: Any, bound: str

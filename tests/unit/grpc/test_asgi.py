@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import zlib
 from base64 import b64decode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,9 @@ async def echo(request: StringValue, context: CallContext) -> StringValue:
     return request
 
 
-async def each(requests: AsyncIterator[StringValue], context: CallContext) -> AsyncIterator[Any]:
+async def each(
+    requests: AsyncIterator[StringValue], context: CallContext
+) -> AsyncGenerator[Any, None]:
     async for request in requests:
         if request.value == "refuse":
             raise InvalidArgument("no")

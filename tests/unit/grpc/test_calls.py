@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ async def handle(request: StringValue, context: CallContext) -> StringValue:
 
 async def handle_each(
     requests: AsyncIterator[StringValue], context: CallContext
-) -> AsyncIterator[StringValue]:
+) -> AsyncGenerator[StringValue, None]:
     async for request in requests:
         yield await handle(request, context)
 

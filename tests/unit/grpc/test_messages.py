@@ -10,21 +10,26 @@ from google.protobuf.duration_pb2 import Duration
 from prism.adapters.grpc.messages import (
     capabilities_of,
     duration_of,
+    event_of,
     milliseconds_of,
     milliseconds_since_epoch,
     profile_of,
     timedelta_of,
     timestamp_of,
     ttl_of_milliseconds,
+    watch_event,
 )
 from prism.ports import (
     MAX_TTL,
     Capability,
+    Change,
     Declaration,
+    Event,
     InvalidArgument,
     Limits,
     Profile,
     Support,
+    Version,
     VersionKind,
 )
 from prism.v1 import keyvalue_pb2 as pb
@@ -79,7 +84,9 @@ def test_a_point_in_time_comes_back_as_it_went(milliseconds: int) -> None:
     assert milliseconds_since_epoch(timestamp_of(milliseconds)) == milliseconds
 
 
-def test_a_profile_comes_back_as_it_went() -> None:
+@pytest.mark.parametrize("values", [True, False])
+@pytest.mark.parametrize("delay", [None, timedelta(), timedelta(seconds=1.5)])
+def test_a_profile_comes_back_as_it_went(values: bool, delay: timedelta | None) -> None:
     profile = Profile(
         driver="d",
         version="1.2",
@@ -89,10 +96,29 @@ def test_a_profile_comes_back_as_it_went() -> None:
                 Support.EMULATED, timedelta(seconds=1), timedelta(milliseconds=50), "rounds up"
             ),
             Capability.SCAN: Declaration(),
+            Capability.WATCH: Declaration(event_values=values, event_delay=delay),
         },
         limits=Limits(max_value_bytes=7, max_batch_items=8, max_batch_bytes=9, max_page_size=10),
     )
     assert profile_of(capabilities_of(profile)) == profile
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event(Change.PUT, "k", b"value", Version((1 << 64) - 1)),
+        Event(Change.PUT, "k", b"", Version(0)),
+        Event(Change.PUT, "k"),
+        Event(Change.DELETE, "k"),
+        Event(Change.EXPIRE, "\0é"),
+    ],
+)
+def test_an_event_comes_back_as_it_went(event: Event) -> None:
+    assert event_of(watch_event(event).event) == event
+
+
+def test_an_event_of_a_kind_that_we_do_not_know_is_none() -> None:
+    assert event_of(pb.WatchEvent(type=99, key="k")) is None  # type: ignore[arg-type]
 
 
 def test_what_a_newer_server_names_is_left_out() -> None:

@@ -14,6 +14,7 @@ CODES: list[tuple[type[PrismError], int]] = [
     (ports.PreconditionFailed, code_pb2.FAILED_PRECONDITION),
     (ports.VersionConflict, code_pb2.ABORTED),
     (ports.ScanExpired, code_pb2.ABORTED),
+    (ports.WatchEnded, code_pb2.ABORTED),
     (ports.Unsupported, code_pb2.UNIMPLEMENTED),
     (ports.IllegalTransition, code_pb2.FAILED_PRECONDITION),
     (ports.NotServing, code_pb2.UNAVAILABLE),

@@ -60,8 +60,8 @@ def test_a_constructor_needs_no_event_loop() -> None:
     assert DRIVER.factory().profile.driver == DRIVER.name == "memstore"
 
 
-def test_everything_but_watch_is_declared() -> None:
-    assert set(DRIVER.capabilities) == set(Capability) - {Capability.WATCH}
+def test_everything_is_declared() -> None:
+    assert set(DRIVER.capabilities) == set(Capability)
 
 
 async def test_stop_leaves_nothing_scheduled(memstore: Memstore) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
 log = logging.getLogger(__name__)
 
 UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
-StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncIterator[Message]]
+StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
 
 
 @dataclass(slots=True)
@@ -139,21 +140,23 @@ class UnaryCall(_Method):
 class StreamCall(_Method):
     """A method that takes messages and answers messages, from bytes to bytes.
 
-    It has no default deadline: a stream lasts until one side has had enough.
+    It has no default deadline: a stream lasts until one side has had enough. Whoever
+    stops reading closes the generator, so that what is behind it ends at once too.
     """
 
     handler: StreamHandler
 
     async def __call__(
         self, payloads: AsyncIterator[bytes], context: CallContext
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Serve one call; raises as `UnaryCall` does."""
         begun = self._begin(context)
         rejected = None
         requests = (_decode(self.request_type, payload) async for payload in payloads)
         try:
-            async for reply in self.handler(requests, context):
-                yield encode(reply, self.max_reply_bytes)
+            async with aclosing(self.handler(requests, context)) as replies:
+                async for reply in replies:
+                    yield encode(reply, self.max_reply_bytes)
         except Exception as error:
             rejected = self._refuse(error)
             raise rejected from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,13 +11,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from prism.ports import (
     MAX_TTL,
     Capability,
+    Change,
     Declaration,
+    Event,
     HealthStatus,
     InvalidArgument,
     Limits,
     Profile,
     State,
     Support,
+    Version,
     VersionKind,
 )
 from prism.v1 import keyvalue_pb2 as pb
@@ -40,6 +44,9 @@ _VERSION_KINDS = {
     VersionKind.REVISION: pb.VERSION_KIND_REVISION,
     VersionKind.DIGEST: pb.VERSION_KIND_DIGEST,
 }
+_CHANGES: dict[Change, pb.WatchEventType] = {
+    change: getattr(pb, f"WATCH_EVENT_TYPE_{change.name}") for change in Change
+}
 STATES: dict[State, lpb.LifecycleState] = {
     state: getattr(lpb, f"LIFECYCLE_STATE_{state.name}") for state in State
 }
@@ -50,6 +57,7 @@ HEALTH: dict[HealthStatus, lpb.HealthStatus] = {
 _CAPABILITY_OF = {wire: capability for capability, wire in _CAPABILITIES.items()}
 _SUPPORT_OF = {wire: support for support, wire in _SUPPORTS.items()}
 _VERSION_KIND_OF = {wire: kind for kind, wire in _VERSION_KINDS.items()}
+_CHANGE_OF = {wire: change for change, wire in _CHANGES.items()}
 STATE_OF = {wire: state for state, wire in STATES.items()}
 HEALTH_OF = {wire: status for status, wire in HEALTH.items()}
 
@@ -101,6 +109,27 @@ def milliseconds_since_epoch(timestamp: Timestamp) -> int:
     return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
 
 
+def watch_event(event: Event) -> pb.WatchResponse:
+    """An event as a message of a watch."""
+    change, key, value, version = event
+    return pb.WatchResponse(
+        event=pb.WatchEvent(type=_CHANGES[change], key=key, value=value, version=version)
+    )
+
+
+def event_of(message: pb.WatchEvent) -> Event | None:
+    """The inverse of `watch_event`; None for an event of a kind that we do not know."""
+    change = _CHANGE_OF.get(message.type)
+    if change is None:
+        return None
+    return Event(
+        change,
+        message.key,
+        message.value if message.HasField("value") else None,
+        Version(message.version) if message.HasField("version") else None,
+    )
+
+
 def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
     """A profile as a message."""
     limits = profile.limits
@@ -109,13 +138,7 @@ def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
         driver_version=profile.version,
         version_kind=_VERSION_KINDS[profile.version_kind],
         capabilities=[
-            pb.Capability(
-                name=_CAPABILITIES[capability],
-                support=_SUPPORTS[declared.support],
-                granularity=duration_of(declared.granularity) if declared.granularity else None,
-                clock_error=duration_of(declared.clock_error) if declared.clock_error else None,
-                notes=declared.notes,
-            )
+            _capability_message(capability, declared)
             for capability, declared in profile.capabilities.items()
         ],
         limits=pb.Limits(
@@ -136,12 +159,7 @@ def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
         version=message.driver_version,
         version_kind=_VERSION_KIND_OF.get(message.version_kind, VersionKind.DIGEST),
         capabilities={
-            _CAPABILITY_OF[capability.name]: Declaration(
-                support=_SUPPORT_OF.get(capability.support, Support.EMULATED),
-                granularity=timedelta_of(capability.granularity),
-                clock_error=timedelta_of(capability.clock_error),
-                notes=capability.notes,
-            )
+            _CAPABILITY_OF[capability.name]: _declaration_of(capability)
             for capability in message.capabilities
             if capability.name in _CAPABILITY_OF
         },
@@ -153,3 +171,31 @@ def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
             max_page_size=limits.max_page_size,
         ),
     )
+
+
+def _capability_message(capability: Capability, declared: Declaration) -> pb.Capability:
+    message = pb.Capability(
+        name=_CAPABILITIES[capability],
+        support=_SUPPORTS[declared.support],
+        granularity=duration_of(declared.granularity) if declared.granularity else None,
+        clock_error=duration_of(declared.clock_error) if declared.clock_error else None,
+        notes=declared.notes,
+    )
+    if capability is Capability.WATCH:
+        message.event_values = declared.event_values
+        if declared.event_delay is not None:
+            message.event_delay.CopyFrom(duration_of(declared.event_delay))
+    return message
+
+
+def _declaration_of(message: pb.Capability) -> Declaration:
+    declared = Declaration(
+        support=_SUPPORT_OF.get(message.support, Support.EMULATED),
+        granularity=timedelta_of(message.granularity),
+        clock_error=timedelta_of(message.clock_error),
+        notes=message.notes,
+    )
+    if _CAPABILITY_OF[message.name] is not Capability.WATCH:
+        return declared
+    delay = timedelta_of(message.event_delay) if message.HasField("event_delay") else None
+    return replace(declared, event_values=message.event_values, event_delay=delay)

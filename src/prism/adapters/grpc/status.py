@@ -18,6 +18,7 @@ _CODES: dict[type[PrismError], int] = {
     ports.IllegalTransition: code_pb2.FAILED_PRECONDITION,
     ports.VersionConflict: code_pb2.ABORTED,
     ports.ScanExpired: code_pb2.ABORTED,
+    ports.WatchEnded: code_pb2.ABORTED,
     ports.Unsupported: code_pb2.UNIMPLEMENTED,
     ports.NotServing: code_pb2.UNAVAILABLE,
     ports.BackendUnavailable: code_pb2.UNAVAILABLE,

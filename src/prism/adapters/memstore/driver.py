@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Never
 
@@ -24,6 +25,7 @@ from prism.ports import (
     Count,
     DrainReport,
     Entry,
+    Event,
     Exhausted,
     Health,
     Lifetime,
@@ -170,6 +172,11 @@ class Memstore:
         number = counter.add(stored, delta)
         return Count(number, self._store.write(key, b"%d" % number, expires_at_ms))
 
+    @asynccontextmanager
+    async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
+        with self._store.watchers.watching(prefix) as events:
+            yield events
+
     async def initialize(self, settings: MemstoreSettings) -> None:
         self._settings = settings
         self._profile = profile_of(settings)
@@ -188,6 +195,7 @@ class Memstore:
             return
         self._store = self._sweeper = _CLOSED
         sweeper.stop()
+        store.watchers.close()
         pause_at = time.perf_counter() + SLICE_SECONDS
         for _ in store.dismantle():
             if time.perf_counter() >= pause_at:

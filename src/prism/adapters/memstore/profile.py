@@ -21,6 +21,12 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
     Capability.BATCH: Declaration(),
     Capability.SCAN: Declaration(),
     Capability.COUNTER: Declaration(),
+    Capability.WATCH: Declaration(
+        event_values=True,
+        event_delay=timedelta(seconds=10),
+        notes="An expiry is reported after 0.2 s as a rule, and after seconds where a million keys"
+        " expire at once. A watch ends when 65,536 events, or 16 MiB, are yet to be read.",
+    ),
 }
 
 

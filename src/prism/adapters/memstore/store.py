@@ -12,8 +12,9 @@ from datetime import timedelta
 from prism.adapters.memstore.index import KeyIndex
 from prism.adapters.memstore.settings import MemstoreSettings
 from prism.adapters.memstore.shard import SHARDS, VERSION_BITS, VERSION_MASK, Shard
+from prism.adapters.memstore.watchers import Watchers
 from prism.adapters.memstore.wheel import Wheel
-from prism.ports import Entry, Exhausted, Version
+from prism.ports import Change, Entry, Exhausted, Version
 
 SWEPT_KEYS = 64
 """Between two looks at the time: some 0.1 ms of work."""
@@ -31,12 +32,14 @@ class Store:
         keys: held, among them expired ones that no sweep has reached yet.
         bytes: of these keys and their values.
         index: of these keys, and of expired ones that were dropped a moment ago.
+        watchers: are told of every change.
     """
 
     def __init__(self, settings: MemstoreSettings, now_ms: Callable[[], float]) -> None:
         self.keys = 0
         self.bytes = 0
         self.index = KeyIndex()
+        self.watchers = Watchers()
         self._now_ms = now_ms
         self._max_keys = settings.max_keys or math.inf
         self._max_bytes = settings.max_bytes or math.inf
@@ -94,6 +97,8 @@ class Store:
         shard.stamps[key] = stamp
         if deadline_ms is not None:
             self._wheel.add(key, deadline_ms)
+        if self.watchers.any:
+            self.watchers.tell(Change.PUT, key, value, Version(self._version))
         return Version(self._version)
 
     def remove(self, key: str) -> None:
@@ -103,6 +108,8 @@ class Store:
             self._wheel.remove(key, stamp >> VERSION_BITS)
         self._drop(key)
         self.index.discard(key)
+        if self.watchers.any:
+            self.watchers.tell(Change.DELETE, key)
 
     def expire(self, key: str, deadline_ms: int | None) -> None:
         """Give a key that is held another deadline, or none."""
@@ -166,6 +173,8 @@ class Store:
         """
         for key in due:
             self._drop(key)
+            if self.watchers.any:
+                self.watchers.tell(Change.EXPIRE, key)
         if due:
             self._unindexed.append(dict.fromkeys(due))
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from prism.adapters.memstore.store import Store
 
 INTERVAL_SECONDS = 0.1
 SLICE_SECONDS = 0.001
 """Between two slices everything else on the loop gets its turn."""
+
+WATCHED_SLICE_SECONDS = 0.01
+"""At most, while somebody waits to hear of every expiry: as much as everything else
+took meanwhile, so that a loaded loop cannot put the news off for ever."""
 
 
 class Sweeper:
@@ -20,6 +25,7 @@ class Sweeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._timer: asyncio.Handle | None = None
+        self._paused_at: float | None = None
 
     def wake(self) -> None:
         """Something is about to get a deadline."""
@@ -34,7 +40,17 @@ class Sweeper:
 
     def _sweep(self) -> None:
         self._timer = None
-        if self._store.sweep(SLICE_SECONDS):
+        if self._store.sweep(self._slice()):
+            self._paused_at = time.perf_counter()
             self._timer = asyncio.get_running_loop().call_soon(self._sweep)
-        elif self._store.expiring:
+            return
+        self._paused_at = None
+        if self._store.expiring:
             self.wake()
+
+    def _slice(self) -> float:
+        """How long to sweep now, in seconds."""
+        if self._paused_at is None or not self._store.watchers.any:
+            return SLICE_SECONDS
+        others = time.perf_counter() - self._paused_at
+        return min(max(others, SLICE_SECONDS), WATCHED_SLICE_SECONDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -11,10 +13,19 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.status import error_of
-from prism.adapters.remote.methods import OPERATE, Method, Reply
+from prism.adapters.remote.methods import OPERATE, SERVICE, Method, Reply
 from prism.adapters.remote.stream import NoStream, OperationStream
 from prism.adapters.remote.tls import TLS
-from prism.ports import BackendUnavailable, InvalidArgument, NotServing, PrismError
+from prism.adapters.remote.watching import watching
+from prism.ports import (
+    BackendUnavailable,
+    Event,
+    InvalidArgument,
+    NotServing,
+    PrismError,
+    WatchEnded,
+)
+from prism.v1 import keyvalue_pb2 as pb
 
 _OPTIONS = [
     # The server bounds its replies; a second bound here could only disagree.
@@ -22,11 +33,20 @@ _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     # Repeating a write is the caller's decision.
     ("grpc.enable_retries", 0),
+    # Each channel has a connection of its own, with the server's bound on calls in flight.
+    ("grpc.use_local_subchannel_pool", 1),
     # A server that returns is found again within a second, not in minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Not between attempts: how long one may take.
+    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+
+# On h2corn a stream that nobody reads holds up its whole connection, once some megabytes
+# wait in it; and grpc shares a connection among channels unless it is told not to.
+_ALONE = [*_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+
+WATCH = f"{SERVICE}Watch"
 
 _STREAMED_BYTES = 128 << 10
 _CLOSED = "not serving: the connection is closed"
@@ -53,6 +73,10 @@ class Calls(Protocol):
         """Call a method that operation streams have too; raises as `unary` does."""
         ...
 
+    def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Watch; entering, leaving and reading are as the port says."""
+        ...
+
 
 class Closed:
     """Calls before there is a channel, and after."""
@@ -68,6 +92,9 @@ class Closed:
         raise NotServing(_CLOSED)
 
     async def operate(self, method: Method[Reply], request: Message) -> Reply:
+        raise NotServing(_CLOSED)
+
+    def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         raise NotServing(_CLOSED)
 
 
@@ -96,11 +123,10 @@ class Channel:
         if admin_token is not None and not (admin_token.isascii() and admin_token.isprintable()):
             raise InvalidArgument("the admin token must be printable ASCII")
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else None
-        target = _target_of(address)
-        if tls is None:
-            self._channel = grpc.aio.insecure_channel(target, _OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(target, tls.credentials(), _OPTIONS)
+        self._target = _target_of(address)
+        self._credentials = None if tls is None else tls.credentials()
+        self._channel = self._open(_OPTIONS)
+        self._watches: set[grpc.aio.Channel] = set()
         self._methods: dict[str, Any] = {}
         self._operations = OperationStream(self._open_stream, self._broken, self._timeout_s)
         self._streams = streams
@@ -161,15 +187,54 @@ class Channel:
             raise BackendUnavailable("the connection was closed before the answer came") from None
         return reply_type.FromString(data)
 
+    def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Watch over a connection of its own, so that a slow reader holds up nobody else.
+
+        Raises:
+            PrismError: as the server said.
+            WatchEnded: on reading, also when the connection broke.
+        """
+        return watching(
+            self._connection_of_its_own(),
+            WATCH,
+            request,
+            metadata=self._metadata,
+            timeout_s=self._timeout_s,
+            never_stood=self._error_of,
+            broke=self._watch_broke,
+        )
+
     async def close(self) -> None:
         """Close the connection; calls under way fail. Safe more than once."""
         self._closed = True
         await self._operations.close()
-        await self._channel.close()
+        for channel in (self._channel, *self._watches):
+            await channel.close()
 
     def _open_stream(self) -> Any:
         method: Any = self._channel.stream_stream(OPERATE)
         return method(metadata=self._metadata)
+
+    def _open(self, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target, options)
+        return grpc.aio.secure_channel(self._target, self._credentials, options)
+
+    @asynccontextmanager
+    async def _connection_of_its_own(self) -> AsyncIterator[grpc.aio.Channel]:
+        if self._closed:
+            raise NotServing(_CLOSED)
+        async with self._open(_ALONE) as channel:
+            self._watches.add(channel)
+            try:
+                yield channel
+            finally:
+                self._watches.discard(channel)
+
+    def _watch_broke(self, error: grpc.aio.AioRpcError) -> PrismError:
+        return _told(error) or WatchEnded(
+            f"the connection to {self.address} broke ({error.details()}): watch again"
+        )
 
     def _error_of(self, error: grpc.aio.AioRpcError) -> PrismError:
         return _told(error) or error_of(self._status_of(error))

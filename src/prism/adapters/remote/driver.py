@@ -35,7 +35,6 @@ VERSION = version("prism")
 _AT_BEST: Mapping[Capability, Declaration] = {
     capability: Declaration(Support.NATIVE, notes="as the server behind it declares")
     for capability in Capability
-    if capability is not Capability.WATCH
 }
 
 

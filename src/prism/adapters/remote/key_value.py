@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from prism.adapters.remote.methods import SERVICE
 from prism.ports import (
     Count,
     Entry,
+    Event,
     InvalidArgument,
     Lifetime,
     Page,
@@ -182,6 +184,11 @@ class RemoteKeyValue:
         request = _made(pb.IncrementRequest, key=key, delta=delta)
         reply = await self._channel.operate(methods.INCREMENT, request)
         return Count(reply.value, Version(reply.version))
+
+    @asynccontextmanager
+    async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
+        async with self._channel.watch(_made(pb.WatchRequest, prefix=prefix)) as events:
+            yield events
 
 
 def _made(make: Callable[..., Request], **fields: Any) -> Request:

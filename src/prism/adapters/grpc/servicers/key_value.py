@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import timedelta
 
 from prism.adapters.grpc.context import CallContext
@@ -12,12 +12,15 @@ from prism.adapters.grpc.messages import (
     timedelta_of,
     timestamp_of,
     ttl_of_milliseconds,
+    watch_event,
 )
 from prism.adapters.grpc.servicers.operate import Bounds, Encoded, OperationStream, kinds_of
 from prism.adapters.grpc.status import status_of
 from prism.domain.gateway import Gateway
 from prism.ports import Entry, InvalidArgument, Persisted, PrismError, Put, Version
 from prism.v1 import keyvalue_pb2 as pb
+
+_STARTED = pb.WatchResponse(started=pb.WatchStarted())
 
 
 class KeyValueServicer:
@@ -160,6 +163,16 @@ class KeyValueServicer:
     ) -> AsyncIterator[Encoded]:
         stream = OperationStream(self._kinds, self._gateway.admission, context, self._bounds)
         return stream.outcomes(requests)
+
+    async def watch(
+        self, requests: AsyncIterator[pb.WatchRequest], context: CallContext
+    ) -> AsyncGenerator[pb.WatchResponse, None]:
+        async for request in requests:
+            async with self._gateway.watch(request.prefix) as events:
+                yield _STARTED
+                # What is ready at once goes out without a turn of the loop between.
+                async for event in events:
+                    yield watch_event(event)
 
     async def get_capabilities(
         self, request: pb.GetCapabilitiesRequest, context: CallContext

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -136,11 +136,23 @@ class GrpcOverAsgi:
             if messages.incomplete:
                 raise rejected(code_pb2.INTERNAL, "the call ended in the middle of a message")
 
-        async for reply in call(payloads(), context):
-            if not context.started:
-                await send(_START)
-                context.started = True
-            await send({"type": "http.response.body", "body": frame(reply), "more_body": True})
+        try:
+            async with (
+                asyncio.timeout(context.timeout_s) as bound,
+                aclosing(call(payloads(), context)) as replies,
+            ):
+                async for reply in replies:
+                    if not context.started:
+                        await send(_START)
+                        context.started = True
+                    body = {"type": "http.response.body", "body": frame(reply), "more_body": True}
+                    await send(body)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise rejected(
+                code_pb2.DEADLINE_EXCEEDED, "the deadline of the stream is over"
+            ) from None
         if not context.started:
             await send(_START)
             context.started = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -117,8 +118,9 @@ def _carry_stream(
         payloads: AsyncIterator[bytes], context: ServicerContext
     ) -> AsyncIterator[bytes]:
         try:
-            async for reply in call(payloads, _Context(context)):
-                yield reply
+            async with aclosing(call(payloads, _Context(context))) as replies:
+                async for reply in replies:
+                    yield reply
         except Rejected as rejected:
             await _abort(context, rejected)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from prism.bootstrap.cli.kv import counter, dump, expiry, load, scan, values
+from prism.bootstrap.cli.kv import counter, dump, expiry, load, scan, values, watch
 
 app = typer.Typer(
     help="Read and write keys, one or a million.", no_args_is_help=True, rich_markup_mode=None
@@ -20,6 +20,7 @@ for names, command in (
     (["persist"], expiry.persist),
     (["incr"], counter.incr),
     (["scan"], scan.scan),
+    (["watch"], watch.watch),
     (["load"], load.load),
     (["dump"], dump.dump),
 ):

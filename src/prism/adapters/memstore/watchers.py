@@ -1,0 +1,122 @@
+"""Who is told what happens to keys: a buffer for each watch, which no write waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from prism.ports import Change, Event, NotServing, PrismError, Version, WatchEnded
+
+MAX_EVENTS = 65_536
+MAX_BYTES = 16 << 20
+"""Of what one watch has yet to read; a single event may be larger."""
+
+
+class Watchers:
+    """Tells each watch of the keys under its prefix.
+
+    Attributes:
+        any: whether anybody watches; else there is nothing to tell.
+    """
+
+    __slots__ = ("_by_length", "any")
+
+    def __init__(self) -> None:
+        self.any = False
+        # By the length of the prefix first: a key is sliced once for each, and the
+        # cost of telling does not grow with the number of prefixes.
+        self._by_length: dict[int, dict[str, list[_Watcher]]] = {}
+
+    @contextmanager
+    def watching(self, prefix: str) -> Iterator[AsyncIterator[Event]]:
+        """What happens under the prefix while the context lasts."""
+        watcher = _Watcher()
+        self._by_length.setdefault(len(prefix), {}).setdefault(prefix, []).append(watcher)
+        self.any = True
+        try:
+            yield watcher
+        finally:
+            self._forget(prefix, watcher)
+
+    def tell(
+        self, change: Change, key: str, value: bytes | None = None, version: Version | None = None
+    ) -> None:
+        """Report a change to whom it concerns."""
+        event: Event | None = None
+        for length, by_prefix in self._by_length.items():
+            for watcher in by_prefix.get(key[:length], ()):
+                event = event or Event(change, key, value, version)
+                watcher.put(event)
+
+    def close(self) -> None:
+        """End every watch, after what it has to tell."""
+        for by_prefix in self._by_length.values():
+            for watchers in by_prefix.values():
+                for watcher in watchers:
+                    watcher.end(NotServing("the memstore was stopped"))
+
+    def _forget(self, prefix: str, watcher: _Watcher) -> None:
+        by_prefix = self._by_length[len(prefix)]
+        by_prefix[prefix].remove(watcher)
+        if not by_prefix[prefix]:
+            del by_prefix[prefix]
+            if not by_prefix:
+                del self._by_length[len(prefix)]
+        self.any = bool(self._by_length)
+
+
+class _Watcher:
+    """What one watch has yet to read."""
+
+    __slots__ = ("_bytes", "_ending", "_events", "_waiting")
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self._waiting: asyncio.Future[None] | None = None
+        self._ending: PrismError | None = None
+
+    def put(self, event: Event) -> None:
+        """One event more, if its reader keeps up."""
+        if self._ending is not None:
+            return
+        self._bytes += _size(event)
+        if self._events and (len(self._events) >= MAX_EVENTS or self._bytes > MAX_BYTES):
+            self.end(
+                WatchEnded(
+                    f"the reader is {len(self._events):,} events behind, which is all that is"
+                    " kept for it: watch again, and read what it is about"
+                )
+            )
+            return
+        self._events.append(event)
+        self._wake()
+
+    def end(self, error: PrismError) -> None:
+        """Nothing more comes after what is here already."""
+        if self._ending is None:
+            self._ending = error
+            self._wake()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._ending is not None:
+                raise self._ending
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        event = self._events.popleft()
+        self._bytes -= _size(event)
+        return event
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+def _size(event: Event) -> int:
+    return len(event.key) + len(event.value or b"")

@@ -1,0 +1,200 @@
+"""A watch over a real connection, on either transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+
+from prism.adapters.remote.channel import Channel
+from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    Change,
+    Event,
+    NotServing,
+    PrismError,
+    Unsupported,
+    WatchEnded,
+)
+from prism.v1 import keyvalue_pb2 as pb
+
+WATCH = "/prism.v1.KeyValueService/Watch"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def end_of(events: Any) -> PrismError:
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                await anext(events)
+    except PrismError as ended:
+        return ended
+
+
+async def test_the_first_message_says_that_the_watch_stands(serve: Any) -> None:
+    served = await serve()
+    channel: Any
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = channel.unary_stream(WATCH)(pb.WatchRequest(prefix="k").SerializeToString())
+        first = pb.WatchResponse.FromString(await call.read())
+        assert first.WhichOneof("message") == "started"
+        version = await served.kv.set("k", b"v")
+        event = pb.WatchResponse.FromString(await call.read()).event
+        assert event == pb.WatchEvent(
+            type=pb.WATCH_EVENT_TYPE_PUT, key="k", value=b"v", version=version
+        )
+        call.cancel()
+
+
+async def test_a_deadline_of_the_caller_ends_a_watch(serve: Any) -> None:
+    served = await serve()
+    channel: Any
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = channel.unary_stream(WATCH)(b"", timeout=0.3)
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until(lambda: not served.driver._store.watchers.any)
+
+
+async def test_a_cancelled_call_leaves_no_watcher_behind(serve: Any) -> None:
+    served = await serve()
+    channel: Any
+    async with grpc.aio.insecure_channel(served.address) as channel:
+        call = channel.unary_stream(WATCH)(b"")
+        await call.read()
+        assert served.driver._store.watchers.any
+        call.cancel()
+        await until(lambda: not served.driver._store.watchers.any)
+
+
+async def test_a_caller_that_stops_reading_and_leaves_leaves_no_watcher_behind(serve: Any) -> None:
+    served = await serve()
+    async with served.kv.watch("k"):
+        # More than the connection takes, so that the server waits with a message in hand.
+        for _ in range(120):
+            await served.kv.set("k", bytes(64 << 10))
+    await until(lambda: not served.driver._store.watchers.any)
+
+
+async def test_a_server_that_is_gone_ends_a_watch(serve: Any) -> None:
+    served = await serve()
+    async with served.kv.watch("k") as events:
+        version = await served.kv.set("k", b"v")
+        assert await anext(events) == Event(Change.PUT, "k", b"v", version)
+        stopping = asyncio.create_task(served.server.stop())
+        await served.lifecycle.stop()
+        assert isinstance(await end_of(events), NotServing)
+    await stopping
+
+
+async def test_a_connection_that_breaks_ends_a_watch(serve: Any) -> None:
+    served = await serve()
+    host, _, port = served.address.rpartition(":")
+    writers: list[asyncio.StreamWriter] = []
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there = await asyncio.open_connection(host, int(port))
+        writers.extend((writer, there))
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                while data := await source.read(1 << 16):
+                    target.write(data)
+            target.transport.abort()
+
+        await asyncio.gather(pump(reader, there), pump(there_reader, writer))
+
+    between = await asyncio.start_server(forward, "127.0.0.1", 0)
+    address = f"127.0.0.1:{between.sockets[0].getsockname()[1]}"
+    channel = Channel(address, timeout=timedelta(seconds=10), tls=None, admin_token=None)
+    try:
+        async with RemoteKeyValue(channel).watch("k") as events:
+            for writer in writers:
+                writer.transport.abort()
+            ended = await end_of(events)
+            assert isinstance(ended, WatchEnded)
+            assert "broke" in ended.message
+    finally:
+        await channel.close()
+        between.close()
+
+
+async def test_closing_the_connection_ends_its_watches(serve: Any) -> None:
+    served = await serve()
+    async with served.kv.watch("k") as events:
+        reading = asyncio.create_task(end_of(events))
+        await asyncio.sleep(0)
+        await served.channel.close()
+        assert isinstance(await reading, NotServing)
+    with pytest.raises(NotServing):
+        async with served.kv.watch("k"):
+            pass
+
+
+async def test_a_server_without_watches_does_not_support_them() -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    channel = Channel(
+        f"127.0.0.1:{port}", timeout=timedelta(seconds=10), tls=None, admin_token=None
+    )
+    try:
+        with pytest.raises(Unsupported):
+            async with RemoteKeyValue(channel).watch("k"):
+                pass
+    finally:
+        await channel.close()
+        await server.stop(None)
+
+
+async def test_nobody_there_is_said_on_entering() -> None:
+    channel = Channel("127.0.0.1:1", timeout=timedelta(seconds=5), tls=None, admin_token=None)
+    try:
+        with pytest.raises(BackendUnavailable, match="no Prism server answers at"):
+            async with RemoteKeyValue(channel).watch("k"):
+                pass
+    finally:
+        await channel.close()
+
+
+async def test_a_server_that_says_nothing_is_given_up() -> None:
+    answered = asyncio.Event()
+
+    async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        answered.set()
+
+    silent = await asyncio.start_server(ignore, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    channel = Channel(
+        f"127.0.0.1:{port}", timeout=timedelta(milliseconds=300), tls=None, admin_token=None
+    )
+    try:
+        with pytest.raises((BackendTimeout, BackendUnavailable)):
+            async with RemoteKeyValue(channel).watch("k"):
+                pass
+    finally:
+        await channel.close()
+        silent.close()
+        await answered.wait()
+
+
+async def test_a_slow_reader_holds_up_no_operation(serve: Any) -> None:
+    served = await serve()
+    async with served.kv.watch("k") as events:
+        for _ in range(400):
+            await served.kv.set("k", bytes(64 << 10))
+        assert isinstance(await end_of(events), WatchEnded)
