@@ -46,10 +46,14 @@ class KeyValueServicer:
         entry = await self._gateway.get(request.key)
         if entry is None:
             return pb.GetResponse()
-        message = pb.Entry(value=entry.value, version=entry.version)
+        reply = pb.GetResponse()
+        # Filled in place: a message put into another is copied.
+        message = reply.entry
+        message.value = entry.value
+        message.version = entry.version
         if entry.expires_at_ms is not None:
             message.expire_time.CopyFrom(timestamp_of(entry.expires_at_ms))
-        return pb.GetResponse(entry=message)
+        return reply
 
     async def set(self, request: pb.SetRequest, context: CallContext) -> pb.SetResponse:
         key, value = request.key, request.value
