@@ -19,8 +19,8 @@ from prism.ports import (
     WatchEnded,
 )
 from tests.integration.nats.conftest import Open
-from tests.integration.nats.relay import Relay
 from tests.servers.nats import NatsServer
+from tests.servers.relay import Relay
 
 RECOVERY_S = 2.0
 WRITERS = 16
@@ -117,10 +117,10 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
     async with (
         Relay(own_server.port) as relay,
         open_nats(own_server.url) as witness,
-        open_nats(relay.url) as backend,
+        open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
     ):
         await backend.kv.set("key", b"1")
-        relay.answers_lost = True
+        relay.replies_lost = True
         call = asyncio.create_task(backend.kv.set("key", b"2"))
         while (entry := await witness.kv.get("key")) is None or entry.value != b"2":
             await asyncio.sleep(0.001)
@@ -129,7 +129,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
             await call
         assert failure.value.outcome is Outcome.UNKNOWN
         await witness.kv.set("key", b"9")
-        relay.answers_lost = False
+        relay.replies_lost = False
         assert await answers_again(backend.kv) < RECOVERY_S
         assert (await backend.kv.increment("key")).value == 10
 
@@ -139,15 +139,15 @@ async def test_a_change_that_could_not_read_is_not_applied(
 ) -> None:
     async with (
         Relay(own_server.port) as relay,
-        open_nats(relay.url, timeout="200ms") as backend,
+        open_nats(f"nats://127.0.0.1:{relay.port}", timeout="200ms") as backend,
     ):
         await backend.kv.set("key", b"1")
-        relay.answers_lost = True
+        relay.replies_lost = True
         for change in (backend.kv.increment("key"), backend.kv.delete("key")):
             with pytest.raises(BackendTimeout) as failure:
                 await change
             assert failure.value.outcome is Outcome.NOT_APPLIED
-        relay.answers_lost = False
+        relay.replies_lost = False
         assert (await backend.kv.increment("key")).value == 2
 
 
@@ -174,7 +174,10 @@ async def test_a_server_that_hangs_times_out_and_goes_on(
 async def test_a_connection_that_breaks_is_made_again(
     own_server: NatsServer, open_nats: Open
 ) -> None:
-    async with Relay(own_server.port) as relay, open_nats(relay.url) as backend:
+    async with (
+        Relay(own_server.port) as relay,
+        open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
+    ):
         for _ in range(3):
             relay.hang_up()
             await fails(backend.kv)

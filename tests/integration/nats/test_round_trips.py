@@ -11,10 +11,12 @@ import pytest
 
 from prism.ports import FullKeyValue, Put, VersionConflict
 from tests.integration.nats.conftest import Open
-from tests.integration.nats.relay import Relay
 from tests.servers.nats import NatsServer
+from tests.servers.relay import Relay
 
 HOUR = timedelta(hours=1)
+
+KEEPALIVE = frozenset({b"PING\r\n", b"PONG\r\n"})
 
 Call = Callable[[FullKeyValue], Awaitable[Any]]
 
@@ -43,14 +45,16 @@ TWO_ROUND_TRIPS: dict[str, Call] = {
 
 @pytest.fixture
 async def relay(nats_server: NatsServer) -> AsyncIterator[Relay]:
-    async with Relay(nats_server.port) as relay:
+    async with Relay(nats_server.port, keepalive=KEEPALIVE) as relay:
         yield relay
 
 
 @pytest.fixture
 async def kv(relay: Relay, open_nats: Open) -> AsyncIterator[FullKeyValue]:
     """On a bucket of its own, so that what is absent never was there."""
-    async with open_nats(relay.url, bucket=uuid.uuid4().hex, storage="memory") as backend:
+    async with open_nats(
+        f"nats://127.0.0.1:{relay.port}", bucket=uuid.uuid4().hex, storage="memory"
+    ) as backend:
         await backend.kv.set("there", b"value")
         await backend.kv.set("fleeting", b"value", ttl=HOUR)
         yield backend.kv

@@ -23,9 +23,9 @@ from prism.ports import (
     Unsupported,
 )
 from tests.integration.redis.conftest import Open
-from tests.integration.redis.relay import Relay
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
+from tests.servers.relay import Relay
 
 SECRET = "hunter2"
 MANUAL = Path(__file__).parents[3] / "docs" / "redis.md"

@@ -20,8 +20,8 @@ from prism.ports import (
     WatchEnded,
 )
 from tests.integration.redis.conftest import Open
-from tests.integration.redis.relay import Relay
 from tests.servers.redis import RedisServer
+from tests.servers.relay import Relay
 
 RECOVERY_S = 2.0
 WRITERS = 16

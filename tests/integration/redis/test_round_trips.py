@@ -10,8 +10,8 @@ import pytest
 
 from prism.ports import FullKeyValue, Put, Version, VersionConflict
 from tests.integration.redis.conftest import Open
-from tests.integration.redis.relay import Relay
 from tests.servers.redis import RedisServer
+from tests.servers.relay import Relay
 
 HOUR = timedelta(hours=1)
 

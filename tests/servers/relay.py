@@ -1,9 +1,10 @@
-"""What stands between the driver and the server: counts, and takes replies away."""
+"""What stands between a driver and its server: counts, and takes replies away."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Container
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +14,23 @@ _CHUNK = 1 << 20
 class Relay:
     """A TCP relay, on a port of its own.
 
+    Args:
+        keepalive: what either side may send at any time, which does not count.
+
     Attributes:
         bursts: how often the client began to send after the server had answered.
         replies_lost: drop what the server says from now on.
     """
 
-    def __init__(self, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        keepalive: Container[bytes] = (),
+    ) -> None:
         self._server_port = port
+        self._keepalive = keepalive
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -61,14 +72,15 @@ class Relay:
             async def forth() -> None:
                 nonlocal answered
                 while data := await reader.read(_CHUNK):
-                    self.bursts += answered
-                    answered = False
+                    if data not in self._keepalive:
+                        self.bursts += answered
+                        answered = False
                     to_server.write(data)
 
             async def back() -> None:
                 nonlocal answered
                 while data := await from_server.read(_CHUNK):
-                    answered = True
+                    answered = answered or data not in self._keepalive
                     if not self.replies_lost:
                         writer.write(data)
 
