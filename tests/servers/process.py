@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -82,6 +83,8 @@ class ServerProcess:
 
     async def pause(self) -> None:
         self._signal(signal.SIGSTOP)
+        # Its threads stop one after another, and may answer until all have.
+        await asyncio.to_thread(os.waitid, os.P_PID, self.pid, os.WSTOPPED)
 
     async def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from nats.js import JetStreamContext
@@ -95,6 +96,20 @@ async def test_wrong_credentials_are_refused(open_nats: Open, settings: dict[str
         async with open_nats(f"nats://anna:{SECRET}@127.0.0.1:{server.port}") as backend:
             assert await backend.kv.exists("key") is True
             assert SECRET not in str(await backend.lifecycle.health())
+
+
+@pytest.mark.parametrize("password", ["p@s:s/w%rd#?x", "100%", "+ ,"])
+async def test_credentials_in_a_url_are_decoded(open_nats: Open, password: str) -> None:
+    with NatsServer({"authorization": {"user": "an:na", "password": password}}) as server:
+        url = f"nats://{quote('an:na')}:{quote(password, safe='')}@127.0.0.1:{server.port}"
+        async with open_nats(url) as backend:
+            await backend.kv.set("key", b"value")
+
+
+async def test_a_token_in_a_url_is_decoded(open_nats: Open) -> None:
+    with NatsServer({"authorization": {"token": "to/k%en"}}) as server:
+        async with open_nats(f"nats://to%2Fk%25en@127.0.0.1:{server.port}") as backend:
+            await backend.kv.set("key", b"value")
 
 
 async def test_a_token_is_taken(open_nats: Open) -> None:

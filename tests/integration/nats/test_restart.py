@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from nats.js import JetStreamContext
 
 from prism.ports import (
     BackendTimeout,
@@ -213,6 +216,63 @@ async def test_a_bucket_in_memory_is_made_again(own_server: NatsServer, open_nat
         assert await answers_again(backend.kv) < RECOVERY_S
         assert await backend.kv.get("key") is None
         await backend.kv.set("key", b"value")
+
+
+async def test_a_bucket_that_was_deleted_is_made_again_and_ends_a_watch(
+    own_server: NatsServer, open_nats: Open, jetstream: JetStreamContext
+) -> None:
+    async with open_nats(own_server.url) as backend, backend.kv.watch() as events:
+        await backend.kv.set("key", b"value")
+        assert (await anext(events)).key == "key"
+        await jetstream.delete_key_value("prism")
+        # A look at the bucket, as the driver takes one every few seconds too.
+        assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
+        with pytest.raises(WatchEnded, match="deleted"):
+            await anext(events)
+        assert await answers_again(backend.kv) < RECOVERY_S
+        await backend.kv.set("key", b"value", ttl=timedelta(minutes=1))
+
+
+async def test_a_bucket_that_others_made_anew_is_brought_up_to_what_is_needed(
+    own_server: NatsServer, open_nats: Open, jetstream: JetStreamContext
+) -> None:
+    async with open_nats(own_server.url) as backend, backend.kv.watch() as events:
+        await backend.kv.set("key", b"value")
+        assert (await anext(events)).key == "key"
+        await jetstream.delete_key_value("prism")
+        await jetstream.create_key_value(bucket="prism")
+        await backend.lifecycle.health()
+        with pytest.raises(WatchEnded, match="anew"):
+            await anext(events)
+        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await backend.kv.get("key") is None
+        async with backend.kv.watch() as again:
+            await backend.kv.set("key", b"value", ttl=timedelta(minutes=1))
+            assert (await anext(again)).key == "key"
+
+
+async def test_a_connection_that_breaks_while_sending_fails_its_calls_at_once(
+    own_server: NatsServer, open_nats: Open
+) -> None:
+    unhandled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    async with (
+        Relay(own_server.port) as relay,
+        open_nats(f"nats://127.0.0.1:{relay.port}", timeout="20s") as backend,
+    ):
+        began = time.monotonic()
+        for _ in range(5):
+            writes = [
+                asyncio.create_task(backend.kv.set(f"{n}", bytes(1 << 19))) for n in range(20)
+            ]
+            # Until some of it is on its way and the rest is not.
+            await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
+            relay.hang_up()
+            await asyncio.gather(*writes, return_exceptions=True)
+            await answers_again(backend.kv)
+        assert time.monotonic() - began < 15
+    gc.collect()
+    assert not [each for each in unhandled if isinstance(each.get("exception"), OSError)]
 
 
 async def test_stop_leaves_nobody_waiting_for_a_server_that_hangs(

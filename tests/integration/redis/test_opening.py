@@ -134,7 +134,7 @@ async def test_watch_is_offered_where_events_are_sent(
         assert Capability.WATCH not in backend.profile.capabilities
         health = await backend.lifecycle.health()
         assert "notify-keyspace-events" in health.details["watch"]
-        with pytest.raises(Unsupported):
+        with pytest.raises(Unsupported, match="set notify-keyspace-events to KEA"):
             async with backend.kv.watch():
                 pass
     own_server.ask("CONFIG", "SET", "notify-keyspace-events", "Kg$xe")

@@ -23,7 +23,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 BAD_URLS = ["", ",", "127.0.0.1:4222", "http://anna:hunter2@h", "nats://", "nats://h:port",
-            "nats://one,two", "nats://anna:hunter2@"]  # fmt: skip
+            "nats://one,two", "nats://anna:hunter2@", "nats://anna:12/hunter2@h",
+            "nats://h?hunter2", "nats://h#hunter2"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("settings", "named"), REFUSED.values(), ids=REFUSED.keys())

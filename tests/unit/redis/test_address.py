@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prism.adapters.redis.address import Address, Topology, parse
+from prism.ports import InvalidArgument
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,27 @@ def test_a_url_names_servers_and_who_we_are(url: str, address: Address) -> None:
 def test_an_address_is_shown_without_credentials(url: str, text: str) -> None:
     assert str(parse(url)) == text
     assert "secret" not in repr(parse(url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2/rest@one",
+        "redis://anna:12/hunter2@one",
+        "redis://anna:hunter2",
+        "redis://one/hunter2",
+        "redis+sentinel://:hunter2/rest@one/main",
+        "redis+cluster://:hunter2,rest",
+        "redis://:hunter2?@one",
+        "redis://:hunter2#@one",
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_its_credentials(url: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        parse(url)
+    assert "hunter2" not in refusal.value.message
+
+
+def test_a_password_with_a_slash_is_to_be_encoded() -> None:
+    with pytest.raises(InvalidArgument, match="%2F"):
+        parse("redis://:pass/word@one")

@@ -34,6 +34,8 @@ def test_a_token_says_where_the_scan_is(
         "server,run,topology,one,",
         "server,run,topology,-1,",
         "server,run,topology,18446744073709551616,",
+        f"server,run,topology,{'0' * 21}{'9' * 21},",
+        f"server,run,topology,{'9' * 5000},",
         "server,run,topology,\u0661,",
         "server,run,topology,1,?",
         "server,run,topology,1,AAAA",

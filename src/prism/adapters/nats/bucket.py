@@ -8,12 +8,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from prism.adapters.nats import keys
 from prism.adapters.nats.clock import ServerClock
 from prism.adapters.nats.consumers import Consumers
-from prism.adapters.nats.failures import NO_MESSAGE, ApiError, translated
+from prism.adapters.nats.failures import NO_MESSAGE, STREAM_NOT_FOUND, ApiError, translated
 from prism.adapters.nats.link import STATUS, Link
 from prism.adapters.nats.records import (
     EXPECTED_SEQUENCE,
@@ -27,9 +28,11 @@ from prism.adapters.nats.records import (
     TTL_MS,
     Record,
     epoch_ms,
+    headers_of,
     record_of,
     seconds_since_epoch,
 )
+from prism.adapters.nats.room import MOST_ANSWERED, MOST_PUBLISHED, Room, Sizes
 from prism.adapters.nats.settings import NatsSettings
 from prism.adapters.nats.stream import (
     TOMBSTONE_SECONDS,
@@ -50,7 +53,7 @@ _REFRESH_SECONDS = 5.0
 class Bucket:
     """A bucket over one link: what it says holds until that ends."""
 
-    def __init__(self, link: Link, settings: NatsSettings) -> None:
+    def __init__(self, link: Link, settings: NatsSettings, sizes: Sizes) -> None:
         self.link = link
         self.name = settings.bucket
         self.stream = stream_name(settings.bucket)
@@ -59,19 +62,22 @@ class Bucket:
         self.is_replicated = settings.replicas > 1
         self.clock = ServerClock()
         self.consumers = Consumers()
+        self.sizes = sizes
+        self.answers = Room(MOST_ANSWERED, link)
+        self._published = Room(MOST_PUBLISHED, link)
         self.max_message_bytes = link.max_payload
         self.created = ""
         self.leader = ""
         self._when_led_anew: set[Callable[[str], None]] = set()
 
     @classmethod
-    async def open(cls, link: Link, settings: NatsSettings) -> Bucket:
+    async def open(cls, link: Link, settings: NatsSettings, sizes: Sizes) -> Bucket:
         """Make or check the bucket, and read the server's clock.
 
         Raises:
             PrismError: as `open_stream` does.
         """
-        bucket = cls(link, settings)
+        bucket = cls(link, settings, sizes)
         described = await open_stream(link, settings)
         limit = described["config"].get("max_msg_size", -1)
         if limit > 0:
@@ -92,12 +98,27 @@ class Bucket:
     def max_value_bytes(self) -> int:
         return self.max_message_bytes - HEADERS_BYTES
 
+    @property
+    def answer_bytes(self) -> int:
+        """Of one value on its way back, as is to be expected; in base64 at worst."""
+        return int(self.sizes.expected * 4 / 3) + HEADERS_BYTES
+
     async def describe(self) -> dict[str, Any]:
         """The stream's state as its leader sees it, which is also a look at its clock."""
         asked = time.monotonic()
-        described = await self.api(f"STREAM.INFO.{self.stream}")
+        try:
+            described = await self.link.api(f"STREAM.INFO.{self.stream}")
+        except ApiError as error:
+            if error.number == STREAM_NOT_FOUND:
+                self.link.give_up("the bucket was deleted")
+            raise translated(error, self.link.address) from None
+        if self.created and described["created"] != self.created:
+            # Maybe otherwise than we need it.
+            self.link.give_up("the bucket was made anew")
         self.clock.observe(asked, seconds_since_epoch(described["ts"]), time.monotonic())
         self.created = described["created"]
+        state = described["state"]
+        self.sizes.at_least(state["bytes"] / max(state["messages"], 1))
         leader = (described.get("cluster") or {}).get("leader", "")
         if leader and self.leader and leader != self.leader:
             for callback in tuple(self._when_led_anew):
@@ -124,8 +145,12 @@ class Bucket:
     async def read(self, key: str) -> Record:
         """The last message under the key."""
         subject = self.subjects + keys.encode(key)
-        if self.is_replicated:
-            return await self._read_from_leader(subject)
+        read = self._read_from_leader if self.is_replicated else self._read_directly
+        record = await self.answers.within(self.answer_bytes, partial(read, subject))
+        self.sizes.note(len(record.value))
+        return record
+
+    async def _read_directly(self, subject: str) -> Record:
         message = await self.link.request(f"$JS.API.DIRECT.GET.{self.stream}.{subject}")
         headers = message.headers or {}
         if STATUS in headers:
@@ -191,7 +216,11 @@ class Bucket:
             )
         if expected is not None:
             headers[EXPECTED_SEQUENCE] = str(expected)
-        message = await self.link.request(self.subjects + keys.encode(key), value, headers or None)
+        self.sizes.note(len(value))
+        message = await self._published.within(
+            len(value),
+            partial(self.link.request, self.subjects + keys.encode(key), value, headers or None),
+        )
         answer = json.loads(message.data)
         if "error" in answer:
             raise translated(ApiError(answer["error"]), self.link.address)
@@ -207,7 +236,7 @@ class Bucket:
         stored = answer["message"]
         return record_of(
             base64.b64decode(stored.get("data", "")),
-            _parsed(base64.b64decode(stored.get("hdrs", ""))),
+            headers_of(base64.b64decode(stored.get("hdrs", ""))),
             stored["seq"],
             epoch_ms(stored["time"]),
         )
@@ -218,10 +247,3 @@ class Bucket:
             await asyncio.sleep(_REFRESH_SECONDS)
             with suppress(PrismError):
                 await self.describe()
-
-
-def _parsed(block: bytes) -> dict[str, str]:
-    """The headers of a message as they are stored: a line each, after one that names them."""
-    lines = block.decode("utf-8", "replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if line)
-    return {name.strip(): value.strip() for name, _, value in pairs}

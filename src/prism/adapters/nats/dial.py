@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import nats.errors
 from nats.aio.client import Client
@@ -25,7 +26,15 @@ _CREDENTIALS_PARTS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 
 
 class _Client(Client):
-    """The library's, which would send its credentials in clear where TLS was asked for."""
+    """The library's, which would send its credentials in clear where TLS was asked for.
+
+    And which, on closing, writes what is not sent yet; on a connection that broke it
+    fails at that, and so would neither say that it is closed nor end its tasks.
+    """
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
 
     def _connect_command(self) -> bytes:
         if "tls" in self.options and not self._server_info.get("tls_required"):
@@ -48,14 +57,18 @@ async def dial(settings: NatsSettings, within_s: float, **callbacks: Any) -> Cli
         Unauthenticated: a server does not know us.
         InvalidArgument: a file named in the settings cannot be used.
     """
-    options = _credentials(settings)
-    if (context := _tls(settings)) is not None:
-        options["tls"] = context
+    options, tls = _credentials(settings), _tls(settings)
     servers = random.sample(settings.servers, len(settings.servers))
     causes: list[str] = []
     for server in servers:
         try:
-            return await _dial(server, within_s, **callbacks, **options)
+            return await _dial(
+                _without_credentials(server),
+                within_s,
+                **callbacks,
+                **(options or _credentials_in(server)),
+                tls=tls,
+            )
         except (nats.errors.Error, OSError) as error:
             causes.append(words(error))
             if _REFUSED.search(causes[-1]):
@@ -137,6 +150,21 @@ def _credentials(settings: NatsSettings) -> dict[str, Any]:
     if settings.token is not None:
         options["token"] = settings.token
     return options
+
+
+def _credentials_in(url: str) -> dict[str, Any]:
+    """Decoded, which the library leaves undone."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    if parts.password is None:
+        return {"token": unquote(parts.username)}
+    return {"user": unquote(parts.username), "password": unquote(parts.password)}
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _check_credentials(path: Path) -> None:

@@ -17,6 +17,7 @@ from prism.adapters.nats.pages import page
 from prism.adapters.nats.profile import profile_of
 from prism.adapters.nats.records import Record, milliseconds, sequence_of, version_of
 from prism.adapters.nats.rewriting import Rewriting
+from prism.adapters.nats.room import Sizes
 from prism.adapters.nats.settings import NatsSettings
 from prism.adapters.nats.watching import watch
 from prism.ports import (
@@ -152,11 +153,7 @@ class Nats:
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         bucket = self._connection.opened
-        return await batches.each(
-            puts,
-            lambda put: put.key,
-            lambda put: _put(bucket, put.key, put.value, put.ttl),
-        )
+        return await batches.each(puts, lambda put: put.key, lambda put: _put(bucket, *put))
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
         return await batches.each(keys, lambda key: key, self.delete)
@@ -191,8 +188,10 @@ class Nats:
         return watch(self._connection.opened, prefix)
 
     async def initialize(self, settings: NatsSettings) -> None:
+        sizes = Sizes()
+
         async def open_bucket(link: Link) -> Bucket:
-            bucket = await Bucket.open(link, settings)
+            bucket = await Bucket.open(link, settings, sizes)
             self._profile = profile_of(bucket)
             return bucket
 

@@ -26,6 +26,7 @@ NOT_ENABLED = frozenset({10039, 10076})
 
 _CONFLICT = frozenset({10071, 10164})
 _NO_ROOM = frozenset({10002, 10023, 10028, 10047, 10077})
+_TOO_MANY = 10167
 _TOO_LARGE = 10054
 _UNAVAILABLE = 503
 
@@ -54,6 +55,8 @@ def translated(error: ApiError, address: str) -> PrismError:
         )
     if error.number in _NO_ROOM:
         return Exhausted(f"the bucket at {address} has no room: {error.description}")
+    if error.number == _TOO_MANY:
+        return Exhausted(f"the bucket at {address} has too many writes waiting: send fewer at once")
     if error.number == _TOO_LARGE:
         return InvalidArgument("the value is over the limit that the bucket has on a message")
     if error.status == _UNAVAILABLE:

@@ -41,7 +41,7 @@ class Link:
         self.address = settings.addresses
         self.last_error = ""
         self._settings = settings
-        self._timeout_s = settings.timeout.total_seconds()
+        self.timeout_s = settings.timeout.total_seconds()
         self._client: Client
         self._inbox = ""
         self._tokens = itertools.count()
@@ -123,7 +123,7 @@ class Link:
         self, exchange: Exchange, reply: str, payload: bytes, headers: dict[str, str] | None
     ) -> list[Msg]:
         self._exchanges[reply] = exchange
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, exchange)
+        timer = asyncio.get_running_loop().call_later(self.timeout_s, self._time_out, exchange)
         try:
             await self._publish(exchange.subject, payload, headers, reply)
             return await exchange.whole
@@ -162,6 +162,10 @@ class Link:
         del self._overruns[subscription]
         with suppress(PrismError), self._translated():
             await subscription.unsubscribe()
+
+    def give_up(self, reason: str) -> None:
+        """End it as one that broke: what was opened over it holds no more."""
+        self._lose(reason)
 
     async def close(self) -> None:
         """End it. Safe more than once."""
@@ -224,7 +228,7 @@ class Link:
             callback(reason)
 
     def _time_out(self, exchange: Exchange) -> None:
-        exchange.fail(BackendTimeout(f"{self.address} gave no answer within {self._timeout_s:g} s"))
+        exchange.fail(BackendTimeout(f"{self.address} gave no answer within {self.timeout_s:g} s"))
         if self._client.is_closed:
             # The library gave up, and did not come to tell.
             self._lose(self.last_error or "it was closed")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import partial
 
 from nats.aio.msg import Msg
 
@@ -26,6 +27,7 @@ _NO_MESSAGES = "404"
 _NO_CONSUMER = "503"
 _OVERHEAD_BYTES = 16 << 10
 """Subject, headers and the like, which the server counts as well."""
+_MOST_BYTES_OF_A_NAME = 4096
 
 
 async def page(
@@ -43,10 +45,12 @@ async def page(
     size = min(page_size or DEFAULT_PAGE_SIZE, limits.max_page_size)
     room = max(limits.max_batch_bytes, bucket.link.max_payload) + _OVERHEAD_BYTES
     consumer = bucket.consumers.take(place)
-    messages = await _next(bucket, consumer, size, room) if consumer else None
+    ask = partial(_next, bucket, size=size, room=room)
+    expected = min(size * (_MOST_BYTES_OF_A_NAME + values * bucket.answer_bytes), room)
+    messages = await bucket.answers.within(expected, partial(ask, consumer)) if consumer else None
     if consumer is None or messages is None:
         consumer = await _create(bucket, place)
-        messages = await _next(bucket, consumer, size, room) or []
+        messages = await bucket.answers.within(expected, partial(ask, consumer)) or []
     ending = _status(messages[-1]) if messages else None
     if ending is not None:
         messages = messages[:-1]
@@ -110,7 +114,7 @@ async def _create(bucket: Bucket, place: Place) -> str:
     return name
 
 
-async def _next(bucket: Bucket, consumer: str, size: int, room: int) -> list[Msg] | None:
+async def _next(bucket: Bucket, consumer: str, *, size: int, room: int) -> list[Msg] | None:
     """So many messages, or fewer and a status that says why; None: the consumer is gone."""
     left = size
 

@@ -81,6 +81,13 @@ def record_of(value: bytes, headers: Headers | None, sequence: int, written_ms: 
     return Record(value, sequence, exists, _expiry(headers, written_ms))
 
 
+def headers_of(block: bytes) -> dict[str, str]:
+    """The headers of a message as they are stored: a line each, after one that names them."""
+    lines = block.decode("utf-8", "replace").split("\r\n")[1:]
+    pairs = (line.partition(":") for line in lines if line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def has_expiry(headers: Headers) -> bool:
     """Whether the message ends by itself."""
     return _expiry(headers, 0) is not None

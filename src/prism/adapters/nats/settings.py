@@ -74,7 +74,9 @@ class NatsSettings:
 def _is_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        # What follows the host may be the rest of a password with a slash in it.
+        is_whole = parts.path in ("", "/") and not parts.query and not parts.fragment
+        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0 and is_whole
     except ValueError:
         return False
 

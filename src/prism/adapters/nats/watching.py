@@ -33,9 +33,9 @@ _EXPIRED = "MaxAge"
 async def watch(bucket: Bucket, prefix: str) -> AsyncIterator[AsyncIterator[Event]]:
     """Events under the prefix, from when the context is entered."""
     events = Events(len(bucket.events))
-    forget = bucket.link.when_lost(lambda reason: events.end(f"the connection broke: {reason}"))
     subject = bucket.events + keys.subjects_under(prefix)
     subscription = await bucket.link.subscribe(subject, events.take, events.overrun)
+    forget = bucket.link.when_lost(lambda reason: events.end(f"the connection broke: {reason}"))
     try:
         # Its answer comes from the leader of the stream, which knows of us by then.
         await bucket.describe()

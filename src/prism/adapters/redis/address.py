@@ -77,8 +77,10 @@ def parse(url: str) -> Address:
     if "?" in rest or "#" in rest:
         raise InvalidArgument("the Redis URL has a query; use the settings of the driver instead")
     topology, tls = _SCHEMES[scheme.lower()]
-    authority, _, path = rest.partition("/")
-    credentials, _, listed = authority.rpartition("@")
+    credentials, _, located = rest.rpartition("@")
+    if "/" in credentials:
+        raise InvalidArgument("the Redis URL has a / before an @: percent-encode it, as %2F or %40")
+    listed, _, path = located.partition("/")
     username, _, password = credentials.partition(":")
     default_port = _SENTINEL_PORT if topology is Topology.SENTINEL else _PORT
     hosts = tuple(_host(text.strip(), default_port) for text in listed.split(","))
@@ -102,7 +104,10 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
         host, port = text, str(default_port)
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
-        raise InvalidArgument(f"the Redis URL has the host {text!r}; it must be {_FORMS}")
+        # It is not shown: without an @ it may be a password.
+        raise InvalidArgument(
+            f"the Redis URL has a host without a name, or a port that is none; it must be {_FORMS}"
+        )
     return host, int(port)
 
 
@@ -114,7 +119,7 @@ def _path(topology: Topology, path: str) -> tuple[str, int]:
         if not service:
             raise InvalidArgument(f"the Redis URL names no service; it must be {_FORMS}")
     if path and not (path.isascii() and path.isdigit()):
-        raise InvalidArgument(f"the Redis URL has the database {path!r}; a database is a number")
+        raise InvalidArgument("the Redis URL has a database that is no number")
     db = int(path or 0)
     if db and topology is Topology.CLUSTER:
         raise InvalidArgument(f"the Redis URL has the database {db}; a cluster has 0 only")

@@ -17,7 +17,7 @@ from prism.adapters.redis.address import Topology, parse
 from prism.adapters.redis.cluster import Cluster
 from prism.adapters.redis.executor import Executor
 from prism.adapters.redis.failures import NotSent, translate
-from prism.adapters.redis.inspection import WATCH_HINT, health_of, inspect
+from prism.adapters.redis.inspection import NO_WATCH_ON_CLUSTER, WATCH_HINT, health_of, inspect
 from prism.adapters.redis.profile import profile_of
 from prism.adapters.redis.runner import Runner
 from prism.adapters.redis.scanner import Scanner
@@ -60,7 +60,7 @@ class Redis:
     """A key-value store in Redis."""
 
     def __init__(self) -> None:
-        self._profile = profile_of(max_value_bytes=RedisSettings().max_value_bytes, watch=True)
+        self._profile = profile_of(max_value_bytes=RedisSettings().max_value_bytes)
         self._key_prefix = b""
         self._details: dict[str, str] = {}
         self._closed()
@@ -156,15 +156,15 @@ class Redis:
         except BaseException:
             await executor.close()
             raise
-        watch = findings.watch and not clustered
-        if not findings.watch:
-            _log.info("Redis at %s sends no keyspace events: %s", backend, WATCH_HINT)
+        no_watch = NO_WATCH_ON_CLUSTER if clustered else "" if findings.watch else WATCH_HINT
+        if no_watch:
+            _log.info("Redis at %s offers no watch: %s", backend, no_watch)
         key_prefix = settings.key_prefix.encode()
         self._key_prefix = key_prefix
-        self._profile = profile_of(max_value_bytes=settings.max_value_bytes, watch=watch)
+        self._profile = profile_of(max_value_bytes=settings.max_value_bytes, no_watch=no_watch)
         self._details = {"backend": backend, "redis_version": findings.version}
-        if not watch:
-            self._details["watch"] = "not on a Cluster" if clustered else WATCH_HINT
+        if no_watch:
+            self._details["watch"] = no_watch
         self._executor = executor
         self._runner = Runner(executor, backend)
         self._scanner = Scanner(executor, self._runner, key_prefix=key_prefix, clustered=clustered)

@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 
 _LEAST_VERSION = 7
 
-WATCH_HINT = "set notify-keyspace-events to KEA in Redis, and Prism offers watch"
+WATCH_HINT = "set notify-keyspace-events to KEA in Redis, and start Prism again"
+NO_WATCH_ON_CLUSTER = "a Cluster does not report all that happens"
 
 
 class Findings(NamedTuple):

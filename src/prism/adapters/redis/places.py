@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 from prism.ports import InvalidArgument
 
 _DIGEST_BYTES = 8
+_CURSOR_DIGITS = 20
 
 
 class Place(NamedTuple):
@@ -50,7 +51,9 @@ class Place(NamedTuple):
         except (ValueError, binascii.Error):
             raise _malformed() from None
         # The cursor is a number of 64 bits without a sign.
-        if not (cursor.isascii() and cursor.isdigit()) or int(cursor[:21]) >= 1 << 64:
+        if not (cursor.isascii() and cursor.isdigit()):
+            raise _malformed()
+        if len(cursor) > _CURSOR_DIGITS or int(cursor) >= 1 << 64:
             raise _malformed()
         if len(raw) % _DIGEST_BYTES:
             raise _malformed()

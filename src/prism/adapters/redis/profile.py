@@ -37,8 +37,12 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
 }
 
 
-def profile_of(*, max_value_bytes: int, watch: bool) -> Profile:
-    """The capabilities that the server allows, and the limit on values as it is set."""
+def profile_of(*, max_value_bytes: int, no_watch: str = "") -> Profile:
+    """The capabilities that the server allows, and the limit on values as it is set.
+
+    Args:
+        no_watch: why there is no watch, and what to do about it; empty: there is one.
+    """
     return Profile(
         driver=NAME,
         version=VERSION,
@@ -46,7 +50,8 @@ def profile_of(*, max_value_bytes: int, watch: bool) -> Profile:
         capabilities={
             capability: declaration
             for capability, declaration in CAPABILITIES.items()
-            if watch or capability is not Capability.WATCH
+            if not no_watch or capability is not Capability.WATCH
         },
         limits=Limits(max_value_bytes=max_value_bytes),
+        hints={Capability.WATCH: no_watch} if no_watch else {},
     )
