@@ -9,8 +9,7 @@ from prism.testing import AcceptanceSuite, OpenBackend
 from prism.testing.levels import in_process, over_grpc
 from tests.servers.nats_fixtures import NatsBackend
 
-TIMEOUT = "2s"
-"""More than anything here takes, and less to wait for a server that is paused."""
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.xdist_group("nats")
@@ -18,23 +17,22 @@ class TestInProcess(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(nats_backend: NatsBackend) -> OpenBackend:
-        return in_process(
-            DRIVER,
-            {"url": nats_backend.url, "timeout": TIMEOUT},
-            backend_server=nats_backend.server,
-        )
+        return in_process(DRIVER, {"url": nats_backend.url}, backend_server=nats_backend.server)
 
 
-@pytest.mark.xdist_group("nats-grpc")
 class TestOverGrpc(AcceptanceSuite):
     @pytest.fixture(
-        scope="class", params=["h2corn", pytest.param("grpcio", marks=pytest.mark.slow)]
+        scope="class",
+        params=[
+            pytest.param("h2corn", marks=pytest.mark.xdist_group("nats-h2corn")),
+            pytest.param("grpcio", marks=pytest.mark.xdist_group("nats-grpcio")),
+        ],
     )
     @staticmethod
     def open_backend(request: pytest.FixtureRequest, nats_backend: NatsBackend) -> OpenBackend:
         return over_grpc(
             DRIVER,
-            {"url": nats_backend.url, "timeout": TIMEOUT},
+            {"url": nats_backend.url},
             transport=request.param,
             backend_server=nats_backend.server,
         )

@@ -20,9 +20,14 @@ class TestInProcess(AcceptanceSuite):
         return in_process(DRIVER, {"url": redis_backend.url}, backend_server=redis_backend.server)
 
 
-@pytest.mark.xdist_group("redis-grpc")
 class TestOverGrpc(AcceptanceSuite):
-    @pytest.fixture(scope="class", params=["h2corn", "grpcio"])
+    @pytest.fixture(
+        scope="class",
+        params=[
+            pytest.param("h2corn", marks=pytest.mark.xdist_group("redis-h2corn")),
+            pytest.param("grpcio", marks=pytest.mark.xdist_group("redis-grpcio")),
+        ],
+    )
     @staticmethod
     def open_backend(request: pytest.FixtureRequest, redis_backend: RedisBackend) -> OpenBackend:
         return over_grpc(

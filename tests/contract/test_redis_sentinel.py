@@ -16,4 +16,4 @@ class TestInProcess(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(redis_sentinel_backend: RedisBackend) -> OpenBackend:
-        return in_process(DRIVER, {"url": redis_sentinel_backend.url})
+        return in_process(DRIVER, {"url": redis_sentinel_backend.url}, name="redis sentinel")

@@ -37,7 +37,7 @@ class Way:
     """A factory of backends, and what a report calls it.
 
     Attributes:
-        backend: the driver's name.
+        backend: the driver's name, unless another was given.
         level: how it is reached.
     """
 
@@ -58,6 +58,7 @@ def in_process(
     *,
     server: ServeSettings = SERVER,
     backend_server: BackendServer | None = None,
+    name: str | None = None,
 ) -> OpenBackend:
     """Level 1: the gateway and the state machine around the driver, and nothing between.
 
@@ -65,6 +66,7 @@ def in_process(
         settings: the driver's own, as text by name.
         server: limits are taken from it.
         backend_server: what the driver talks to, if tests may take that away.
+        name: what a report calls the backend, if not by the driver's name.
     """
     texts = dict(settings or {})
 
@@ -85,7 +87,7 @@ def in_process(
                 max_in_flight=server.max_in_flight,
             )
 
-    return Way(_name(driver), "in process", open_backend)
+    return Way(name or _name(driver), "in process", open_backend)
 
 
 def over_grpc(
@@ -95,6 +97,7 @@ def over_grpc(
     transport: Transport = "h2corn",
     server: ServeSettings = SERVER,
     backend_server: BackendServer | None = None,
+    name: str | None = None,
 ) -> OpenBackend:
     """Level 2: the driver behind a gRPC server, and the gRPC client in front of that.
 
@@ -103,6 +106,7 @@ def over_grpc(
         transport: what carries gRPC.
         server: how else it is served.
         backend_server: what the driver talks to, if tests may take that away.
+        name: what a report calls the backend, if not by the driver's name.
     """
     texts = dict(settings or {})
     server = replace(server, transport=transport)
@@ -138,7 +142,7 @@ def over_grpc(
                 min(server.max_in_flight, server.max_in_flight_per_connection),
             )
 
-    return Way(_name(driver), f"gRPC on {transport}", open_backend)
+    return Way(name or _name(driver), f"gRPC on {transport}", open_backend)
 
 
 @asynccontextmanager

@@ -37,6 +37,10 @@ class Matrix:
     def __init__(self) -> None:
         self._cells: dict[tuple[Column, str], dict[str, _Outcome]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any test of the suite ran."""
+        return bool(self._cells)
+
     def add(
         self, backend: str, level: str, group: str, test: str, verdict: Verdict, reason: str = ""
     ) -> None:

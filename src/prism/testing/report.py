@@ -66,7 +66,7 @@ class Report:
             self._matrix.add(backend, level, group, report.nodeid, verdict, _reason(report))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if hasattr(session.config, "workerinput"):
+        if hasattr(session.config, "workerinput") or not self._matrix:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self._matrix.as_json(), indent=2) + "\n")
@@ -76,8 +76,9 @@ class Report:
             self._into.write_text(between_marks(text, self._matrix.as_markdown()))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.section("compliance")
-        terminalreporter.write_line(self._matrix.as_markdown())
+        if self._matrix:
+            terminalreporter.section("compliance")
+            terminalreporter.write_line(self._matrix.as_markdown())
 
 
 def between_marks(text: str, table: str) -> str:

@@ -70,7 +70,9 @@ def test_the_acceptance_suite_passes_there(outside: Outside) -> None:
     tests = outside.folder / "tests"
     shutil.copytree(EXAMPLE / "tests", tests, dirs_exist_ok=True)
     shutil.copy(EXAMPLE / "pyproject.toml", outside.folder)
-    summary = outside.run("-m", "pytest", "-q", "tests").stdout.splitlines()[-1]
+    # Transports are held against each other by Prism's own drivers: one will do.
+    pytest_run = outside.run("-m", "pytest", "-q", "tests", "-k", "not grpcio")
+    summary = pytest_run.stdout.splitlines()[-1]
     assert "passed" in summary
     assert "failed" not in summary
 

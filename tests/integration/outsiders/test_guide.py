@@ -7,11 +7,12 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 
 from prism.ports import DriverSpec
-from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing import AcceptanceSuite, Level, OpenBackend
 from prism.testing.levels import in_process
 from tests.integration.outsiders.conftest import EXAMPLE, ROOT
 
@@ -34,6 +35,8 @@ def first() -> Iterator[DriverSpec]:
 
 
 class TestFirstDriver(AcceptanceSuite):
+    stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 1.0}
+
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(first: DriverSpec, tmp_path_factory: pytest.TempPathFactory) -> OpenBackend:

@@ -21,12 +21,13 @@ from prism.testing.suite.faults import FAULTS, Fault
 BINDING = """
 import pytest
 from prism.adapters.memstore import DRIVER
-from prism.testing import AcceptanceSuite
 from prism.testing.levels import in_process
+from prism.testing.suite import GROUPS
 from prism.testing.suite.faults import FAULTS, with_fault
 
 def bind(fault):
-    class Bound(AcceptanceSuite):
+    class Bound(next(group for group in GROUPS.values() if hasattr(group, fault.caught_by))):
+        patience = 0.1
         @pytest.fixture(scope="class")
         @staticmethod
         def open_backend():

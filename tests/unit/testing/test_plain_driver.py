@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -36,7 +36,7 @@ from prism.ports import (
     VersionConflict,
     VersionKind,
 )
-from prism.testing import AcceptanceSuite, DriverWrapper, OpenBackend
+from prism.testing import AcceptanceSuite, DriverWrapper, Level, OpenBackend
 from prism.testing.levels import in_process
 
 STEP = timedelta(milliseconds=50)
@@ -205,6 +205,8 @@ BARE_SPEC = DriverSpec("bare", "1", "A dict.", PlainSettings, _bare, {})
 
 
 class TestPlain(AcceptanceSuite):
+    stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 1.0}
+
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend() -> OpenBackend:
@@ -212,6 +214,8 @@ class TestPlain(AcceptanceSuite):
 
 
 class TestBare(AcceptanceSuite):
+    stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 1.0}
+
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend() -> OpenBackend:

@@ -34,23 +34,29 @@ class TestBroken(Counters):
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_the_report_counts_by_backend_level_and_group(tmp_path: Path, workers: str) -> None:
-    (tmp_path / "test_binding.py").write_text(BINDING)
-    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    run = subprocess.run(
+def run(project: Path, binding: str, *, workers: str) -> str:
+    """Run the binding, and report into a README that has a table: what was printed."""
+    (project / "test_binding.py").write_text(binding)
+    (project / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    ended = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "--tb=no", "-n", workers),
             *("-p", "prism.testing.report", "--prism-report=build/compliance.json"),
             "--prism-report-into=README.md",
         ],
-        cwd=tmp_path,
+        cwd=project,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (tmp_path / "build/compliance.json").exists(), run.stdout + run.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_report_counts_by_backend_level_and_group(tmp_path: Path, workers: str) -> None:
+    printed = run(tmp_path, BINDING, workers=workers)
+    assert (tmp_path / "build/compliance.json").exists(), printed
     rows = json.loads((tmp_path / "build/compliance.json").read_text())
     found = {(row["backend"], row["level"], row["group"]): row for row in rows}
     counter = found["memstore", "in process", "counter"]
@@ -69,6 +75,21 @@ def test_the_report_counts_by_backend_level_and_group(tmp_path: Path, workers: s
     assert readme.startswith(f"before\n{BEGIN}\n| |")
     assert readme.endswith(f"{END}\nafter\n")
     assert "old" not in readme
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_run_without_a_test_of_the_suite_leaves_the_last_report(
+    tmp_path: Path, workers: str
+) -> None:
+    run(tmp_path, "import what_is_not_there", workers=workers)
+    assert not (tmp_path / "build/compliance.json").exists()
+    assert "old" in (tmp_path / "README.md").read_text()
+
+
+def test_a_backend_is_reported_by_the_name_it_was_given(tmp_path: Path) -> None:
+    run(tmp_path, BINDING.replace("(DRIVER)", '(DRIVER, name="another")'), workers="0")
+    rows = json.loads((tmp_path / "build/compliance.json").read_text())
+    assert {row["backend"] for row in rows} == {"another", "TestBroken"}
 
 
 def test_a_skip_for_no_good_reason_counts_as_a_failure() -> None:

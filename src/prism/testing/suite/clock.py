@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prism.ports import Capability, Declaration, FullKeyValue, Profile
+from prism.testing.suite.patience import patient
 
 SHORTEST = timedelta(milliseconds=150)
 LONG = timedelta(hours=1)
@@ -26,10 +27,11 @@ async def until(
     within: timedelta = timedelta(seconds=10),
 ) -> None:
     """Wait for the condition, and fail saying what did not come true."""
-    deadline = time.monotonic() + within.total_seconds()
+    seconds = patient(within.total_seconds())
+    deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within.total_seconds():g} s: {what}")
+            raise AssertionError(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from prism.ports import BackendUnavailable, NotServing, PrismError
 from prism.testing.suite.backend import OpenBackend
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.operations import EVERY_OPERATION, Operation
+from prism.testing.suite.patience import bounded
 from prism.testing.suite.wrapper import Captured
 
 _HANGS_AFTER_SECONDS = 10.0
@@ -26,7 +25,7 @@ class Closed(Group):
         async with open_backend() as backend:
             operation.skip_unless_offered_by(backend.profile)
             await backend.lifecycle.stop()
-            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+            async with bounded(_HANGS_AFTER_SECONDS):
                 with pytest.raises((NotServing, BackendUnavailable)):
                     await operation.call(backend.kv, key)
 
@@ -39,7 +38,7 @@ class Closed(Group):
         async with open_backend(wrap=driver.capture) as backend:
             operation.skip_unless_offered_by(backend.profile)
             await backend.lifecycle.stop()
-            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+            async with bounded(_HANGS_AFTER_SECONDS):
                 with pytest.raises(PrismError):
                     await operation.call(driver.it, key)
 
@@ -47,7 +46,7 @@ class Closed(Group):
         driver = Captured()
         async with open_backend(wrap=driver.capture) as backend:
             await backend.lifecycle.stop()
-            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
+            async with bounded(_HANGS_AFTER_SECONDS):
                 await driver.it.stop()
                 await driver.it.stop()
 
@@ -55,6 +54,8 @@ class Closed(Group):
         self, open_backend: OpenBackend
     ) -> None:
         driver = Captured()
-        async with open_backend(wrap=driver.capture, start=False):
-            async with asyncio.timeout(_HANGS_AFTER_SECONDS):
-                await driver.it.stop()
+        async with (
+            open_backend(wrap=driver.capture, start=False),
+            bounded(_HANGS_AFTER_SECONDS),
+        ):
+            await driver.it.stop()

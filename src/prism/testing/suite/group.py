@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -14,8 +13,10 @@ import pytest_asyncio
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.clock import Clock
+from prism.testing.suite.patience import bounded, patience
 
 P = ParamSpec("P")
+Test: TypeAlias = Callable[Concatenate[Any, P], Awaitable[None]]
 ClassT = TypeVar("ClassT", bound=type)
 TestT = TypeVar("TestT", bound=Callable[..., Any])
 
@@ -32,6 +33,9 @@ class Group:
     the scope of a class or wider. The store may hold anything and may be shared:
     a test works on keys of its own.
     """
+
+    patience: ClassVar[float] = 1.0
+    """Factor of every wait for what should come at once: raise it where the machine is slow."""
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
     @classmethod
@@ -108,7 +112,7 @@ def group(
         for name, test in list(vars(cls).items()):
             if not name.startswith("test_"):
                 continue
-            prepared = pytest.mark.asyncio(loop_scope="class")(_bounded(test, hangs_after_seconds))
+            prepared = pytest.mark.asyncio(loop_scope="class")(_patient(test, hangs_after_seconds))
             if capability and not hasattr(test, "whatever_is_declared"):
                 prepared = needs(capability)(prepared)
             setattr(cls, name, prepared)
@@ -117,12 +121,13 @@ def group(
     return prepare
 
 
-def _bounded(test: Callable[P, Awaitable[None]], seconds: float) -> Callable[P, Awaitable[None]]:
+def _patient(test: Test[P], seconds: float) -> Test[P]:
     """A backend that hangs fails one test, and does not hold up the rest."""
 
     @functools.wraps(test)
-    async def bounded(*args: P.args, **kwargs: P.kwargs) -> None:
-        async with asyncio.timeout(seconds):
-            await test(*args, **kwargs)
+    async def patient(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        with patience(self.patience):
+            async with bounded(seconds):
+                await test(self, *args, **kwargs)
 
-    return bounded
+    return patient

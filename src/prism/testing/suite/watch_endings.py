@@ -11,6 +11,7 @@ import pytest
 from prism.ports import Capability, DrainReport, Event, FullKeyValue, NotServing, PrismError
 from prism.testing.suite.backend import OpenBackend
 from prism.testing.suite.group import group, needs
+from prism.testing.suite.patience import bounded
 from prism.testing.suite.witness import Reports, Watched, watching
 
 DRAIN = timedelta(seconds=20)
@@ -42,7 +43,7 @@ class WatchEndings(Watched):
     ) -> None:
         async with open_backend() as backend, backend.kv.watch(key) as events:
             await backend.lifecycle.drain(DRAIN)
-            async with asyncio.timeout(10):
+            async with bounded(10):
                 for _ in range(3):
                     with pytest.raises(PrismError):
                         await anext(events)
@@ -76,14 +77,16 @@ class WatchEndings(Watched):
 
         for turn in range(40):
             reading = asyncio.create_task(read())
-            # Before it stands, while it waits, and while it has something to read.
-            for _ in range(turn % 8):
-                await asyncio.sleep(0)
-            if turn % 2:
-                await kv.set(key, b"%d" % turn)
-            reading.cancel()
-            with suppress(asyncio.CancelledError):
-                await reading
+            try:
+                # Before it stands, while it waits, and while it has something to read.
+                for _ in range(turn % 8):
+                    await asyncio.sleep(0)
+                if turn % 2:
+                    await kv.set(key, b"%d" % turn)
+            finally:
+                reading.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reading
             version = await kv.set(key, b"value")
             entry = await kv.get(key)
             assert entry is not None

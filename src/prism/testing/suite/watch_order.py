@@ -17,6 +17,7 @@ from prism.testing.suite.backend import Backend
 from prism.testing.suite.clock import until
 from prism.testing.suite.group import group, needs
 from prism.testing.suite.pages import pages_under
+from prism.testing.suite.patience import bounded
 from prism.testing.suite.witness import Reports, Watched, watching
 
 WRITERS = 12
@@ -46,7 +47,7 @@ class WatchOrder(Watched):
     ) -> None:
         for turn in range(20):
             key = f"{prefix}{turn}"
-            async with asyncio.timeout(10), kv.watch(key) as events:
+            async with bounded(10), kv.watch(key) as events:
                 version = await kv.set(key, b"value")
                 await kv.delete(key)
                 assert await anext(events) == reports.put(key, b"value", version)
@@ -156,7 +157,7 @@ class WatchOrder(Watched):
             seen: list[Version | None] = []
             # To the end, or to a gap that is told: what waits for more waits in vain.
             with suppress(WatchEnded):
-                async with asyncio.timeout(10):
+                async with bounded(10):
                     while len(seen) < MANY:
                         seen.append((await anext(events)).version)
             if reports.values:

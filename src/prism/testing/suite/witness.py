@@ -13,6 +13,7 @@ import pytest
 from prism.ports import Capability, Change, Event, FullKeyValue, PrismError, Profile, Version
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.group import Group
+from prism.testing.suite.patience import bounded, patient
 
 SOON = timedelta(seconds=10)
 _SHOWN = 20
@@ -72,19 +73,19 @@ class Witness:
     ) -> None:
         """Wait for events, and fail saying which did not come."""
         try:
-            async with asyncio.timeout(within.total_seconds()):
+            async with bounded(within.total_seconds()):
                 while not enough(self.events):
                     assert self.ended is None, f"{what}: ended by {self.ended!r}; {self._shown()}"
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
             raise AssertionError(
-                f"not within {within.total_seconds():g} s: {what}; {self._shown()}"
+                f"not within {patient(within.total_seconds()):g} s: {what}; {self._shown()}"
             ) from None
 
     async def ends(self, within: timedelta = SOON) -> PrismError:
         """Wait until reading ends with an error."""
-        async with asyncio.timeout(within.total_seconds()):
+        async with bounded(within.total_seconds()):
             while self.ended is None:
                 self._news.clear()
                 await self._news.wait()

@@ -97,6 +97,18 @@ VIOLATIONS = {
         call(Increment(1), 0, 2, 1),
         call(Increment(1), 1, 3, 1),
     ],
+    "a number where there was an empty value": [
+        call(Set(b""), 0, 1),
+        call(Increment(1), 2, 3, 1),
+    ],
+    "a number where none was canonical": [
+        call(Set(b"007"), 0, 1),
+        call(Increment(1), 2, 3, 8),
+    ],
+    "a number that no integer of 64 bits holds": [
+        call(Increment(2**63 - 1), 0, 1, 2**63 - 1),
+        call(Increment(1), 2, 3, 2**63),
+    ],
     "an open write that took effect before it was made": [
         call(Get(), 0, 1, A),
         opened(Set(A), 2),

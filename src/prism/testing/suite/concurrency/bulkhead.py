@@ -13,6 +13,7 @@ from prism.ports import Exhausted, FullKeyValue, Outcome
 from prism.testing.suite.backend import OpenBackend
 from prism.testing.suite.gate import Gate
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
+from prism.testing.suite.patience import bounded
 
 BEYOND = 20
 SLOW = 50
@@ -32,7 +33,7 @@ class Bulkhead(Group):
             _waiting(backend.kv, gate, prefix, SLOW) as slow,
         ):
             await gate.holds(SLOW)
-            async with asyncio.timeout(_SECONDS):
+            async with bounded(_SECONDS):
                 for number in range(SLOW):
                     assert await backend.kv.exists(f"{prefix}other {number}") is False
             assert not any(each.done() for each in slow)
@@ -70,7 +71,7 @@ class Bulkhead(Group):
                 await gate.holds(backend.max_in_flight)
                 with pytest.raises(Exhausted):
                     await backend.kv.exists(f"{prefix}any")
-                async with asyncio.timeout(_SECONDS):
+                async with bounded(_SECONDS):
                     for number in range(BEYOND):
                         assert await other.exists(f"{prefix}other {number}") is False
 

@@ -6,11 +6,15 @@ version it was given. That is exact as long as nobody writes a value twice.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 Value: TypeAlias = bytes | None
 """What a key holds; None: it is absent."""
+
+_CANONICAL = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +102,17 @@ class CompareAndDelete:
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """Answers the number; of a value that is none, nothing."""
+    """Answers the number; of a value that is none, or a sum too large, nothing."""
 
     writes: ClassVar[bool] = True
     delta: int
 
     def after(self, state: Value) -> tuple[object, Value]:
-        try:
-            number = int(state or b"0") + self.delta
-        except ValueError:
+        held = b"0" if state is None else state
+        if not _CANONICAL.fullmatch(held):
             return None, state
-        return number, b"%d" % number
+        number = int(held) + self.delta
+        return (number, b"%d" % number) if number in _INT64 else (None, state)
 
     def __str__(self) -> str:
         return f"increment by {self.delta}"
