@@ -11,12 +11,13 @@ STATUS     := $(GOOGLEAPIS)/google/rpc/status.proto
 CLIENTS    := build/node/.installed
 PROTOS     := $(wildcard proto/prism/v1/*.proto)
 
-# Two workers: the tests wait more than they compute.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# More than two cores: the tests wait more than they compute.
+WORKERS ?= 3
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit test-acceptance-interfaces test-acceptance-redis \
-        test-acceptance-nats compliance suite-selftest test-integration test-example coverage bench check \
+        test-acceptance-nats compliance suite-selftest test-integration test-example coverage metrics-check bench check \
         fmt lint types imports proto proto-check proto-baseline ci clean
 
 help: ## List the targets
@@ -52,8 +53,8 @@ test-acceptance-nats: $(STAMP) ## Run the acceptance suite on a NATS server of i
 compliance: $(STAMP) ## Run the acceptance suite on every backend; report build/compliance.md, and into the README
 	$(PYTEST) tests/contract -q -p prism.testing.report --prism-report=build/compliance.json --prism-report-into=README.md $(ARGS)
 
-suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends: each must be caught by the test named for it
-	$(PYTEST) -n 4 --dist loadscope tests/selftest/broken_backends.py -p tests.selftest.verdicts -q --tb=no -rN $(ARGS)
+suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to be caught by its test; ARGS="PrefixesBleed"
+	$(BIN)/python -m tests.selftest $(ARGS)
 
 test-integration: setup ## Run real processes against one another
 	$(PYTEST) tests/integration $(ARGS)
@@ -63,6 +64,10 @@ test-example: $(STAMP) ## Install Prism and examples/driver-sqlite as an outside
 
 coverage: setup ## Run every test and report what they cover
 	$(PYTEST) tests --cov --cov-report=term --cov-report=html $(ARGS)
+
+metrics-check: $(STAMP) ## Let promtool look at the metrics of every driver
+	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends prometheus >/dev/null; } || { echo "promtool is missing: on Debian, 'sudo apt install prometheus' brings it" >&2; exit 1; }
+	$(BIN)/python -m tests.promtool
 
 bench: $(STAMP) ## Compare the speed with that of others, as ratios; ARGS="--only Get"
 	@command -v h2load >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nghttp2-client >/dev/null; } || { echo "h2load is missing: on Debian, 'sudo apt install nghttp2-client' brings it" >&2; exit 1; }
@@ -110,7 +115,7 @@ proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see tha
 proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
 	$(BIN)/buf build proto -o proto/baseline.binpb
 
-ci: check test ## What CI runs
+ci: check test suite-selftest metrics-check ## What CI runs
 
 clean: ## Remove everything that was made, coverage included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

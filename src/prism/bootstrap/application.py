@@ -32,6 +32,13 @@ class HttpServer(Protocol):
     async def stop(self) -> None: ...
 
 
+class Telemetry(Protocol):
+    """What is exported while the server runs, and to its very end."""
+
+    def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+
 class Application:
     """One run of a server, from nothing open to nothing open.
 
@@ -47,6 +54,7 @@ class Application:
         readiness: ReadinessMonitor,
         grpc_server: GrpcServer,
         http_server: HttpServer | None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._configuration = configuration
         self._settings = configuration.settings
@@ -54,6 +62,7 @@ class Application:
         self._readiness = readiness
         self._grpc_server = grpc_server
         self._http_server = http_server
+        self._telemetry = telemetry
         self._ending = asyncio.Event()
         self._stopped = asyncio.Event()
         self._failed = False
@@ -85,6 +94,9 @@ class Application:
             self._ending.set()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
+        if self._telemetry is not None:
+            self._telemetry.open()
+            stack.push_async_callback(self._telemetry.close)
         metrics_address = None
         if self._http_server is not None:
             stack.push_async_callback(self._http_server.stop)

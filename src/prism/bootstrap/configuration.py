@@ -7,13 +7,14 @@ the files that are named instead of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from prism.adapters.observability.masking import credentials_in
 from prism.bootstrap import config_file, discovery
 from prism.bootstrap.options import Option, driver_options, server_options, with_defaults
 from prism.bootstrap.secret_files import read_secret
@@ -82,6 +83,16 @@ class Configuration:
     values: Sequence[Value] = ()
     file: Path | None = None
     options: Sequence[Option] = ()
+
+    @property
+    def secrets(self) -> Iterator[str]:
+        """What is secret of the values, and the credentials in the URLs among them."""
+        for value in self.values:
+            if value.text is None:
+                continue
+            if value.option.field.secret:
+                yield value.text
+            yield from credentials_in(value.text)
 
 
 def choose(driver: str | None, file: Path | None) -> Choice:

@@ -6,16 +6,23 @@ nothing outside `bootstrap` and the tests knows that there is a container.
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
+from prism.adapters.grpc.calls import CallObserver
+from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
 from prism.adapters.observability.endpoints import Endpoints
 from prism.adapters.observability.http import http_server
+from prism.adapters.observability.tracing.environment import is_disabled
 from prism.bootstrap.application import Application, GrpcServer, HttpServer
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.settings import REPLY_OVERHEAD_BYTES, ServeSettings
@@ -24,6 +31,10 @@ from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.ports import Driver, DriverSpec, Limits
+
+if TYPE_CHECKING:
+    from prism.adapters.observability.metrics.exposition import Metrics
+    from prism.adapters.observability.tracing.exporting import Tracing
 
 
 def _driver(spec: DriverSpec) -> Driver[Any]:
@@ -43,9 +54,34 @@ def _limits(settings: ServeSettings) -> Limits:
     return Limits(max_value_bytes=room, max_batch_bytes=room)
 
 
+def _tracing(settings: ServeSettings) -> Tracing | None:
+    if not settings.enable_tracing or is_disabled(os.environ):
+        return None
+    # OpenTelemetry is imported by who asks for traces.
+    from prism.adapters.observability.tracing.exporting import Tracing
+
+    return Tracing(
+        version=version("prism"),
+        exporter=settings.trace_exporter,
+        ratio=settings.trace_ratio,
+        out=sys.stdout,
+    )
+
+
+def _call_observer(tracing: Tracing | None) -> CallObserver | None:
+    return None if tracing is None else tracing.requests
+
+
 def _gateway(
-    driver: Driver[Any], admission: Admission, limits: Limits, settings: ServeSettings
+    driver: Driver[Any],
+    spec: DriverSpec,
+    tracing: Tracing | None,
+    admission: Admission,
+    limits: Limits,
+    settings: ServeSettings,
 ) -> Gateway:
+    if tracing is not None:
+        driver = tracing.around_driver(driver, spec.name)
     return Gateway(driver, admission, limits, max_watches=settings.max_watches)
 
 
@@ -69,11 +105,19 @@ def _server_options(settings: ServeSettings) -> ServerOptions:
     )
 
 
-def _key_value(gateway: Gateway, settings: ServeSettings) -> KeyValueServicer:
+def _request_log(settings: ServeSettings) -> RequestLog:
+    return RequestLog(slow=settings.slow_request)
+
+
+def _key_value(
+    gateway: Gateway, settings: ServeSettings, observer: CallObserver | None, log: RequestLog
+) -> KeyValueServicer:
     return KeyValueServicer(
         gateway,
         default_timeout=settings.default_timeout,
         max_message_bytes=settings.max_message_bytes,
+        observer=observer,
+        log=log,
     )
 
 
@@ -81,9 +125,39 @@ def _guard(options: ServerOptions) -> AdminGuard:
     return AdminGuard(options.admin_token, required=not options.local_only)
 
 
-def _http_server(settings: ServeSettings, endpoints: Endpoints) -> HttpServer | None:
+def _metrics(
+    spec: DriverSpec,
+    gateway: Gateway,
+    admission: Admission,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    services: Services,
+    key_value: KeyValueServicer,
+) -> Metrics:
+    # Its library takes a tenth of a second, which who wants no metrics is spared.
+    from prism.adapters.observability.metrics.backend import Backend
+    from prism.adapters.observability.metrics.calls import Calls
+    from prism.adapters.observability.metrics.exposition import Metrics
+    from prism.adapters.observability.metrics.server import Server
+
+    return Metrics(
+        (
+            Calls(services.calls.values(), key_value.kinds.values()),
+            Backend(spec.name, spec.version, gateway, readiness),
+            Server(version("prism"), admission, lifecycle, readiness),
+        )
+    )
+
+
+def _http_server(
+    settings: ServeSettings,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    metrics: Callable[[], Metrics],
+) -> HttpServer | None:
     if not settings.metrics:
         return None
+    endpoints = Endpoints(lifecycle, readiness, metrics())
     return http_server(endpoints, settings.host, settings.metrics_port)
 
 
@@ -115,11 +189,16 @@ class Container(containers.DeclarativeContainer):
     settings: providers.Provider[ServeSettings] = providers.Singleton(_settings, configuration)
     spec: providers.Provider[DriverSpec] = providers.Singleton(_spec, configuration)
 
+    tracing: providers.Provider[Tracing | None] = providers.Singleton(_tracing, settings)
+    call_observer: providers.Provider[CallObserver | None] = providers.Singleton(
+        _call_observer, tracing
+    )
+
     driver: providers.Provider[Driver[Any]] = providers.Singleton(_driver, spec)
     admission: providers.Provider[Admission] = providers.Singleton(_admission, settings)
     limits: providers.Provider[Limits] = providers.Singleton(_limits, settings)
     gateway: providers.Provider[Gateway] = providers.Singleton(
-        _gateway, driver, admission, limits, settings
+        _gateway, driver, spec, tracing, admission, limits, settings
     )
     lifecycle: providers.Provider[LifecycleMachine] = providers.Singleton(
         _lifecycle, driver, spec, admission
@@ -128,8 +207,9 @@ class Container(containers.DeclarativeContainer):
         ReadinessMonitor, lifecycle
     )
 
+    request_log: providers.Provider[RequestLog] = providers.Singleton(_request_log, settings)
     key_value_servicer: providers.Provider[KeyValueServicer] = providers.Singleton(
-        _key_value, gateway, settings
+        _key_value, gateway, settings, call_observer, request_log
     )
     server_options: providers.Provider[ServerOptions] = providers.Singleton(
         _server_options, settings
@@ -139,14 +219,29 @@ class Container(containers.DeclarativeContainer):
         LifecycleServicer, lifecycle, admin_guard
     )
     services: providers.Provider[Services] = providers.Singleton(
-        Services, key_value_servicer, lifecycle_servicer, readiness, server_options
+        Services,
+        key_value_servicer,
+        lifecycle_servicer,
+        readiness,
+        server_options,
+        call_observer,
+        request_log,
     )
     grpc_server: providers.Provider[GrpcServer] = providers.Singleton(
         _grpc_server, settings, services, server_options
     )
-    endpoints: providers.Provider[Endpoints] = providers.Singleton(Endpoints, lifecycle, readiness)
+    metrics: providers.Provider[Metrics] = providers.Singleton(
+        _metrics,
+        spec,
+        gateway,
+        admission,
+        lifecycle,
+        readiness,
+        services,
+        key_value_servicer,
+    )
     http_server: providers.Provider[HttpServer | None] = providers.Singleton(
-        _http_server, settings, endpoints
+        _http_server, settings, lifecycle, readiness, metrics.provider
     )
 
     application: providers.Provider[Application] = providers.Singleton(
@@ -156,4 +251,5 @@ class Container(containers.DeclarativeContainer):
         readiness=readiness,
         grpc_server=grpc_server,
         http_server=http_server,
+        telemetry=tracing,
     )

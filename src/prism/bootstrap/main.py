@@ -25,6 +25,7 @@ def run(configuration: Configuration) -> int:
             "version": version("prism"),
             "driver": configuration.spec.name,
         },
+        secrets=configuration.secrets,
         debug=settings.debug,
     )
     for warning in near_misses(os.environ, configuration.options):

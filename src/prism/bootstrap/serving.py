@@ -46,15 +46,15 @@ def serve_driver(
         metrics_port: of health and readiness over HTTP; 0 picks a free one.
         config: the config file, read when it exists; one that is named by flag or
             environment must exist.
-        tracing: export traces; refused while this version of Prism has no tracing.
-        trace_exporter: where traces go.
+        tracing: trace requests, and export the traces.
+        trace_exporter: where traces go: stdout, otlp or jaeger.
         settings: the driver's dataclass; found by the annotation of `initialize`
             when left out.
     """
     defaults = {"grpc_port": str(grpc_port), "metrics_port": str(metrics_port)}
     if tracing:
         defaults["enable_tracing"] = "true"
-    if tracing or trace_exporter != _EXPORTER:
+    if trace_exporter != _EXPORTER:
         defaults["trace_exporter"] = trace_exporter
     try:
         with errors_as_status():

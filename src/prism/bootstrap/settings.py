@@ -15,6 +15,7 @@ from prism.domain.watches import MAX_WATCHES
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, setting
 
 Transport = Literal["h2corn", "grpcio"]
+TraceExporter = Literal["stdout", "otlp", "jaeger"]
 
 REPLY_OVERHEAD_BYTES = 256 << 10
 """Of a message, kept for what is in it beside keys and values."""
@@ -42,7 +43,7 @@ class ServeSettings:
     host: str = setting("127.0.0.1", help="Address to listen on.")
     grpc_port: int = setting(9090, help="gRPC port; 0 picks a free one.")
     grpc_socket: Path | None = setting(None, help="Serve gRPC on this Unix socket, not on a port.")
-    metrics: bool = setting(True, help="Serve /health and /ready over HTTP.")
+    metrics: bool = setting(True, help="Serve /health, /ready and /metrics over HTTP.")
     metrics_port: int = setting(9091, help="HTTP port; 0 picks a free one.")
     transport: Transport = setting(
         "h2corn", help="What carries gRPC: h2corn is fast, grpcio the reference implementation."
@@ -72,7 +73,19 @@ class ServeSettings:
         DRAIN_TIMEOUT, help="Time for calls in flight to finish before they are aborted."
     )
     stop_timeout: timedelta = setting(STOP_TIMEOUT, help="Time for the driver to close.")
+    slow_request: timedelta = setting(
+        timedelta(seconds=1), help="Log requests that take so long or longer; 0: none."
+    )
     debug: bool = setting(False, help="Log more.")
+    enable_tracing: bool = setting(False, help="Trace requests, and export the traces.")
+    trace_exporter: TraceExporter | None = setting(
+        None, help="Where traces go (default: as OTEL_TRACES_EXPORTER says, else stdout)."
+    )
+    trace_ratio: float | None = setting(
+        None,
+        help="How many of the traces that begin here are sampled, 0 to 1 "
+        "(default: as OTEL_TRACES_SAMPLER says, else all).",
+    )
     log_format: Literal["json", "text"] = setting("json", help="Log for machines or for people.")
 
     def __post_init__(self) -> None:
@@ -83,9 +96,15 @@ class ServeSettings:
         self._within("max_message_bytes", _SMALLEST_MESSAGE_BYTES, (1 << 31) - 1)
         if self.default_timeout <= timedelta():
             raise InvalidSetting("default_timeout", "default_timeout must be above zero")
+        if self.slow_request < timedelta():
+            raise InvalidSetting("slow_request", "slow_request is below zero; 0 means never")
         token = self.admin_token
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise InvalidSetting("admin_token", "admin_token must be printable ASCII, not empty")
+        if self.trace_ratio is not None and not 0 <= self.trace_ratio <= 1:
+            raise InvalidSetting(
+                "trace_ratio", f"trace_ratio is {self.trace_ratio}; it must be 0 to 1"
+            )
         if not self.host:
             raise InvalidSetting("host", "host is empty; 0.0.0.0 means every IPv4 address")
         for name in ("tls_cert", "tls_key"):

@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
+from time import perf_counter_ns
 from types import TracebackType
 
+from prism.domain.tallies import OperationTally
 from prism.ports import DrainReport, Exhausted, NotServing, Outcome
 
 connection: ContextVar[str] = ContextVar("connection", default="")
@@ -28,11 +30,17 @@ class Admission:
     Args:
         max_in_flight: operations at once, in all.
         max_per_connection: operations at once by one connection.
+
+    Attributes:
+        refused: operations that came while closed.
+        shed: operations that were one too many.
     """
 
     def __init__(self, *, max_in_flight: int, max_per_connection: int) -> None:
         self._max_in_flight = max_in_flight
         self._max_per_connection = max_per_connection
+        self.refused = 0
+        self.shed = 0
         self._by_connection: dict[str, int] = {}
         self._slots: set[_Slot | Place] = set()
         self._told_of_closing: set[Callable[[], None]] = set()
@@ -79,8 +87,11 @@ class Admission:
         """Undo `when_closed`; safe more than once."""
         self._told_of_closing.discard(told)
 
-    def admit(self) -> _Slot:
+    def admit(self, tally: OperationTally | None = None) -> _Slot:
         """A context manager around one operation.
+
+        Args:
+            tally: counts it, however it ends.
 
         Raises:
             NotServing: closed.
@@ -89,8 +100,8 @@ class Admission:
         held = place.get()
         if held is not None:
             place.set(None)
-            return held.take_up()
-        return _Slot(self, self._let_in())
+            return held.take_up(tally)
+        return _Slot(self, self._let_in(), tally)
 
     def reserve(self, aborted: Callable[[], None]) -> Place:
         """A place for an operation that has to wait: in flight from now on.
@@ -106,8 +117,10 @@ class Admission:
     def _let_in(self) -> str:
         """Count one more; the name of its connection."""
         if self._refusal is not None:
+            self.refused += 1
             raise self.refusal()
         if len(self._slots) >= self._max_in_flight:
+            self.shed += 1
             raise Exhausted(
                 f"{self._max_in_flight:,} calls are in flight, which is the limit; "
                 "try again later or raise --max-in-flight",
@@ -117,6 +130,7 @@ class Admission:
         if name:
             count = self._by_connection.get(name, 0)
             if count >= self._max_per_connection:
+                self.shed += 1
                 raise Exhausted(
                     f"this connection has {count:,} calls in flight, which is its limit; "
                     "wait for some, or raise --max-in-flight-per-connection",
@@ -152,14 +166,10 @@ class Admission:
             self._idle = None
         return True
 
-    def _enter(self, slot: _Slot | Place) -> None:
-        self._slots.add(slot)
-
-    def _task(self) -> asyncio.Task[object] | None:
-        # Finding the running loop is a system call, and dearer than the rest of this.
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        return asyncio.current_task(self._loop)
+    def _find_loop(self) -> asyncio.AbstractEventLoop:
+        # Finding it is a system call, and dearer than all the rest of letting in.
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _leave(self, slot: _Slot | Place, name: str) -> None:
         self._slots.discard(slot)
@@ -174,14 +184,16 @@ class Admission:
 
 
 class _Slot:
-    __slots__ = ("_aborted", "_admission", "_connection", "_task")
+    __slots__ = ("_aborted", "_admission", "_begun_ns", "_connection", "_tally", "_task")
 
-    def __init__(self, admission: Admission, name: str) -> None:
+    def __init__(self, admission: Admission, name: str, tally: OperationTally | None) -> None:
         self._admission = admission
         self._connection = name
+        self._tally = tally
         self._aborted = False
-        self._task = admission._task()
-        admission._enter(self)
+        self._task = asyncio.current_task(admission._loop or admission._find_loop())
+        admission._slots.add(self)
+        self._begun_ns = perf_counter_ns()
 
     def __enter__(self) -> None:
         return None
@@ -192,6 +204,11 @@ class _Slot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        tally = self._tally
+        if tally is not None:
+            tally.add(perf_counter_ns() - self._begun_ns)
+            if kind is not None:
+                tally.failed[NotServing if self._aborted else kind] += 1
         self._admission._leave(self, self._connection)
         if self._aborted and self._task is not None and isinstance(error, asyncio.CancelledError):
             self._task.uncancel()
@@ -215,12 +232,12 @@ class Place:
         self._admission = admission
         self._connection = name
         self._aborted = aborted
-        admission._enter(self)
+        admission._slots.add(self)
 
-    def take_up(self) -> _Slot:
+    def take_up(self, tally: OperationTally | None) -> _Slot:
         """The same place, for the task that runs the operation."""
         # In before out, or a drain would think that nothing is left.
-        slot = _Slot(self._admission, self._connection)
+        slot = _Slot(self._admission, self._connection, tally)
         self._admission._slots.discard(self)
         return slot
 

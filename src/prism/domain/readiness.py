@@ -6,7 +6,7 @@ The source for `/ready` and for the gRPC health service alike.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -47,6 +47,7 @@ class ReadinessMonitor:
         self._threshold = threshold
         self._failures = 0
         self._last_failure = ""
+        self._details: Mapping[str, str] = {}
         self._leaving = ""
         self._observers: list[Callable[[Readiness], None]] = []
         self._told = Readiness(False, "")
@@ -63,6 +64,12 @@ class ReadinessMonitor:
         if self._failures >= self._threshold:
             return Readiness(False, self._last_failure)
         return Readiness(True, "ready")
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """What the driver told of its backend at the last check; none while it is not up."""
+        up = self._lifecycle.current in (State.RUNNING, State.DRAINING)
+        return self._details if up else {}
 
     def observe(self, observer: Callable[[Readiness], None]) -> None:
         """Call the observer at once, and then whenever the readiness changes."""
@@ -82,6 +89,7 @@ class ReadinessMonitor:
             await asyncio.sleep(self._interval_s)
 
     async def _check(self) -> None:
+        details: Mapping[str, str] = {}
         try:
             async with asyncio.timeout(self._timeout_s):
                 health = await self._lifecycle.health()
@@ -91,6 +99,8 @@ class ReadinessMonitor:
             failure = f"the health check failed: {type(error).__name__}"
         else:
             failure = health.message if health.status is HealthStatus.UNHEALTHY else ""
+            details = health.details
+        self._details = details
         self._failures = self._failures + 1 if failure else 0
         self._last_failure = failure
         self._tell()

@@ -81,10 +81,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a driver says of itself and its backend, whole once initialized."""
+    """What a driver says of itself and its backend, whole once initialized.
+
+    Attributes:
+        hints: of capabilities that this backend lacks and might have: what to do about it.
+    """
 
     driver: str
     version: str
     version_kind: VersionKind
     capabilities: Mapping[Capability, Declaration] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    hints: Mapping[Capability, str] = field(default_factory=dict)

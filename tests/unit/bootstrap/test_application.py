@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,10 +15,13 @@ import pytest
 from dependency_injector import providers
 
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
+from prism.adapters.observability.tracing.exporting import FLUSH_TIMEOUT, Tracing
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
 from prism.ports import BackendUnavailable, DrainReport, PreconditionFailed, State
+from tests.servers.collector import Collector
+from tests.servers.process import free_port
 
 
 class Recorder:
@@ -75,6 +79,19 @@ class Http:
         self._recorder.note("http stopped")
 
 
+class Telemetry(Tracing):
+    """To a collector, which may be down."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(version="0", exporter="otlp", ratio=1.0, out=sys.stdout)
+        self._recorder = recorder
+
+    async def close(self) -> None:
+        self._recorder.note("flushing")
+        await super().close()
+        self._recorder.note("flushed")
+
+
 Build = Callable[..., tuple[Container, Recorder]]
 
 
@@ -120,6 +137,36 @@ async def test_the_order_up_and_down(build: Build) -> None:
         "driver stopped",
         *SERVERS_DOWN,
     ]
+
+
+@pytest.mark.parametrize("collector_is_up", [True, False], ids=["collector up", "down"])
+async def test_telemetry_is_flushed_last_and_in_bounded_time(
+    build: Build, monkeypatch: pytest.MonkeyPatch, collector_is_up: bool
+) -> None:
+    with Collector() as collector:
+        endpoint = collector.endpoint if collector_is_up else f"http://127.0.0.1:{free_port()}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3600")
+        container, recorder = build()
+        telemetry = Telemetry(recorder)
+        container.tracing.override(providers.Object(telemetry))
+        task = await run_until_ready(container)
+        telemetry.tracer.start_span("of the last request").end()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(FLUSH_TIMEOUT.total_seconds() + 10):
+            assert await task == 0
+        assert recorder.events == [
+            *UP,
+            "ready",
+            "not ready: shutting down",
+            "driver drained",
+            "driver stopped",
+            *SERVERS_DOWN,
+            "flushing",
+            "flushed",
+        ]
+        exported = [span.name for span in collector.spans]
+        assert exported == (["of the last request"] if collector_is_up else [])
 
 
 async def test_a_stop_from_elsewhere_ends_without_a_second_drain(build: Build) -> None:

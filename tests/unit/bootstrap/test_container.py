@@ -23,7 +23,7 @@ def make() -> Callable[..., Container]:
 
 
 async def test_every_provider_resolves(make: Callable[..., Container]) -> None:
-    container = make()
+    container = make(enable_tracing=True)
     for name, provider in container.providers.items():
         assert provider() is not None, name
 

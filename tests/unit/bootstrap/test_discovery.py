@@ -28,7 +28,9 @@ def test_loading_a_driver_gives_its_description(install: Install) -> None:
 
 def test_an_unknown_driver_lists_those_installed_the_closest_first(install: Install) -> None:
     install()
-    with pytest.raises(UnknownDriver, match=r"'fake-vk'; installed are: fake-kv, memstore, nats, redis, remote"):
+    with pytest.raises(
+        UnknownDriver, match=r"'fake-vk'; installed are: fake-kv, memstore, nats, redis, remote"
+    ):
         discovery.load("fake-vk")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from prism.adapters.observability.masking import mask_urls
+from prism.adapters.observability.masking import credentials_in, mask_urls
 from prism.bootstrap.configuration import Configuration, Given, Source, choose, resolve
 
 Shown = Callable[..., dict[str, tuple[Any, str]]]
@@ -119,3 +119,17 @@ def test_config_show_masks_secrets_and_passwords_in_urls(prism: Prism) -> None:
 )
 def test_a_url_shows_neither_password_nor_token(text: str, masked: str) -> None:
     assert mask_urls(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("redis://u:p%40ss@h:6379/0", {"p%40ss", "p@ss"}),
+        ("nats://me:one@a:4222,nats://me:two@b:4222", {"one", "two"}),
+        ("nats://token@h:4222", {"token"}),
+        ("redis://h?password=p&db=1", {"p"}),
+        ("http://h:8080/path", set()),
+    ],
+)
+def test_the_credentials_in_a_url_are_known(text: str, secrets: set[str]) -> None:
+    assert set(credentials_in(text)) == secrets

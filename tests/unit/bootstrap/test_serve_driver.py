@@ -116,6 +116,20 @@ def test_flags_win_over_environment_over_file_over_what_main_passes(
     assert serve(*flags, env=env, grpc_port=1001).settings.grpc_port == expected
 
 
+def test_main_can_switch_tracing_on_and_flags_can_switch_it_off(serve: Serve) -> None:
+    settings = serve(tracing=True, trace_exporter="jaeger").settings
+    assert (settings.enable_tracing, settings.trace_exporter) == (True, "jaeger")
+    assert serve().settings.enable_tracing is False
+    assert serve("--no-enable-tracing", tracing=True).settings.enable_tracing is False
+
+
+def test_an_exporter_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = refusal(capsys, trace_exporter="zipkin")
+    assert status == 2
+    assert "trace_exporter" in said
+    assert "stdout, otlp" in said
+
+
 def test_the_drivers_settings_are_found_by_its_initialize(serve: Serve) -> None:
     configuration = serve("--outside-url", "outside://there")
     assert configuration.spec.settings is OutsideSettings

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"dependency_injector", "h2corn", "redis", "nats", "grpc", "rich"}
+HEAVY = {"dependency_injector", "h2corn", "redis", "nats", "grpc", "rich", "opentelemetry"}
 
 
 def loaded_by(arguments: list[str]) -> set[str]:

@@ -32,6 +32,9 @@ class Recorder:
     def begin(self, path: str, context: CallContext) -> object:
         return path
 
+    def resume(self, begun: object) -> None:
+        assert begun
+
     def end(self, begun: object, status: status_pb2.Status | None) -> None:
         self.seen.append((str(begun), status and status.code))
 
@@ -86,6 +89,7 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
         code_pb2.INVALID_ARGUMENT: 2,
         code_pb2.RESOURCE_EXHAUSTED: 1,
         code_pb2.INTERNAL: 2,
+        code_pb2.CANCELLED: 1,
     }
 
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import perf_counter_ns
 from typing import Any, Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.deadline import within
+from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.status import status_of
 from prism.domain.admission import connection
+from prism.domain.tallies import CALL_BOUNDS_S, Durations
 from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
-
-log = logging.getLogger(__name__)
 
 UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
@@ -36,7 +36,7 @@ class Tally:
     Attributes:
         started: calls that arrived.
         ended: calls that were answered, refused or cancelled.
-        refused: calls that failed, by status code.
+        refused: calls that failed or were cancelled, by status code.
     """
 
     started: int = 0
@@ -48,11 +48,15 @@ class CallObserver(Protocol):
     """Follows calls one by one; where there is none, a call costs one branch more."""
 
     def begin(self, path: str, context: CallContext) -> object:
-        """A call arrived; whatever is returned comes back at its end."""
+        """A call arrived; whatever is returned comes back with it from here on."""
+        ...
+
+    def resume(self, begun: object) -> None:
+        """What the running task does next is done for this call."""
         ...
 
     def end(self, begun: object, status: status_pb2.Status | None) -> None:
-        """It ended: with the status sent, or None when it succeeded or was cancelled."""
+        """It ended: with the status sent, CANCELLED when its caller went, or None: it succeeded."""
         ...
 
 
@@ -64,6 +68,9 @@ class Rejected(Exception):
         self.status = status
 
 
+_CANCELLED = Rejected(status_pb2.Status(code=code_pb2.CANCELLED, message="its caller has gone"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Method:
     """What a call of either kind has.
@@ -71,26 +78,36 @@ class _Method:
     Attributes:
         path: `/prism.v1.KeyValueService/Get`.
         max_reply_bytes: what a caller can be expected to receive.
+        log: is told of calls that fail or are slow.
     """
 
     path: str
     request_type: type[Message]
     max_reply_bytes: int
+    log: RequestLog = field(default_factory=RequestLog)
     observer: CallObserver | None = None
     tally: Tally = field(default_factory=Tally)
+    durations: Durations = field(default_factory=lambda: Durations(CALL_BOUNDS_S))
 
     def _begin(self, context: CallContext) -> object:
         connection.set(context.connection)
         self.tally.started += 1
-        return None if self.observer is None else self.observer.begin(self.path, context)
+        if self.observer is None:
+            return None
+        begun = self.observer.begin(self.path, context)
+        self.observer.resume(begun)
+        return begun
 
-    def _refuse(self, error: Exception) -> Rejected:
-        rejected = rejection_of(error, self.path)
-        self.tally.refused[rejected.status.code] += 1
+    def _refuse(self, error: Exception, begun_ns: int) -> Rejected:
+        rejected = rejection_of(error)
+        self.log.failed(self.path, rejected.status, error, begun_ns)
         return rejected
 
-    def _end(self, begun: object, rejected: Rejected | None) -> None:
+    def _end(self, begun: object, rejected: Rejected | None, elapsed_ns: int) -> None:
+        self.durations.add(elapsed_ns)
         self.tally.ended += 1
+        if rejected is not None:
+            self.tally.refused[rejected.status.code] += 1
         if self.observer is not None:
             self.observer.end(begun, rejected and rejected.status)
 
@@ -112,6 +129,7 @@ class UnaryCall(_Method):
         Raises:
             Rejected: it failed; everything but being cancelled ends so.
         """
+        begun_ns = perf_counter_ns()
         begun = self._begin(context)
         rejected = None
         timeout_s = context.timeout_s
@@ -125,15 +143,19 @@ class UnaryCall(_Method):
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
+                rejected = _CANCELLED
                 raise
             # Nobody cancelled this call: a library cancelled something of its own.
-            rejected = self._refuse(RuntimeError("cancelled from within"))
+            rejected = self._refuse(RuntimeError("cancelled from within"), begun_ns)
             raise rejected from error
         except Exception as error:
-            rejected = self._refuse(error)
+            rejected = self._refuse(error, begun_ns)
             raise rejected from error
         finally:
-            self._end(begun, rejected)
+            elapsed_ns = perf_counter_ns() - begun_ns
+            if elapsed_ns >= self.log.slow_ns and rejected is None:
+                self.log.succeeded(self.path, begun_ns)
+            self._end(begun, rejected, elapsed_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +172,7 @@ class StreamCall(_Method):
         self, payloads: AsyncIterator[bytes], context: CallContext
     ) -> AsyncGenerator[bytes, None]:
         """Serve one call; raises as `UnaryCall` does."""
+        begun_ns = perf_counter_ns()
         begun = self._begin(context)
         rejected = None
         requests = (_decode(self.request_type, payload) async for payload in payloads)
@@ -157,11 +180,14 @@ class StreamCall(_Method):
             async with aclosing(self.handler(requests, context)) as replies:
                 async for reply in replies:
                     yield encode(reply, self.max_reply_bytes)
+        except (asyncio.CancelledError, GeneratorExit):
+            rejected = _CANCELLED
+            raise
         except Exception as error:
-            rejected = self._refuse(error)
+            rejected = self._refuse(error, begun_ns)
             raise rejected from error
         finally:
-            self._end(begun, rejected)
+            self._end(begun, rejected, perf_counter_ns() - begun_ns)
 
 
 Call = UnaryCall | StreamCall
@@ -173,10 +199,15 @@ def calls_of(
     *,
     default_timeout: timedelta | None,
     max_message_bytes: int,
+    log: RequestLog | None = None,
+    observer: CallObserver | None = None,
 ) -> Mapping[str, Call]:
     """By path, the calls of a service that the servicer has a method for.
 
     A call without one is not served, which a transport answers with UNIMPLEMENTED.
+
+    Args:
+        observer: of all but `Operate`, which is many calls and observes each of them.
     """
     calls: dict[str, Call] = {}
     for method in service.methods:
@@ -188,6 +219,8 @@ def calls_of(
             "request_type": GetMessageClass(method.input_type),
             "handler": handler,
             "max_reply_bytes": max_message_bytes,
+            "log": log or RequestLog(),
+            "observer": None if method.name == "Operate" else observer,
         }
         path = common["path"]
         if method.client_streaming or method.server_streaming:
@@ -215,13 +248,12 @@ def encode(reply: Message, limit: int) -> bytes:
     return data
 
 
-def rejection_of(error: Exception, path: str) -> Rejected:
-    """What a caller may know of an error; what is not ours is logged whole."""
+def rejection_of(error: Exception) -> Rejected:
+    """What a caller may know of an error; of one that is not ours, that there was one."""
     if isinstance(error, PrismError):
         return Rejected(status_of(error))
     if isinstance(error, Rejected):
         return error
-    log.error("unexpected error in %s", path, exc_info=error)
     return Rejected(status_of(Internal("internal error; the server's log has the details")))
 
 

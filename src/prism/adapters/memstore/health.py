@@ -22,6 +22,7 @@ def health_of(store: Store, settings: MemstoreSettings) -> Health:
         "keys": str(store.keys),
         "keys_with_ttl": str(store.expiring),
         "bytes": str(store.bytes),
+        "expired": str(store.expired),
         "max_keys": str(settings.max_keys or "unlimited"),
         "max_bytes": str(settings.max_bytes or "unlimited"),
     }

@@ -31,6 +31,7 @@ class Store:
     Attributes:
         keys: held, among them expired ones that no sweep has reached yet.
         bytes: of these keys and their values.
+        expired: keys that were dropped because their time was over.
         index: of these keys, and of expired ones that were dropped a moment ago.
         watchers: are told of every change.
     """
@@ -38,6 +39,7 @@ class Store:
     def __init__(self, settings: MemstoreSettings, now_ms: Callable[[], float]) -> None:
         self.keys = 0
         self.bytes = 0
+        self.expired = 0
         self.index = KeyIndex()
         self.watchers = Watchers()
         self._now_ms = now_ms
@@ -175,6 +177,7 @@ class Store:
             self._drop(key)
             if self.watchers.any:
                 self.watchers.tell(Change.EXPIRE, key)
+        self.expired += len(due)
         if due:
             self._unindexed.append(dict.fromkeys(due))
 

@@ -1,4 +1,4 @@
-"""The HTTP server beside gRPC, for probes."""
+"""The HTTP server beside gRPC, for probes and metrics."""
 
 from __future__ import annotations
 

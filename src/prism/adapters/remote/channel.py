@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.status import error_of
 from prism.adapters.remote.methods import OPERATE, SERVICE, Method, Reply
+from prism.adapters.remote.propagation import TraceContext
 from prism.adapters.remote.stream import NoStream, OperationStream
 from prism.adapters.remote.tls import TLS
 from prism.adapters.remote.watching import watching
@@ -107,6 +108,7 @@ class Channel:
         tls: None talks plain text.
         admin_token: shown with every call.
         streams: send operations through a stream where the server has them.
+        trace_context: finds what is to be handed on; None: nothing ever is.
     """
 
     def __init__(
@@ -117,12 +119,14 @@ class Channel:
         tls: TLS | None,
         admin_token: str | None,
         streams: bool = True,
+        trace_context: Callable[[], TraceContext | None] | None = None,
     ) -> None:
         self.address = address
         self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
         if admin_token is not None and not (admin_token.isascii() and admin_token.isprintable()):
             raise InvalidArgument("the admin token must be printable ASCII")
         self._metadata = (("authorization", f"Bearer {admin_token}"),) if admin_token else None
+        self._trace_context = trace_context
         self._target = _target_of(address)
         self._credentials = None if tls is None else tls.credentials()
         self._channel = self._open(_OPTIONS)
@@ -148,7 +152,9 @@ class Channel:
             # A large one would hold up what comes after it, and gains nothing.
             if size <= _STREAMED_BYTES:
                 try:
-                    return await self._operations.call(method, request, size)
+                    find = self._trace_context
+                    trace = None if find is None else find()
+                    return await self._operations.call(method, request, size, trace)
                 except NoStream:
                     self._streams = False
         return await self.unary(method.path, request, method.reply_type)
@@ -175,7 +181,7 @@ class Channel:
         seconds = self._timeout_s if timeout is None else timeout.total_seconds()
         try:
             data = await method(
-                request.SerializeToString(), timeout=seconds, metadata=self._metadata
+                request.SerializeToString(), timeout=seconds, metadata=self._metadata_now()
             )
         except grpc.aio.AioRpcError as error:
             raise self._error_of(error) from None
@@ -198,7 +204,7 @@ class Channel:
             self._connection_of_its_own(),
             WATCH,
             request,
-            metadata=self._metadata,
+            metadata=self._metadata_now(),
             timeout_s=self._timeout_s,
             never_stood=self._error_of,
             broke=self._watch_broke,
@@ -210,6 +216,13 @@ class Channel:
         await self._operations.close()
         for channel in (self._channel, *self._watches):
             await channel.close()
+
+    def _metadata_now(self) -> tuple[tuple[str, str], ...] | None:
+        trace = None if self._trace_context is None else self._trace_context()
+        if trace is None:
+            return self._metadata
+        fields = zip(TraceContext._fields, trace, strict=True)
+        return (*(self._metadata or ()), *(field for field in fields if field[1]))
 
     def _open_stream(self) -> Any:
         method: Any = self._channel.stream_stream(OPERATE)

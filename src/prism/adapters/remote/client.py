@@ -10,6 +10,7 @@ from prism.adapters.remote.channel import Channel
 from prism.adapters.remote.health import ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.adapters.remote.lifecycle import RemoteLifecycle
+from prism.adapters.remote.propagation import propagation
 from prism.adapters.remote.tls import TLS
 from prism.ports import Profile
 
@@ -44,6 +45,9 @@ async def connect(
             await kv.set("greeting", b"hello")
             entry = await kv.get("greeting")
 
+    Where the application has imported OpenTelemetry before, each call carries the trace
+    context of the span that is current.
+
     Args:
         address: `host:port` or `unix:PATH`.
         timeout: of each call, connecting included.
@@ -54,7 +58,13 @@ async def connect(
         BackendUnavailable, BackendTimeout: there is no server at the address.
         NotServing: there is one, which has not started yet.
     """
-    channel = Channel(address, timeout=timeout, tls=tls, admin_token=admin_token)
+    channel = Channel(
+        address,
+        timeout=timeout,
+        tls=tls,
+        admin_token=admin_token,
+        trace_context=propagation(),
+    )
     try:
         yield Client(channel, await RemoteKeyValue(channel).fetch_profile())
     finally:
@@ -70,7 +80,13 @@ async def connect_lifecycle(
     admin_token: str | None = None,
 ) -> AsyncIterator[RemoteLifecycle]:
     """Connect to command a server, whatever state its driver is in; else as `connect`."""
-    channel = Channel(address, timeout=timeout, tls=tls, admin_token=admin_token)
+    channel = Channel(
+        address,
+        timeout=timeout,
+        tls=tls,
+        admin_token=admin_token,
+        trace_context=propagation(),
+    )
     try:
         yield RemoteLifecycle(channel)
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from prism.adapters.remote.channel import Channel, Closed
 from prism.adapters.remote.health import SERVING, ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.remote.propagation import propagation
 from prism.adapters.remote.tls import TLS
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -71,6 +72,7 @@ class Remote(RemoteKeyValue):
             timeout=settings.timeout,
             tls=TLS(*given) if settings.tls else None,
             admin_token=None,
+            trace_context=propagation(),
         )
         try:
             self._profile = await self.fetch_profile()

@@ -10,6 +10,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from prism.adapters.remote.methods import Method
+from prism.adapters.remote.propagation import TraceContext
 from prism.ports import BackendTimeout, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -31,7 +32,7 @@ class Pending:
         written: whether the server may have seen it.
     """
 
-    __slots__ = ("future", "gives_up_at", "id", "method", "request", "size", "written")
+    __slots__ = ("future", "gives_up_at", "id", "method", "request", "size", "trace", "written")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Pending:
         size: int,
         gives_up_at: float,
         future: asyncio.Future[Any],
+        trace: TraceContext | None,
     ) -> None:
         self.id = identity
         self.method = method
@@ -48,6 +50,7 @@ class Pending:
         self.size = size
         self.gives_up_at = gives_up_at
         self.future = future
+        self.trace = trace
         self.written = False
 
     @property
@@ -81,12 +84,17 @@ class Unanswered:
         # Found once: it is a system call, and dearer than the rest of `add`.
         self._loop = asyncio.get_running_loop()
 
-    def add(self, method: Method[Any], request: Message, size: int) -> Pending:
+    def add(
+        self, method: Method[Any], request: Message, size: int, trace: TraceContext | None = None
+    ) -> Pending:
         """One more; its future has the reply, or fails."""
         loop = self._loop
         gives_up_at = loop.time() + self._timeout_s + _BACKSTOP_S
         self._last_id = identity = self._last_id + 1
-        pending = Pending(identity, method, request, size, gives_up_at, loop.create_future())
+        if trace is not None:
+            size += len(trace.traceparent) + len(trace.tracestate)
+        future = loop.create_future()
+        pending = Pending(identity, method, request, size, gives_up_at, future, trace)
         self._by_id[identity] = pending
         self._unwritten.append(pending)
         if self._timer is None:
@@ -131,7 +139,11 @@ class Unanswered:
             if pending.future.done():
                 continue  # given up before it was ever written
             pending.written = True
-            add(id=pending.id, timeout_ms=timeout_ms, **{pending.method.field: pending.request})
+            operation = add(
+                id=pending.id, timeout_ms=timeout_ms, **{pending.method.field: pending.request}
+            )
+            if pending.trace is not None:
+                operation.traceparent, operation.tracestate = pending.trace
         return message.SerializeToString()
 
     def _expire(self) -> None:

@@ -14,6 +14,7 @@ from prism.adapters.grpc.status import error_of
 from prism.adapters.remote.ending import Ending
 from prism.adapters.remote.methods import Method, Reply
 from prism.adapters.remote.pending import Pending, Unanswered
+from prism.adapters.remote.propagation import TraceContext
 from prism.ports import BackendUnavailable, Internal, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -47,8 +48,17 @@ class OperationStream:
         self._something_to_write: asyncio.Future[None] | None = None
         self._closed = False
 
-    async def call(self, method: Method[Reply], request: Message, size: int) -> Reply:
+    async def call(
+        self,
+        method: Method[Reply],
+        request: Message,
+        size: int,
+        trace: TraceContext | None = None,
+    ) -> Reply:
         """One operation.
+
+        Args:
+            trace: goes with it.
 
         Raises:
             PrismError: as the server said, or what became of the stream.
@@ -56,7 +66,7 @@ class OperationStream:
         """
         if self._closed:
             raise NotServing("not serving: the connection is closed")
-        pending = self._unanswered.add(method, request, size)
+        pending = self._unanswered.add(method, request, size, trace)
         try:
             reply: Reply = await pending.future
         except asyncio.CancelledError:

@@ -6,10 +6,10 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import typer
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
+
+TraceExporter = Literal["stdout", "otlp", "jaeger"]
 
 DEFAULT_TIMEOUT = timedelta(seconds=5)
 
@@ -41,9 +43,19 @@ def _tls_file(help: str) -> Any:
     return typer.Option(metavar="FILE", help=help)
 
 
+class ClientTracing(Protocol):
+    """What gives each call of a client a span."""
+
+    def around_client(self, client: Any, address: str) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The options that `connected` gives a command, and what they are for."""
+    """The options that `connected` gives a command, and what they are for.
+
+    Attributes:
+        tracing: no option, but what comes of two; None: nothing is traced.
+    """
 
     address: Annotated[
         str,
@@ -71,6 +83,25 @@ class Connection:
     ] = None
     tls_cert: Annotated[Path | None, _tls_file("Show the server this certificate.")] = None
     tls_key: Annotated[Path | None, _tls_file("The key of that certificate.")] = None
+
+    enable_tracing: Annotated[
+        bool,
+        typer.Option(
+            "--enable-tracing",
+            envvar="PRISM_ENABLE_TRACING",
+            help="Trace the command, and the calls it makes.",
+        ),
+    ] = False
+    trace_exporter: Annotated[
+        TraceExporter | None,
+        typer.Option(
+            envvar="PRISM_TRACE_EXPORTER",
+            help="Where traces go; stdout is stderr here.",
+            show_default="as OTEL_TRACES_EXPORTER says",
+        ),
+    ] = None
+
+    tracing: ClientTracing | None = None
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -101,6 +132,8 @@ class Connection:
             nonlocal began
             async with connect(self.address, timeout=self.timeout, tls=self.security) as client:
                 began = True
+                if self.tracing is not None:
+                    client = self.tracing.around_client(client, self.address)
                 return await operation(client)
 
         try:
@@ -112,6 +145,11 @@ class Connection:
             raise
 
 
+_CONTEXT = inspect.Parameter(
+    "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+)
+
+
 def connected(command: Callable[Concatenate[Connection, Params], None]) -> Callable[..., None]:
     """Give a command the options of `Connection`, as its first argument.
 
@@ -119,7 +157,7 @@ def connected(command: Callable[Concatenate[Connection, Params], None]) -> Calla
     in the connection.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    taken = {parameter.name for parameter in own}
+    taken = {parameter.name for parameter in own} | {"tracing"}
     shared = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(Connection, eval_str=True).parameters.values()
@@ -129,11 +167,19 @@ def connected(command: Callable[Concatenate[Connection, Params], None]) -> Calla
     run: Callable[..., None] = command
 
     @functools.wraps(command)
-    def with_connection(**given: Any) -> None:
+    def with_connection(ctx: typer.Context, **given: Any) -> None:
         options = {parameter.name: given.pop(parameter.name) for parameter in shared}
-        run(Connection(**options), **given)
+        connection = Connection(**options)
+        if not connection.enable_tracing:
+            run(connection, **given)
+            return
+        # OpenTelemetry is imported by who asks for traces.
+        from prism.bootstrap.cli.tracing import traced
+
+        with traced(ctx.command_path, connection.trace_exporter) as tracing:
+            run(replace(connection, tracing=tracing), **given)
 
     keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     # Typer reads a command's options off its signature.
-    with_connection.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+    with_connection.__signature__ = inspect.Signature([_CONTEXT, *keyword_only, *shared])  # type: ignore[attr-defined]
     return with_connection

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 
+from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.messages import (
     capabilities_of,
@@ -14,7 +15,8 @@ from prism.adapters.grpc.messages import (
     ttl_of_milliseconds,
     watch_event,
 )
-from prism.adapters.grpc.servicers.operate import Bounds, Encoded, OperationStream, kinds_of
+from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.operate import Bounds, Encoded, Kind, OperationStream, kinds_of
 from prism.adapters.grpc.status import status_of
 from prism.domain.gateway import Gateway
 from prism.ports import Entry, InvalidArgument, Persisted, PrismError, Put, Version
@@ -29,6 +31,8 @@ class KeyValueServicer:
     Args:
         default_timeout: of operations in a stream that come without one.
         max_message_bytes: of one message in a stream.
+        log: is told of operations in a stream that fail or are slow.
+        observer: of operations in a stream; calls have theirs.
     """
 
     def __init__(
@@ -37,10 +41,20 @@ class KeyValueServicer:
         *,
         default_timeout: timedelta = timedelta(seconds=30),
         max_message_bytes: int = 4 << 20,
+        log: RequestLog | None = None,
+        observer: CallObserver | None = None,
     ) -> None:
         self._gateway = gateway
+        self._observer = observer
         self._kinds = kinds_of(self)
-        self._bounds = Bounds(default_timeout.total_seconds(), max_message_bytes)
+        self._bounds = Bounds(
+            default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
+        )
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """The operations that a stream can carry, with their counts."""
+        return self._kinds
 
     async def get(self, request: pb.GetRequest, context: CallContext) -> pb.GetResponse:
         entry = await self._gateway.get(request.key)
@@ -165,7 +179,9 @@ class KeyValueServicer:
     def operate(
         self, requests: AsyncIterator[pb.OperateRequest], context: CallContext
     ) -> AsyncIterator[Encoded]:
-        stream = OperationStream(self._kinds, self._gateway.admission, context, self._bounds)
+        stream = OperationStream(
+            self._kinds, self._gateway.admission, context, self._bounds, self._observer
+        )
         return stream.outcomes(requests)
 
     async def watch(

@@ -205,9 +205,11 @@ class Context:
 
     def metadata(self, name: str) -> str | None:
         wanted = name.encode("latin-1")
-        return next(
-            (value.decode("latin-1") for key, value in self._headers if key == wanted), None
-        )
+        # Asked for with every call that may be traced, where a generator shows.
+        for key, value in self._headers:
+            if key == wanted:
+                return value.decode("latin-1")
+        return None
 
 
 def _timeout_of(value: bytes) -> float | None:

@@ -40,6 +40,7 @@ class Operation:
         ahead: how many operations take effect before it.
         followers: those that wait for it, once for each key they share.
         waiting: since its turn did not come at once.
+        waited_from_ns: when it first had to wait for anything; 0: it has not.
         task: runs it; None: it has not begun.
         answered: whether it has its one outcome.
         begun: what an observer made of it.
@@ -58,6 +59,7 @@ class Operation:
         "request",
         "task",
         "timeout_s",
+        "waited_from_ns",
         "waiting",
     )
 
@@ -79,6 +81,7 @@ class Operation:
         self.ahead = 0
         self.followers: list[Operation] | None = None
         self.waiting: Waiting | None = None
+        self.waited_from_ns = 0
         self.task: asyncio.Task[None] | None = None
         self.answered = False
         self.begun: object = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import Any
 
 from google.protobuf.message import Message
@@ -14,6 +14,7 @@ from google.rpc import status_pb2
 from prism.adapters.grpc.calls import CallObserver, encode, rejection_of
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.deadline import rest_within
+from prism.adapters.grpc.servicers.operate.bounds import Bounds
 from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.adapters.grpc.servicers.operate.operation import Operation, Waiting
 from prism.adapters.grpc.servicers.operate.outcomes import ERROR_TAG, FRAMING_BYTES, Outbox
@@ -24,19 +25,6 @@ from prism.adapters.grpc.status import status_of
 from prism.domain.admission import Admission, place
 from prism.ports import BackendTimeout, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What holds for every stream.
-
-    Attributes:
-        default_timeout_s: of operations that come without one.
-        max_message_bytes: of one message with outcomes.
-    """
-
-    default_timeout_s: float
-    max_message_bytes: int
 
 
 class Operations:
@@ -63,6 +51,7 @@ class Operations:
         self._context = context
         self._default_timeout_s = bounds.default_timeout_s
         self._max_reply_bytes = bounds.max_message_bytes - FRAMING_BYTES
+        self._log = bounds.log
         self._observer = observer
         self._outbox = outbox
         self._answered = answered
@@ -110,7 +99,7 @@ class Operations:
             operation.answered = True
             if operation.waiting is not None:
                 operation.waiting.release()
-            self._end(operation, None)
+            self._end(operation, cancelled(Outcome.UNKNOWN))
         self._unanswered.clear()
 
     def take(self) -> Operation | None:
@@ -132,6 +121,8 @@ class Operations:
             return None
         if waiting is not None:
             self._begin_late(operation, waiting)
+        if self._observer is not None:
+            self._observer.resume(operation.begun)
         work = operation.kind.handler(operation.request, operation)
         try:
             waits_for = work.send(None)
@@ -185,6 +176,7 @@ class Operations:
         deadline = self._loop.time() + operation.timeout_s
         timer = self._loop.call_at(deadline, self._expire, operation)
         operation.waiting = Waiting(held, deadline, timer)
+        operation.waited_from_ns = perf_counter_ns()
 
     def _expire(self, operation: Operation) -> None:
         self._fail(
@@ -204,6 +196,8 @@ class Operations:
     async def _finish(
         self, operation: Operation, work: Coroutine[Any, Any, Message], waits_for: Any
     ) -> None:
+        if not operation.waited_from_ns:
+            operation.waited_from_ns = perf_counter_ns()
         try:
             reply = await rest_within(operation.timeout_s, work, waits_for)
         except asyncio.CancelledError:
@@ -220,6 +214,8 @@ class Operations:
             self._workers.staff(free=1)
 
     def _answer_reply(self, operation: Operation, reply: Message) -> None:
+        if operation.waited_from_ns and not operation.answered:
+            self._log.succeeded(operation.kind.path, operation.waited_from_ns)
         try:
             data = encode(reply, self._max_reply_bytes)
         except PrismError as refusal:
@@ -228,7 +224,10 @@ class Operations:
             self._answer(operation, operation.kind.tag, data, None)
 
     def _fail(self, operation: Operation, error: Exception) -> None:
-        self._answer_status(operation, rejection_of(error, operation.kind.path).status)
+        status = rejection_of(error).status
+        if not operation.answered:
+            self._log.failed(operation.kind.path, status, error, operation.waited_from_ns)
+        self._answer_status(operation, status)
 
     def _answer_status(self, operation: Operation, status: status_pb2.Status) -> None:
         if not operation.answered:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.servicers.operate.bounds import Bounds
 from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.adapters.grpc.servicers.operate.outcomes import Encoded, Outbox
-from prism.adapters.grpc.servicers.operate.running import Bounds, Operations
+from prism.adapters.grpc.servicers.operate.running import Operations
 from prism.domain.admission import Admission
 from prism.v1 import keyvalue_pb2 as pb
 

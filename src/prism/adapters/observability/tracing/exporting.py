@@ -1,0 +1,164 @@
+"""From spans to whoever collects them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from contextlib import suppress
+from datetime import timedelta
+from typing import IO, Any, TypeVar, cast
+from uuid import uuid4
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
+
+from prism.adapters.observability.tracing.complaints import Complaints
+from prism.adapters.observability.tracing.environment import (
+    exporter_of,
+    ratio_of,
+    warn_of_protocol,
+)
+from prism.adapters.observability.tracing.operations import (
+    TracedOperations,
+    as_database,
+    as_server,
+)
+from prism.adapters.observability.tracing.requests import RequestSpans
+from prism.adapters.observability.tracing.sampler import Decided
+from prism.ports import Driver, InvalidArgument
+
+log = logging.getLogger(__name__)
+
+Client = TypeVar("Client")
+
+FLUSH_TIMEOUT = timedelta(seconds=2)
+"""For what is not exported yet when the process ends."""
+
+# Still in development, and so in no module that may be relied on.
+_SERVICE_INSTANCE_ID = "service.instance.id"
+
+
+class Tracing:
+    """All of a process's traces; nothing is opened before `open`.
+
+    Args:
+        version: of the service.
+        exporter: an option's word, which goes before the standard variables.
+        ratio: likewise, of the traces that begin here.
+        out: where spans are printed, if that is what is asked for.
+
+    Attributes:
+        tracer: begins spans.
+        requests: observes calls.
+    """
+
+    def __init__(
+        self, *, version: str, exporter: str | None, ratio: float | None, out: IO[str]
+    ) -> None:
+        self._named = exporter
+        self._out = out
+        ratio = ratio_of(ratio, os.environ)
+        self._provider = TracerProvider(
+            sampler=Decided(ratio),
+            resource=_resource(version),
+            # Ours is bounded, and in order.
+            shutdown_on_exit=False,
+        )
+        self.tracer = self._provider.get_tracer("prism", version)
+        self.requests = RequestSpans(self.tracer, ratio)
+        self._complaints = Complaints()
+        self._exporter: SpanExporter | None = None
+
+    def around_driver(self, driver: Driver[Any], system: str) -> Driver[Any]:
+        """The driver with its operations traced.
+
+        Args:
+            system: name of the backend's kind.
+        """
+        return cast("Driver[Any]", TracedOperations(driver, self.tracer, as_database(system)))
+
+    def around_client(self, client: Client, address: str) -> Client:
+        """The client of a server at the address with its operations traced."""
+        return cast("Client", TracedOperations(client, self.tracer, as_server(address)))
+
+    def open(self) -> None:
+        """Export from now on, also what the libraries of a driver trace by themselves.
+
+        Raises:
+            InvalidArgument: a standard variable makes no sense to the exporter.
+        """
+        self._complaints.open()
+        try:
+            exporter = _exporter(exporter_of(self._named, os.environ), self._out)
+            if exporter is not None:
+                self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        except Exception as error:
+            self._complaints.close()
+            raise InvalidArgument(
+                f"the exporter of traces cannot be made of what OTEL_… variables say: {error}"
+            ) from error
+        self._exporter = exporter
+        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            trace.set_tracer_provider(self._provider)
+
+    async def close(self) -> None:
+        """Export what is left, for as long as `FLUSH_TIMEOUT`, and end. Never raises."""
+        if self._exporter is None:
+            self._complaints.close()
+            return
+        exporter, self._exporter = self._exporter, None
+        flushed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def flush() -> None:
+            with suppress(RuntimeError):  # nobody waits any more
+                try:
+                    self._provider.shutdown()
+                finally:
+                    loop.call_soon_threadsafe(flushed.set)
+
+        # One of its own: the loop's threads are waited for when it closes.
+        threading.Thread(target=flush, name="prism-traces-flush", daemon=True).start()
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT.total_seconds()):
+                await flushed.wait()
+        except TimeoutError:
+            # Which also ends what it is waiting for.
+            exporter.shutdown()
+            seconds = FLUSH_TIMEOUT.total_seconds()
+            log.warning("traces that were not exported within %.3g s are lost", seconds)
+        else:
+            log.info("traces are flushed")
+        finally:
+            self._complaints.close()
+
+
+def _resource(version: str) -> Resource:
+    """The standard variables go before what is ours."""
+    ours = {
+        SERVICE_NAME: "prism",
+        SERVICE_VERSION: version,
+        _SERVICE_INSTANCE_ID: str(uuid4()),
+    }
+    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+
+
+def _exporter(name: str, out: IO[str]) -> SpanExporter | None:
+    if name == "none":
+        return None
+    if name == "stdout":
+        return ConsoleSpanExporter(out=out, formatter=_line)
+    warn_of_protocol(os.environ)
+    # It brings grpcio, which a server on h2corn has no other use for.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+def _line(span: ReadableSpan) -> str:
+    return f"{span.to_json(indent=None)}\n"

@@ -1,0 +1,107 @@
+"""`/health`, `/ready`, `/metrics` and the gRPC health service, whatever state a driver is in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from prism.adapters.remote import check_health
+from prism.bootstrap import discovery
+from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.container import Container
+from prism.bootstrap.settings import ServeSettings
+from prism.ports import BackendUnavailable
+
+HEALTHY = {"status": "healthy"}
+READY = {"status": "ready"}
+
+
+class House:
+    """A server around a driver that is commanded by hand."""
+
+    def __init__(self, container: Container) -> None:
+        self.lifecycle = container.lifecycle()
+        self.http = container.http_server()
+
+    async def start(self) -> None:
+        assert self.http is not None
+        self.address = await self.http.start()
+
+
+@pytest.fixture
+async def house(deployed: Any) -> AsyncIterator[House]:
+    settings = ServeSettings(driver=deployed.driver, metrics_port=0)
+    spec = discovery.load(deployed.driver)
+    house = House(Container(configuration=Configuration(settings, spec, deployed.settings)))
+    await house.start()
+    yield house
+    await house.lifecycle.stop()
+    assert house.http is not None
+    await house.http.stop()
+
+
+async def test_every_endpoint_answers_in_every_state(
+    house: House, deployed: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
+) -> None:
+    async def tell(state: str, *, ready: bool = False) -> None:
+        health = await in_thread(get, house.address, "/health")
+        assert (health.status, health.json) == (200, HEALTHY)
+        answer = await in_thread(get, house.address, "/ready")
+        reason = f"the driver is {state}"
+        not_ready = {"status": "not ready", "state": state, "reason": reason}
+        assert (answer.status, answer.json) == ((200, READY) if ready else (503, not_ready))
+        metrics = await in_thread(get, house.address, "/metrics")
+        assert metrics.status == 200
+        assert f'prism_lifecycle_state{{state="{state}"}} 1.0' in metrics.text
+        assert f"prism_ready {float(ready)}" in metrics.text
+
+    await tell("created")
+    await house.lifecycle.initialize(deployed.settings)
+    await tell("initialized")
+    await house.lifecycle.start()
+    await tell("running", ready=True)
+    await house.lifecycle.drain()
+    await tell("draining")
+    await house.lifecycle.stop()
+    await tell("stopped")
+
+
+async def test_a_driver_that_failed_is_not_ready_and_says_so(
+    get: Callable[..., Any], in_thread: Callable[..., Any], free_address: str
+) -> None:
+    settings = ServeSettings(driver="redis", metrics_port=0)
+    texts = {"url": f"redis://{free_address}"}
+    house = House(Container(configuration=Configuration(settings, discovery.load("redis"), texts)))
+    await house.start()
+    with pytest.raises(BackendUnavailable):
+        await house.lifecycle.initialize(texts)
+    assert (await in_thread(get, house.address, "/health")).json == HEALTHY
+    answer = await in_thread(get, house.address, "/ready")
+    assert (answer.status, answer.json["state"]) == (503, "failed")
+    await house.lifecycle.stop()
+    assert house.http is not None
+    await house.http.stop()
+
+
+@pytest.mark.parametrize("deployed", ["redis", "nats"], indirect=True)
+async def test_a_backend_that_hangs_makes_a_server_not_ready_until_it_is_back(
+    deployed: Any, start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
+) -> None:
+    server = start_server(*deployed.flags).serving()
+    address = server.metrics_address
+    assert get(address, "/ready").status == 200
+    await deployed.server.pause()
+    try:
+        await until(lambda: get(address, "/ready").status == 503)
+        told = get(address, "/ready").json
+        assert (told["status"], told["state"]) == ("not ready", "running")
+        assert told["reason"]
+        assert get(address, "/health").json == HEALTHY
+        assert await check_health(server.address) == "NOT_SERVING"
+        assert "prism_ready 0.0" in get(address, "/metrics").text
+    finally:
+        await deployed.server.resume()
+    await until(lambda: get(address, "/ready").status == 200)
+    assert await check_health(server.address) == "SERVING"

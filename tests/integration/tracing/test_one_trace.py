@@ -1,0 +1,143 @@
+"""One trace, from whoever asks to the backend, through every process on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+import prism
+from tests.servers.collector import Collector
+
+Start = Callable[..., Any]
+
+GET = "prism.v1.KeyValueService/Get"
+
+TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("the application's own")
+
+
+def in_order(collector: Collector, trace_id: int) -> list[Any]:
+    """The spans of a trace, each before its only child; the first one's parent is elsewhere."""
+    spans = [s for s in collector.spans if int.from_bytes(s.span.trace_id, "big") == trace_id]
+    child_of = {s.span.parent_span_id: s for s in spans}
+    found = [s for s in spans if s.span.parent_span_id not in {t.span.span_id for t in spans}][:1]
+    while found and (child := child_of.get(found[-1].span.span_id)):
+        found.append(child)
+    return found
+
+
+async def until_there(collector: Collector, trace_id: int, count: int) -> list[Any]:
+    async with asyncio.timeout(30):
+        while len(in_order(collector, trace_id)) < count:
+            await asyncio.sleep(0.01)
+    return in_order(collector, trace_id)
+
+
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+def test_a_command_its_server_and_the_backend_are_one_trace(
+    start_traced: Start,
+    export: dict[str, str],
+    collector: Collector,
+    prism_cli: Start,
+    transport: str,
+) -> None:
+    server = start_traced("--transport", transport)
+    assert prism_cli(server.address, "kv", "set", "k", "v").returncode == 0
+    got = prism_cli(server.address, "kv", "get", "k", **export)
+    assert (got.stdout, got.stderr) == ("v", "")
+
+    command, backend = collector.wait_for("prism kv get", "get")
+    of_it = [s for s in collector.spans if s.span.trace_id == command.span.trace_id]
+    client = next(s for s in of_it if s.name == GET and s.kind == "client")
+    served = next(s for s in of_it if s.name == GET and s.kind == "server")
+    assert client.is_child_of(command)
+    assert served.is_child_of(client)
+    # A call of its own, which carries the context as metadata.
+    (asked,) = (s for s in of_it if s.name.endswith("/GetCapabilities"))
+    assert asked.is_child_of(command)
+    assert backend.is_child_of(served)
+    assert (command.kind, backend.kind) == ("internal", "client")
+    assert client.resource["service.instance.id"] != served.resource["service.instance.id"]
+
+
+def test_spans_are_described_by_the_conventions(
+    start_traced: Start, collector: Collector, prism_cli: Start
+) -> None:
+    server = start_traced()
+    prism_cli(server.address, "kv", "get", "k")
+    served, backend = collector.wait_for(GET, "get")
+    told = served.attributes
+    assert told.pop("network.peer.port") > 0
+    assert told == {
+        "rpc.system.name": "grpc",
+        "rpc.method": GET,
+        "rpc.response.status_code": "OK",
+        "network.peer.address": "127.0.0.1",
+    }
+    assert backend.attributes == {"db.system.name": "memstore", "db.operation.name": "get"}
+    assert served.resource["service.name"] == "prism"
+    assert served.resource["service.version"] == version("prism")
+    assert served.resource["service.instance.id"]
+
+
+async def test_each_operation_in_a_stream_goes_on_with_its_callers_own_trace(
+    start_traced: Start, collector: Collector
+) -> None:
+    """Through a proxy, which sends its operations through a stream as well."""
+    backend = start_traced()
+    proxy = start_traced("--driver", "remote", "--remote-address", backend.address)
+
+    async def get(kv: prism.Client, number: int) -> int:
+        with TRACER.start_as_current_span(f"caller {number}") as span:
+            await kv.get(f"key {number}")
+            return span.get_span_context().trace_id
+
+    async with prism.connect(proxy.address) as kv:
+        traces = await asyncio.gather(*(get(kv, number) for number in range(5)))
+    assert len(set(traces)) == 5
+    for trace in traces:
+        spans = await until_there(collector, trace, 4)
+        assert [(s.name, s.kind) for s in spans] == [
+            (GET, "server"),
+            ("get", "client"),
+            (GET, "server"),
+            ("get", "client"),
+        ]
+        instances = [s.resource["service.instance.id"] for s in spans]
+        assert instances[0] == instances[1] != instances[2] == instances[3]
+
+
+async def test_what_a_caller_does_not_sample_nobody_does(
+    start_traced: Start, collector: Collector
+) -> None:
+    backend = start_traced()
+    proxy = start_traced("--driver", "remote", "--remote-address", backend.address)
+    unsampled = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False).get_tracer("unsampled")
+    with unsampled.start_as_current_span("caller"):
+        async with prism.connect(proxy.address) as kv:
+            await kv.set("k", b"v")
+            await kv.get("k")
+    proxy.stop()
+    backend.stop()
+    # Its own first call, with which it asked the server behind it what it can do.
+    assert {s.name for s in collector.spans} == {"prism.v1.KeyValueService/GetCapabilities"}
+    assert len(collector.spans) == 1
+
+
+async def test_a_proxy_that_tosses_no_keeps_the_server_behind_it_from_tossing(
+    start_traced: Start, collector: Collector
+) -> None:
+    backend = start_traced()
+    proxy = start_traced(
+        *("--driver", "remote", "--remote-address", backend.address, "--trace-ratio", "0")
+    )
+    async with prism.connect(proxy.address) as kv:
+        await kv.set("k", b"v")
+    proxy.stop()
+    backend.stop()
+    assert {s.name for s in collector.spans} <= {"prism.v1.KeyValueService/GetCapabilities"}

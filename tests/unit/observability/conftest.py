@@ -1,0 +1,56 @@
+"""Everything that a server is built of, without its ports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from prism.adapters.memstore import DRIVER
+from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.container import Container
+from prism.bootstrap.settings import ServeSettings
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class House:
+    """A container, and its metrics as a scraper reads them."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+        self.gateway = container.gateway()
+        self.lifecycle = container.lifecycle()
+
+    async def run(self) -> None:
+        await self.lifecycle.initialize({})
+        await self.lifecycle.start()
+
+    def series(self) -> Series:
+        _, text = self.container.metrics().render("")
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text.decode())
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.series().get((name, frozenset(labels.items())))
+
+
+@pytest.fixture
+async def build() -> AsyncIterator[Callable[..., House]]:
+    built: list[House] = []
+
+    def make(driver: Any = None, **settings: Any) -> House:
+        container = Container(configuration=Configuration(ServeSettings(**settings), DRIVER, {}))
+        if driver is not None:
+            container.driver.override(driver)
+        built.append(House(container))
+        return built[-1]
+
+    yield make
+    for house in built:
+        await house.lifecycle.stop()

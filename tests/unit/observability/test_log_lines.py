@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from prism.adapters.observability.logging import configure
+
+Lines = Callable[[], list[str]]
+
+log = logging.getLogger("prism.test")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def logged() -> Iterator[Callable[..., Lines]]:
+    root, ours = logging.getLogger(), logging.getLogger("prism")
+    before = root.handlers[:], root.level, ours.level
+
+    def start(form: Any = "json", *, stream: io.StringIO | None = None, **options: Any) -> Lines:
+        stream = stream or io.StringIO()
+        configure(form, fields={"service": "prism"}, stream=stream, **options)
+        return lambda: stream.getvalue().splitlines()
+
+    yield start
+    root.handlers[:], root.level = before[0], before[1]
+    ours.setLevel(before[2])
+    logging.captureWarnings(False)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_secret_is_hidden_wherever_it_stands(logged: Callable[..., Lines], form: str) -> None:
+    lines = logged(form, secrets=["hunter2!"])
+    try:
+        raise ValueError("the password hunter2! is wrong")
+    except ValueError:
+        log.exception(
+            "said %s", "hunter2!", extra={"told": [{"to": "hunter2!"}], "key": "hunter2!"}
+        )
+    text = "\n".join(lines())
+    assert "Traceback" in text
+    assert "hunter2!" not in text
+
+
+def test_a_secret_too_short_to_be_told_from_words_is_not_looked_for(
+    logged: Callable[..., Lines],
+) -> None:
+    lines = logged(secrets=["a"])
+    log.info("a banana")
+    assert json.loads(lines()[0])["message"] == "a banana"
+
+
+def test_a_line_says_which_trace_it_belongs_to(logged: Callable[..., Lines]) -> None:
+    lines = logged()
+    with TracerProvider().get_tracer("test").start_as_current_span("request") as span:
+        log.info("within")
+    log.info("without")
+    within, without = map(json.loads, lines())
+    context = span.get_span_context()
+    assert within["trace_id"] == f"{context.trace_id:032x}"
+    assert within["span_id"] == f"{context.span_id:016x}"
+    assert "trace_id" not in without
+
+
+def test_text_is_coloured_on_a_terminal_alone(
+    logged: Callable[..., Lines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = logged("text", stream=Terminal())
+    log.warning("mind the gap")
+    assert "\x1b[33m" in coloured()[0]
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = logged("text", stream=Terminal())
+    log.warning("mind the gap")
+    assert "\x1b" not in plain()[0]
+    monkeypatch.delenv("NO_COLOR")
+    redirected = logged("text")
+    log.warning("mind the gap")
+    assert "\x1b" not in redirected()[0]
+
+
+def test_json_is_never_coloured(logged: Callable[..., Lines]) -> None:
+    lines = logged("json", stream=Terminal())
+    log.error("red")
+    assert json.loads(lines()[0])["message"] == "red"
+
+
+def test_a_message_in_text_neither_makes_lines_nor_steers_the_terminal(
+    logged: Callable[..., Lines],
+) -> None:
+    lines = logged("text")
+    log.info("one\n2026 error forged \x1b[2J")
+    (line,) = lines()
+    assert r"one\n2026 error forged \x1b[2J" in line

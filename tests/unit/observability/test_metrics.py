@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dependency_injector import providers
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from prism.adapters.grpc.calls import Rejected, UnaryCall
+from prism.adapters.memstore import Memstore
+from prism.ports import BackendUnavailable, Entry, NotServing, VersionConflict
+from prism.v1 import keyvalue_pb2 as pb
+
+GET = "prism.v1.KeyValueService/Get"
+OPERATION = {"driver": "memstore", "operation": "get"}
+
+
+class Context:
+    connection = "c"
+    timeout_s = None
+
+    def metadata(self, name: str) -> str | None:
+        return None
+
+
+class Flaky(Memstore):
+    """Fails in ways of its own."""
+
+    async def get(self, key: str) -> Entry | None:
+        class LostInTheMail(BackendUnavailable):
+            pass
+
+        if key == "lost":
+            raise LostInTheMail("gone")
+        if key == "broken":
+            raise ZeroDivisionError
+        if key == "held":
+            await asyncio.Event().wait()
+        return await super().get(key)
+
+
+def get_of(house: Any) -> UnaryCall:
+    call = house.container.services().calls[f"/{GET}"]
+    assert isinstance(call, UnaryCall)
+    return call
+
+
+def request(key: str) -> bytes:
+    return pb.GetRequest(key=key).SerializeToString()
+
+
+async def test_every_series_of_a_fixed_set_is_there_before_anything_happened(
+    build: Callable[..., Any],
+) -> None:
+    house = build()
+    assert house.value("backend_driver_requests_total", **OPERATION) == 0
+    assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) == 0
+    assert house.value("backend_driver_connections_active", driver="memstore") == 0
+    assert house.value("backend_driver_info", driver="memstore", version="0.1.0") == 1
+    assert house.value("rpc_server_calls_total", rpc_method=GET) == 0
+    assert house.value("rpc_server_calls_in_flight", rpc_method=GET) == 0
+    assert house.value("rpc_server_stream_operations_total", rpc_method=GET) == 0
+    assert house.value("prism_lifecycle_state", state="created") == 1
+    assert house.value("prism_lifecycle_state", state="running") == 0
+    assert house.value("prism_ready") == 0
+    uptime = house.value("prism_uptime_seconds")
+    assert uptime is not None
+    assert uptime >= 0
+    names = {name for name, _ in house.series()}
+    assert {"process_cpu_seconds_total", "python_info", "python_gc_collections_total"} <= names
+
+
+async def test_a_call_is_counted_where_it_arrives_and_where_it_ends(
+    build: Callable[..., Any],
+) -> None:
+    house = build()
+    await house.run()
+    await get_of(house)(request("k"), Context())
+    with pytest.raises(Rejected):
+        await get_of(house)(request(""), Context())
+    assert house.value("rpc_server_calls_total", rpc_method=GET) == 2
+    assert house.value("rpc_server_call_duration_seconds_count", rpc_method=GET) == 2
+    code = "INVALID_ARGUMENT"
+    labels = {"rpc_method": GET, "rpc_response_status_code": code}
+    assert house.value("rpc_server_errors_total", **labels) == 1
+    assert house.value("backend_driver_requests_total", **OPERATION) == 1
+    assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) == 1
+    bucket = "backend_driver_request_duration_seconds_bucket"
+    assert house.value(bucket, **OPERATION, le="+Inf") == 1
+
+
+async def test_what_runs_is_in_flight(build: Callable[..., Any]) -> None:
+    house = build(providers.Object(Flaky()))
+    await house.run()
+    running = asyncio.create_task(get_of(house)(request("held"), Context()))
+    await asyncio.sleep(0)
+    assert house.value("rpc_server_calls_in_flight", rpc_method=GET) == 1
+    assert house.value("prism_operations_in_flight") == 1
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert house.value("rpc_server_calls_in_flight", rpc_method=GET) == 0
+    errors = "backend_driver_errors_total"
+    assert house.value(errors, **OPERATION, error_type="Cancelled") == 1
+
+
+async def test_errors_have_names_of_the_ports_whatever_a_driver_raises(
+    build: Callable[..., Any],
+) -> None:
+    house = build(providers.Object(Flaky()))
+    await house.run()
+    for _ in range(3):
+        with pytest.raises(BackendUnavailable):
+            await house.gateway.get("lost")
+    with pytest.raises(ZeroDivisionError):
+        await house.gateway.get("broken")
+    await house.gateway.set("k", b"")
+    with pytest.raises(VersionConflict):
+        await house.gateway.compare_and_set("k", b"", expected=None)
+    errors = {
+        dict(labels)["error_type"]: value
+        for (name, labels), value in house.series().items()
+        if name == "backend_driver_errors_total"
+    }
+    assert errors == {"BackendUnavailable": 3, "Internal": 1, "VersionConflict": 1}
+
+
+async def test_callers_cannot_make_new_series(build: Callable[..., Any]) -> None:
+    house = build()
+    await house.run()
+    await get_of(house)(request("k"), Context())
+    before = house.series().keys()
+    for number in range(100):
+        key = f"key-{number}"
+        await house.gateway.set(key, key.encode())
+        await get_of(house)(request(key), Context())
+    assert house.series().keys() == before
+
+
+async def test_what_was_not_let_in_is_told_apart(build: Callable[..., Any]) -> None:
+    house = build()
+    with pytest.raises(NotServing):
+        await house.gateway.get("k")
+    assert house.value("prism_operations_refused_total") == 1
+    assert house.value("prism_operations_shed_total") == 0
+
+
+async def test_the_backend_is_told_as_of_the_last_check_while_it_is_up(
+    build: Callable[..., Any],
+) -> None:
+    house = build()
+    await house.run()
+    await house.gateway.set("key", b"value")
+    checking = asyncio.create_task(house.container.readiness().watch())
+    async with asyncio.timeout(5):
+        while house.value("backend_driver_keys", driver="memstore") is None:
+            await asyncio.sleep(0)
+    checking.cancel()
+    assert house.value("backend_driver_keys", driver="memstore") == 1
+    assert house.value("backend_driver_bytes", driver="memstore") == 8
+    assert house.value("backend_driver_expired_keys_total", driver="memstore") == 0
+    assert house.value("prism_ready") == 1
+    await house.lifecycle.stop()
+    assert house.value("backend_driver_keys", driver="memstore") is None
+    assert house.value("prism_lifecycle_state", state="stopped") == 1
+
+
+async def test_watches_that_stand_are_counted(build: Callable[..., Any]) -> None:
+    house = build()
+    await house.run()
+    async with house.gateway.watch(""):
+        assert house.value("backend_driver_watches_active", driver="memstore") == 1
+    assert house.value("backend_driver_watches_active", driver="memstore") == 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8"),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+async def test_prometheus_own_format_is_the_default(
+    build: Callable[..., Any], accept: str, content_type: str
+) -> None:
+    found, text = build().container.metrics().render(accept)
+    assert found == content_type
+    assert b"# EOF" not in text
+
+
+async def test_open_metrics_is_for_who_asks(build: Callable[..., Any]) -> None:
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"
+    content_type, text = build().container.metrics().render(accept)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert list(text_string_to_metric_families(text.decode()))  # type: ignore[no-untyped-call]

@@ -1,0 +1,68 @@
+"""Spans of a tracer in memory, and calls in front of memstore that begin them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Span, get_current_span
+
+from prism.adapters.observability.tracing.requests import RequestSpans
+from prism.adapters.observability.tracing.sampler import Decided
+
+
+class Request:
+    """A call with this metadata."""
+
+    connection = "10.0.0.7:4711"
+    timeout_s: float | None = None
+
+    def __init__(self, **metadata: str) -> None:
+        self._metadata: Mapping[str, str] = metadata
+
+    def metadata(self, name: str) -> str | None:
+        return self._metadata.get(name)
+
+
+class Traces:
+    """Request spans, and what became of them."""
+
+    def __init__(self, ratio: float) -> None:
+        self._exporter = InMemorySpanExporter()
+        provider = TracerProvider(sampler=Decided(0.0), shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        self.tracer = provider.get_tracer("test")
+        self.requests = RequestSpans(self.tracer, ratio)
+
+    @property
+    def ended(self) -> Sequence[ReadableSpan]:
+        return self._exporter.get_finished_spans()
+
+    def serve(self, *, status: Any = None, **metadata: str) -> Sequence[ReadableSpan]:
+        """One request; its spans."""
+        begun = self.requests.begin("/prism.v1.KeyValueService/Get", Request(**metadata))
+        self.requests.end(begun, status)
+        return self.ended
+
+
+@pytest.fixture
+def traces() -> Traces:
+    """Every request is traced that nobody else has decided about."""
+    return Traces(1.0)
+
+
+@pytest.fixture
+def untraced() -> Traces:
+    """No request is traced that nobody else has decided about."""
+    return Traces(0.0)
+
+
+@pytest.fixture
+async def traced_request(traces: Traces) -> Span:
+    """The test is a request that is traced."""
+    traces.requests.resume(traces.requests.begin("/x", Request()))
+    return get_current_span()
