@@ -37,6 +37,18 @@ def test_a_server_that_runs_is_healthy_and_ready(shared_server: Any) -> None:
     assert ask(shared_server.metrics_address, "/ready?verbose=1") == READY
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("/health", b'{"status":"healthy"}'), ("/ready", b'{"status":"ready"}')]
+)
+def test_a_probe_may_compare_the_body_byte_by_byte(
+    shared_server: Any, path: str, body: bytes
+) -> None:
+    connection = http.client.HTTPConnection(shared_server.metrics_address, timeout=10)
+    connection.request("GET", path)
+    assert connection.getresponse().read() == body
+    connection.close()
+
+
 def test_head_answers_without_a_body(shared_server: Any) -> None:
     assert ask(shared_server.metrics_address, "/health", "HEAD") == (200, None)
     assert ask(shared_server.metrics_address, "/nothing", "HEAD") == (404, None)

@@ -84,7 +84,9 @@ class Events:
     async def __anext__(self) -> Event:
         while not self._events:
             if self._reason:
-                raise WatchEnded(f"the watch may have missed something: {self._reason}")
+                raise WatchEnded(
+                    f"the watch may have missed something: {self._reason}; begin it again"
+                )
             self._news.clear()
             await self._news.wait()
         event = self._events.popleft()

@@ -76,7 +76,7 @@ class Endpoints:
 
 
 def _json(code: int, /, **pairs: str) -> Answer:
-    return Answer(code, "application/json", json.dumps(pairs).encode())
+    return Answer(code, "application/json", json.dumps(pairs, separators=(",", ":")).encode())
 
 
 def _accept_of(scope: Mapping[str, Any]) -> str:
