@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import ssl
@@ -43,6 +44,18 @@ async def test_a_server_that_is_not_there_is_named_without_credentials(
     assert host in failure.value.message
     assert SECRET not in failure.value.message
     assert "anna" not in failure.value.message
+
+
+async def test_a_server_of_another_protocol_is_said_to_be_one(open_redis: Open) -> None:
+    async def talk_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(talk_http, "127.0.0.1", 0) as other:
+        port = other.sockets[0].getsockname()[1]
+        with pytest.raises(BackendUnavailable, match=f"{port} does not speak as Redis does"):
+            async with open_redis(f"redis://127.0.0.1:{port}"):
+                pass
 
 
 @pytest.mark.parametrize(

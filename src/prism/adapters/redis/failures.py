@@ -159,6 +159,12 @@ _BY_CLASS: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], _Make]]
         (redis.TimeoutError, TimeoutError),
         lambda backend: BackendTimeout(f"no answer from Redis at {backend} in time"),
     ),
+    (
+        redis.InvalidResponse,
+        lambda backend: BackendUnavailable(
+            f"what answers at {backend} does not speak as Redis does: check the address"
+        ),
+    ),
 )
 
 _BY_CODE: Mapping[str, _Make] = {
