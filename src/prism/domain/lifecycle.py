@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from prism.domain.admission import Admission
+from prism.domain.commands import Commands
 from prism.domain.settings import parse_settings
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -63,11 +64,10 @@ class LifecycleMachine:
         self._driver = driver
         self._settings_type = settings_type
         self._admission = admission
-        self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._commands = Commands()
         self._observers: list[Callable[[State], None]] = []
         self._state = State.CREATED
-        self._settings: dict[str, str] = {}
+        self._settings: dict[str, str] | None = None
         self._drained = DrainReport()
         self._failure = ""
         self._bringing_up: asyncio.Task[Any] | None = None
@@ -77,6 +77,16 @@ class LifecycleMachine:
         """The state, at no cost."""
         return self._state
 
+    @property
+    def failure(self) -> str:
+        """Which command failed, and why; empty: none has."""
+        return self._failure
+
+    @property
+    def settings(self) -> Mapping[str, str] | None:
+        """What the driver was last told to be initialized with; None: it was not yet."""
+        return self._settings
+
     def observe(self, observer: Callable[[State], None]) -> None:
         """Call the observer with each new state, at once and in order."""
         self._observers.append(observer)
@@ -85,19 +95,19 @@ class LifecycleMachine:
         return self._state
 
     async def initialize(self, settings: Mapping[str, str]) -> None:
-        await self._run(self._initialize(dict(settings)))
+        await self._commands.run(self._initialize(dict(settings)))
 
     async def start(self) -> None:
-        await self._run(self._start())
+        await self._commands.run(self._start())
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        return await self._run(self._drain(timeout))
+        return await self._commands.run(self._drain(timeout))
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         if self._bringing_up is not None:
             # Else a driver that hangs there could not be stopped.
             self._bringing_up.cancel()
-        await self._run(self._stop(timeout))
+        await self._commands.run(self._stop(timeout))
 
     async def health(self) -> Health:
         if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
@@ -122,10 +132,10 @@ class LifecycleMachine:
             )
         if self._repeated(State.INITIALIZED):
             return
+        self._settings = settings
         with self._failing("initialize"):
             parsed = parse_settings(self._settings_type, settings)
             await self._bring_up("initialize", self._driver.initialize(parsed))
-        self._settings = settings
         self._enter(State.INITIALIZED)
 
     async def _start(self) -> None:
@@ -196,16 +206,6 @@ class LifecycleMachine:
         self._state = state
         for observer in self._observers:
             observer(state)
-
-    async def _run(self, command: Coroutine[Any, Any, Result]) -> Result:
-        task = asyncio.create_task(self._in_turn(command))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
-
-    async def _in_turn(self, command: Coroutine[Any, Any, Result]) -> Result:
-        async with self._lock:
-            return await command
 
 
 async def _bounded(command: str, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:

@@ -85,6 +85,7 @@ class Profile:
 
     Attributes:
         hints: of capabilities that this backend lacks and might have: what to do about it.
+        ephemeral: the data lives in the driver's own process, and ends with it.
     """
 
     driver: str
@@ -93,3 +94,4 @@ class Profile:
     capabilities: Mapping[Capability, Declaration] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     hints: Mapping[Capability, str] = field(default_factory=dict)
+    ephemeral: bool = False

@@ -148,6 +148,7 @@ def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
             max_batch_bytes=limits.max_batch_bytes,
             max_page_size=limits.max_page_size,
         ),
+        ephemeral=profile.ephemeral,
     )
 
 
@@ -170,6 +171,7 @@ def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
             max_batch_bytes=limits.max_batch_bytes,
             max_page_size=limits.max_page_size,
         ),
+        ephemeral=message.ephemeral,
     )
 
 

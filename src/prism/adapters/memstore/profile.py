@@ -38,4 +38,5 @@ def profile_of(settings: MemstoreSettings) -> Profile:
         version_kind=VersionKind.REVISION,
         capabilities=CAPABILITIES,
         limits=Limits(max_value_bytes=settings.max_value_bytes),
+        ephemeral=True,
     )

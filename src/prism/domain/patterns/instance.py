@@ -1,0 +1,256 @@
+"""One process of a pattern, from its launch to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prism.domain.admission import Admission
+from prism.domain.gateway import Gateway
+from prism.domain.patterns.journal import Journal
+from prism.domain.patterns.outbound import (
+    Launcher,
+    OpenDriver,
+    Process,
+    Reception,
+    Session,
+    Visit,
+)
+from prism.domain.patterns.running import Running
+from prism.domain.patterns.values import DebugEvent, EventKind, Plan, Registration
+from prism.domain.watches import MAX_WATCHES
+from prism.ports import (
+    STOP_TIMEOUT,
+    BackendTimeout,
+    BackendUnavailable,
+    DrainReport,
+    Driver,
+    Health,
+    HealthStatus,
+    Limits,
+    PrismError,
+)
+
+DEBUG_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The same for every process.
+
+    Attributes:
+        start_timeout: from its launch to its registration.
+        health_interval: between two health checks.
+        terminate_after: between asking an idle process to stop and SIGTERM, and
+            between that and SIGKILL.
+        max_in_flight: operations at once, to one pattern.
+        max_per_connection: operations at once to one pattern, by one connection.
+    """
+
+    start_timeout: timedelta = timedelta(seconds=10)
+    health_interval: timedelta = timedelta(seconds=2)
+    terminate_after: timedelta = timedelta(seconds=3)
+    max_in_flight: int = 1024
+    max_per_connection: int = 512
+    max_watches: int = MAX_WATCHES
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is outside."""
+
+    launcher: Launcher
+    reception: Reception
+    open_driver: OpenDriver
+    journal: Journal
+
+
+class Instance:
+    """Launch it, start it, and close it whatever became of it.
+
+    Attributes:
+        health: as of the last check; None: there was none.
+        serving_since: None: it does not serve yet.
+    """
+
+    def __init__(self, plan: Plan, world: World, terms: Terms) -> None:
+        self.plan = plan
+        self._world = world
+        self._terms = terms
+        self._admission = Admission(
+            max_in_flight=terms.max_in_flight, max_per_connection=terms.max_per_connection
+        )
+        self._launching: asyncio.Future[Process] | None = None
+        self._process: Running | None = None
+        self._visit: Visit | None = None
+        self._session: Session | None = None
+        self._driver: Driver[Any] | None = None
+        self._gateway: Gateway | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._debug: deque[DebugEvent] = deque(maxlen=DEBUG_KEPT)
+        self.health: Health | None = None
+        self.serving_since: datetime | None = None
+
+    @property
+    def gateway(self) -> Gateway:
+        """In front of it; made by `start`."""
+        assert self._gateway is not None, "it is not started"
+        return self._gateway
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the process that runs; None: there is none, or it has ended."""
+        alive = self._process is not None and self._process.alive
+        return self._process.pid if self._process is not None and alive else None
+
+    @property
+    def registration(self) -> Registration | None:
+        """What it said of itself, once it has called back."""
+        return None if self._session is None else self._session.registration
+
+    @property
+    def debug_events(self) -> Iterable[DebugEvent]:
+        """What it told last, oldest first."""
+        return tuple(self._debug)
+
+    @property
+    def in_flight(self) -> int:
+        """Operations through here."""
+        return self._admission.in_flight
+
+    async def launch(self) -> None:
+        """Start the process, and wait until it has registered.
+
+        Raises:
+            BackendUnavailable: it ended before.
+            BackendTimeout: it did not register in time.
+            PrismError: it could not be started, or was refused.
+        """
+        name, world = self.plan.name, self._world
+        self._visit = world.reception.expect(
+            self.plan, happened=self._happened, told=self._debug.append
+        )
+        # Not given up half-way, or nobody would know of the process.
+        self._launching = asyncio.ensure_future(world.launcher.launch(self.plan, self._visit.token))
+        process = self._process = Running(await asyncio.shield(self._launching), name)
+        self._happened(EventKind.LAUNCHED, f"process {process.pid}")
+        seconds = self._terms.start_timeout.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                self._session = await process.unless_ended(self._visit.registered())
+        except TimeoutError:
+            raise BackendTimeout(
+                f"the pattern {name!r} did not register within {seconds:g} s"
+            ) from None
+        told = self._session.registration
+        self._happened(
+            EventKind.REGISTERED,
+            f"{told.driver} {told.driver_version} at {told.data_address}",
+        )
+
+    async def start(self) -> None:
+        """Initialize and start its driver, and let operations in.
+
+        Raises:
+            PrismError: as the driver said, or the process ended meanwhile.
+        """
+        session, process = self._session, self._process
+        assert session is not None
+        assert process is not None
+        await process.unless_ended(session.lifecycle.initialize(self.plan.settings))
+        self._happened(EventKind.INITIALIZED, "its driver is initialized")
+        await process.unless_ended(session.lifecycle.start())
+        self._happened(EventKind.STARTED, "its driver is started")
+        self._driver = await process.unless_ended(
+            self._world.open_driver(session.registration.data_address)
+        )
+        terms = self._terms
+        self._gateway = Gateway(
+            self._driver, self._admission, terms.limits, max_watches=terms.max_watches
+        )
+        self._admission.open()
+        self.serving_since = datetime.now(UTC)
+        self._checking = asyncio.create_task(self._check_health(session))
+
+    async def failed(self) -> str:
+        """Wait until it has ended, or is lost; how, in words."""
+        assert self._session is not None
+        assert self._process is not None
+        try:
+            return await self._process.unless_ended(self._session.lost())
+        except BackendUnavailable as ended:
+            return ended.message
+
+    async def finish(self, why: str, timeout: timedelta) -> DrainReport:
+        """Let nothing new in, and finish what is in flight, here and there.
+
+        Args:
+            why: what is told to whoever comes meanwhile.
+        """
+        self._admission.close(why)
+        ours = await self._admission.drain(timeout)
+        theirs = DrainReport()
+        if self._session is not None and self._process is not None and self._process.alive:
+            theirs = await self._process.unless_ended(self._session.lifecycle.drain(timeout))
+        report = DrainReport(
+            completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
+        )
+        message = f"{report.completed:,} operations completed, {report.aborted:,} aborted"
+        self._happened(EventKind.DRAINED, message)
+        return report
+
+    async def close(self, why: str, timeout: timedelta = STOP_TIMEOUT) -> None:
+        """Stop it, then terminate it, then kill it. Safe in every state, and more than once.
+
+        Cancelling the caller does not cancel it.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(why, timeout))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, why: str, timeout: timedelta) -> None:
+        self._admission.close(why)
+        if self._launching is not None and self._process is None:
+            with suppress(Exception):  # `launch` raised it already
+                self._process = Running(await self._launching, self.plan.name)
+        if self._checking is not None:
+            self._checking.cancel()
+        # One that was told to stop ends by itself; of any other that cannot be expected.
+        by_itself = timedelta()
+        if self._session is not None and self._process is not None and self._process.alive:
+            by_itself = self._terms.terminate_after
+            try:
+                await self._process.unless_ended(self._session.lifecycle.stop(timeout))
+                self._happened(EventKind.STOPPED, "its driver is stopped")
+            except PrismError as error:
+                self._happened(EventKind.FAILED, f"it did not stop: {error.message}")
+        if self._driver is not None:
+            with suppress(PrismError):
+                await self._driver.stop()
+        if self._process is not None:
+            patience = self._terms.terminate_after
+            how = await self._process.end(by_itself=by_itself, patience=patience)
+            self._happened(EventKind.EXITED, f"process {self._process.pid} {how}")
+        if self._visit is not None:
+            self._visit.close()
+
+    async def _check_health(self, session: Session) -> None:
+        while True:
+            try:
+                health = await session.lifecycle.health()
+            except PrismError as error:
+                health = Health(HealthStatus.UNHEALTHY, error.message)
+            before, self.health = self.health, health
+            if before is not None and before.status is not health.status:
+                self._happened(EventKind.HEALTH, f"{health.status}: {health.message}")
+            await asyncio.sleep(self._terms.health_interval.total_seconds())
+
+    def _happened(self, kind: EventKind, message: str) -> None:
+        self._world.journal.add(self.plan.name, kind, message)

@@ -1,0 +1,170 @@
+"""All patterns of a proxy, in the shape of a driver's lifecycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from prism.domain.gateway import Gateway
+from prism.domain.patterns.backoff import Backoff, BackoffPolicy
+from prism.domain.patterns.instance import Instance, Terms, World
+from prism.domain.patterns.journal import Journal
+from prism.domain.patterns.supervisor import Supervisor
+from prism.domain.patterns.values import PatternState, Plan
+from prism.ports import (
+    DRAIN_TIMEOUT,
+    STOP_TIMEOUT,
+    DrainReport,
+    Health,
+    HealthStatus,
+    InvalidArgument,
+    PreconditionFailed,
+    PrismError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NoSettings:
+    """A proxy is told everything when it is made."""
+
+
+class Patterns:
+    """Implements `Lifecycle[NoSettings]`: what a driver is to a server, these are to a proxy.
+
+    Args:
+        default: serves the calls that name none; empty: the first.
+        waits: calls to a pattern that is restarting wait, instead of being refused.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        world: World,
+        terms: Terms,
+        policy: BackoffPolicy | None = None,
+        *,
+        default: str = "",
+        waits: bool = False,
+    ) -> None:
+        policy = policy or BackoffPolicy()
+        self._journal = world.journal
+        self._patience = terms.start_timeout
+        self._supervisors = {
+            plan.name: Supervisor(
+                plan,
+                lambda plan: Instance(plan, world, terms),
+                world.journal,
+                Backoff(policy),
+                waits=waits,
+            )
+            for plan in plans
+        }
+        if not plans or len(self._supervisors) < len(plans):
+            raise InvalidArgument("a proxy needs one pattern or more, each of another name")
+        self.default = default or plans[0].name
+        self.find(self.default)
+
+    def __iter__(self) -> Iterator[Supervisor]:
+        return iter(self._supervisors.values())
+
+    @property
+    def journal(self) -> Journal:
+        """What has happened to them."""
+        return self._journal
+
+    @property
+    def names(self) -> Iterable[str]:
+        return self._supervisors.keys()
+
+    def find(self, name: str) -> Supervisor:
+        """The pattern of that name; empty: the default.
+
+        Raises:
+            PreconditionFailed: there is none.
+        """
+        found = self._supervisors.get(name or self.default)
+        if found is None:
+            raise PreconditionFailed(
+                f"there is no pattern {name!r}; there are: {', '.join(self._supervisors)}",
+                reason="UNKNOWN_PATTERN",
+            )
+        return found
+
+    def gateway_of(self, name: str) -> Gateway | None:
+        """In front of the pattern of that name; None while it does not serve; else as `find`."""
+        return self.find(name).gateway
+
+    async def initialize(self, settings: NoSettings) -> None:
+        """Nothing yet: they are launched by `start`."""
+
+    async def start(self) -> None:
+        """Launch all, and wait until each has served or failed once, within bounds.
+
+        One that fails does not keep the others from serving: health tells of it.
+        """
+        for supervisor in self:
+            supervisor.begin()
+        settled = [asyncio.create_task(supervisor.settled()) for supervisor in self]
+        # Its registration has this long, and what follows needs some time too.
+        await asyncio.wait(settled, timeout=2 * self._patience.total_seconds())
+        for task in settled:
+            task.cancel()
+
+    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        serving = [each for each in self if each.state is PatternState.SERVING]
+        reports = await asyncio.gather(*(_drained(each, timeout) for each in serving))
+        return DrainReport(
+            completed=sum(report.completed for report in reports),
+            aborted=sum(report.aborted for report in reports),
+        )
+
+    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        await asyncio.gather(*(each.stop(timeout=timeout) for each in self))
+
+    async def health(self) -> Health:
+        """Healthy when every pattern is, unhealthy when none serves well, else degraded."""
+        details: dict[str, str] = {}
+        well = 0
+        for supervisor in self:
+            status = supervisor.status
+            known = status.health
+            serves = status.state is PatternState.SERVING and (
+                known is None or known.status is not HealthStatus.UNHEALTHY
+            )
+            well += serves
+            details[f"pattern.{status.name}"] = _in_words(supervisor)
+        total = len(self._supervisors)
+        if well == total:
+            return Health(HealthStatus.HEALTHY, f"all {total} patterns serve", details)
+        ill = ", ".join(f"{name} is {what}" for name, what in _unwell(details).items())
+        if not well:
+            return Health(HealthStatus.UNHEALTHY, f"no pattern serves: {ill}", details)
+        return Health(HealthStatus.DEGRADED, f"{well} of {total} patterns serve: {ill}", details)
+
+
+async def _drained(supervisor: Supervisor, timeout: timedelta) -> DrainReport:
+    try:
+        return await supervisor.drain(timeout)
+    except PrismError:
+        # It failed meanwhile, which is told elsewhere: nothing of it is in flight.
+        return DrainReport()
+
+
+def _in_words(supervisor: Supervisor) -> str:
+    status = supervisor.status
+    state = status.state.words
+    if status.state is PatternState.SERVING and status.health is not None:
+        if status.health.status is HealthStatus.HEALTHY:
+            return state
+        return f"{state}, {status.health.status}: {status.health.message}"
+    return f"{state}: {status.reason}" if status.reason else state
+
+
+def _unwell(details: Mapping[str, Any]) -> dict[str, str]:
+    serving = PatternState.SERVING.value
+    return {
+        name.removeprefix("pattern."): what for name, what in details.items() if what != serving
+    }
