@@ -144,7 +144,7 @@ async def test_a_read_whose_answer_is_lost_is_repeated(
 
 
 async def test_a_server_that_hangs_times_out(own_server: RedisServer, open_redis: Open) -> None:
-    async with open_redis(own_server.url, timeout="300ms", connections="2") as backend:
+    async with open_redis(own_server.url, timeout="300ms", in_flight="2") as backend:
         await backend.kv.set("key", b"old")
         await own_server.pause()
         began = time.monotonic()
@@ -182,7 +182,7 @@ async def test_a_restart_ends_a_watch(own_server: RedisServer, open_redis: Open)
 async def test_stop_leaves_nobody_waiting_for_a_server_that_hangs(
     own_server: RedisServer, open_redis: Open
 ) -> None:
-    async with open_redis(own_server.url, connections="1") as backend:
+    async with open_redis(own_server.url, in_flight="1") as backend:
         await backend.kv.set("key", b"value")
         await own_server.pause()
         calls = [asyncio.create_task(backend.kv.set("key", b"other")) for _ in range(3)]

@@ -44,7 +44,7 @@ class Executor(Protocol):
 
     @property
     def connections(self) -> int:
-        """Those in use now."""
+        """Those in use now; where callers share them, those that are open."""
         ...
 
     async def open(self) -> None:

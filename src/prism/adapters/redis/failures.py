@@ -54,8 +54,7 @@ _ANSWERS = (redis.BusyLoadingError, redis.AuthenticationError, AuthorizationErro
 
 def is_answer(failure: Exception) -> bool:
     """Whether the server said so of one command, and redis-py then hung up on it."""
-    # Sentinel's connections turn READONLY into a lost connection.
-    return isinstance(failure, _ANSWERS) or isinstance(failure.__context__, redis.ReadOnlyError)
+    return isinstance(failure, _ANSWERS)
 
 
 def is_lost(failure: object) -> bool:
@@ -76,8 +75,6 @@ def translate(failure: Exception, backend: str) -> PrismError:
         error = translate(cause if isinstance(cause, Exception) else OSError(), backend)
         error.outcome = Outcome.NOT_APPLIED
         return error
-    if isinstance(failure.__context__, redis.ReadOnlyError):
-        failure = failure.__context__
     for kinds, make in _BY_CLASS:
         if isinstance(failure, kinds):
             return make(backend)

@@ -6,10 +6,9 @@ One that writes is a single command, so that it is applied whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha1
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from prism.adapters.redis import scripts
 from prism.adapters.redis.scripts import Command
@@ -32,8 +31,7 @@ _NO_KEY, _NO_EXPIRY = -2, -1
 _PERSISTED = (Persisted.NO_KEY, Persisted.NO_EXPIRY, Persisted.EXPIRY_REMOVED)
 
 
-@dataclass(frozen=True, slots=True)
-class Operation(Generic[Result]):
+class Operation(NamedTuple, Generic[Result]):
     """What to send about a key.
 
     Attributes:

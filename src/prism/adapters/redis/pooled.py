@@ -1,4 +1,4 @@
-"""A server behind a bounded pool of redis-py's connections."""
+"""A node of a Cluster, behind a bounded pool of redis-py's connections."""
 
 from __future__ import annotations
 

@@ -37,13 +37,17 @@ class Runner:
         """
         request = Request(operation.key, operation.commands)
         replies = await self._executor.send(request, repeatable=not operation.writes)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            # Not run, so not applied: the server was restarted, and forgot.
-            loads = loads_of(operation.commands)
-            request = Request(operation.key, loads + operation.commands)
-            replies = await self._executor.send(request, repeatable=not operation.writes)
-            replies = replies[len(loads) :]
+        for reply in replies:
+            if isinstance(reply, NoScriptError):
+                # Not run, so not applied: the server was restarted, and forgot.
+                return await self._run_loaded(operation)
         return self._result(operation, replies)
+
+    async def _run_loaded(self, operation: Operation[Result]) -> Result:
+        loads = loads_of(operation.commands)
+        request = Request(operation.key, loads + operation.commands)
+        replies = await self._executor.send(request, repeatable=not operation.writes)
+        return self._result(operation, replies[len(loads) :])
 
     async def run_many(self, batch: Sequence[Operation[Result]]) -> list[Result | PrismError]:
         """The results in order, each its own: an error is one of them."""

@@ -29,7 +29,8 @@ class RedisSettings:
     sentinel_password: str | None = setting(None, help="Its password", secret=True)
     key_prefix: str = setting("prism:", help="What every key begins with in Redis; may be empty")
     timeout: timedelta = setting(timedelta(seconds=5), help="Of each operation at the server")
-    connections: int = setting(64, help="Connections to one server at most")
+    in_flight: int = setting(1024, help="Calls sent to one server and not answered at most")
+    connections: int = setting(64, help="Connections to each node of a Cluster at most")
     max_value_bytes: int = setting(1 << 20, help="Bytes of one value at most")
     tls: bool = setting(False, help="Talk TLS, as rediss in the URL does")
     tls_ca: Path | None = setting(None, help="PEM file of the authority to trust")
@@ -38,10 +39,11 @@ class RedisSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work: the setting, its value, and what is allowed."""
-        if self.connections < 1:
-            raise InvalidArgument(
-                f"redis setting connections: {self.connections} is not allowed, use 1 or more"
-            )
+        for name in ("in_flight", "connections"):
+            if (number := getattr(self, name)) < 1:
+                raise InvalidArgument(
+                    f"redis setting {name}: {number} is not allowed, use 1 or more"
+                )
         if not 1 <= self.max_value_bytes <= _LARGEST_VALUE_BYTES:
             raise InvalidArgument(
                 f"redis setting max_value_bytes: {self.max_value_bytes:,} is not allowed, use 1 "

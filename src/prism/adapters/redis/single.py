@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 
 import redis
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 from prism.adapters.redis.address import Address, Topology
-from prism.adapters.redis.executor import Request
+from prism.adapters.redis.executor import Request, Server
+from prism.adapters.redis.multiplexed import MultiplexedServer
 from prism.adapters.redis.operations import Reply
 from prism.adapters.redis.options import connection_options, no_retries, talks_tls, tls_options
-from prism.adapters.redis.pooled import PooledServer
 from prism.adapters.redis.scripts import Command
 from prism.adapters.redis.settings import RedisSettings
 
@@ -31,7 +31,6 @@ class Single:
             **connection_options(settings, address),
             "db": address.db,
             "retry": no_retries(),
-            "max_connections": settings.connections,
         }
         self._sentinel: Sentinel | None = None
         self._pool: ConnectionPool
@@ -44,22 +43,22 @@ class Single:
             host, port = address.hosts[0]
             kind = SSLConnection if tls else Connection
             self._pool = ConnectionPool(kind, host=host, port=port, **options)
-        self._server = PooledServer(
+        self._server = MultiplexedServer(
             address.service or str(address),
-            self._pool,
-            connections=settings.connections,
+            self._pool.make_connection,
+            in_flight=settings.in_flight,
             timeout_s=settings.timeout.total_seconds(),
         )
 
     @property
     def connections(self) -> int:
-        return self._server.in_use
+        return self._server.connections
 
     async def open(self) -> None:
-        await self._pool.release(await self._pool.get_connection())  # type: ignore[no-untyped-call]
+        await self._server.open()
 
     async def close(self) -> None:
-        self._server.close()
+        await self._server.close()
         with suppress(redis.RedisError, OSError):
             await self._pool.aclose()
         if self._sentinel is not None:
@@ -74,7 +73,7 @@ class Single:
     ) -> list[list[Reply]]:
         return await send_together(self._server, requests, loads, repeatable=repeatable)
 
-    async def servers(self) -> Sequence[PooledServer]:
+    async def servers(self) -> Sequence[Server]:
         return [self._server]
 
     def suspect(self) -> None:
@@ -87,7 +86,7 @@ class Single:
 
 
 async def send_together(
-    server: PooledServer,
+    server: Server,
     requests: Sequence[Request],
     loads: Sequence[Command],
     *,
@@ -96,7 +95,7 @@ async def send_together(
     """The replies to each request, all sent to one server in one write."""
     commands = [*loads, *chain.from_iterable(request.commands for request in requests)]
     replies = iter((await server.send(commands, repeatable=repeatable))[len(loads) :])
-    return [[next(replies) for _ in request.commands] for request in requests]
+    return [list(islice(replies, len(request.commands))) for request in requests]
 
 
 def _sentinel(settings: RedisSettings, address: Address) -> Sentinel:
