@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 from prism.ports import Entry, Exhausted, PrismError
@@ -41,12 +41,23 @@ async def each(
 
 
 async def read_within(
-    keys: Sequence[str], get: Callable[[str], Awaitable[Entry | None]], room: int
+    keys: Sequence[str],
+    found: Mapping[str, Entry | None],
+    get: Callable[[str], Awaitable[Entry | None]],
+    room: int,
 ) -> list[Entry | PrismError | None]:
-    """The entries, as far as their values fit into so many bytes together."""
+    """The entries, as far as their values fit into so many bytes together.
+
+    Args:
+        found: some that need not be asked for.
+    """
     outcomes: list[Entry | PrismError | None] = []
     for start in range(0, len(keys), _READS_AT_ONCE):
-        for outcome in await each(keys[start : start + _READS_AT_ONCE], _itself, get):
+        wanted = keys[start : start + _READS_AT_ONCE]
+        missing = [key for key in wanted if key not in found]
+        read = dict(zip(missing, await each(missing, _itself, get), strict=True))
+        for key in wanted:
+            outcome = found[key] if key in found else read[key]
             if isinstance(outcome, Entry):
                 if len(outcome.value) > room:
                     outcomes.append(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 from prism.adapters.nats import keys
+from prism.adapters.nats.answers import record_in, sequence_in
 from prism.adapters.nats.clock import ServerClock
 from prism.adapters.nats.consumers import Consumers
 from prism.adapters.nats.failures import NO_MESSAGE, STREAM_NOT_FOUND, ApiError, translated
-from prism.adapters.nats.link import STATUS, Link
+from prism.adapters.nats.link import Link
 from prism.adapters.nats.records import (
     EXPECTED_SEQUENCE,
     EXPIRES_AT_MS,
@@ -28,6 +27,7 @@ from prism.adapters.nats.records import (
     TTL_MS,
     Record,
     epoch_ms,
+    header_block,
     headers_of,
     record_of,
     seconds_since_epoch,
@@ -146,21 +146,18 @@ class Bucket:
         """The last message under the key."""
         subject = self.subjects + keys.encode(key)
         read = self._read_from_leader if self.is_replicated else self._read_directly
-        record = await self.answers.within(self.answer_bytes, partial(read, subject))
+        size = self.answer_bytes
+        if not self.answers.takes(size):
+            await self.answers.turn(size)
+        try:
+            record = await read(subject)
+        finally:
+            self.answers.give_back(size)
         self.sizes.note(len(record.value))
         return record
 
     async def _read_directly(self, subject: str) -> Record:
-        message = await self.link.request(f"$JS.API.DIRECT.GET.{self.stream}.{subject}")
-        headers = message.headers or {}
-        if STATUS in headers:
-            return NOTHING
-        return record_of(
-            message.data,
-            headers,
-            int(headers["Nats-Sequence"]),
-            epoch_ms(headers["Nats-Time-Stamp"]),
-        )
+        return record_in(await self.link.request(f"$JS.API.DIRECT.GET.{self.stream}.{subject}"))
 
     async def write(
         self,
@@ -217,14 +214,18 @@ class Bucket:
         if expected is not None:
             headers[EXPECTED_SEQUENCE] = str(expected)
         self.sizes.note(len(value))
-        message = await self._published.within(
-            len(value),
-            partial(self.link.request, self.subjects + keys.encode(key), value, headers or None),
-        )
-        answer = json.loads(message.data)
-        if "error" in answer:
-            raise translated(ApiError(answer["error"]), self.link.address)
-        return int(answer["seq"])
+        subject = self.subjects + keys.encode(key)
+        size = len(value)
+        if not self._published.takes(size):
+            await self._published.turn(size)
+        try:
+            answer = await self.link.request(subject, value, header_block(headers))
+        finally:
+            self._published.give_back(size)
+        try:
+            return sequence_in(answer)
+        except ApiError as error:
+            raise translated(error, self.link.address) from None
 
     async def _read_from_leader(self, subject: str) -> Record:
         try:

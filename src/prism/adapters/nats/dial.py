@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import nats.errors
@@ -18,6 +18,8 @@ from nats.aio.client import Client
 from prism.adapters.nats.settings import NatsSettings
 from prism.ports import BackendUnavailable, InvalidArgument, Unauthenticated
 
+ClientT = TypeVar("ClientT", bound=Client)
+
 _PING_SECONDS = 5
 _LOST_PINGS = 2
 _CLOSES_WITHIN_S = 1.0
@@ -25,24 +27,9 @@ _REFUSED = re.compile("authorization|authentication", re.IGNORECASE)
 _CREDENTIALS_PARTS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 
 
-class _Client(Client):
-    """The library's, which would send its credentials in clear where TLS was asked for.
-
-    And which, on closing, writes what is not sent yet; on a connection that broke it
-    fails at that, and so would neither say that it is closed nor end its tasks.
-    """
-
-    async def _close(self, status: int, do_cbs: bool = True) -> None:
-        self._pending, self._pending_data_size = [], 0
-        await super()._close(status, do_cbs)
-
-    def _connect_command(self) -> bytes:
-        if "tls" in self.options and not self._server_info.get("tls_required"):
-            raise nats.errors.SecureConnWantedError
-        return super()._connect_command()
-
-
-async def dial(settings: NatsSettings, within_s: float, **callbacks: Any) -> Client:
+async def dial(
+    settings: NatsSettings, within_s: float, make: Callable[[], ClientT], **callbacks: Any
+) -> ClientT:
     """A client that is connected to one of the servers, and never reconnects by itself.
 
     The library would send again, after a reconnect, what a caller has long been told
@@ -50,6 +37,7 @@ async def dial(settings: NatsSettings, within_s: float, **callbacks: Any) -> Cli
 
     Args:
         within_s: to try each server for.
+        make: a client that was never connected.
         callbacks: `error_cb` and `closed_cb`, as the library has them.
 
     Raises:
@@ -65,6 +53,7 @@ async def dial(settings: NatsSettings, within_s: float, **callbacks: Any) -> Cli
             return await _dial(
                 _without_credentials(server),
                 within_s,
+                make(),
                 **callbacks,
                 **(options or _credentials_in(server)),
                 tls=tls,
@@ -91,17 +80,17 @@ async def dial(settings: NatsSettings, within_s: float, **callbacks: Any) -> Cli
 async def _dial(
     server: str,
     within_s: float,
+    client: ClientT,
     *,
     error_cb: Callable[[Exception], Awaitable[None]],
     **options: Any,
-) -> Client:
+) -> ClientT:
     seen: list[Exception] = []
 
     async def note(error: Exception) -> None:
         seen.append(error)
         await error_cb(error)
 
-    client = _Client()
     try:
         async with asyncio.timeout(within_s):
             await client.connect(

@@ -13,6 +13,7 @@ from prism.adapters.nats.closed import Closed
 from prism.adapters.nats.connection import Connection
 from prism.adapters.nats.health import CLOSED, health_of
 from prism.adapters.nats.link import Link
+from prism.adapters.nats.many import read_many
 from prism.adapters.nats.pages import page
 from prism.adapters.nats.profile import profile_of
 from prism.adapters.nats.records import Record, milliseconds, sequence_of, version_of
@@ -61,8 +62,7 @@ class Nats:
 
     async def get(self, key: str) -> Entry | None:
         bucket = self._connection.opened
-        record = await bucket.read(key)
-        return record.entry if record.is_alive(bucket.clock.now_ms()) else None
+        return (await bucket.read(key)).entry_at(bucket.clock.now_ms())
 
     async def exists(self, key: str) -> bool:
         bucket = self._connection.opened
@@ -149,7 +149,9 @@ class Nats:
         await bucket.remove(key, expected=await _sequence(bucket, key, expected))
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        return await batches.read_within(keys, self.get, self._profile.limits.max_batch_bytes)
+        room = self._profile.limits.max_batch_bytes
+        found = await read_many(self._connection.opened, keys, room)
+        return await batches.read_within(keys, found, self.get, room)
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         bucket = self._connection.opened

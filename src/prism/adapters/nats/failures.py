@@ -77,6 +77,14 @@ def refused(address: str, why: str) -> BackendUnavailable:
     )
 
 
+def unanswered(address: str) -> BackendUnavailable:
+    """Nobody listens where the request went."""
+    return BackendUnavailable(
+        f"the bucket does not answer at {address}: no JetStream, or no leader now",
+        outcome=Outcome.NOT_APPLIED,
+    )
+
+
 def broken(address: str, why: str) -> BackendUnavailable:
     """It may have been sent, and no answer will come."""
     return BackendUnavailable(f"the connection to the NATS server at {address} broke: {why}")

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import logging
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.protocol.command import hpub_cmd, pub_cmd
 
+from prism.adapters.nats.client import AnswerClient
 from prism.adapters.nats.dial import dial, hang_up, words
-from prism.adapters.nats.exchange import Exchange, IsLast
+from prism.adapters.nats.exchange import Answer, Exchange, Several, Single
+from prism.adapters.nats.exchanges import Exchanges
 from prism.adapters.nats.failures import ApiError, broken, denied, refused
 from prism.adapters.nats.settings import NatsSettings
-from prism.ports import BackendTimeout, BackendUnavailable, Outcome, PrismError
+from prism.ports import PrismError
 
-STATUS = "Status"
+OutcomeT = TypeVar("OutcomeT")
 
-_NO_RESPONDERS = "503"
 _DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
 
 _logger = logging.getLogger(__name__)
@@ -42,10 +43,11 @@ class Link:
         self.last_error = ""
         self._settings = settings
         self.timeout_s = settings.timeout.total_seconds()
-        self._client: Client
-        self._inbox = ""
+        self._client: AnswerClient
+        # Nobody can guess it, and so answer in the place of the server.
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._tokens = itertools.count()
-        self._exchanges: dict[str, Exchange] = {}
+        self._exchanges = Exchanges(self.address, self.timeout_s, self._look)
         self._when_lost: list[Callable[[str], None]] = []
         self._overruns: dict[Subscription, Callable[[], None]] = {}
         self._is_open = False
@@ -53,14 +55,14 @@ class Link:
     async def open(self, within_s: float) -> None:
         """Connect; once, and before anything else. Raises as `dial` does."""
         self._client = await dial(
-            self._settings, within_s, error_cb=self._note_error, closed_cb=self._note_closed
+            self._settings,
+            within_s,
+            lambda: AnswerClient(f"{self._inbox}.", self._exchanges.take),
+            error_cb=self._note_error,
+            closed_cb=self._note_closed,
         )
         self._is_open = True
-        self._inbox = self._client.new_inbox()
-        # Without bounds: what was asked for is never dropped.
-        await self._client.subscribe(
-            f"{self._inbox}.*", cb=self._take, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        await self._client.subscribe(f"{self._inbox}.*")
 
     @property
     def is_open(self) -> bool:
@@ -86,51 +88,50 @@ class Link:
 
         return forget
 
-    async def request(
-        self, subject: str, payload: bytes = b"", headers: dict[str, str] | None = None
-    ) -> Msg:
+    def request(
+        self, subject: str, payload: bytes = b"", headers: bytes = b""
+    ) -> Awaitable[Answer]:
         """The one answer.
+
+        Args:
+            headers: as they go, from the line before them to the empty one after.
 
         Raises:
             BackendUnavailable: nobody listens there, or the connection broke.
             BackendTimeout: no answer in time.
         """
-        reply = f"{self._inbox}.{next(self._tokens)}"
-        (message,) = await self._answers(Exchange(subject), reply, payload, headers)
-        if message.headers and message.headers.get(STATUS) == _NO_RESPONDERS:
-            raise BackendUnavailable(
-                f"the bucket does not answer at {self.address}: no JetStream, or no leader now",
-                outcome=Outcome.NOT_APPLIED,
-            )
-        return message
+        return self._ask(Single(subject), payload, headers)
 
-    async def deliveries(self, subject: str, payload: bytes, is_last: IsLast) -> list[Msg]:
+    def answers(
+        self, subject: str, payload: bytes, is_last: Callable[[Answer], bool]
+    ) -> Awaitable[list[Answer]]:
+        """The answers up to the last; raises as `request` does."""
+        return self._ask(Several(subject, is_last), payload)
+
+    async def deliveries(
+        self, subject: str, payload: bytes, is_last: Callable[[Msg], bool]
+    ) -> list[Msg]:
         """What a consumer delivers, up to the last; raises as `request` does."""
-        exchange = Exchange(subject, is_last)
+        exchange = Several(subject, is_last)
 
         async def take(message: Msg) -> None:
             exchange.take(message)
 
         # They come under subjects of their own, so they need an inbox of their own.
-        inbox = f"{self._inbox}.{next(self._tokens)}.deliveries"
+        inbox = f"{self._inbox}-{next(self._tokens)}"
         subscription = await self.subscribe(inbox, take, exchange.overrun)
         try:
-            return await self._answers(exchange, inbox, payload, None)
+            self._send(subject, payload, b"", inbox)
+            return await self._exchanges.outcome(exchange, inbox)
         finally:
             await self.unsubscribe(subscription)
 
-    async def _answers(
-        self, exchange: Exchange, reply: str, payload: bytes, headers: dict[str, str] | None
-    ) -> list[Msg]:
-        self._exchanges[reply] = exchange
-        timer = asyncio.get_running_loop().call_later(self.timeout_s, self._time_out, exchange)
-        try:
-            await self._publish(exchange.subject, payload, headers, reply)
-            return await exchange.whole
-        finally:
-            timer.cancel()
-            del self._exchanges[reply]
-            exchange.forget()
+    def _ask(
+        self, exchange: Exchange[OutcomeT], payload: bytes, headers: bytes = b""
+    ) -> Awaitable[OutcomeT]:
+        reply = f"{self._inbox}.{next(self._tokens)}"
+        self._send(exchange.subject, payload, headers, reply)
+        return self._exchanges.outcome(exchange, reply)
 
     async def api(self, name: str, request: Any = None) -> dict[str, Any]:
         """The answer of JetStream's API; raises as `request` does.
@@ -147,7 +148,7 @@ class Link:
     async def tell(self, subject: str) -> None:
         """Ask for something whose answer, or refusal, nobody waits for."""
         with suppress(PrismError):
-            await self._publish(subject, b"", None, f"{self._inbox}.unheard")
+            self._send(subject, b"", b"", f"{self._inbox}.unheard")
 
     async def subscribe(
         self, subject: str, callback: Callable[[Msg], Awaitable[None]], overrun: Callable[[], None]
@@ -172,11 +173,18 @@ class Link:
         self._lose("it was closed")
         await hang_up(self._client)
 
-    async def _publish(
-        self, subject: str, payload: bytes, headers: dict[str, str] | None, reply: str
-    ) -> None:
-        with self._translated():
-            await self._client.publish(subject, payload, reply, headers)
+    def _send(self, subject: str, payload: bytes, headers: bytes, reply: str) -> None:
+        if not self._is_open:
+            raise refused(self.address, self.last_error)
+        if headers:
+            command = hpub_cmd(subject, reply, headers, payload)
+        else:
+            command = pub_cmd(subject, reply, payload)
+        try:
+            self._client.send(command)
+        except nats.errors.Error as error:
+            self._lose(words(error))
+            raise refused(self.address, self.last_error) from None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -193,11 +201,6 @@ class Link:
             self._lose(words(error))
             raise broken(self.address, self.last_error) from None
 
-    async def _take(self, message: Msg) -> None:
-        exchange = self._exchanges.get(message.subject)
-        if exchange is not None:
-            exchange.take(message)
-
     async def _note_error(self, error: Exception) -> None:
         """Whatever the library has to tell: never raised anywhere else."""
         self.last_error = words(error)
@@ -206,10 +209,16 @@ class Link:
             if overrun := self._overruns.get(error.sub):
                 overrun()
         elif violation := _DENIED.search(self.last_error):
-            # In small letters, as the library has it.
-            for exchange in self._exchanges.values():
-                if exchange.subject.lower() == violation[1]:
-                    exchange.fail(denied(exchange.subject, self.address))
+            self._deny(violation[1])
+
+    def _deny(self, subject: str) -> None:
+        """The library has the subject in small letters."""
+
+        def denial(exchange: Exchange[Any]) -> PrismError | None:
+            is_denied = exchange.subject.lower() == subject
+            return denied(exchange.subject, self.address) if is_denied else None
+
+        self._exchanges.end(denial)
 
     async def _note_closed(self) -> None:
         if self._is_open and self._client.last_error is not None:
@@ -221,14 +230,12 @@ class Link:
             return
         self._is_open = False
         self.last_error = reason
-        for exchange in self._exchanges.values():
-            exchange.fail(broken(self.address, reason))
+        self._exchanges.close(lambda: broken(self.address, reason))
         callbacks, self._when_lost = self._when_lost, []
         for callback in callbacks:
             callback(reason)
 
-    def _time_out(self, exchange: Exchange) -> None:
-        exchange.fail(BackendTimeout(f"{self.address} gave no answer within {self.timeout_s:g} s"))
+    def _look(self) -> None:
+        """Whether the library gave up, and did not come to tell."""
         if self._client.is_closed:
-            # The library gave up, and did not come to tell.
             self._lose(self.last_error or "it was closed")

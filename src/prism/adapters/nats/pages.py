@@ -17,12 +17,12 @@ from prism.adapters.nats import keys
 from prism.adapters.nats.bucket import Bucket
 from prism.adapters.nats.consumers import ABANDONED_AFTER_S, Place
 from prism.adapters.nats.failures import NO_MESSAGE, ApiError, translated
-from prism.adapters.nats.link import STATUS
 from prism.adapters.nats.records import Record, record_of
 from prism.ports import Entry, InvalidArgument, Limits, Page, ScanExpired
 
 DEFAULT_PAGE_SIZE = 100
 
+_STATUS = "Status"
 _NO_MESSAGES = "404"
 _NO_CONSUMER = "503"
 _OVERHEAD_BYTES = 16 << 10
@@ -156,4 +156,4 @@ def _read(bucket: Bucket, message: Msg) -> tuple[str | None, Record]:
 
 
 def _status(message: Msg) -> str | None:
-    return (message.headers or {}).get(STATUS)
+    return (message.headers or {}).get(_STATUS)

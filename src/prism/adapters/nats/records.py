@@ -59,6 +59,10 @@ class Record(NamedTuple):
     def entry(self) -> Entry:
         return Entry(self.value, self.version, self.expires_at_ms)
 
+    def entry_at(self, now_ms: int) -> Entry | None:
+        """What a caller gets to see then."""
+        return self.entry if self.is_alive(now_ms) else None
+
 
 NOTHING = Record(b"", 0, False, None)
 
@@ -79,6 +83,14 @@ def record_of(value: bytes, headers: Headers | None, sequence: int, written_ms: 
         return Record(value, sequence, True, None)
     exists = OPERATION not in headers and MARKER_REASON not in headers
     return Record(value, sequence, exists, _expiry(headers, written_ms))
+
+
+def header_block(headers: Headers) -> bytes:
+    """The headers as they go with a message; empty for none."""
+    if not headers:
+        return b""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
 def headers_of(block: bytes) -> dict[str, str]:

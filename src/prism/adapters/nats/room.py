@@ -66,17 +66,24 @@ class Room:
         Raises:
             BackendTimeout: there was none in time; nothing was asked.
         """
-        size = min(size, self._most)
-        if self._queue or self._left < size:
-            await self._turn(size)
-        else:
-            self._left -= size
+        if not self.takes(size):
+            await self.turn(size)
         try:
             return await ask()
         finally:
-            self._give_back(size)
+            self.give_back(size)
 
-    async def _turn(self, size: int) -> None:
+    def takes(self, size: int) -> bool:
+        """Whether there is room for so many bytes at once; they are taken then."""
+        size = min(size, self._most)
+        if self._queue or self._left < size:
+            return False
+        self._left -= size
+        return True
+
+    async def turn(self, size: int) -> None:
+        """Take so many bytes as soon as it is our turn; raises as `within` does."""
+        size = min(size, self._most)
         waiting = _Waiting(size, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         try:
@@ -84,7 +91,7 @@ class Room:
                 await waiting.turn
         except BaseException as error:
             # It may have come at the same time.
-            self._give_back(0 if waiting.turn.cancelled() else size)
+            self.give_back(0 if waiting.turn.cancelled() else size)
             if isinstance(error, TimeoutError):
                 raise BackendTimeout(
                     f"{self._link.address} did not get to it within {self._link.timeout_s:g} s",
@@ -92,8 +99,9 @@ class Room:
                 ) from None
             raise
 
-    def _give_back(self, size: int) -> None:
-        self._left += size
+    def give_back(self, size: int) -> None:
+        """Let those who wait have what was taken."""
+        self._left += min(size, self._most)
         while self._queue:
             waiting = self._queue[0]
             if not waiting.turn.cancelled():
