@@ -6,7 +6,7 @@ import pytest
 
 from prism.adapters.memstore import DRIVER
 from prism.testing import AcceptanceSuite, OpenBackend
-from prism.testing.levels import in_process, over_grpc
+from prism.testing.levels import in_process, over_grpc, through_proxy
 
 
 class TestInProcess(AcceptanceSuite):
@@ -23,3 +23,12 @@ class TestOverGrpc(AcceptanceSuite):
     @staticmethod
     def open_backend(request: pytest.FixtureRequest) -> OpenBackend:
         return over_grpc(DRIVER, transport=request.param)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("memstore-proxy")
+class TestThroughProxy(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend() -> OpenBackend:
+        return through_proxy(DRIVER)

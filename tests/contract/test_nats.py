@@ -6,7 +6,7 @@ import pytest
 
 from prism.adapters.nats import DRIVER
 from prism.testing import AcceptanceSuite, OpenBackend
-from prism.testing.levels import in_process, over_grpc
+from prism.testing.levels import in_process, over_grpc, through_proxy
 from tests.servers.nats_fixtures import NatsBackend
 
 pytestmark = pytest.mark.slow
@@ -36,3 +36,11 @@ class TestOverGrpc(AcceptanceSuite):
             transport=request.param,
             backend_server=nats_backend.server,
         )
+
+
+@pytest.mark.xdist_group("nats-proxy")
+class TestThroughProxy(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(nats_backend: NatsBackend) -> OpenBackend:
+        return through_proxy(DRIVER, {"url": nats_backend.url}, backend_server=nats_backend.server)

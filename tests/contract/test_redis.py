@@ -6,7 +6,7 @@ import pytest
 
 from prism.adapters.redis import DRIVER
 from prism.testing import AcceptanceSuite, OpenBackend
-from prism.testing.levels import in_process, over_grpc
+from prism.testing.levels import in_process, over_grpc, through_proxy
 from tests.servers.redis_fixtures import RedisBackend
 
 pytestmark = pytest.mark.slow
@@ -35,4 +35,14 @@ class TestOverGrpc(AcceptanceSuite):
             {"url": redis_backend.url},
             transport=request.param,
             backend_server=redis_backend.server,
+        )
+
+
+@pytest.mark.xdist_group("redis-proxy")
+class TestThroughProxy(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(redis_backend: RedisBackend) -> OpenBackend:
+        return through_proxy(
+            DRIVER, {"url": redis_backend.url}, backend_server=redis_backend.server
         )

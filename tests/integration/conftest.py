@@ -27,18 +27,31 @@ PATIENCE_S = 30.0
 
 
 class Server:
-    """A process that runs `python -m prism.bootstrap`."""
+    """A process that runs `python -m prism.bootstrap`.
 
-    def __init__(self, args: tuple[str, ...], env: dict[str, str], folder: Path) -> None:
+    Attributes:
+        program: what else Python runs, in a subclass.
+    """
+
+    program: tuple[str, ...] = ("-m", "prism.bootstrap")
+
+    def __init__(
+        self,
+        args: tuple[str, ...],
+        env: dict[str, str],
+        folder: Path,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
         clean = {name: v for name, v in os.environ.items() if not name.startswith("PRISM_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "prism.bootstrap", *args],
+            [sys.executable, *self.program, *args],
             cwd=folder,
             env={**clean, "PYTHONPATH": str(PACKAGES), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            pass_fds=pass_fds,
         )
         self.lines: list[str] = []
         self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -62,6 +75,8 @@ class Server:
     def serving(self) -> Server:
         """Wait until it serves."""
         event = self.wait_for("serving")
+        while "pattern" in event:  # of a proxy, which tells what its patterns say
+            event = self.wait_for("serving")
         self.address: str = event["grpc_address"]
         self.metrics_address: str | None = event["metrics_address"]
         return self
@@ -102,14 +117,26 @@ class Server:
         self._new.put(None)
 
 
+class ProxyServer(Server):
+    """A process that runs `prism proxy`."""
+
+    program = ("-m", "prism.bootstrap.cli", "proxy")
+
+
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start a server on free ports; it need not get as far as to serve."""
     started: list[Server] = []
 
-    def start(*args: str, env: dict[str, str] | None = None, free_ports: bool = True) -> Server:
+    def start(
+        *args: str,
+        env: dict[str, str] | None = None,
+        free_ports: bool = True,
+        pass_fds: tuple[int, ...] = (),
+        kind: type[Server] = Server,
+    ) -> Server:
         ports = ("--grpc-port", "0", "--metrics-port", "0") if free_ports else ()
-        server = Server((*ports, *args), env or {}, tmp_path)
+        server = kind((*ports, *args), env or {}, tmp_path, pass_fds)
         started.append(server)
         return server
 

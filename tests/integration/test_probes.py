@@ -49,6 +49,31 @@ def test_a_probe_may_compare_the_body_byte_by_byte(
     connection.close()
 
 
+def test_a_format_that_makes_no_sense_is_answered_with_the_usual_one(shared_server: Any) -> None:
+    connection = http.client.HTTPConnection(shared_server.metrics_address, timeout=10)
+    accept = "application/openmetrics-text;version=abc"
+    connection.request("GET", "/metrics", headers={"accept": accept})
+    response = connection.getresponse()
+    assert response.status == 200
+    assert b"\nprism_ready 1.0\n" in response.read()
+    connection.close()
+
+
+def test_a_web_socket_is_refused_and_not_logged(server: Any) -> None:
+    connection = http.client.HTTPConnection(server.metrics_address, timeout=10)
+    upgrade = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    connection.request("GET", "/", headers=upgrade)
+    assert connection.getresponse().status == 403
+    connection.close()
+    server.stop()
+    assert "websocket" not in server.log
+
+
 def test_head_answers_without_a_body(shared_server: Any) -> None:
     assert ask(shared_server.metrics_address, "/health", "HEAD") == (200, None)
     assert ask(shared_server.metrics_address, "/nothing", "HEAD") == (404, None)
@@ -56,7 +81,7 @@ def test_head_answers_without_a_body(shared_server: Any) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/Health", 404), ("POST", "/health", 405)],
+    [("GET", "/nothing", 404), ("GET", "/Health", 404), ("POST", "/health", 405)],
 )
 def test_anything_else_is_refused_in_json(
     shared_server: Any, method: str, path: str, status: int

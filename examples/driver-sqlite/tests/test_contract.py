@@ -1,4 +1,4 @@
-"""SQLite keeps the contract: in process, and over gRPC on each transport."""
+"""SQLite keeps the contract: in process, over gRPC on each transport, through a proxy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prism.testing import AcceptanceSuite, OpenBackend
-from prism.testing.levels import in_process, over_grpc
+from prism.testing.levels import in_process, over_grpc, through_proxy
 
 
 @pytest.fixture(scope="class")
@@ -28,3 +28,10 @@ class TestOverGrpc(AcceptanceSuite):
     @staticmethod
     def open_backend(request: pytest.FixtureRequest, settings: dict[str, str]) -> OpenBackend:
         return over_grpc("sqlite", settings, transport=request.param)
+
+
+class TestThroughProxy(AcceptanceSuite):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(settings: dict[str, str]) -> OpenBackend:
+        return through_proxy("sqlite", settings)

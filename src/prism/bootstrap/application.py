@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from typing import Protocol
 
-from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.commander import Commander, Listening
+from prism.bootstrap.configuration import ServerConfiguration
 from prism.bootstrap.signals import handle_signals
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
-from prism.ports import IllegalTransition, PrismError, State
+from prism.ports import PrismError, State
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +28,8 @@ log = logging.getLogger(__name__)
 class GrpcServer(Protocol):
     """Whichever transport carries the servicers."""
 
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
     async def start(self) -> tuple[str, ...]: ...
     async def stop(self) -> None: ...
 
@@ -36,7 +45,14 @@ class Telemetry(Protocol):
     """What is exported while the server runs, and to its very end."""
 
     def open(self) -> None: ...
+    def none_sampled(self) -> AbstractContextManager[None]: ...
     async def close(self) -> None: ...
+
+
+class RequestLog(Protocol):
+    """Holds some lines back for a while."""
+
+    def close(self) -> None: ...
 
 
 class Application:
@@ -49,22 +65,26 @@ class Application:
     def __init__(
         self,
         *,
-        configuration: Configuration,
+        configuration: ServerConfiguration,
         lifecycle: LifecycleMachine,
         readiness: ReadinessMonitor,
         grpc_server: GrpcServer,
         http_server: HttpServer | None,
+        commander: Commander,
         telemetry: Telemetry | None = None,
+        request_log: RequestLog | None = None,
     ) -> None:
-        self._configuration = configuration
         self._settings = configuration.settings
         self._lifecycle = lifecycle
         self._readiness = readiness
         self._grpc_server = grpc_server
         self._http_server = http_server
+        self._commander = commander
         self._telemetry = telemetry
+        self._request_log = request_log
         self._ending = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._listening: Listening | None = None
         self._failed = False
         lifecycle.observe(self._follow)
 
@@ -102,52 +122,37 @@ class Application:
             stack.push_async_callback(self._http_server.stop)
             metrics_address = await self._http_server.start()
             log.debug("health is answered on %s", metrics_address)
+        if self._request_log is not None:
+            stack.callback(self._request_log.close)
         stack.push_async_callback(self._grpc_server.stop)
-        grpc_address, *others = await self._grpc_server.start()
+        # Its tasks, and so most requests, have nothing to do with traces.
+        with nullcontext() if self._telemetry is None else self._telemetry.none_sampled():
+            grpc_addresses = await self._grpc_server.start()
+        self._listening = Listening(grpc_addresses, metrics_address)
+        # The last thing that is commanded may be a stop, which is to be answered.
+        stack.push_async_callback(self._commander.close)
         stack.push_async_callback(self._close_driver)
         watch = asyncio.create_task(self._readiness.watch())
         stack.push_async_callback(_cancel, watch)
-
         try:
-            serving = await self._bring_up()
+            await self._until_ending(self._listening)
         except PrismError as error:
             # Said before everything is closed again, or it would read as a consequence.
             self._tell(error)
             self._ending.set()
-            return
-        if serving:
-            log.info(
-                "serving",
-                extra={
-                    "grpc_address": grpc_address,
-                    **({"more_grpc_addresses": others} if others else {}),
-                    "metrics_address": metrics_address,
-                    "pid": os.getpid(),
-                },
-            )
-            await self._ending.wait()
 
-    async def _bring_up(self) -> bool:
-        """Whether the driver runs, and the server is not already told to end."""
-        starting = asyncio.create_task(self._start(self._configuration.driver_settings))
+    async def _until_ending(self, listening: Listening) -> None:
+        commanding = asyncio.create_task(self._commander.command(listening, self.end))
         ending = asyncio.create_task(self._ending.wait())
-        await asyncio.wait((starting, ending), return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(ending)
-        if self._ending.is_set():
-            # What began goes on, and the stop that follows waits its turn.
-            await _cancel(starting)
-            return False
-        starting.result()
-        return True
-
-    async def _start(self, settings: Mapping[str, str]) -> None:
         try:
-            await self._lifecycle.initialize(settings)
-            await self._lifecycle.start()
-        except IllegalTransition:
-            # Somebody was quicker, by RPC; if that was a stop, it ends us.
-            if self._lifecycle.current is not State.STOPPED:
-                raise
+            await asyncio.wait((commanding, ending), return_when=asyncio.FIRST_COMPLETED)
+            if not self._ending.is_set():
+                commanding.result()
+                await ending
+        finally:
+            # What began goes on, and the stop that follows waits its turn.
+            await _cancel(ending)
+            await _cancel(commanding)
 
     async def _close_driver(self) -> None:
         self._readiness.leave("shutting down")
@@ -178,9 +183,24 @@ class Application:
 
     def _follow(self, state: State) -> None:
         log.debug("the driver is %s", state)
-        if state is State.STOPPED:
+        if state is State.RUNNING and self._listening is not None:
+            _log_serving(self._listening)
+        elif state is State.STOPPED:
             self._stopped.set()
             self.end("the driver is stopped")
+
+
+def _log_serving(listening: Listening) -> None:
+    address, *others = listening.grpc_addresses
+    log.info(
+        "serving",
+        extra={
+            "grpc_address": address,
+            **({"more_grpc_addresses": others} if others else {}),
+            "metrics_address": listening.metrics_address,
+            "pid": os.getpid(),
+        },
+    )
 
 
 async def _cancel(task: asyncio.Task[object]) -> None:

@@ -40,11 +40,9 @@ def texts_of(
         options: the server's own, and those of the chosen driver.
         installed: every driver; sections of those not chosen are left alone.
     """
-    by_section: dict[str, dict[str, Option]] = {}
-    for option in options:
-        by_section.setdefault(option.driver, {})[option.key] = option
+    sections = by_section(options)
     top = {key: value for key, value in tree.items() if key != "drivers"}
-    texts = _section(path, "", top, by_section.get("", {}), also=["drivers"])
+    texts = section_texts(path, "", top, sections, also=["drivers"])
     drivers = tree.get("drivers") or {}
     known = list(installed)
     if not isinstance(drivers, dict):
@@ -58,30 +56,45 @@ def texts_of(
                 f"{path}: the section drivers.{name} is of no installed driver; "
                 f"did you mean drivers.{close[0]}?"
             )
-        if name in by_section:
-            if section is not None and not isinstance(section, dict):
-                raise InvalidArgument(f"{path}: drivers.{name} holds names with values")
-            texts |= _section(path, f"drivers.{name}.", section or {}, by_section[name])
+        if f"drivers.{name}" in sections:
+            texts |= section_texts(path, f"drivers.{name}", section, sections)
     return texts
 
 
-def _section(
+def by_section(options: Iterable[Option]) -> Mapping[str, Mapping[str, Option]]:
+    """The options by where in a file they are, and by key."""
+    sections: dict[str, dict[str, Option]] = {}
+    for option in options:
+        sections.setdefault(option.section, {})[option.key] = option
+    return sections
+
+
+def section_texts(
     path: Path,
-    prefix: str,
-    section: Mapping[str, Any],
-    options: Mapping[str, Option],
+    section: str,
+    tree: Any,
+    sections: Mapping[str, Mapping[str, Option]],
     also: Iterable[str] = (),
 ) -> dict[str, str]:
+    """The settings in one section as text, by option parameter.
+
+    Args:
+        section: its name; empty: the top.
+        tree: what is in it.
+        also: keys that are valid there, and no settings.
+    """
+    if tree is not None and not isinstance(tree, dict):
+        raise InvalidArgument(f"{path}: {section} holds names with values")
+    options = sections.get(section, {})
     texts = {}
-    for key, value in section.items():
+    for key, value in (tree or {}).items():
         option = options.get(key)
         if option is None:
             valid = [*options, *also]
             close = get_close_matches(str(key), valid)
             ordered = close + [name for name in valid if name not in close]
-            raise InvalidArgument(
-                f"{path}: unknown key {prefix}{key}; valid are: {', '.join(ordered)}"
-            )
+            where = f"{section}.{key}" if section else key
+            raise InvalidArgument(f"{path}: unknown key {where}; valid are: {', '.join(ordered)}")
         if value is not None:
             texts[option.parameter] = _text(path, option, value)
     return texts

@@ -8,22 +8,25 @@ the files that are named instead of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
-from prism.adapters.observability.masking import credentials_in
+from prism.adapters.observability.masking import MASK, credentials_in, mask_urls
 from prism.bootstrap import config_file, discovery
+from prism.bootstrap.managed.options import managed_options
 from prism.bootstrap.options import Option, driver_options, server_options, with_defaults
 from prism.bootstrap.secret_files import read_secret
-from prism.bootstrap.settings import InvalidSetting, ServeSettings
-from prism.domain.settings import parse_settings, to_text
+from prism.bootstrap.settings import InvalidSetting, ServerSettings, ServeSettings
+from prism.domain.settings import parse_settings, settings_of, to_text
 from prism.ports import DriverSpec, InvalidArgument
 
+Settings = TypeVar("Settings", bound=ServerSettings)
+
 # No settings of a server, but known to the command line.
-_OTHER_VARIABLES = {"PRISM_CONFIG", "PRISM_ADDRESS", "PRISM_TRACEBACK"}
+_OTHER_VARIABLES = {"PRISM_CONFIG", "PRISM_ADDRESS", "PRISM_PATTERN", "PRISM_TRACEBACK"}
 
 
 class Source(IntEnum):
@@ -66,9 +69,16 @@ class Value:
     text: str | None
     origin: str
 
+    @property
+    def shown(self) -> str | None:
+        """The text as everybody may see it."""
+        if self.text is None:
+            return None
+        return MASK if self.option.field.secret else mask_urls(self.text)
+
 
 @dataclass(frozen=True, slots=True)
-class Configuration:
+class ServerConfiguration:
     """Everything that was configured.
 
     Attributes:
@@ -77,7 +87,7 @@ class Configuration:
         options: all that could have been given.
     """
 
-    settings: ServeSettings
+    settings: ServerSettings
     spec: DriverSpec
     driver_settings: Mapping[str, str]
     values: Sequence[Value] = ()
@@ -94,19 +104,45 @@ class Configuration:
                 yield value.text
             yield from credentials_in(value.text)
 
+    def initialized_with(self, driver_settings: Mapping[str, str]) -> Self:
+        """The same with what an Initialize command told the driver, in place of its settings."""
+        if driver_settings == self.driver_settings:
+            return self
+        values = [
+            replace(
+                value,
+                text=driver_settings.get(value.option.key, value.option.field.default),
+                origin="Initialize command" if value.option.key in driver_settings else "default",
+            )
+            if value.option.driver
+            else value
+            for value in self.values
+        ]
+        return replace(self, driver_settings=driver_settings, values=values)
 
-def choose(driver: str | None, file: Path | None) -> Choice:
+
+@dataclass(frozen=True, slots=True)
+class Configuration(ServerConfiguration):
+    """Of a server with one driver."""
+
+    settings: ServeSettings
+
+
+def choose(
+    driver: str | None, file: Path | None, default_file: Path | None = config_file.DEFAULT_PATH
+) -> Choice:
     """Read the config file, load the driver, and find out which options there are.
 
     Args:
         driver: as given by flag or environment; None: by neither.
         file: likewise.
+        default_file: read when no file is given and this one exists.
 
     Raises:
         InvalidArgument: the file is wrong, or there is no such driver.
         BrokenDriver: the driver cannot be loaded.
     """
-    file, tree = _read(file, config_file.DEFAULT_PATH)
+    file, tree = read_file(file, default_file)
     server = server_options()
     if driver is None:
         named = tree.get("driver")
@@ -123,7 +159,7 @@ def choose(driver: str | None, file: Path | None) -> Choice:
 
 
 def choose_for(
-    spec: DriverSpec, defaults: Mapping[str, str], file: Path | None, default_file: Path
+    spec: DriverSpec, defaults: Mapping[str, str], file: Path | None, default_file: Path | None
 ) -> Choice:
     """The same for a program that serves one driver, with defaults of its own.
 
@@ -131,13 +167,16 @@ def choose_for(
         defaults: texts by key, in place of the server's.
         default_file: read when no file is given and this one exists.
     """
-    file, tree = _read(file, default_file)
+    file, tree = read_file(file, default_file)
     server = with_defaults(server_options(), {**defaults, "driver": spec.name})
     return _choice(spec, server, file, tree)
 
 
-def _read(file: Path | None, default_file: Path) -> tuple[Path | None, Mapping[str, Any]]:
-    if file is None and default_file.exists():
+def read_file(
+    file: Path | None, default_file: Path | None
+) -> tuple[Path | None, Mapping[str, Any]]:
+    """The config file that is used, if any, and what is in it."""
+    if file is None and default_file is not None and default_file.exists():
         file = default_file
     return file, config_file.read(file) if file is not None else {}
 
@@ -161,23 +200,62 @@ def resolve(choice: Choice, given: Mapping[str, Given]) -> Configuration:
     Raises:
         InvalidArgument: a value is wrong or missing; says where it came from.
     """
-    values = [_value(choice, option, given) for option in choice.options if not option.holds_path]
-    server = {v.option.key: v.text for v in values if not v.option.driver}
-    driver = {v.option.key: v.text for v in values if v.option.driver and v.origin != "default"}
-    driver_settings = {key: text for key, text in driver.items() if text is not None}
-    try:
-        settings = parse_settings(
-            ServeSettings, {key: text for key, text in server.items() if text is not None}
-        )
-    except InvalidSetting as error:
-        origin = next(v.origin for v in values if v.option.path == error.name)
-        raise InvalidArgument(f"{error.message} ({origin})") from None
-    # The driver gets the texts again when it is initialized; what is wrong with
-    # them is better said before anything is opened.
-    parse_settings(choice.spec.settings, driver_settings)
+    if "proxy_address" in given:
+        _refuse_driver_settings(choice, given)
+        choice = replace(choice, options=managed_options(choice.options))
+    values = values_of(choice, given)
+    settings = server_settings(ServeSettings, values)
+    driver_settings = chosen_texts(v for v in values if v.option.driver)
+    if settings.proxy_address is None:
+        # The driver gets the texts again when it is initialized; what is wrong with
+        # them is better said before anything is opened.
+        parse_settings(choice.spec.settings, driver_settings)
     return Configuration(
         settings, choice.spec, driver_settings, values, choice.file, choice.options
     )
+
+
+def _refuse_driver_settings(choice: Choice, given: Mapping[str, Given]) -> None:
+    for option in choice.options:
+        if option.driver and option.parameter in given:
+            raise InvalidArgument(
+                f"the proxy configures the driver: leave out {option.path} "
+                f"({_origin(choice, option, given[option.parameter].source)}), and give it there"
+            )
+
+
+def values_of(choice: Choice, given: Mapping[str, Given]) -> list[Value]:
+    """What every option holds; raises as `resolve`."""
+    return [_value(choice, option, given) for option in choice.options if not option.holds_path]
+
+
+def server_settings(settings_type: type[Settings], values: Sequence[Value]) -> Settings:
+    """The server's own, of all these values.
+
+    Raises:
+        InvalidArgument: one makes no sense; says where it came from.
+    """
+    own = {v.option.key: v.text for v in values if not v.option.driver and v.text is not None}
+    try:
+        return parse_settings(settings_type, own)
+    except InvalidSetting as error:
+        origin = next(v.origin for v in values if v.option.path == error.name)
+        raise InvalidArgument(f"{error.message} ({origin})") from None
+
+
+def chosen_texts(values: Iterable[Value]) -> dict[str, str]:
+    """By key, what was not left to its default."""
+    return {v.option.key: v.text for v in values if v.origin != "default" and v.text is not None}
+
+
+def secrets_of(settings_type: type[Any], texts: Mapping[str, str]) -> Iterator[str]:
+    """What is secret of a driver's settings, and the credentials in the URLs among them."""
+    for field in settings_of(settings_type):
+        text = texts.get(field.name)
+        if text is not None:
+            if field.secret:
+                yield text
+            yield from credentials_in(text)
 
 
 def near_misses(environ: Iterable[str], options: Iterable[Option]) -> list[str]:

@@ -18,14 +18,22 @@ from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
-from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.services import Served, Services
 from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
 from prism.adapters.observability.endpoints import Endpoints
-from prism.adapters.observability.http import http_server
+from prism.adapters.observability.http import EndpointServer
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.page.history import (
+    History,
+    LifecycleEvents,
+    OperationSamples,
+    RecentFailures,
+)
 from prism.adapters.observability.tracing.environment import is_disabled
 from prism.bootstrap.application import Application, GrpcServer, HttpServer
-from prism.bootstrap.configuration import Configuration
-from prism.bootstrap.settings import REPLY_OVERHEAD_BYTES, ServeSettings
+from prism.bootstrap.commander import Commander, commander_of
+from prism.bootstrap.configuration import Configuration, ServerConfiguration, secrets_of
+from prism.bootstrap.settings import REPLY_OVERHEAD_BYTES, ServerSettings, ServeSettings
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -34,6 +42,7 @@ from prism.ports import Driver, DriverSpec, Limits
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
+    from prism.adapters.observability.page.page import Page
     from prism.adapters.observability.tracing.exporting import Tracing
 
 
@@ -54,7 +63,7 @@ def _limits(settings: ServeSettings) -> Limits:
     return Limits(max_value_bytes=room, max_batch_bytes=room)
 
 
-def _tracing(settings: ServeSettings) -> Tracing | None:
+def _tracing(settings: ServeSettings, mask: Mask) -> Tracing | None:
     if not settings.enable_tracing or is_disabled(os.environ):
         return None
     # OpenTelemetry is imported by who asks for traces.
@@ -65,6 +74,7 @@ def _tracing(settings: ServeSettings) -> Tracing | None:
         exporter=settings.trace_exporter,
         ratio=settings.trace_ratio,
         out=sys.stdout,
+        mask=mask,
     )
 
 
@@ -85,8 +95,16 @@ def _gateway(
     return Gateway(driver, admission, limits, max_watches=settings.max_watches)
 
 
-def _lifecycle(driver: Driver[Any], spec: DriverSpec, admission: Admission) -> LifecycleMachine:
-    return LifecycleMachine(driver, spec.settings, admission)
+def _lifecycle(
+    driver: Driver[Any], spec: DriverSpec, admission: Admission, mask: Mask
+) -> LifecycleMachine:
+    return LifecycleMachine(
+        driver,
+        spec.settings,
+        admission,
+        conceal=lambda texts: mask.learn(secrets_of(spec.settings, texts)),
+        mask=mask,
+    )
 
 
 def _server_options(settings: ServeSettings) -> ServerOptions:
@@ -105,8 +123,8 @@ def _server_options(settings: ServeSettings) -> ServerOptions:
     )
 
 
-def _request_log(settings: ServeSettings) -> RequestLog:
-    return RequestLog(slow=settings.slow_request)
+def _request_log(settings: ServeSettings, failures: RecentFailures, mask: Mask) -> RequestLog:
+    return RequestLog(slow=settings.slow_request, failures=failures, mask=mask)
 
 
 def _key_value(
@@ -149,19 +167,48 @@ def _metrics(
     )
 
 
+def _history(
+    gateway: Gateway,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    failures: RecentFailures,
+) -> History:
+    return History(
+        OperationSamples(gateway.tallies), failures, LifecycleEvents(lifecycle, readiness)
+    )
+
+
+def _page(
+    configuration: Configuration,
+    gateway: Gateway,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    grpc_server: GrpcServer,
+    history: History,
+    mask: Mask,
+) -> Page:
+    # What it takes is imported by the first who looks.
+    from prism.bootstrap.page import page_of
+
+    return page_of(configuration, gateway, lifecycle, readiness, grpc_server, history, mask)
+
+
 def _http_server(
     settings: ServeSettings,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
     metrics: Callable[[], Metrics],
+    page: Callable[[], Page],
+    history: History,
 ) -> HttpServer | None:
     if not settings.metrics:
         return None
-    endpoints = Endpoints(lifecycle, readiness, metrics())
-    return http_server(endpoints, settings.host, settings.metrics_port)
+    endpoints = Endpoints(lifecycle, readiness, metrics(), page)
+    return EndpointServer(endpoints, history.operations, settings.host, settings.metrics_port)
 
 
-def _grpc_server(settings: ServeSettings, services: Services, options: ServerOptions) -> GrpcServer:
+def grpc_server(settings: ServerSettings, services: Served, options: ServerOptions) -> GrpcServer:
+    """A server on the transport that is chosen."""
     # A transport is imported when it is chosen.
     if settings.transport == "grpcio":
         from prism.adapters.grpc.transports.grpcio import GrpcioServer
@@ -183,32 +230,37 @@ def _spec(configuration: Configuration) -> DriverSpec:
 class Container(containers.DeclarativeContainer):
     """One of these for each process, and for each test."""
 
-    configuration: providers.Provider[Configuration] = providers.Dependency(
-        instance_of=Configuration
+    # A proxy has others in the place of these.
+    configuration: providers.Provider[Any] = providers.Dependency(instance_of=ServerConfiguration)
+    mask: providers.Provider[Mask] = providers.Dependency(
+        instance_of=Mask, default=providers.Singleton(Mask)
     )
-    settings: providers.Provider[ServeSettings] = providers.Singleton(_settings, configuration)
+    settings: providers.Provider[Any] = providers.Singleton(_settings, configuration)
     spec: providers.Provider[DriverSpec] = providers.Singleton(_spec, configuration)
 
-    tracing: providers.Provider[Tracing | None] = providers.Singleton(_tracing, settings)
+    tracing: providers.Provider[Tracing | None] = providers.Singleton(_tracing, settings, mask)
     call_observer: providers.Provider[CallObserver | None] = providers.Singleton(
         _call_observer, tracing
     )
 
-    driver: providers.Provider[Driver[Any]] = providers.Singleton(_driver, spec)
+    driver: providers.Provider[Any] = providers.Singleton(_driver, spec)
     admission: providers.Provider[Admission] = providers.Singleton(_admission, settings)
     limits: providers.Provider[Limits] = providers.Singleton(_limits, settings)
     gateway: providers.Provider[Gateway] = providers.Singleton(
         _gateway, driver, spec, tracing, admission, limits, settings
     )
     lifecycle: providers.Provider[LifecycleMachine] = providers.Singleton(
-        _lifecycle, driver, spec, admission
+        _lifecycle, driver, spec, admission, mask
     )
     readiness: providers.Provider[ReadinessMonitor] = providers.Singleton(
         ReadinessMonitor, lifecycle
     )
 
-    request_log: providers.Provider[RequestLog] = providers.Singleton(_request_log, settings)
-    key_value_servicer: providers.Provider[KeyValueServicer] = providers.Singleton(
+    failures: providers.Provider[RecentFailures] = providers.Singleton(RecentFailures)
+    request_log: providers.Provider[RequestLog] = providers.Singleton(
+        _request_log, settings, failures, mask
+    )
+    key_value_servicer: providers.Provider[Any] = providers.Singleton(
         _key_value, gateway, settings, call_observer, request_log
     )
     server_options: providers.Provider[ServerOptions] = providers.Singleton(
@@ -228,7 +280,7 @@ class Container(containers.DeclarativeContainer):
         request_log,
     )
     grpc_server: providers.Provider[GrpcServer] = providers.Singleton(
-        _grpc_server, settings, services, server_options
+        grpc_server, settings, services, server_options
     )
     metrics: providers.Provider[Metrics] = providers.Singleton(
         _metrics,
@@ -240,10 +292,19 @@ class Container(containers.DeclarativeContainer):
         services,
         key_value_servicer,
     )
+    history: providers.Provider[History] = providers.Singleton(
+        _history, gateway, lifecycle, readiness, failures
+    )
+    page: providers.Provider[Page] = providers.Singleton(
+        _page, configuration, gateway, lifecycle, readiness, grpc_server, history, mask
+    )
     http_server: providers.Provider[HttpServer | None] = providers.Singleton(
-        _http_server, settings, lifecycle, readiness, metrics.provider
+        _http_server, settings, lifecycle, readiness, metrics.provider, page.provider, history
     )
 
+    commander: providers.Provider[Commander] = providers.Singleton(
+        commander_of, configuration, lifecycle, readiness, mask
+    )
     application: providers.Provider[Application] = providers.Singleton(
         Application,
         configuration=configuration,
@@ -251,5 +312,7 @@ class Container(containers.DeclarativeContainer):
         readiness=readiness,
         grpc_server=grpc_server,
         http_server=http_server,
+        commander=commander,
         telemetry=tracing,
+        request_log=request_log,
     )

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import uvloop
 
 from prism.adapters.observability.logging import configure
-from prism.bootstrap.configuration import Configuration, near_misses
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.tracing.environment import secrets_in
+from prism.bootstrap.configuration import Configuration, ServerConfiguration, near_misses
+from prism.ports import State
+
+if TYPE_CHECKING:
+    from prism.bootstrap.container import Container
+
+Compose: TypeAlias = "Callable[[Any, Mask], Container]"
 
 log = logging.getLogger(__name__)
 
 
-def run(configuration: Configuration) -> int:
-    """Serve until told to end; the exit status."""
+def _server(configuration: Configuration, mask: Mask) -> Container:
+    from prism.bootstrap.container import Container
+
+    return Container(configuration=configuration, mask=mask)
+
+
+def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
+    """Serve until told to end; the exit status.
+
+    Args:
+        compose: makes the container of what is to be served.
+    """
     settings = configuration.settings
+    mask = Mask([*configuration.secrets, *secrets_in(os.environ)])
     configure(
         settings.log_format,
         fields={
@@ -25,7 +47,7 @@ def run(configuration: Configuration) -> int:
             "version": version("prism"),
             "driver": configuration.spec.name,
         },
-        secrets=configuration.secrets,
+        mask=mask,
         debug=settings.debug,
     )
     for warning in near_misses(os.environ, configuration.options):
@@ -34,13 +56,20 @@ def run(configuration: Configuration) -> int:
     log.info("starting", extra={"config_file": None if file is None else str(file.absolute())})
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(configuration))
+            return runner.run(_run(compose, configuration, mask))
     except Exception:
         log.exception("an unexpected error ended the server; this is a defect")
         return 1
 
 
-async def _run(configuration: Configuration) -> int:
-    from prism.bootstrap.container import Container
+async def _run(compose: Compose, configuration: ServerConfiguration, mask: Mask) -> int:
+    container = compose(configuration, mask)
+    container.lifecycle().observe(_settle)
+    return await container.application().run()
 
-    return await Container(configuration=configuration).application().run()
+
+def _settle(state: State) -> None:
+    if state is State.RUNNING:
+        # What is there by now stays. Looking through it for garbage, again and again,
+        # would stop the server for some 50 ms each time.
+        gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from prism.bootstrap.discovery import BrokenDriver
-from prism.bootstrap.settings import ServeSettings
+from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.settings import SettingField, settings_of
 from prism.ports import DriverSpec, InvalidArgument
 
@@ -24,11 +25,13 @@ class Option:
     Attributes:
         driver: whose setting it is; empty: the server's own.
         holds_path: it names a file that holds the secret `field`.
+        pattern: whose driver that is; empty: this process's own.
     """
 
     field: SettingField
     driver: str = ""
     holds_path: bool = False
+    pattern: str = ""
 
     @property
     def key(self) -> str:
@@ -38,12 +41,27 @@ class Option:
     @property
     def path(self) -> str:
         """Its key in the whole of a config file."""
-        return f"drivers.{self.driver}.{self.key}" if self.driver else self.key
+        return f"{self.section}.{self.key}" if self.section else self.key
+
+    @property
+    def section(self) -> str:
+        """Where in a config file it is; empty: at the top."""
+        if self.pattern:
+            return f"patterns.{self.pattern}"
+        return f"drivers.{self.driver}" if self.driver else ""
+
+    @property
+    def heading(self) -> str:
+        """What it is shown under; empty: among the server's own."""
+        if self.pattern:
+            return f"Options of the pattern {self.pattern}, which is {self.driver}"
+        return f"Options of the driver {self.driver}" if self.driver else ""
 
     @property
     def parameter(self) -> str:
         """Its name as a Python identifier, unique among all options."""
-        return f"{self.driver}_{self.key}".replace("-", "_") if self.driver else self.key
+        owner = self.pattern or self.driver
+        return f"{owner}_{self.key}".replace("-", "_") if owner else self.key
 
     @property
     def flag(self) -> str:
@@ -82,9 +100,10 @@ class Option:
         return f"{self.field.help} (default: {'on' if self.is_switch else default})"
 
 
-def server_options() -> list[Option]:
-    """The server's own options."""
-    return _options(ServeSettings, "")
+def server_options(settings_type: type[ServerSettings] = ServeSettings) -> list[Option]:
+    """A server's own options; what not every server has comes first."""
+    particular = inspect.get_annotations(settings_type)
+    return sorted(options_of(settings_type), key=lambda option: option.field.name not in particular)
 
 
 def with_defaults(options: Sequence[Option], defaults: Mapping[str, str]) -> list[Option]:
@@ -109,7 +128,7 @@ def driver_options(spec: DriverSpec) -> list[Option]:
     Raises:
         BrokenDriver: two options would have the same name.
     """
-    options = _options(spec.settings, spec.name)
+    options = options_of(spec.settings, spec.name)
     taken = {"config"} | {option.parameter for option in server_options()}
     for option in options:
         if option.parameter in taken:
@@ -121,10 +140,11 @@ def driver_options(spec: DriverSpec) -> list[Option]:
     return options
 
 
-def _options(settings_type: type[Any], driver: str) -> list[Option]:
+def options_of(settings_type: type[Any], driver: str = "", pattern: str = "") -> list[Option]:
+    """An option for each setting, and one more for each that is secret."""
     found = []
     for field in settings_of(settings_type):
-        option = Option(field, driver)
+        option = Option(field, driver, pattern=pattern)
         found.append(option)
         if field.secret:
             found.append(replace(option, holds_path=True))

@@ -76,8 +76,8 @@ def serve_driver(
 
 
 def _run(spec: DriverSpec, defaults: Mapping[str, str], config: str) -> None:
-    def choose(_driver: str | None, file: Path | None) -> Choice:
-        return choose_for(spec, defaults, file, Path(config))
+    def choose(early: configured.Early) -> Choice:
+        return choose_for(spec, defaults, early.file, early.file_by_default(Path(config)))
 
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     configured.add(

@@ -1,4 +1,4 @@
-"""What the server itself can be told; each driver adds its own.
+"""What a server itself can be told; each driver adds its own.
 
 Made as a driver's settings are, so that flags, environment variables and config
 keys come about in one way.
@@ -6,6 +6,7 @@ keys come about in one way.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,14 +37,15 @@ class InvalidSetting(InvalidArgument):
 
 
 @dataclass(frozen=True, slots=True)
-class ServeSettings:
-    """See each setting's help."""
+class ServerSettings:
+    """Of every server; see each setting's help."""
 
-    driver: str = setting("memstore", help="Driver to serve; `prism drivers` lists them.")
     host: str = setting("127.0.0.1", help="Address to listen on.")
     grpc_port: int = setting(9090, help="gRPC port; 0 picks a free one.")
     grpc_socket: Path | None = setting(None, help="Serve gRPC on this Unix socket, not on a port.")
-    metrics: bool = setting(True, help="Serve /health, /ready and /metrics over HTTP.")
+    metrics: bool = setting(
+        True, help="Serve a page for people, /health, /ready and /metrics over HTTP."
+    )
     metrics_port: int = setting(9091, help="HTTP port; 0 picks a free one.")
     transport: Transport = setting(
         "h2corn", help="What carries gRPC: h2corn is fast, grpcio the reference implementation."
@@ -121,3 +123,58 @@ class ServeSettings:
         if value < low or (high is not None and value > high):
             valid = f"{low} or more" if high is None else f"{low} to {high}"
             raise InvalidSetting(name, f"{name} is {value}; it must be {valid}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings(ServerSettings):
+    """Of a server with one driver."""
+
+    driver: str = setting("memstore", help="Driver to serve; `prism drivers` lists them.")
+    proxy_address: str | None = setting(
+        None, help="Be a pattern of the proxy there (host:port or unix:PATH), and do as it says."
+    )
+    proxy_fd: int | None = setting(
+        None,
+        help="Descriptor with the token of --proxy-token as its first line; its end is our end.",
+    )
+    proxy_token: str | None = setting(
+        None, secret=True, help="What the proxy lets its pattern in by, once."
+    )
+
+    def __post_init__(self) -> None:
+        ServerSettings.__post_init__(self)
+        if self.proxy_address is not None:
+            self._check_proxy(self.proxy_address)
+            return
+        for name in ("proxy_fd", "proxy_token"):
+            if getattr(self, name) is not None:
+                raise InvalidSetting(name, f"{name} is given, and proxy_address is not")
+
+    def _check_proxy(self, address: str) -> None:
+        # Whoever talks to no proxy does without what this imports.
+        from prism.adapters.remote.peer import Peer
+
+        try:
+            Peer(address)
+        except InvalidArgument as error:
+            raise InvalidSetting("proxy_address", error.message) from None
+        if self.proxy_fd is None and self.proxy_token is None:
+            raise InvalidSetting(
+                "proxy_address", "proxy_address needs proxy_token or proxy_fd, to be let in"
+            )
+        if self.proxy_fd is not None and self.proxy_token is not None:
+            raise InvalidSetting("proxy_fd", "proxy_fd and proxy_token are both given; one will do")
+        if self.proxy_fd is not None:
+            _check_open(self.proxy_fd)
+        token = self.proxy_token
+        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+            raise InvalidSetting("proxy_token", "proxy_token must be printable ASCII, not empty")
+
+
+def _check_open(descriptor: int) -> None:
+    try:
+        os.fstat(descriptor)
+    except (OSError, OverflowError):
+        raise InvalidSetting(
+            "proxy_fd", f"proxy_fd is {descriptor}, and nothing was handed over there"
+        ) from None

@@ -54,6 +54,11 @@ class Admission:
         """Operations admitted and not finished."""
         return len(self._slots)
 
+    @property
+    def max_in_flight(self) -> int:
+        """The bound on `in_flight`."""
+        return self._max_in_flight
+
     def open(self) -> None:
         """Admit from now on."""
         self._refusal = None

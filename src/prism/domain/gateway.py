@@ -52,6 +52,7 @@ class Gateway:
         admission: opened and closed by the lifecycle.
         limits: this process's own; the smaller of these and the driver's holds.
         max_watches: at once, in all.
+        tallies: counted on; new ones, when left out.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class Gateway:
         limits: Limits,
         *,
         max_watches: int = MAX_WATCHES,
+        tallies: OperationTallies | None = None,
     ) -> None:
         self._driver = driver
         # Which of these methods exist is the driver's declaration, and is
         # checked by _require before each is called.
         self._ports = cast("FullKeyValue", driver)
         self._admission = admission
-        self._tallies = OperationTallies()
+        self._tallies = tallies or OperationTallies()
         self._watches = Watches(admission, max_watches)
         self._own_limits = limits
         self._declared: Profile | None = None
@@ -81,6 +83,11 @@ class Gateway:
             self._profile = replace(declared, limits=_smaller(declared.limits, self._own_limits))
             self._declared = declared
         return self._profile
+
+    @property
+    def driver(self) -> Driver[Any]:
+        """What is behind it."""
+        return self._driver
 
     @property
     def admission(self) -> Admission:

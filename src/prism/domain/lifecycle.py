@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from prism.domain.admission import Admission
 from prism.domain.commands import Commands
+from prism.domain.secrecy import Mask, mask_error, mask_health
 from prism.domain.settings import parse_settings
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -58,12 +59,25 @@ class LifecycleMachine:
     Args:
         settings_type: the driver's settings dataclass.
         admission: opened by start, closed by drain and stop.
+        conceal: is told the settings of an Initialize before anybody acts on them, so
+            that the secrets among them are hidden wherever they come up.
+        mask: hides secrets in what the driver says of its failures and its health.
     """
 
-    def __init__(self, driver: Driver[Any], settings_type: type[Any], admission: Admission) -> None:
+    def __init__(
+        self,
+        driver: Driver[Any],
+        settings_type: type[Any],
+        admission: Admission,
+        *,
+        conceal: Callable[[Mapping[str, str]], None] = lambda _: None,
+        mask: Mask = str,
+    ) -> None:
         self._driver = driver
         self._settings_type = settings_type
         self._admission = admission
+        self._conceal = conceal
+        self._mask = mask
         self._commands = Commands()
         self._observers: list[Callable[[State], None]] = []
         self._state = State.CREATED
@@ -95,6 +109,7 @@ class LifecycleMachine:
         return self._state
 
     async def initialize(self, settings: Mapping[str, str]) -> None:
+        self._conceal(settings)
         await self._commands.run(self._initialize(dict(settings)))
 
     async def start(self) -> None:
@@ -113,7 +128,7 @@ class LifecycleMachine:
         if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
             try:
                 async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                    return await self._driver.health()
+                    return mask_health(await self._driver.health(), self._mask)
             except TimeoutError:
                 message = f"no answer to a health check within {_HEALTH_TIMEOUT_S:g} s"
             except Exception as error:
@@ -195,8 +210,10 @@ class LifecycleMachine:
         try:
             yield
         except BaseException as error:
-            # Only our own messages are known to hold no secret.
-            cause = error.message if isinstance(error, PrismError) else "an internal error"
+            cause = "an internal error"
+            if isinstance(error, PrismError):
+                mask_error(error, self._mask)
+                cause = error.message
             self._failure = f"{command} failed: {cause}"
             self._admission.close("failed")
             self._enter(State.FAILED)

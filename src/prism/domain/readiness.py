@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prism.domain.lifecycle import LifecycleMachine
-from prism.ports import HealthStatus, State
+from prism.ports import Health, HealthStatus, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,11 @@ class ReadinessMonitor:
         self._threshold = threshold
         self._failures = 0
         self._last_failure = ""
-        self._details: Mapping[str, str] = {}
+        self._health: Health | None = None
         self._leaving = ""
+        self._waiting = ""
         self._observers: list[Callable[[Readiness], None]] = []
+        self._check_observers: list[Callable[[Health], None]] = []
         self._told = Readiness(False, "")
         lifecycle.observe(lambda _: self._tell())
 
@@ -60,21 +62,36 @@ class ReadinessMonitor:
         if self._leaving:
             return Readiness(False, self._leaving)
         if state is not State.RUNNING:
-            return Readiness(False, f"the driver is {state}")
+            because = self._waiting if state in (State.CREATED, State.INITIALIZED) else ""
+            return Readiness(False, f"the driver is {state}{because}")
         if self._failures >= self._threshold:
             return Readiness(False, self._last_failure)
         return Readiness(True, "ready")
 
     @property
-    def details(self) -> Mapping[str, str]:
-        """What the driver told of its backend at the last check; none while it is not up."""
+    def health(self) -> Health | None:
+        """How the backend fared at the last check; None while the driver is not up."""
         up = self._lifecycle.current in (State.RUNNING, State.DRAINING)
-        return self._details if up else {}
+        return self._health if up else None
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """What the driver told of its backend then."""
+        return {} if self.health is None else self.health.details
 
     def observe(self, observer: Callable[[Readiness], None]) -> None:
         """Call the observer at once, and then whenever the readiness changes."""
         self._observers.append(observer)
         observer(self.current)
+
+    def observe_checks(self, observer: Callable[[Health], None]) -> None:
+        """Call the observer with what each check finds."""
+        self._check_observers.append(observer)
+
+    def wait_for(self, what: str) -> None:
+        """Say so of a driver that does not run yet."""
+        self._waiting = f", waiting for {what}"
+        self._tell()
 
     def leave(self, reason: str) -> None:
         """Not ready from now on, while calls are still served."""
@@ -89,20 +106,21 @@ class ReadinessMonitor:
             await asyncio.sleep(self._interval_s)
 
     async def _check(self) -> None:
-        details: Mapping[str, str] = {}
         try:
             async with asyncio.timeout(self._timeout_s):
                 health = await self._lifecycle.health()
         except TimeoutError:
-            failure = f"no answer to a health check within {self._timeout_s:g} s"
+            message = f"no answer to a health check within {self._timeout_s:g} s"
+            health = Health(HealthStatus.UNHEALTHY, message)
         except Exception as error:  # a driver's defect must not end the watch
-            failure = f"the health check failed: {type(error).__name__}"
-        else:
-            failure = health.message if health.status is HealthStatus.UNHEALTHY else ""
-            details = health.details
-        self._details = details
-        self._failures = self._failures + 1 if failure else 0
-        self._last_failure = failure
+            message = f"the health check failed: {type(error).__name__}"
+            health = Health(HealthStatus.UNHEALTHY, message)
+        failed = health.status is HealthStatus.UNHEALTHY
+        self._health = health
+        self._failures = self._failures + 1 if failed else 0
+        self._last_failure = health.message if failed else ""
+        for observer in self._check_observers:
+            observer(health)
         self._tell()
 
     def _tell(self) -> None:

@@ -40,6 +40,11 @@ class Watches:
         """Watches admitted and not ended."""
         return self._standing
 
+    @property
+    def max_watches(self) -> int:
+        """The bound on `standing`."""
+        return self._max_watches
+
     @contextmanager
     def admit(self) -> Iterator[Reader]:
         """The one who reads a watch, which counts for as long as the context lasts.

@@ -1,55 +1,51 @@
-"""How the suite reaches a driver: in process, or over gRPC.
+"""How the suite reaches a driver: in process, over gRPC, or through a proxy.
 
-Both are built by the container that a server is built by, so what is tested is
-what is served. A driver is named by its `DriverSpec`, or by its entry point.
+The first two are built by the container that a server is built by, and a proxy is the
+command, so what is tested is what is served. A driver is named by its `DriverSpec`, or by
+its entry point.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from dependency_injector import providers
 
-from prism.adapters.remote.channel import Channel
 from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.adapters.remote.lifecycle import RemoteLifecycle
 from prism.bootstrap import discovery
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
+from prism.bootstrap.proxy.settings import ProxySettings
 from prism.bootstrap.settings import ServeSettings, Transport
 from prism.domain.lifecycle import LifecycleMachine
 from prism.ports import DriverSpec
-from prism.testing.suite import Backend, BackendServer, Level, OpenBackend, Wrap
+from prism.testing.proxies import Proxies
+from prism.testing.proxy_command import PATTERN, installed, proxy_command
+from prism.testing.suite import (
+    NOT_REACHABLE,
+    Backend,
+    BackendServer,
+    Level,
+    OpenBackend,
+    Wrap,
+)
+from prism.testing.way import Way, channel_to, client_of
 
 SERVER = ServeSettings(grpc_port=0, metrics=False, reflection=False)
 """Any free port of loopback, and nothing beside gRPC."""
 
-# Of each call: a machine that is busy fails no test.
-_CALL = timedelta(seconds=30)
+PROXY = ProxySettings(
+    grpc_port=0, metrics=False, reflection=False, drain_timeout=timedelta(seconds=1)
+)
+"""The same, of a proxy, which nobody waits for once a test has failed."""
+
 _CLOSE = timedelta(seconds=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A factory of backends, and what a report calls it.
-
-    Attributes:
-        backend: the driver's name, unless another was given.
-        level: how it is reached.
-    """
-
-    backend: str
-    level: str
-    open_backend: OpenBackend
-
-    def __call__(
-        self, *, wrap: Wrap | None = None, start: bool = True
-    ) -> AbstractAsyncContextManager[Backend]:
-        """Open one; see `OpenBackend`."""
-        return self.open_backend(wrap=wrap, start=start)
 
 
 def in_process(
@@ -121,8 +117,7 @@ def over_grpc(
             address, *_ = await grpc_server.start()
             stack.push_async_callback(grpc_server.stop)
             await stack.enter_async_context(_closing(container.lifecycle(), start, texts))
-            channel = Channel(address, timeout=_CALL, tls=None, admin_token=None)
-            stack.push_async_callback(channel.close)
+            channel = await stack.enter_async_context(channel_to(address))
             kv = RemoteKeyValue(channel)
             if start:
                 profile = await kv.fetch_profile()
@@ -138,20 +133,62 @@ def over_grpc(
                 texts,
                 describe,
                 backend_server,
-                lambda: _client(address),
+                lambda: client_of(address),
                 min(server.max_in_flight, server.max_in_flight_per_connection),
             )
 
     return Way(name or _name(driver), f"gRPC on {transport}", open_backend)
 
 
-@asynccontextmanager
-async def _client(address: str) -> AsyncIterator[RemoteKeyValue]:
-    channel = Channel(address, timeout=_CALL, tls=None, admin_token=None)
-    try:
-        yield RemoteKeyValue(channel)
-    finally:
-        await channel.close()
+def through_proxy(
+    driver: DriverSpec | str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    server: ProxySettings = PROXY,
+    backend_server: BackendServer | None = None,
+    name: str | None = None,
+) -> OpenBackend:
+    """Level 3: the driver in a process of its own, behind a `prism proxy` that launched it.
+
+    What is commanded is the proxy, as an operator does, and so its one pattern.
+
+    Args:
+        driver: installed under its name, or another process could not find it.
+        settings: the driver's own, as text by name.
+        server: how the proxy serves.
+        backend_server: what the driver talks to, if tests may take that away.
+        name: what a report calls the backend, if not by the driver's name.
+
+    Raises:
+        InvalidArgument: the driver is not installed, or a setting is wrong.
+        BrokenDriver: it cannot be loaded.
+    """
+    spec = installed(driver)
+    command = proxy_command(spec, dict(settings or {}), server, os.environ)
+    proxies = Proxies(command.arguments, command.environment)
+    bound = min(server.max_in_flight, server.max_in_flight_per_connection)
+
+    @asynccontextmanager
+    async def open_backend(
+        *, wrap: Wrap | None = None, start: bool = True
+    ) -> AsyncIterator[Backend]:
+        if wrap is not None:
+            pytest.skip(f"{NOT_REACHABLE}the driver is in a process of its own")
+        async with proxies.lent() as address, channel_to(address, PATTERN) as channel:
+            kv = RemoteKeyValue(channel)
+            profile = await kv.fetch_profile()
+            yield Backend(
+                kv,
+                RemoteLifecycle(channel),
+                Level.PROXY,
+                {},
+                lambda: profile,
+                backend_server,
+                lambda: client_of(address, PATTERN),
+                bound,
+            )
+
+    return Way(name or spec.name, "through a proxy", open_backend)
 
 
 def _name(driver: DriverSpec | str) -> str:

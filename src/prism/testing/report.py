@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from prism.testing import marks
 from prism.testing.matrix import Matrix, Verdict
 from prism.testing.suite import NOT_REACHABLE, UNSUPPORTED, group_of
 
@@ -83,11 +84,10 @@ class Report:
 
 def between_marks(text: str, table: str) -> str:
     """The text with the table between its marks."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise pytest.UsageError(f"nowhere to put the table: the marks are {BEGIN} and {END}")
-    return f"{head}{BEGIN}\n{table}\n{END}{tail}"
+    try:
+        return marks.between_marks(text, "compliance", table)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _verdict(report: pytest.TestReport) -> Verdict | None:

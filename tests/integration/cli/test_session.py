@@ -113,3 +113,12 @@ def test_an_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> N
     assert out.stat().st_size < 1_000_000
     assert ended.returncode == 1
     assert b"File too large" in ended.stderr
+
+
+def test_a_pattern_is_refused_by_a_server_without_any(cli: Any, monkeypatch: Any) -> None:
+    by_flag = cli("kv", "get", "k", "--pattern", "a")
+    monkeypatch.setenv("PRISM_PATTERN", "a")
+    for refused in (by_flag, cli("kv", "set", "k", "v"), cli("bench", cli.address)):
+        assert refused.returncode == 1
+        assert refused.stderr == b"prism: there is no pattern 'a': this server has none at all\n"
+    assert cli("health").stdout == b"SERVING\n"

@@ -50,5 +50,5 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
         k: v for k, v in os.environ.items() if not k.startswith(("PRISM_", "PYTHON", "PYTEST"))
     }
     found = Outside(folder / "venv" / "bin" / "python", folder, clean)
-    found.run("-m", "pip", "install", "--quiet", f"{prism}[testing]", str(example))
+    found.run("-m", "pip", "install", "--quiet", "--no-compile", f"{prism}[testing]", str(example))
     return found

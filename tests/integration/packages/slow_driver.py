@@ -24,6 +24,8 @@ class SlowSettings:
     password: str | None = setting(None, help="Of no use.", secret=True)
     reachable: bool = setting(True, help="Off: initialize fails.")
     broken: bool = setting(False, help="Initialize raises something unexpected.")
+    says: str | None = setting(None, help="Logged once it is initialized.")
+    times: int = setting(1, help="How often.")
     opened_by: Path | None = setting(None, help="Initialize waits for this file.")
     released_by: Path | None = setting(None, help="A get of `slow` waits for this file.")
 
@@ -38,6 +40,8 @@ class Slow(Memstore):
             raise BackendUnavailable(f"cannot reach {settings.url}: connection refused")
         await _appearance(settings.opened_by)
         await super().initialize(MemstoreSettings())
+        for _ in range(settings.times if settings.says else 0):
+            log.info("%s", settings.says)
 
     async def get(self, key: str) -> Entry | None:
         if key == "slow":

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import prism
+from prism.v1.keyvalue_pb2 import GetRequest
+from tests.integration.conftest import ProxyServer
 from tests.servers.collector import Collector
 
 Start = Callable[..., Any]
@@ -65,6 +68,37 @@ def test_a_command_its_server_and_the_backend_are_one_trace(
     assert client.resource["service.instance.id"] != served.resource["service.instance.id"]
 
 
+async def test_a_command_a_proxy_its_pattern_and_the_backend_are_one_trace(
+    start_server: Start, export: dict[str, str], collector: Collector, prism_cli: Start
+) -> None:
+    proxy = start_server("--pattern", "a=memstore", env=export, kind=ProxyServer).serving()
+    got = prism_cli(proxy.address, "kv", "get", "k", "--json", **export)
+    assert got.returncode == 3, got.stderr
+    command, *_ = collector.wait_for("prism kv get", "get")
+    trace = int.from_bytes(command.span.trace_id, "big")
+    asked = next(s for s in collector.spans if s.name == GET and s.is_child_of(command))
+    async with asyncio.timeout(30):
+        while not (spans := below(collector, trace, asked))[2:]:
+            await asyncio.sleep(0.01)
+    assert [(s.name, s.kind) for s in spans] == [
+        (GET, "server"),
+        (GET, "server"),
+        ("get", "client"),
+    ]
+    processes = [s.resource["service.instance.id"] for s in (asked, *spans)]
+    assert len(set(processes)) == 3
+    assert processes[2] == processes[3]
+
+
+def below(collector: Collector, trace_id: int, top: Any) -> list[Any]:
+    """The only child of a span, its only child, and so on."""
+    spans = [s for s in collector.spans if int.from_bytes(s.span.trace_id, "big") == trace_id]
+    found = [top]
+    while children := [s for s in spans if s.is_child_of(found[-1])]:
+        found.append(*children)
+    return found[1:]
+
+
 def test_spans_are_described_by_the_conventions(
     start_traced: Start, collector: Collector, prism_cli: Start
 ) -> None:
@@ -83,6 +117,26 @@ def test_spans_are_described_by_the_conventions(
     assert served.resource["service.name"] == "prism"
     assert served.resource["service.version"] == version("prism")
     assert served.resource["service.instance.id"]
+
+
+async def test_a_watch_through_a_proxy_is_one_trace(
+    start_traced: Start, collector: Collector
+) -> None:
+    backend = start_traced()
+    proxy = start_traced("--driver", "remote", "--remote-address", backend.address)
+    watch = "prism.v1.KeyValueService/Watch"
+    async with prism.connect(proxy.address) as kv:
+        with TRACER.start_as_current_span("caller") as span:
+            trace = span.get_span_context().trace_id
+            async with kv.watch("k"):
+                pass
+    spans = await until_there(collector, trace, 4)
+    assert [(s.name, s.kind) for s in spans] == [
+        (watch, "server"),
+        ("watch", "client"),
+        (watch, "server"),
+        ("watch", "client"),
+    ]
 
 
 async def test_each_operation_in_a_stream_goes_on_with_its_callers_own_trace(
@@ -129,15 +183,21 @@ async def test_what_a_caller_does_not_sample_nobody_does(
     assert len(collector.spans) == 1
 
 
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
 async def test_a_proxy_that_tosses_no_keeps_the_server_behind_it_from_tossing(
-    start_traced: Start, collector: Collector
+    start_traced: Start, collector: Collector, transport: str
 ) -> None:
     backend = start_traced()
     proxy = start_traced(
-        *("--driver", "remote", "--remote-address", backend.address, "--trace-ratio", "0")
+        *("--driver", "remote", "--remote-address", backend.address, "--trace-ratio", "0"),
+        *("--transport", transport),
     )
     async with prism.connect(proxy.address) as kv:
         await kv.set("k", b"v")
+    # Not by a stream, where each operation is told apart.
+    async with grpc.aio.insecure_channel(proxy.address) as channel:
+        get: Any = channel.unary_unary(f"/{GET}")
+        await get(GetRequest(key="k").SerializeToString())
     proxy.stop()
     backend.stop()
     assert {s.name for s in collector.spans} <= {"prism.v1.KeyValueService/GetCapabilities"}

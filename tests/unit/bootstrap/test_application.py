@@ -15,6 +15,7 @@ import pytest
 from dependency_injector import providers
 
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
+from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.exporting import FLUSH_TIMEOUT, Tracing
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
@@ -83,13 +84,13 @@ class Telemetry(Tracing):
     """To a collector, which may be down."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__(version="0", exporter="otlp", ratio=1.0, out=sys.stdout)
-        self._recorder = recorder
+        super().__init__(version="0", exporter="otlp", ratio=1.0, out=sys.stdout, mask=Mask())
+        self._journal = recorder
 
     async def close(self) -> None:
-        self._recorder.note("flushing")
+        self._journal.note("flushing")
         await super().close()
-        self._recorder.note("flushed")
+        self._journal.note("flushed")
 
 
 Build = Callable[..., tuple[Container, Recorder]]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.memstore import Memstore
+from prism.adapters.memstore import DRIVER, Memstore
+from prism.domain.admission import Admission
+from prism.domain.lifecycle import LifecycleMachine
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -49,6 +51,40 @@ class Hanging(Memstore):
         if hasattr(self, "release"):
             await self.release.wait()
         await super().stop(timeout)
+
+
+class Blabbing(Memstore):
+    """Quotes a secret wherever it can."""
+
+    async def start(self) -> None:
+        raise BackendUnavailable("cannot log in with hunter2")
+
+    async def health(self) -> Health:
+        return Health(HealthStatus.DEGRADED, "hunter2 is refused", {"last_error": "AUTH hunter2"})
+
+
+@pytest.fixture
+def blabbing() -> LifecycleMachine:
+    admission = Admission(max_in_flight=10, max_per_connection=10)
+    return LifecycleMachine(
+        Blabbing(), DRIVER.settings, admission, mask=lambda text: text.replace("hunter2", "***")
+    )
+
+
+async def test_a_secret_in_an_error_is_hidden_from_everybody(blabbing: LifecycleMachine) -> None:
+    await blabbing.initialize({})
+    with pytest.raises(BackendUnavailable) as raised:
+        await blabbing.start()
+    assert raised.value.message == "cannot log in with ***"
+    assert str(raised.value) == "cannot log in with ***"
+    assert blabbing.failure == "start failed: cannot log in with ***"
+    assert "cannot log in with ***" in (await blabbing.health()).message
+
+
+async def test_a_secret_in_a_health_is_hidden(blabbing: LifecycleMachine) -> None:
+    await blabbing.initialize({})
+    expected = Health(HealthStatus.DEGRADED, "*** is refused", {"last_error": "AUTH ***"})
+    assert await blabbing.health() == expected
 
 
 async def test_a_bad_setting_fails_the_driver_and_says_why(build: Any) -> None:

@@ -107,3 +107,32 @@ async def test_leaving_is_not_ready_while_calls_are_still_served(build: Any) -> 
     monitor.leave("shutting down")
     assert monitor.current == Readiness(False, "shutting down")
     assert await house.gateway.get("k") is None
+
+
+async def test_what_a_driver_that_does_not_run_yet_waits_for_is_said(build: Any) -> None:
+    house = build()
+    monitor = ReadinessMonitor(house.lifecycle)
+    told: list[str] = []
+    monitor.observe(lambda now: told.append(now.reason))
+    monitor.wait_for("the proxy")
+    await house.run()
+    await house.lifecycle.stop()
+    assert told == [
+        "the driver is created",
+        "the driver is created, waiting for the proxy",
+        "the driver is initialized, waiting for the proxy",
+        "ready",
+        "the driver is stopped",
+    ]
+
+
+async def test_what_each_check_finds_is_told(build: Any) -> None:
+    driver = Ailing()
+    async with watched(build, driver) as monitor:
+        found: asyncio.Queue[Health] = asyncio.Queue()
+        monitor.observe_checks(found.put_nowait)
+        async with asyncio.timeout(5):
+            assert (await found.get()).status is HealthStatus.HEALTHY
+            driver.status = HealthStatus.DEGRADED
+            while (await found.get()).status is not HealthStatus.DEGRADED:
+                pass

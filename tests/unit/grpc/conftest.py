@@ -16,7 +16,7 @@ from prism.adapters.memstore import DRIVER, Memstore
 from prism.domain.admission import Admission, connection
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
-from prism.ports import Entry, Limits, Version
+from prism.ports import BackendUnavailable, Entry, Limits, Version
 from prism.v1 import keyvalue_pb2 as pb
 
 
@@ -33,6 +33,8 @@ class Held(Memstore):
         await self._hold(f"get {key}")
         if key == "broken":
             raise RuntimeError("the password is hunter2")
+        if key == "refused":
+            raise BackendUnavailable("AUTH hunter2 was refused")
         return await super().get(key)
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
@@ -52,6 +54,7 @@ class Held(Memstore):
 
 class Context:
     connection = "somebody"
+    pattern = ""
     timeout_s = None
 
     def metadata(self, name: str) -> str | None:

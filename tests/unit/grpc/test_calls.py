@@ -12,11 +12,13 @@ from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.calls import Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.request_log import RequestLog
 from prism.ports import BackendTimeout, InvalidArgument
 
 
 class Context:
     connection = "c"
+    pattern = ""
     timeout_s: float | None = None
 
     def metadata(self, name: str) -> str | None:
@@ -62,9 +64,8 @@ def unary(**more: Any) -> UnaryCall:
     return UnaryCall(
         path="/t.T/Do",
         request_type=StringValue,
-        handler=handle,
         max_reply_bytes=100,
-        **{"default_timeout_s": None, **more},
+        **{"handler": handle, "default_timeout_s": None, **more},
     )
 
 
@@ -129,3 +130,13 @@ async def test_a_stream_is_one_call() -> None:
         await anext(replies)
     assert (call.tally.started, call.tally.ended) == (1, 1)
     assert recorder.seen == [("/t.T/Each", code_pb2.INVALID_ARGUMENT)]
+
+
+async def test_a_secret_in_an_error_is_hidden_from_the_caller() -> None:
+    async def blab(request: StringValue, context: CallContext) -> StringValue:
+        raise BackendTimeout("AUTH hunter2 took too long")
+
+    log = RequestLog(mask=lambda text: text.replace("hunter2", "***"))
+    with pytest.raises(Rejected) as raised:
+        await unary(handler=blab, log=log)(payload("x"), Context())
+    assert raised.value.status.message == "AUTH *** took too long"

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from google.rpc import code_pb2
 
+from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.status import error_of
 from prism.ports import (
     BackendTimeout,
+    BackendUnavailable,
     DrainReport,
     Exhausted,
     Internal,
@@ -274,6 +276,28 @@ async def test_an_unexpected_error_is_logged_whole_and_shown_to_nobody(
     [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "KeyValueService/Get" in record.getMessage()
     assert "hunter2" in caplog.text
+
+
+async def test_a_secret_in_an_error_is_hidden_also_in_an_item_of_a_batch(converse: Any) -> None:
+    log = RequestLog(mask=lambda text: text.replace("hunter2", "***"))
+    talk = await converse(log=log)
+    talk.send(get(1, "refused"))
+    assert error(await talk.outcome(1)).message == "AUTH *** was refused"
+
+    async def refuse(keys: list[str]) -> list[Any]:
+        return [BackendUnavailable("AUTH hunter2 was refused") for _ in keys]
+
+    talk.driver.get_many = talk.driver.delete_many = refuse
+    talk.driver.set_many = refuse
+    talk.send(
+        pb.Operation(id=2, batch_get=pb.BatchGetRequest(keys=["a"])),
+        pb.Operation(id=3, batch_delete=pb.BatchDeleteRequest(keys=["a"])),
+        pb.Operation(id=4, batch_set=pb.BatchSetRequest(keys=["a"], values=[b"v"])),
+    )
+    for number in (2, 3, 4):
+        outcome = await talk.outcome(number)
+        [item] = getattr(outcome, outcome.WhichOneof("outcome")).errors
+        assert item.status.message == "AUTH *** was refused"
 
 
 @pytest.mark.parametrize("bound", ["max_in_flight", "max_per_connection"])

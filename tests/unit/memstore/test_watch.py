@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
+from prism.adapters.memstore import Memstore, MemstoreSettings
 from prism.adapters.memstore import watchers as limits
-from prism.ports import Capability, Change, Event, NotServing, WatchEnded
+from prism.ports import Change, Event, NotServing, WatchEnded
 
 SECOND = timedelta(seconds=1)
 
@@ -115,22 +115,3 @@ async def test_a_store_that_nobody_watches_any_more_tells_nobody(memstore: Memst
         assert watchers.any
     assert not watchers.any
     assert not watchers._by_length
-
-
-@pytest.mark.slow
-async def test_a_million_keys_that_expire_at_once_are_reported_in_time() -> None:
-    delay = DRIVER.capabilities[Capability.WATCH].event_delay
-    assert delay is not None
-    now = 1000.0
-    memstore = Memstore(clock=lambda: now)
-    await memstore.initialize(MemstoreSettings())
-    try:
-        for number in range(1_000_000):
-            await memstore.set(f"{number}", b"", ttl=SECOND)
-        async with memstore.watch() as events:
-            now += 2
-            async with asyncio.timeout(delay.total_seconds()):
-                for _ in range(1_000_000):
-                    await anext(events)
-    finally:
-        await memstore.stop()

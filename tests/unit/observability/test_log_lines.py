@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from prism.adapters.observability.logging import configure
+from prism.adapters.observability.masking import Mask
 
 Lines = Callable[[], list[str]]
 
@@ -39,7 +40,7 @@ def logged() -> Iterator[Callable[..., Lines]]:
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_secret_is_hidden_wherever_it_stands(logged: Callable[..., Lines], form: str) -> None:
-    lines = logged(form, secrets=["hunter2!"])
+    lines = logged(form, mask=Mask(["hunter2!"]))
     try:
         raise ValueError("the password hunter2! is wrong")
     except ValueError:
@@ -54,7 +55,7 @@ def test_a_secret_is_hidden_wherever_it_stands(logged: Callable[..., Lines], for
 def test_a_secret_too_short_to_be_told_from_words_is_not_looked_for(
     logged: Callable[..., Lines],
 ) -> None:
-    lines = logged(secrets=["a"])
+    lines = logged(mask=Mask(["a"]))
     log.info("a banana")
     assert json.loads(lines()[0])["message"] == "a banana"
 
@@ -101,3 +102,20 @@ def test_a_message_in_text_neither_makes_lines_nor_steers_the_terminal(
     log.info("one\n2026 error forged \x1b[2J")
     (line,) = lines()
     assert r"one\n2026 error forged \x1b[2J" in line
+
+
+def test_a_stack_trace_in_text_is_indented_and_steers_no_terminal(
+    logged: Callable[..., Lines],
+) -> None:
+    lines = logged("text")
+    try:
+        raise ValueError("no such key: one\n2026 error forged \x1b[2J\rtwo")
+    except ValueError:
+        log.exception("a defect")
+    said, *trace = lines()
+    assert said.endswith("a defect")
+    assert all(line.startswith("    ") for line in trace)
+    assert trace[-2:] == [
+        "    ValueError: no such key: one",
+        r"    2026 error forged \x1b[2J\rtwo",
+    ]

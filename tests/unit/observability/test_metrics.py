@@ -19,6 +19,7 @@ OPERATION = {"driver": "memstore", "operation": "get"}
 
 class Context:
     connection = "c"
+    pattern = ""
     timeout_s = None
 
     def metadata(self, name: str) -> str | None:
@@ -173,6 +174,13 @@ async def test_watches_that_stand_are_counted(build: Callable[..., Any]) -> None
     async with house.gateway.watch(""):
         assert house.value("backend_driver_watches_active", driver="memstore") == 1
     assert house.value("backend_driver_watches_active", driver="memstore") == 0
+
+
+async def test_bounds_are_told_beside_what_they_bound(build: Callable[..., Any]) -> None:
+    house = build(max_in_flight=7, max_watches=3)
+    assert house.value("prism_operations_in_flight_limit") == 7
+    assert house.value("backend_driver_watches_limit", driver="memstore") == 3
+    assert house.value("backend_driver_keys_limit", driver="memstore") is None
 
 
 @pytest.mark.parametrize(

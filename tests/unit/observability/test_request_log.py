@@ -87,6 +87,21 @@ async def test_a_failing_backend_fills_no_disk_and_the_rest_is_told_as_a_number(
     assert "gone again" in caplog.text
 
 
+async def test_what_is_held_back_is_told_when_the_log_is_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = RequestLog()
+    for _ in range(LINES + 7):
+        fail(log, BackendUnavailable("gone"))
+    fail(log, BackendUnavailable("gone"), "/prism.v1.KeyValueService/Set")
+    log.close()
+    assert [vars(r)["suppressed"] for r in caplog.records if "suppressed" in vars(r)] == [7]
+    log.close()
+    assert len(caplog.records) == LINES + 2
+    fail(log, BackendUnavailable("still gone"))
+    assert "still gone" in caplog.text
+
+
 async def test_slow_begins_at_the_threshold(caplog: pytest.LogCaptureFixture) -> None:
     log = RequestLog(slow=timedelta(seconds=1))
     log.succeeded(PATH, perf_counter_ns() - 900_000_000)

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from prism.adapters.memstore import Memstore
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind, PatternState, Plan
-from prism.ports import NotServing, PreconditionFailed, State
+from prism.ports import Health, HealthStatus, NotServing, PreconditionFailed, State
+from prism.testing.suite import DriverWrapper
 from tests.unit.patterns.world import TERMS, FakeWorld
 
 
@@ -82,6 +84,36 @@ async def test_a_drained_pattern_refuses_and_is_not_launched_again(
     assert len(world.processes) == 1
 
 
+async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restarted(
+    world: FakeWorld, supervisor: Supervisor
+) -> None:
+    await supervisor.drain()
+    world.processes[0].exit("was killed by SIGKILL")
+    await world.happens(EventKind.EXITED)
+    assert "was killed by SIGKILL" in world.message_of(EventKind.FAILED)
+    status = supervisor.status
+    assert (status.state, status.process_id) == (PatternState.STOPPED, None)
+    assert status.health is None
+    assert status.reason.startswith("it was drained, and then: the pattern 'cache' was killed by")
+    with pytest.raises(NotServing, match=r"'cache' is stopped: .*restart it"):
+        await supervisor.wait_for_gateway()
+    assert world.visits[0].closed
+    assert len(world.processes) == 1
+    await supervisor.restart()
+    assert supervisor.state is PatternState.SERVING
+
+
+async def test_a_drained_pattern_that_is_lost_is_ended(
+    world: FakeWorld, supervisor: Supervisor
+) -> None:
+    await supervisor.drain()
+    world.sessions[0].silence.set_result("nothing was heard of it for 5 s")
+    await world.happens(EventKind.EXITED)
+    assert world.processes[0].end.done()
+    assert "nothing was heard of it for 5 s" in supervisor.status.reason
+    assert len(world.processes) == 1
+
+
 async def test_a_drain_waits_for_what_is_in_flight(
     world: FakeWorld, supervisor: Supervisor
 ) -> None:
@@ -132,6 +164,16 @@ async def test_health_is_checked_and_a_change_is_an_event(
     assert world.message_of(EventKind.HEALTH).startswith("unhealthy: ")
 
 
+async def test_one_that_begins_unhealthy_is_an_event(world: FakeWorld) -> None:
+    world.make_driver = lambda _: Ailing(Memstore())
+    supervisor = world.supervisor()
+    supervisor.begin()
+    await world.happens(EventKind.HEALTH)
+    assert world.message_of(EventKind.HEALTH) == "degraded: half of it is away"
+    await supervisor.stop()
+    assert world.kinds().count(EventKind.HEALTH) == 1
+
+
 async def test_the_status_tells_process_address_and_restarts(supervisor: Supervisor) -> None:
     status = supervisor.status
     assert (status.name, status.driver, status.state) == ("cache", "memstore", "serving")
@@ -152,3 +194,10 @@ async def test_a_process_cut_short_by_a_stop_is_not_left_behind(world: FakeWorld
         await supervisor.stop()
         assert all(process.end.done() for process in world.processes)
         assert all(visit.closed for visit in world.visits)
+
+
+class Ailing(DriverWrapper):
+    """Was never better."""
+
+    async def health(self) -> Health:
+        return Health(HealthStatus.DEGRADED, "half of it is away")

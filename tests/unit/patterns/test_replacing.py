@@ -9,11 +9,21 @@ from typing import Any
 
 import pytest
 
+from prism.domain.patterns.bring_ups import CutShort
 from prism.domain.patterns.comparison import SCRATCH_PREFIX
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind, PatternState, Plan
-from prism.ports import Capability, Driver, PreconditionFailed, Profile
-from tests.unit.patterns.world import FakeWorld, Outliving, ends, shared_store
+from prism.ports import Capability, Driver, Entry, PreconditionFailed, Profile
+from prism.testing.suite import DriverWrapper
+from tests.unit.patterns.test_failing import LONG
+from tests.unit.patterns.world import (
+    FakeWorld,
+    Outliving,
+    ends,
+    is_closed,
+    never_calls,
+    shared_store,
+)
 
 OTHER = Plan("cache", "other")
 
@@ -66,9 +76,10 @@ async def test_what_is_in_flight_at_the_old_one_is_finished_there(
     world: FakeWorld, sharing: Supervisor
 ) -> None:
     assert sharing.gateway is not None
-    with sharing.gateway.admission.admit():
+    admission = sharing.gateway.admission
+    with admission.admit():
         replacing = asyncio.create_task(sharing.replace(OTHER))
-        await world.happens(EventKind.REPLACED)
+        await is_closed(admission)
         assert not world.processes[0].end.done()
     await replacing
     assert world.message_of(EventKind.DRAINED).startswith("1 operations completed")
@@ -130,12 +141,104 @@ async def test_the_new_one_is_watched_as_the_old_one_was(
     assert sharing.state is PatternState.SERVING
 
 
-async def test_one_that_does_not_serve_cannot_be_replaced(
+async def test_one_that_failed_is_replaced_with_nothing_to_compare_it_with(
+    world: FakeWorld,
+) -> None:
+    supervisor = world.supervisor(Plan("cache", "memstore", {"max_value_bytes": "many"}))
+    supervisor.begin()
+    await supervisor.settled()
+    assert supervisor.status.state is PatternState.FAILED
+    await supervisor.replace(Plan("cache", "memstore"))
+    assert supervisor.state is PatternState.SERVING
+    assert EventKind.DRAINED not in world.kinds()
+    world.processes[1].exit("was killed by SIGKILL")
+    await world.happens(EventKind.SERVING)
+    await supervisor.stop()
+
+
+async def test_one_that_backs_off_is_replaced_and_not_tried_again(world: FakeWorld) -> None:
+    world.mishaps.append(ends("exited with status 1"))
+    supervisor = world.supervisor(policy=LONG)
+    supervisor.begin()
+    await world.happens(EventKind.BACKING_OFF)
+    await supervisor.replace(OTHER)
+    assert (supervisor.state, supervisor.plan) == (PatternState.SERVING, OTHER)
+    await supervisor.stop()
+    assert len(world.processes) == 2
+    assert all(process.end.done() for process in world.processes)
+
+
+async def test_one_that_is_launched_meanwhile_is_ended_by_the_one_that_replaces_it(
+    world: FakeWorld,
+) -> None:
+    world.mishaps.append(never_calls)
+    supervisor = world.supervisor()
+    supervisor.begin()
+    await world.happens(EventKind.LAUNCHED)
+    await supervisor.replace(OTHER)
+    assert supervisor.state is PatternState.SERVING
+    assert [process.end.done() for process in world.processes] == [True, False]
+    await supervisor.stop()
+
+
+async def test_one_that_was_drained_is_replaced_and_serves(
+    world: FakeWorld, supervisor: Supervisor
+) -> None:
+    await supervisor.drain()
+    await supervisor.replace(OTHER)
+    assert supervisor.state is PatternState.SERVING
+    assert [process.end.done() for process in world.processes] == [True, False]
+    assert world.kinds().count(EventKind.DRAINED) == 1
+
+
+async def test_one_that_failed_stays_so_when_the_other_does_not_do_either(
+    world: FakeWorld,
+) -> None:
+    supervisor = world.supervisor(Plan("cache", "memstore", {"max_value_bytes": "many"}))
+    supervisor.begin()
+    await supervisor.settled()
+    before = supervisor.status.reason
+    world.mishaps.append(ends("exited with status 1: no Redis"))
+    with pytest.raises(PreconditionFailed, match=r"not replaced, and is as before: .*: no Redis"):
+        await supervisor.replace(OTHER)
+    assert (supervisor.state, supervisor.status.reason) == (PatternState.FAILED, before)
+    assert world.kinds()[-1] is EventKind.KEPT
+    await supervisor.stop()
+
+
+async def test_one_that_forgets_does_not_take_the_place_of_nothing_either(
+    world: FakeWorld, supervisor: Supervisor
+) -> None:
+    await supervisor.drain()
+    make = world.make_driver
+    world.make_driver = lambda plan: Forgetful(make(plan))
+    with pytest.raises(PreconditionFailed, match="is not what is read"):
+        await supervisor.replace(OTHER)
+    assert supervisor.state is PatternState.DRAINING
+
+
+async def test_one_that_fails_while_it_is_replaced_was_to_be_compared(
+    world: FakeWorld, sharing: Supervisor
+) -> None:
+    world.mishaps.append(never_calls)
+    replacing = asyncio.create_task(sharing.replace(OTHER))
+    await world.happens(EventKind.LAUNCHED, 2)
+    world.every_launch = never_calls
+    world.processes[0].exit("was killed by SIGKILL")
+    await world.happens(EventKind.LAUNCHED, 3)
+    world.register(world.processes[1], world.visits[1])
+    with pytest.raises(PreconditionFailed, match=r"not replaced, .*'cache' is launching"):
+        await replacing
+    assert world.processes[1].end.done()
+
+
+async def test_one_that_was_stopped_for_good_is_not_replaced(
     world: FakeWorld, supervisor: Supervisor
 ) -> None:
     await supervisor.stop()
-    with pytest.raises(PreconditionFailed, match=r"'cache' is stopped"):
+    with pytest.raises(CutShort, match=r"the replacement of the pattern 'cache' was cut short"):
         await supervisor.replace(OTHER)
+    assert len(world.processes) == 1
 
 
 class Lesser(Outliving):
@@ -151,3 +254,10 @@ class Lesser(Outliving):
     @property
     def profile(self) -> Profile:
         return self._profile
+
+
+class Forgetful(DriverWrapper):
+    """What is written there is lost."""
+
+    async def get(self, key: str) -> Entry | None:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.outbound import Happened, Told
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind, Plan, Registration
-from prism.ports import Driver, LifecycleControl, PrismError
+from prism.ports import Driver, LifecycleControl, NotServing, PrismError
 from prism.testing.suite import DriverWrapper
 
 TERMS = Terms(
@@ -162,7 +163,7 @@ class FakeWorld:
         self.sessions.append(session)
         visit.session.set_result(session)
 
-    async def open_driver(self, address: str) -> Driver[Any]:
+    async def open_driver(self, _name: str, address: str) -> Driver[Any]:
         return self.drivers[address]
 
     def supervisor(
@@ -214,6 +215,15 @@ def is_refused(error: PrismError) -> Mishap:
 
 def never_calls(_process: FakeProcess, _visit: FakeVisit) -> None:
     """It does nothing."""
+
+
+async def is_closed(admission: Admission) -> None:
+    """Wait until it refuses."""
+    with suppress(NotServing):
+        async with asyncio.timeout(10):
+            while True:
+                admission.check_open()
+                await asyncio.sleep(0)
 
 
 class Outliving(DriverWrapper):

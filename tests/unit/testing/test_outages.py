@@ -23,6 +23,7 @@ from prism.ports import (
     Entry,
     Health,
     HealthStatus,
+    NotServing,
     Outcome,
     Version,
 )
@@ -131,7 +132,11 @@ class ToyDriver(DriverWrapper):
             await asyncio.sleep(0.05)
             raise BackendTimeout("no answer")
         crashes = server.crashes
-        result = await task
+        try:
+            result = await task
+        except NotServing:
+            # It was on its way there.
+            raise BackendUnavailable("the connection broke") from None
         # On its way back.
         await asyncio.sleep(0.002)
         if server.crashes != crashes:

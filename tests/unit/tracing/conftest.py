@@ -6,19 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, get_current_span
 
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.tracing.outgoing import Outgoing
 from prism.adapters.observability.tracing.requests import RequestSpans
-from prism.adapters.observability.tracing.sampler import Decided
+from prism.adapters.observability.tracing.spans import Recorder
+
+SECRET = "pass-planted"
 
 
 class Request:
     """A call with this metadata."""
 
     connection = "10.0.0.7:4711"
+    pattern = ""
     timeout_s: float | None = None
 
     def __init__(self, **metadata: str) -> None:
@@ -33,10 +40,9 @@ class Traces:
 
     def __init__(self, ratio: float) -> None:
         self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(sampler=Decided(0.0), shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracer = provider.get_tracer("test")
-        self.requests = RequestSpans(self.tracer, ratio)
+        self.recorder = Recorder(Resource({}), InstrumentationScope("test"))
+        self.recorder.hand_to(SimpleSpanProcessor(Outgoing(self._exporter, Mask([SECRET]))))
+        self.requests = RequestSpans(self.recorder, ratio)
 
     @property
     def ended(self) -> Sequence[ReadableSpan]:

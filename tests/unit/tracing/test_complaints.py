@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing import complaints
 from prism.adapters.observability.tracing.complaints import Complaints
 
@@ -20,7 +21,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 @pytest.fixture
 def open_complaints() -> Iterator[Complaints]:
-    handler = Complaints()
+    handler = Complaints(Mask())
     handler.open()
     yield handler
     handler.close()
@@ -49,8 +50,16 @@ def test_the_next_tells_how_many_went_untold(
     assert [vars(record).get("untold") for record in told(caplog)] == [None, 2]
 
 
+def test_a_secret_in_a_complaint_is_hidden(caplog: pytest.LogCaptureFixture) -> None:
+    handler = Complaints(Mask(["t0ken!"]))
+    handler.open()
+    EXPORTER.warning("malformed header: t0ken!")
+    handler.close()
+    assert [record.getMessage()[-5:] for record in told(caplog)] == [": ***"]
+
+
 def test_once_closed_the_library_logs_as_it_likes(caplog: pytest.LogCaptureFixture) -> None:
-    handler = Complaints()
+    handler = Complaints(Mask())
     handler.open()
     handler.close()
     EXPORTER.warning("mine again")

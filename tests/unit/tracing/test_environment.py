@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from prism.adapters.observability.tracing.environment import exporter_of, is_disabled, ratio_of
+from prism.adapters.observability.tracing.environment import (
+    exporter_of,
+    is_disabled,
+    ratio_of,
+    secrets_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +71,16 @@ def test_what_is_not_known_is_warned_about_and_ignored(
 def test_all_of_it_can_be_disabled() -> None:
     assert is_disabled({"OTEL_SDK_DISABLED": "True"})
     assert not is_disabled({})
+
+
+@pytest.mark.parametrize(
+    ("headers", "secrets"),
+    [
+        ("", {""}),
+        ("authorization=Bearer%20t0ken", {"Bearer%20t0ken", "Bearer t0ken"}),
+        ("a=one, b = t=wo ,broken", {"one", "t=wo", "broken"}),
+    ],
+)
+def test_what_headers_for_a_collector_hold_is_secret(headers: str, secrets: set[str]) -> None:
+    found = set(secrets_in({"OTEL_EXPORTER_OTLP_TRACES_HEADERS": headers}))
+    assert found - {""} == secrets - {""}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from prism.adapters.memstore import Memstore, MemstoreSettings
-from prism.adapters.observability.tracing.operations import (
-    TracedOperations,
-    as_database,
-    as_server,
-)
-from prism.ports import Put, VersionConflict
+from prism.adapters.observability.tracing.naming import as_database, as_server
+from prism.adapters.observability.tracing.operations import TracedOperations
+from prism.ports import Put, VersionConflict, WatchEnded
+from tests.unit.tracing.conftest import Request
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ async def driver(traces: Any) -> Any:
     inner = Memstore()
     await inner.initialize(MemstoreSettings())
     await inner.start()
-    yield TracedOperations(inner, traces.tracer, as_database("memstore"))
+    yield TracedOperations(inner, traces.recorder, as_database("memstore"))
     await inner.stop()
 
 
@@ -68,9 +68,56 @@ async def test_the_span_is_current_inside_the_driver(traces: Any, traced_request
         async def get(self, key: str) -> Any:
             return get_current_span()
 
-    inner = await TracedOperations(Driver(), traces.tracer, as_database("x")).get("k")
+    inner = await TracedOperations(Driver(), traces.recorder, as_database("x")).get("k")
     assert inner.get_span_context() == traces.ended[0].context
     assert get_current_span() is traced_request
+
+
+async def test_a_watch_has_a_span_for_as_long_as_it_stands(
+    driver: Any, traces: Any, traced_request: Any
+) -> None:
+    async with driver.watch("k") as events:
+        assert get_current_span() is traced_request
+        await driver.set("k", b"v")
+        assert (await anext(events)).key == "k"
+        assert [span.name for span in traces.ended] == ["set"]
+    span = traces.ended[-1]
+    assert dict(span.attributes) == {"db.system.name": "memstore", "db.operation.name": "watch"}
+    assert span.parent.span_id == traced_request.get_span_context().span_id
+    assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_what_ends_a_watch_is_told(driver: Any, traces: Any, traced_request: Any) -> None:
+    with pytest.raises(WatchEnded):
+        async with driver.watch():
+            raise WatchEnded("it fell behind")
+    assert traces.ended[-1].attributes["error.type"] == "WATCH_ENDED"
+
+
+async def test_the_span_of_a_watch_is_current_while_it_begins(
+    traces: Any, traced_request: Any
+) -> None:
+    class Driver:
+        @asynccontextmanager
+        async def watch(self, prefix: str = "") -> AsyncIterator[Any]:
+            yield get_current_span()
+
+    driver = TracedOperations(Driver(), traces.recorder, as_database("x"))
+    async with driver.watch(prefix="k") as inner:
+        pass
+    assert inner.get_span_context() == traces.ended[0].context
+
+
+async def test_while_no_request_is_traced_an_operation_is_the_driver_s_own(traces: Any) -> None:
+    inner = Memstore()
+    driver = TracedOperations(inner, traces.recorder, as_database("memstore"))
+    traces.requests.tell(driver)
+    assert driver.get == inner.get
+    one, other = (traces.requests.begin("/x", Request()) for _ in range(2))
+    traces.requests.end(one, None)
+    assert driver.get != inner.get
+    traces.requests.end(other, None)
+    assert driver.get == inner.get
 
 
 async def test_what_is_no_operation_is_the_driver_s_own(driver: Any) -> None:
@@ -86,7 +133,7 @@ async def test_the_calls_of_a_client_are_named_as_the_server_names_them(
         async def ttl(self, key: str) -> None:
             return None
 
-    await TracedOperations(Client(), traces.tracer, as_server("[::1]:9090")).ttl("k")
+    await TracedOperations(Client(), traces.recorder, as_server("[::1]:9090")).ttl("k")
     (span,) = traces.ended
     assert span.name == "prism.v1.KeyValueService/GetTtl"
     assert span.attributes["server.address"] == "[::1]"

@@ -95,6 +95,19 @@ async def test_what_is_not_sampled_is_handed_on_as_it_came(traces: Any) -> None:
     assert hand_on() == (traceparent, "a=1")
 
 
+async def test_tasks_of_a_server_belong_to_requests_that_are_not_sampled(traces: Any) -> None:
+    hand_on = propagation()
+    assert hand_on is not None
+
+    async def handed_on() -> Any:
+        return hand_on()
+
+    with traces.requests.none_sampled():
+        server = asyncio.create_task(handed_on())
+    assert (await server).traceparent.endswith("-00")
+    assert hand_on() is None
+
+
 async def test_a_toss_that_was_lost_is_handed_on_as_such(untraced: Any) -> None:
     hand_on = propagation()
     assert hand_on is not None

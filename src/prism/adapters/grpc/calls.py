@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import perf_counter_ns
@@ -25,8 +25,14 @@ from prism.domain.admission import connection
 from prism.domain.tallies import CALL_BOUNDS_S, Durations
 from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
 
+FIRST_MESSAGE_S = 0.1
+"""How long a stream that is refused may take to begin."""
+
 UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
+PatternOf = Callable[[str], str]
+"""From the pattern that a call names, empty for none, to its own name; PreconditionFailed
+where there is no such pattern."""
 
 
 @dataclass(slots=True)
@@ -48,7 +54,11 @@ class CallObserver(Protocol):
     """Follows calls one by one; where there is none, a call costs one branch more."""
 
     def begin(self, path: str, context: CallContext) -> object:
-        """A call arrived; whatever is returned comes back with it from here on."""
+        """A call arrived; whatever is returned comes back with it from here on.
+
+        None: it is not followed, as most calls are not. It is not told of its end, and a
+        task that serves nothing else is not told of it either.
+        """
         ...
 
     def resume(self, begun: object) -> None:
@@ -78,12 +88,14 @@ class _Method:
     Attributes:
         path: `/prism.v1.KeyValueService/Get`.
         max_reply_bytes: what a caller can be expected to receive.
+        pattern_of: looks at the pattern that a call names; None: nobody does.
         log: is told of calls that fail or are slow.
     """
 
     path: str
     request_type: type[Message]
     max_reply_bytes: int
+    pattern_of: PatternOf | None = None
     log: RequestLog = field(default_factory=RequestLog)
     observer: CallObserver | None = None
     tally: Tally = field(default_factory=Tally)
@@ -95,11 +107,16 @@ class _Method:
         if self.observer is None:
             return None
         begun = self.observer.begin(self.path, context)
-        self.observer.resume(begun)
+        if begun is not None:
+            self.observer.resume(begun)
         return begun
 
+    def _check_pattern(self, context: CallContext) -> None:
+        if self.pattern_of is not None and (pattern := context.pattern):
+            self.pattern_of(pattern)
+
     def _refuse(self, error: Exception, begun_ns: int) -> Rejected:
-        rejected = rejection_of(error)
+        rejected = rejection_of(error, self.log.mask)
         self.log.failed(self.path, rejected.status, error, begun_ns)
         return rejected
 
@@ -108,7 +125,7 @@ class _Method:
         self.tally.ended += 1
         if rejected is not None:
             self.tally.refused[rejected.status.code] += 1
-        if self.observer is not None:
+        if begun is not None and self.observer is not None:
             self.observer.end(begun, rejected and rejected.status)
 
 
@@ -134,6 +151,7 @@ class UnaryCall(_Method):
         rejected = None
         timeout_s = context.timeout_s
         try:
+            self._check_pattern(context)
             request = _decode(self.request_type, payload)
             reply = await within(
                 self.default_timeout_s if timeout_s is None else timeout_s,
@@ -177,6 +195,11 @@ class StreamCall(_Method):
         rejected = None
         requests = (_decode(self.request_type, payload) async for payload in payloads)
         try:
+            try:
+                self._check_pattern(context)
+            except PrismError:
+                await _first_of(payloads)
+                raise
             async with aclosing(self.handler(requests, context)) as replies:
                 async for reply in replies:
                     yield encode(reply, self.max_reply_bytes)
@@ -199,6 +222,7 @@ def calls_of(
     *,
     default_timeout: timedelta | None,
     max_message_bytes: int,
+    pattern_of: PatternOf | None = None,
     log: RequestLog | None = None,
     observer: CallObserver | None = None,
 ) -> Mapping[str, Call]:
@@ -219,6 +243,7 @@ def calls_of(
             "request_type": GetMessageClass(method.input_type),
             "handler": handler,
             "max_reply_bytes": max_message_bytes,
+            "pattern_of": pattern_of,
             "log": log or RequestLog(),
             "observer": None if method.name == "Operate" else observer,
         }
@@ -229,6 +254,17 @@ def calls_of(
             timeout_s = default_timeout.total_seconds() if default_timeout else None
             calls[path] = UnaryCall(**common, default_timeout_s=timeout_s)
     return calls
+
+
+async def _first_of(payloads: AsyncIterator[bytes]) -> None:
+    """Let the caller send before it is refused.
+
+    A stream that ends while its first message is being written fails inside grpcio's
+    client, as INTERNAL and without the status.
+    """
+    with suppress(TimeoutError, StopAsyncIteration):
+        async with asyncio.timeout(FIRST_MESSAGE_S):
+            await anext(payloads)
 
 
 def _decode(request_type: type[Message], payload: bytes) -> Message:
@@ -248,10 +284,10 @@ def encode(reply: Message, limit: int) -> bytes:
     return data
 
 
-def rejection_of(error: Exception) -> Rejected:
+def rejection_of(error: Exception, mask: Callable[[str], str] = str) -> Rejected:
     """What a caller may know of an error; of one that is not ours, that there was one."""
     if isinstance(error, PrismError):
-        return Rejected(status_of(error))
+        return Rejected(status_of(error, mask))
     if isinstance(error, Rejected):
         return error
     return Rejected(status_of(Internal("internal error; the server's log has the details")))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+PATTERN = "prism-pattern"
+"""The metadata in which a call names a pattern."""
+
 
 class CallContext(Protocol):
     """One call, whatever carries it."""
@@ -11,6 +14,11 @@ class CallContext(Protocol):
     @property
     def connection(self) -> str:
         """Which connection it came by; empty when the transport cannot tell."""
+        ...
+
+    @property
+    def pattern(self) -> str:
+        """Which pattern behind a proxy it names; empty: none."""
         ...
 
     @property

@@ -26,29 +26,28 @@ async def within(seconds: float | None, work: Coroutine[Any, Any, Result]) -> Re
     except StopIteration as done:
         result: Result = done.value
         return result
-    return await rest_within(seconds, work, waits_for)
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            return await rest_of(work, waits_for)
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        assert seconds is not None
+        raise overdue(seconds) from None
 
 
-async def rest_within(
-    seconds: float | None, work: Coroutine[Any, Any, Result], waits_for: Any
-) -> Result:
-    """Await work that has taken its first step; else as `within`.
+def overdue(seconds: float) -> BackendTimeout:
+    """What a call fails with that has taken longer than so many seconds."""
+    return BackendTimeout(f"no answer within the deadline of {seconds:.3g} s")
+
+
+@types.coroutine
+def rest_of(work: Coroutine[Any, Any, Result], waits_for: Any) -> Generator[Any, Any, Result]:
+    """What `await work` would do from here on, after its first step.
 
     Args:
         waits_for: what that step yielded.
     """
-    try:
-        async with asyncio.timeout(seconds) as bound:
-            return await _rest(work, waits_for)
-    except TimeoutError:
-        if not bound.expired():
-            raise
-        raise BackendTimeout(f"no answer within the deadline of {seconds:.3g} s") from None
-
-
-@types.coroutine
-def _rest(work: Coroutine[Any, Any, Result], waits_for: Any) -> Generator[Any, Any, Result]:
-    """What `await work` would do from here on."""
     how: Callable[[Any], Any]
     while True:
         try:

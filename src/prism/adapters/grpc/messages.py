@@ -54,7 +54,7 @@ HEALTH: dict[HealthStatus, lpb.HealthStatus] = {
     status: getattr(lpb, f"HEALTH_STATUS_{status.name}") for status in HealthStatus
 }
 
-_CAPABILITY_OF = {wire: capability for capability, wire in _CAPABILITIES.items()}
+CAPABILITY_OF = {wire: capability for capability, wire in _CAPABILITIES.items()}
 _SUPPORT_OF = {wire: support for support, wire in _SUPPORTS.items()}
 _VERSION_KIND_OF = {wire: kind for kind, wire in _VERSION_KINDS.items()}
 _CHANGE_OF = {wire: change for change, wire in _CHANGES.items()}
@@ -160,9 +160,9 @@ def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
         version=message.driver_version,
         version_kind=_VERSION_KIND_OF.get(message.version_kind, VersionKind.DIGEST),
         capabilities={
-            _CAPABILITY_OF[capability.name]: _declaration_of(capability)
+            CAPABILITY_OF[capability.name]: _declaration_of(capability)
             for capability in message.capabilities
-            if capability.name in _CAPABILITY_OF
+            if capability.name in CAPABILITY_OF
         },
         limits=Limits(
             max_key_bytes=limits.max_key_bytes,
@@ -197,7 +197,7 @@ def _declaration_of(message: pb.Capability) -> Declaration:
         clock_error=timedelta_of(message.clock_error),
         notes=message.notes,
     )
-    if _CAPABILITY_OF[message.name] is not Capability.WATCH:
+    if CAPABILITY_OF[message.name] is not Capability.WATCH:
         return declared
     delay = timedelta_of(message.event_delay) if message.HasField("event_delay") else None
     return replace(declared, event_values=message.event_values, event_delay=delay)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from time import perf_counter_ns
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -50,6 +51,14 @@ class _Kind(NamedTuple):
         return "slow" if self.code == code_pb2.OK else code_pb2.Code.Name(self.code)
 
 
+class FailureObserver(Protocol):
+    """Is told of every request that fails, also of those that are not logged."""
+
+    def failed(self, path: str, code: int, message: str) -> None:
+        """A request was answered with this status."""
+        ...
+
+
 class RequestLog:
     """Says what went wrong, in a bounded number of lines.
 
@@ -57,11 +66,23 @@ class RequestLog:
 
     Args:
         slow: from how long on a request that succeeded is told; zero: none is.
+
+    Attributes:
+        mask: hides secrets in what is told of a failure, here and to its caller.
     """
 
-    def __init__(self, *, slow: timedelta = timedelta()) -> None:
+    def __init__(
+        self,
+        *,
+        slow: timedelta = timedelta(),
+        failures: FailureObserver | None = None,
+        mask: Callable[[str], str] = str,
+    ) -> None:
+        self.mask = mask
+        self._failures = failures
         self.slow_ns = int(slow.total_seconds() * NS_PER_SECOND) or sys.maxsize
         self._told: dict[_Kind, int] = {}
+        self._timers: dict[_Kind, asyncio.TimerHandle] = {}
 
     def failed(self, path: str, status: status_pb2.Status, error: Exception, begun_ns: int) -> None:
         """A request was answered with the status, because of the error.
@@ -69,6 +90,8 @@ class RequestLog:
         Args:
             begun_ns: by `perf_counter_ns`; 0: a moment ago.
         """
+        if self._failures is not None:
+            self._failures.failed(path, status.code, status.message)
         kind = _Kind(path, status.code, _level_of(status.code, error))
         if not self._may_tell(kind):
             return
@@ -88,16 +111,23 @@ class RequestLog:
         if self._may_tell(kind):
             log.warning("%s was slow", path, extra=_fields(kind, begun_ns))
 
+    def close(self) -> None:
+        """Tell what would have been told later. Safe more than once."""
+        for kind in tuple(self._told):
+            self._tell_rest(kind)
+
     def _may_tell(self, kind: _Kind) -> bool:
         if not log.isEnabledFor(kind.level):
             return False
         told = self._told.get(kind, 0)
         if not told:
-            asyncio.get_running_loop().call_later(WINDOW_S, self._tell_rest, kind)
+            loop = asyncio.get_running_loop()
+            self._timers[kind] = loop.call_later(WINDOW_S, self._tell_rest, kind)
         self._told[kind] = told + 1
         return told < LINES
 
     def _tell_rest(self, kind: _Kind) -> None:
+        self._timers.pop(kind).cancel()
         rest = self._told.pop(kind) - LINES
         if rest > 0:
             fields = _fields(kind) | {"suppressed": rest}

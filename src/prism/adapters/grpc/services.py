@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from prism.adapters.grpc.calls import Call, CallObserver, calls_of
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers import health, reflection
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
+from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
+from prism.adapters.grpc.servicers.routed import RoutedServicer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.domain.readiness import ReadinessMonitor
-from prism.v1 import keyvalue_pb2, lifecycle_pb2
+from prism.v1 import keyvalue_pb2, lifecycle_pb2, pattern_pb2, proxy_pb2
 
 KEY_VALUE = keyvalue_pb2.DESCRIPTOR.services_by_name["KeyValueService"]
 LIFECYCLE = lifecycle_pb2.DESCRIPTOR.services_by_name["LifecycleService"]
+PATTERN_CONTROL = pattern_pb2.DESCRIPTOR.services_by_name["PatternControlService"]
+PROXY_ADMIN = proxy_pb2.DESCRIPTOR.services_by_name["ProxyAdminService"]
+
+
+class Served(Protocol):
+    """What a transport carries."""
+
+    @property
+    def calls(self) -> Mapping[str, Call]:
+        """By path."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ControlServices:
+    """What a proxy offers its patterns, and nobody else."""
+
+    calls: Mapping[str, Call]
 
 
 class Services:
@@ -24,6 +46,7 @@ class Services:
     Args:
         observer: of our own services; probes and reflection would be noise.
         log: is told of calls that fail or are slow.
+        proxy_admin: of a proxy.
 
     Attributes:
         calls: by path, such as `/prism.v1.KeyValueService/Get`.
@@ -33,24 +56,34 @@ class Services:
 
     def __init__(
         self,
-        key_value: KeyValueServicer,
+        key_value: KeyValueServicer | RoutedServicer,
         lifecycle: LifecycleServicer,
         readiness: ReadinessMonitor,
         options: ServerOptions,
         observer: CallObserver | None = None,
         log: RequestLog | None = None,
+        proxy_admin: ProxyAdminServicer | None = None,
     ) -> None:
         bounded = options.default_timeout
         serve = partial(calls_of, max_message_bytes=options.max_message_bytes, log=log)
         checks = health.HealthServicer(readiness, (KEY_VALUE.full_name,))
         calls = {
-            **serve(KEY_VALUE, key_value, default_timeout=bounded, observer=observer),
+            **serve(
+                KEY_VALUE,
+                key_value,
+                default_timeout=bounded,
+                observer=observer,
+                pattern_of=key_value.pattern_of,
+            ),
             # A drain takes as long as it says, so only the caller's deadline holds.
             **serve(LIFECYCLE, lifecycle, default_timeout=None, observer=observer),
             **serve(health.SERVICE, checks, default_timeout=bounded),
         }
+        served = [KEY_VALUE, LIFECYCLE, health.SERVICE]
+        if proxy_admin is not None:
+            served.append(PROXY_ADMIN)
+            calls |= serve(PROXY_ADMIN, proxy_admin, default_timeout=None, observer=observer)
         if options.reflection:
-            named = (KEY_VALUE.full_name, LIFECYCLE.full_name, health.SERVICE.full_name)
-            describes = reflection.ReflectionServicer(named)
+            describes = reflection.ReflectionServicer([each.full_name for each in served])
             calls |= serve(reflection.SERVICE, describes, default_timeout=None)
         self.calls = calls

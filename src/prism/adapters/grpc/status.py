@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from prism import ports
@@ -56,10 +58,14 @@ _BY_CODE: dict[int, type[PrismError]] = {
 _NEVER_SERVED = {code_pb2.UNIMPLEMENTED, code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED}
 
 
-def status_of(error: PrismError) -> status_pb2.Status:
-    """The status of an error, with its reason and outcome as details."""
+def status_of(error: PrismError, mask: Callable[[str], str] = str) -> status_pb2.Status:
+    """The status of an error, with its reason and outcome as details.
+
+    Args:
+        mask: hides secrets in its message.
+    """
     code = next(_CODES[base] for base in type(error).__mro__ if base in _CODES)
-    status = status_pb2.Status(code=code, message=sendable(error.message))
+    status = status_pb2.Status(code=code, message=sendable(mask(error.message)))
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
     status.details.add().Pack(pb.WriteOutcome(outcome=_OUTCOMES[error.outcome]))
     return status
@@ -67,8 +73,12 @@ def status_of(error: PrismError) -> status_pb2.Status:
 
 def sendable(text: str) -> str:
     """The text as it can go into a status: statuses travel in headers, which are short."""
-    cut = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
-    return cut.encode("utf-8", "replace").decode()
+    return encodable(text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…")
+
+
+def encodable(text: str) -> str:
+    """The text as a message takes it: whoever made it, it is to be sent as UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def error_of(status: status_pb2.Status) -> PrismError:

@@ -1,18 +1,34 @@
-"""`/health`, `/ready` and `/metrics` as an ASGI application.
+"""The page at `/`, and `/health`, `/ready` and `/metrics`, as an ASGI application.
 
 https://kubernetes.io/docs/concepts/workloads/pods/probes/
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.token_bucket import TokenBucket
 
+if TYPE_CHECKING:
+    from prism.adapters.observability.page.page import Page
+
+log = logging.getLogger(__name__)
+
+Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+
+# A page in a browser: nobody may frame it, guess at its type, or learn its address from it.
+_GUARDS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 
 class Metrics(Protocol):
@@ -23,32 +39,64 @@ class Metrics(Protocol):
         ...
 
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
 class Answer(NamedTuple):
     """What is sent back."""
 
     status: int
     content_type: str
     body: bytes
+    headers: Headers = ()
+
+
+class Request(NamedTuple):
+    """What an answer may depend on.
+
+    Attributes:
+        query: what follows the `?`.
+        accept: the header.
+    """
+
+    query: str
+    accept: str
 
 
 class Endpoints:
-    """Answers from what is known already: no request here reaches the backend."""
+    """Answers from what is known already: no request here reaches the backend.
+
+    Args:
+        page: makes it, or has it made already.
+    """
 
     def __init__(
-        self, lifecycle: LifecycleMachine, readiness: ReadinessMonitor, metrics: Metrics
+        self,
+        lifecycle: LifecycleMachine,
+        readiness: ReadinessMonitor,
+        metrics: Metrics,
+        page: Callable[[], Page],
     ) -> None:
         self._lifecycle = lifecycle
         self._readiness = readiness
         self._metrics = metrics
-        self._routes: dict[str, Callable[[str], Answer]] = {
+        self._page = page
+        self._defects = TokenBucket(per_second=0.1, burst=3)
+        self._routes: dict[str, Callable[[Request], Awaitable[Answer]]] = {
+            "/": self._show_page,
             "/health": self._health,
             "/ready": self._ready,
             "/metrics": self._tell_metrics,
         }
 
-    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+        elif scope["type"] == "http":
+            await self._answer(scope, send)
+
+    async def _answer(self, scope: Any, send: Send) -> None:
         route = self._routes.get(scope["path"])
         head = scope["method"] == "HEAD"
         if route is None:
@@ -57,34 +105,49 @@ class Endpoints:
             await _send(send, answer, head)
         elif scope["method"] not in ("GET", "HEAD"):
             answer = _json(405, error="only GET and HEAD are answered")
-            await _send(send, answer, head, (b"allow", b"GET, HEAD"))
+            await _send(send, answer._replace(headers=((b"allow", b"GET, HEAD"),)), head)
         else:
-            await _send(send, route(_accept_of(scope)), head)
+            await _send(send, await self._answer_of(route, scope), head)
 
-    def _health(self, _accept: str) -> Answer:
+    async def _answer_of(self, route: Callable[[Request], Awaitable[Answer]], scope: Any) -> Answer:
+        try:
+            return await route(_request_of(scope))
+        except Exception:
+            if self._defects.take():
+                log.exception("%s could not be answered; this is a defect", scope["path"])
+            return _json(500, error="an internal error; the log of the server has it")
+
+    async def _show_page(self, request: Request) -> Answer:
+        # The first who looks has it loaded, and calls are served meanwhile.
+        page = await asyncio.to_thread(self._page)
+        body = page.render(refreshing=request.query == "refresh")
+        guards = (*_GUARDS, (b"content-security-policy", page.policy.encode()))
+        return Answer(200, "text/html; charset=utf-8", body, guards)
+
+    async def _health(self, _request: Request) -> Answer:
         return _json(200, status="healthy")
 
-    def _ready(self, _accept: str) -> Answer:
+    async def _ready(self, _request: Request) -> Answer:
         readiness = self._readiness.current
         if readiness.ready:
             return _json(200, status="ready")
         state = self._lifecycle.current
         return _json(503, status="not ready", state=str(state), reason=readiness.reason)
 
-    def _tell_metrics(self, accept: str) -> Answer:
-        return Answer(200, *self._metrics.render(accept))
+    async def _tell_metrics(self, request: Request) -> Answer:
+        return Answer(200, *self._metrics.render(request.accept))
 
 
 def _json(code: int, /, **pairs: str) -> Answer:
     return Answer(code, "application/json", json.dumps(pairs, separators=(",", ":")).encode())
 
 
-def _accept_of(scope: Mapping[str, Any]) -> str:
+def _request_of(scope: Mapping[str, Any]) -> Request:
     accepted = (value for name, value in scope["headers"] if name == b"accept")
-    return b",".join(accepted).decode("latin-1")
+    return Request(scope["query_string"].decode("latin-1"), b",".join(accepted).decode("latin-1"))
 
 
-async def _send(send: Send, answer: Answer, head: bool, *headers: tuple[bytes, bytes]) -> None:
+async def _send(send: Send, answer: Answer, head: bool) -> None:
     await send(
         {
             "type": "http.response.start",
@@ -93,7 +156,7 @@ async def _send(send: Send, answer: Answer, head: bool, *headers: tuple[bytes, b
                 (b"content-type", answer.content_type.encode()),
                 (b"content-length", str(len(answer.body)).encode()),
                 (b"cache-control", b"no-store"),
-                *headers,
+                *answer.headers,
             ],
         }
     )

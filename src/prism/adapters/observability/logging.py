@@ -5,28 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
-from prism.adapters.observability.masking import mask_of
+from prism.adapters.observability.escapes import escaped
+from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.correlation import current_ids
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 # https://en.wikipedia.org/wiki/ANSI_escape_code#Select_Graphic_Rendition_parameters
 _COLOURS = {logging.DEBUG: 2, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
-# A line of text is one event too, and what is in it does not steer a terminal.
-_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
 
 
 def configure(
     form: Literal["json", "text"],
     *,
     fields: Mapping[str, str],
-    secrets: Iterable[str] = (),
+    mask: Mask | None = None,
     debug: bool = False,
     stream: IO[str] | None = None,
 ) -> None:
@@ -36,11 +35,11 @@ def configure(
 
     Args:
         fields: go into every JSON line, such as service and version.
-        secrets: hidden wherever they occur, whoever wrote the record.
+        mask: hides secrets in text, whoever wrote the record.
         debug: Prism's own debug records too.
     """
     stream = stream or sys.stderr
-    mask = mask_of(secrets)
+    mask = mask or Mask()
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Json(fields, mask) if form == "json" else _Text(mask, coloured))
@@ -54,8 +53,13 @@ def configure(
     logging.captureWarnings(True)
 
 
+def extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What was logged beside the message."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
 class _Json(JsonFormatter):
-    def __init__(self, fields: Mapping[str, str], mask: Callable[[str], str]) -> None:
+    def __init__(self, fields: Mapping[str, str], mask: Mask) -> None:
         super().__init__(static_fields=dict(fields))
         self._mask = mask
 
@@ -87,20 +91,23 @@ class _Json(JsonFormatter):
 
 
 class _Text(logging.Formatter):
-    def __init__(self, mask: Callable[[str], str], coloured: bool) -> None:
+    def __init__(self, mask: Mask, coloured: bool) -> None:
         super().__init__()
         self._mask = mask
         self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        extra = extra_of(record)
         if ids := current_ids():
             extra |= ids._asdict()
         pairs = "".join(f" {key}={value}" for key, value in extra.items() if value is not None)
-        said = f"{record.getMessage()}{pairs}".translate(_ESCAPES)
+        # A line of text is one event too.
+        said = escaped(f"{record.getMessage()}{pairs}")
         text = f"{_time_of(record)} {self._level(record)} {said}"
         if record.exc_info:
-            text = f"{text}\n{self.formatException(record.exc_info)}"
+            # Indented, for an error may quote what a caller sent, lines and all.
+            lines = self.formatException(record.exc_info).split("\n")
+            text = "\n".join([text, *(f"    {escaped(line)}" for line in lines)])
         return self._mask(text)
 
     def _level(self, record: logging.LogRecord) -> str:

@@ -1,7 +1,7 @@
 """The gRPC client as an implementation of the ports, and the driver made of it."""
 
 from prism.adapters.remote.client import Client, check_health, connect, connect_lifecycle
-from prism.adapters.remote.driver import DRIVER, Remote, RemoteSettings
+from prism.adapters.remote.driver import DRIVER, Remote, RemoteSettings, open_pattern
 from prism.adapters.remote.tls import TLS
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "check_health",
     "connect",
     "connect_lifecycle",
+    "open_pattern",
 ]

@@ -38,6 +38,7 @@ async def connect(
     timeout: timedelta = CALL_TIMEOUT,
     tls: TLS | None = None,
     admin_token: str | None = None,
+    pattern: str | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a Prism server, for as long as the context lasts.
 
@@ -53,8 +54,10 @@ async def connect(
         timeout: of each call, connecting included.
         tls: None talks plain text.
         admin_token: for lifecycle calls to a server that wants it.
+        pattern: which of those behind a proxy shall serve the calls; None: its default.
 
     Raises:
+        PreconditionFailed: there is no such pattern.
         BackendUnavailable, BackendTimeout: there is no server at the address.
         NotServing: there is one, which has not started yet.
     """
@@ -63,6 +66,7 @@ async def connect(
         timeout=timeout,
         tls=tls,
         admin_token=admin_token,
+        pattern=pattern,
         trace_context=propagation(),
     )
     try:

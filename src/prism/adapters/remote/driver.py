@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from prism.adapters.remote.channel import Channel, Closed
+from prism.adapters.remote import methods
+from prism.adapters.remote.calls import Closed
+from prism.adapters.remote.channel import Channel
 from prism.adapters.remote.health import SERVING, ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
-from prism.adapters.remote.propagation import propagation
+from prism.adapters.remote.propagation import Forwarded, propagation
 from prism.adapters.remote.tls import TLS
+from prism.adapters.remote.told import Tell, Told
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -31,6 +35,9 @@ from prism.ports import (
 )
 
 VERSION = version("prism")
+
+# Of what a proxy asks a pattern on its own account.
+_PATTERN_TIMEOUT = timedelta(seconds=5)
 
 # What is really there, and how, is the server's to say once connected.
 _AT_BEST: Mapping[Capability, Declaration] = {
@@ -63,17 +70,33 @@ class Remote(RemoteKeyValue):
     def profile(self) -> Profile:
         return self._profile
 
+    def relay(self, operation: str, request: Any, tell: Tell) -> Told | None:
+        """Hand an operation on as it came, where that can be done; see `Channel.relay`."""
+        if self._open is None:
+            return None
+        return self._open.relay(methods.BY_FIELD[operation], request, tell)
+
     async def initialize(self, settings: RemoteSettings) -> None:
         given = (settings.tls_ca, settings.tls_cert, settings.tls_key)
         if any(given) and not settings.tls:
             raise InvalidArgument("TLS files are given and tls is false; set tls to true")
-        self._channel = self._open = Channel(
-            settings.address,
-            timeout=settings.timeout,
-            tls=TLS(*given) if settings.tls else None,
-            admin_token=None,
-            trace_context=propagation(),
+        await self.connect(
+            Channel(
+                settings.address,
+                timeout=settings.timeout,
+                tls=TLS(*given) if settings.tls else None,
+                admin_token=None,
+                trace_context=propagation(),
+            )
         )
+
+    async def connect(self, channel: Channel) -> None:
+        """Use this channel, which `stop` closes; it is closed as well when this fails.
+
+        Raises:
+            PrismError: as the server said, or there is none.
+        """
+        self._channel = self._open = channel
         try:
             self._profile = await self.fetch_profile()
         except BaseException:
@@ -107,6 +130,35 @@ class Remote(RemoteKeyValue):
                 HealthStatus.UNHEALTHY, f"{self._open.address} is reached and {serving}", details
             )
         return Health(HealthStatus.HEALTHY, f"{self._open.address} serves", details)
+
+
+async def open_pattern(
+    name: str, address: str, *, forwarded: Callable[[], Forwarded | None]
+) -> Remote:
+    """A driver whose backend is the pattern of this name, connected.
+
+    Args:
+        name: of the pattern, by which errors call it.
+        address: of its gRPC services.
+        forwarded: finds the call that is being forwarded, whose deadline and trace context
+            go with it.
+
+    Raises:
+        PrismError: it does not answer, or does not serve.
+    """
+    driver = Remote()
+    await driver.connect(
+        Channel(
+            address,
+            timeout=_PATTERN_TIMEOUT,
+            tls=None,
+            admin_token=None,
+            called=f"the pattern {name!r}",
+            trace_context=propagation(),
+            forwarded=forwarded,
+        )
+    )
+    return driver
 
 
 DRIVER = DriverSpec(

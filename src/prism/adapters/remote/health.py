@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from grpc_health.v1 import health_pb2
 
-from prism.adapters.remote.channel import Calls
+from prism.adapters.remote.calls import Calls
 
 SERVING = "SERVING"
 

@@ -18,7 +18,7 @@ from prism.adapters.grpc.messages import (
 )
 from prism.adapters.grpc.status import error_of
 from prism.adapters.remote import methods
-from prism.adapters.remote.channel import Calls
+from prism.adapters.remote.calls import Calls
 from prism.adapters.remote.methods import SERVICE
 from prism.ports import (
     Count,

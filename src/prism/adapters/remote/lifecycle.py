@@ -8,7 +8,7 @@ from datetime import timedelta
 from google.protobuf.message import Message
 
 from prism.adapters.grpc.messages import HEALTH_OF, STATE_OF, duration_of
-from prism.adapters.remote.channel import Calls
+from prism.adapters.remote.calls import Calls
 from prism.adapters.remote.methods import Reply
 from prism.ports import (
     DRAIN_TIMEOUT,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -47,3 +48,11 @@ BATCH_SET = _method("BatchSet", pb.BatchSetResponse)
 BATCH_DELETE = _method("BatchDelete", pb.BatchDeleteResponse)
 SCAN = _method("Scan", pb.ScanResponse)
 INCREMENT = _method("Increment", pb.IncrementResponse)
+
+BY_FIELD: Mapping[str, Method[Any]] = {
+    each.field: each
+    for each in (
+        *(GET, SET, DELETE, EXISTS, EXPIRE, PERSIST, GET_TTL),
+        *(BATCH_GET, BATCH_SET, BATCH_DELETE, SCAN, INCREMENT),
+    )
+}

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from prism.adapters.remote.methods import Method
 from prism.adapters.remote.propagation import TraceContext
+from prism.adapters.remote.told import Told
 from prism.ports import BackendTimeout, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -29,10 +30,22 @@ class Pending:
     """One operation, from its caller's question to its outcome.
 
     Attributes:
+        timeout_ms: told the server.
+        gives_up_at: by the loop's clock; None: somebody else bounds it.
         written: whether the server may have seen it.
     """
 
-    __slots__ = ("future", "gives_up_at", "id", "method", "request", "size", "trace", "written")
+    __slots__ = (
+        "future",
+        "gives_up_at",
+        "id",
+        "method",
+        "request",
+        "size",
+        "timeout_ms",
+        "trace",
+        "written",
+    )
 
     def __init__(
         self,
@@ -40,14 +53,16 @@ class Pending:
         method: Method[Any],
         request: Message,
         size: int,
-        gives_up_at: float,
-        future: asyncio.Future[Any],
+        timeout_ms: int,
+        gives_up_at: float | None,
+        future: asyncio.Future[Any] | Told,
         trace: TraceContext | None,
     ) -> None:
         self.id = identity
         self.method = method
         self.request = request
         self.size = size
+        self.timeout_ms = timeout_ms
         self.gives_up_at = gives_up_at
         self.future = future
         self.trace = trace
@@ -68,13 +83,14 @@ class Unanswered:
     """Everything that was asked and not answered, and what of it is to be written.
 
     Args:
-        timeout_s: of every operation, which therefore end in the order they began.
+        timeout_s: of every operation that has no bound of its own; these end in the order
+            they began.
         changed: called when there is something to write.
     """
 
     def __init__(self, timeout_s: float, changed: Callable[[], None]) -> None:
         self._timeout_s = timeout_s
-        self._timeout_ms = max(round(timeout_s * 1000), 1)
+        self._timeout_ms = _milliseconds(timeout_s)
         self._changed = changed
         self._by_id: dict[int, Pending] = {}
         self._unwritten: deque[Pending] = deque()
@@ -85,20 +101,35 @@ class Unanswered:
         self._loop = asyncio.get_running_loop()
 
     def add(
-        self, method: Method[Any], request: Message, size: int, trace: TraceContext | None = None
+        self,
+        method: Method[Any],
+        request: Message,
+        size: int,
+        trace: TraceContext | None = None,
+        left_s: float | None = None,
+        told: Told | None = None,
     ) -> Pending:
-        """One more; its future has the reply, or fails."""
+        """One more; its future has the reply, or fails.
+
+        Args:
+            told: in place of a future.
+            left_s: to whoever waits for it, and gives it up then; None: it is given up here.
+        """
         loop = self._loop
-        gives_up_at = loop.time() + self._timeout_s + _BACKSTOP_S
         self._last_id = identity = self._last_id + 1
         if trace is not None:
             size += len(trace.traceparent) + len(trace.tracestate)
-        future = loop.create_future()
-        pending = Pending(identity, method, request, size, gives_up_at, future, trace)
+        if left_s is None:
+            timeout_ms = self._timeout_ms
+            gives_up_at = loop.time() + self._timeout_s + _BACKSTOP_S
+            if self._timer is None:
+                self._timer = loop.call_at(gives_up_at, self._expire)
+        else:
+            timeout_ms, gives_up_at = _milliseconds(left_s), None
+        future = told or loop.create_future()
+        pending = Pending(identity, method, request, size, timeout_ms, gives_up_at, future, trace)
         self._by_id[identity] = pending
         self._unwritten.append(pending)
-        if self._timer is None:
-            self._timer = loop.call_at(gives_up_at, self._expire)
         self._changed()
         return pending
 
@@ -129,7 +160,7 @@ class Unanswered:
         message = pb.OperateRequest(cancel_ids=self._cancel_ids)
         self._cancel_ids.clear()
         room = _MESSAGE_BYTES
-        add, timeout_ms = message.operations.add, self._timeout_ms
+        add = message.operations.add
         while unwritten:
             pending = unwritten[0]
             room -= pending.size + _OVERHEAD_BYTES
@@ -140,7 +171,9 @@ class Unanswered:
                 continue  # given up before it was ever written
             pending.written = True
             operation = add(
-                id=pending.id, timeout_ms=timeout_ms, **{pending.method.field: pending.request}
+                id=pending.id,
+                timeout_ms=pending.timeout_ms,
+                **{pending.method.field: pending.request},
             )
             if pending.trace is not None:
                 operation.traceparent, operation.tracestate = pending.trace
@@ -151,8 +184,9 @@ class Unanswered:
         self._timer = None
         loop = self._loop
         now = loop.time()
-        while self._by_id:
-            pending = next(iter(self._by_id.values()))
+        for pending in tuple(self._by_id.values()):
+            if pending.gives_up_at is None:
+                continue
             if pending.gives_up_at > now:
                 self._timer = loop.call_at(pending.gives_up_at, self._expire)
                 return
@@ -168,3 +202,8 @@ class Unanswered:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _milliseconds(seconds: float) -> int:
+    """At least one: a server reads 0 as its own default."""
+    return int(seconds * 1000) or 1

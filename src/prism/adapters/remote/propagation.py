@@ -1,4 +1,4 @@
-"""Hands the trace context of a caller on, where the caller has one.
+"""What goes with a call on behalf of whoever caused it: trace context, and deadline.
 
 https://www.w3.org/TR/trace-context/
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class TraceContext(NamedTuple):
@@ -15,6 +15,20 @@ class TraceContext(NamedTuple):
 
     traceparent: str
     tracestate: str
+
+
+class Forwarded(Protocol):
+    """A call of somebody else, on whose behalf ours is made."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds left; whoever serves it gives ours up when there are none."""
+        ...
+
+    @property
+    def trace(self) -> tuple[str, str] | None:
+        """As `TraceContext`; None: it came with none."""
+        ...
 
 
 def propagation() -> Callable[[], TraceContext | None] | None:

@@ -15,6 +15,7 @@ from prism.adapters.remote.ending import Ending
 from prism.adapters.remote.methods import Method, Reply
 from prism.adapters.remote.pending import Pending, Unanswered
 from prism.adapters.remote.propagation import TraceContext
+from prism.adapters.remote.told import Tell, Told
 from prism.ports import BackendUnavailable, Internal, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -47,6 +48,34 @@ class OperationStream:
         self._session: asyncio.Task[None] | None = None
         self._something_to_write: asyncio.Future[None] | None = None
         self._closed = False
+        self._answers = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether the server is known to have such streams."""
+        return self._answers
+
+    def begin(
+        self,
+        method: Method[Reply],
+        request: Message,
+        size: int,
+        trace: TraceContext | None,
+        left_s: float,
+        tell: Tell,
+    ) -> Told:
+        """As `call`, for who would rather be told than wait; cancelling it gives it up."""
+        if self._closed:
+            raise NotServing("not serving: the connection is closed")
+
+        def ended(reply: Any, error: BaseException | None) -> None:
+            if error is not None:
+                self._unanswered.give_up(pending)
+            tell(reply, error)
+
+        told = Told(ended)
+        pending = self._unanswered.add(method, request, size, trace, left_s, told)
+        return told
 
     async def call(
         self,
@@ -54,11 +83,14 @@ class OperationStream:
         request: Message,
         size: int,
         trace: TraceContext | None = None,
+        left_s: float | None = None,
     ) -> Reply:
         """One operation.
 
         Args:
             trace: goes with it.
+            left_s: until the deadline of whoever waits for it, who then gives it up; None:
+                the stream's own timeout holds, and is kept here.
 
         Raises:
             PrismError: as the server said, or what became of the stream.
@@ -66,8 +98,9 @@ class OperationStream:
         """
         if self._closed:
             raise NotServing("not serving: the connection is closed")
-        pending = self._unanswered.add(method, request, size, trace)
+        pending = self._unanswered.add(method, request, size, trace, left_s)
         try:
+            assert isinstance(pending.future, asyncio.Future)
             reply: Reply = await pending.future
         except asyncio.CancelledError:
             self._unanswered.give_up(pending)
@@ -138,6 +171,7 @@ class OperationStream:
                 await self._something_to_write
 
     def _receive(self, data: bytes) -> None:
+        self._answers = True
         take = self._unanswered.take
         for outcome in pb.OperateResponse.FromString(data).outcomes:
             pending = take(outcome.id)

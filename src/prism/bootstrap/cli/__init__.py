@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
     from prism.bootstrap.cli.commands import app
 
 __all__ = ["app", "main"]
+
+# Else the core of gRPC writes to stderr, in a form of its own, what its callers learn by
+# statuses. It reads this when it is imported, which nothing has done before this module.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def main() -> None:

@@ -8,19 +8,15 @@ from typing import Annotated
 
 import typer
 
-from prism.bootstrap.cli import configured
+from prism.bootstrap.cli import configured, proxy
 from prism.bootstrap.cli.errors import tell
 from prism.bootstrap.cli.output import write_json, write_line
-from prism.bootstrap.configuration import Configuration, Value, near_misses
+from prism.bootstrap.cli.proxy import ProxyConfiguration
+from prism.bootstrap.configuration import Configuration, ServerConfiguration, near_misses
 
 app = typer.Typer(
     help="See how a server would be configured.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-@app.callback()
-def _config() -> None:
-    """Makes `show` a command of its own even while it is the only one."""
 
 
 def show(
@@ -32,18 +28,35 @@ def show(
 
     Takes the options that `prism serve` takes.
     """
+    _show(configuration, as_json=as_json)
+
+
+def show_proxy(
+    configuration: ProxyConfiguration,
+    *,
+    _pattern: proxy.PatternOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print each setting of a proxy with where it comes from, secrets masked.
+
+    Takes the options that `prism proxy` takes.
+    """
+    _show(configuration, as_json=as_json)
+
+
+def _show(configuration: ServerConfiguration, *, as_json: bool) -> None:
     for warning in near_misses(os.environ, configuration.options):
         tell(warning)
     if as_json:
         write_json(
             config_file=None if configuration.file is None else str(configuration.file),
             settings=[
-                {"name": v.option.path, "value": _shown(v), "origin": v.origin}
+                {"name": v.option.path, "value": v.shown, "origin": v.origin}
                 for v in configuration.values
             ],
         )
         return
-    rows = [(v.option.path, _shown(v) or "-", v.origin) for v in configuration.values]
+    rows = [(v.option.path, v.shown or "-", v.origin) for v in configuration.values]
     for row in align([("NAME", "VALUE", "FROM"), *rows]):
         write_line(row)
 
@@ -57,12 +70,5 @@ def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _shown(value: Value) -> str | None:
-    from prism.adapters.observability.masking import MASK, mask_urls
-
-    if value.text is None:
-        return None
-    return MASK if value.option.field.secret else mask_urls(value.text)
-
-
 configured.add(app, "show", show)
+configured.add(app, "show-proxy", show_proxy, choose=proxy.choose, resolve=proxy.resolve)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -19,10 +19,11 @@ from typer.main import get_command
 from prism.ports import InvalidArgument, PrismError
 
 if TYPE_CHECKING:
-    from prism.bootstrap.configuration import Choice
+    from prism.bootstrap.configuration import Choice, Given, ServerConfiguration
     from prism.bootstrap.options import Option
 
-Choose: TypeAlias = "Callable[[str | None, Path | None], Choice]"
+Choose: TypeAlias = "Callable[[Early], Choice]"
+Resolve: TypeAlias = "Callable[[Any, Mapping[str, Given]], ServerConfiguration]"
 
 _CONFIG_HELP = "Config file, YAML or TOML (default: {} in this folder, if there is one)"
 
@@ -32,14 +33,18 @@ def add(
     name: str,
     run: Callable[..., None],
     *,
+    prepare: Callable[[Early], None] = lambda _: None,
     choose: Choose | None = None,
+    resolve: Resolve | None = None,
     default_file: str = "config.yaml",
 ) -> None:
     """Add a command to the application.
 
     Args:
         run: takes a `Configuration`, and keyword options of its own.
-        choose: from the driver and the file that are given, if any, to a choice.
+        prepare: what is to be done before a driver is loaded.
+        choose: from what decides on the options to a choice.
+        resolve: from that choice, and from what is given, to the configuration.
         default_file: the config file that `choose` takes when none is given.
     """
 
@@ -47,21 +52,77 @@ def add(
         body = staticmethod(run)
         config_help = _CONFIG_HELP.format(default_file)
 
-        def choose(self, driver: str | None, file: Path | None) -> Choice:
+        def prepare(self, early: Early) -> None:
+            prepare(early)
+
+        def choose(self, early: Early) -> Choice:
             from prism.bootstrap import configuration
 
-            return (choose or configuration.choose)(driver, file)
+            if choose is not None:
+                return choose(early)
+            return configuration.choose(
+                early.last("--driver", "PRISM_DRIVER"),
+                early.file,
+                early.file_by_default(Path(default_file)),
+            )
+
+        def resolve(self, choice: Choice, given: Mapping[str, Given]) -> ServerConfiguration:
+            from prism.bootstrap import configuration
+
+            return (resolve or configuration.resolve)(choice, given)
 
     @app.command(name, cls=Command, help=inspect.getdoc(run))
     def stand_in() -> None:
         """Runs under no circumstances: `Command` puts `run` in its place."""
 
 
+class Early:
+    """Options that decide which others there are, read as Typer will read them later."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self._args = args
+
+    @property
+    def file(self) -> Path | None:
+        """The config file that is named, if any."""
+        named = self.last("--config", "PRISM_CONFIG")
+        return Path(named) if named else None
+
+    def file_by_default(self, usual: Path) -> Path | None:
+        """What is read when no file is named: nothing by a pattern.
+
+        A proxy launches it, as a rule in its own folder, where its own file is.
+        """
+        return None if self.last("--proxy-address", "PRISM_PROXY_ADDRESS") else usual
+
+    def last(self, flag: str, variable: str) -> str | None:
+        """The value that holds; what is wrong with it, Typer reports."""
+        return next(reversed(self.every(flag)), "") or os.environ.get(variable) or None
+
+    def every(self, flag: str) -> list[str]:
+        """Each value that is given with the flag."""
+        found = []
+        for index, arg in enumerate(self._args):
+            if arg == "--":
+                break
+            if arg == flag and index + 1 < len(self._args):
+                found.append(self._args[index + 1])
+            elif arg.startswith(f"{flag}="):
+                found.append(arg.removeprefix(f"{flag}="))
+        return found
+
+
 class _Configured(TyperCommand):
     body: Callable[..., None]
     config_help: str
 
-    def choose(self, driver: str | None, file: Path | None) -> Choice:
+    def prepare(self, early: Early) -> None:
+        raise NotImplementedError
+
+    def choose(self, early: Early) -> Choice:
+        raise NotImplementedError
+
+    def resolve(self, choice: Choice, given: Mapping[str, Given]) -> ServerConfiguration:
         raise NotImplementedError
 
     def invoke(self, ctx: Any) -> Any:
@@ -71,12 +132,14 @@ class _Configured(TyperCommand):
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
+        early = Early(args)
+        completing = extra.get("resilient_parsing")  # a line that is not finished
         try:
-            file = _early(args, "--config", "PRISM_CONFIG")
-            driver = _early(args, "--driver", "PRISM_DRIVER")
-            choice = self.choose(driver, Path(file) if file else None)
+            if not completing:
+                self.prepare(early)
+            choice = self.choose(early)
         except PrismError as error:
-            if extra.get("resilient_parsing"):  # completing a line that is not finished
+            if completing:
                 return super().make_context(info_name, [], parent, **extra)
             if isinstance(error, InvalidArgument):
                 raise typer.BadParameter(error.message) from None
@@ -88,7 +151,7 @@ class _Configured(TyperCommand):
             cls=_Panelled,
             help=self.help,
             context_settings={"default_map": dict(choice.file_texts)},
-        )(_with_options(self.body, choice, self.config_help))
+        )(_with_options(self.body, choice, self.resolve, self.config_help))
         return get_command(app).make_context(info_name, args, parent, **extra)
 
 
@@ -107,24 +170,12 @@ class _Panelled(TyperCommand):
                 formatter.write_dl(records)
 
 
-def _early(args: Sequence[str], flag: str, variable: str) -> str | None:
-    """An option's value as Typer will find it, which later reports what is wrong."""
-    found = None
-    for index, arg in enumerate(args):
-        if arg == "--":
-            break
-        if arg == flag and index + 1 < len(args):
-            found = args[index + 1]
-        elif arg.startswith(f"{flag}="):
-            found = arg.removeprefix(f"{flag}=")
-    return found or os.environ.get(variable) or None
-
-
 def _with_options(
-    body: Callable[..., None], choice: Choice, config_help: str
+    body: Callable[..., None],
+    choice: Choice,
+    resolve: Callable[[Choice, Mapping[str, Given]], ServerConfiguration],
+    config_help: str,
 ) -> Callable[..., None]:
-    from prism.bootstrap.configuration import resolve
-
     own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
     settings = {option.parameter: option for option in choice.options}
 
@@ -200,6 +251,6 @@ def _annotation(option: Option) -> Any:
             # Typer would show what the config file says, secrets included.
             show_default=False,
             parser=check,
-            rich_help_panel=f"Options of the driver {option.driver}" if option.driver else None,
+            rich_help_panel=option.heading or None,
         ),
     ]

@@ -54,6 +54,7 @@ class Connection:
     """The options that `connected` gives a command, and what they are for.
 
     Attributes:
+        pattern: an option of those commands alone that ask for keys.
         tracing: no option, but what comes of two; None: nothing is traced.
     """
 
@@ -101,6 +102,16 @@ class Connection:
         ),
     ] = None
 
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PRISM_PATTERN",
+            metavar="NAME",
+            help="Which pattern of a proxy is meant.",
+            show_default="its default",
+        ),
+    ] = None
+
     tracing: ClientTracing | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +141,9 @@ class Connection:
             from prism import connect
 
             nonlocal began
-            async with connect(self.address, timeout=self.timeout, tls=self.security) as client:
+            async with connect(
+                self.address, timeout=self.timeout, tls=self.security, pattern=self.pattern
+            ) as client:
                 began = True
                 if self.tracing is not None:
                     client = self.tracing.around_client(client, self.address)
@@ -156,8 +169,21 @@ def connected(command: Callable[Concatenate[Connection, Params], None]) -> Calla
     An option that the command declares itself is not added, and keeps its default
     in the connection.
     """
+    return _with_options(command, {"pattern", "tracing"})
+
+
+def connected_to_keys(
+    command: Callable[Concatenate[Connection, Params], None],
+) -> Callable[..., None]:
+    """As `connected`, for one that asks for keys, which those of a pattern may be."""
+    return _with_options(command, {"tracing"})
+
+
+def _with_options(
+    command: Callable[Concatenate[Connection, Params], None], left_out: set[str]
+) -> Callable[..., None]:
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    taken = {parameter.name for parameter in own} | {"tracing"}
+    taken = {parameter.name for parameter in own} | left_out
     shared = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(Connection, eval_str=True).parameters.values()

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from prism.adapters.observability.escapes import escaped
 from prism.ports import PrismError, VersionConflict, WatchEnded
 
 
@@ -36,7 +37,8 @@ class ErrorsAsStatus(TyperGroup):
 
 def tell(message: str) -> None:
     """One line on stderr, under the program's name."""
-    typer.echo(f"prism: {message}", err=True)
+    # It may quote what a server said, which says it for others.
+    typer.echo(f"prism: {escaped(message)}", err=True)
 
 
 def absent(key: str) -> typer.Exit:

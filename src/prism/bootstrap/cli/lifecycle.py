@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from prism.adapters.observability.escapes import escaped
 from prism.bootstrap.cli.arguments import AsJson, positive_duration
 from prism.bootstrap.cli.connection import Connection, connected
 from prism.bootstrap.cli.output import write_json, write_line
@@ -54,9 +55,9 @@ def status(
             state=state, status=health.status, message=health.message, details=dict(health.details)
         )
         return
-    write_line(f"{state}, {health.status}: {health.message}")
+    write_line(f"{state}, {health.status}: {escaped(health.message)}")
     for name, text in sorted(health.details.items()):
-        write_line(f"  {name}: {text}")
+        write_line(escaped(f"  {name}: {text}"))
 
 
 @app.command()

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
+from prism.bootstrap.cli.configured import Early
 from prism.bootstrap.configuration import Configuration
+
+
+def watch_proxy(early: Early) -> None:
+    """A pattern ends with its proxy from here on, also while its driver is loaded and made."""
+    descriptor = early.last("--proxy-fd", "PRISM_PROXY_FD")
+    if not descriptor or not early.last("--proxy-address", "PRISM_PROXY_ADDRESS"):
+        return
+    from prism.bootstrap.managed.lifeline import lifeline_at
+
+    # What is wrong with it, the settings report.
+    with suppress(ValueError, OverflowError, OSError):
+        lifeline_at(int(descriptor)).watch()
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.tracing.environment import secrets_in
 from prism.ports import PrismError
 
 if TYPE_CHECKING:
@@ -28,7 +31,13 @@ def traced(command: str, exporter: str | None) -> Iterator[Tracing]:
 
     from prism.adapters.observability.tracing.exporting import Tracing
 
-    tracing = Tracing(version=version("prism"), exporter=exporter, ratio=None, out=sys.stderr)
+    tracing = Tracing(
+        version=version("prism"),
+        exporter=exporter,
+        ratio=None,
+        out=sys.stderr,
+        mask=Mask(secrets_in(os.environ)),
+    )
     tracing.open()
     try:
         with tracing.tracer.start_as_current_span(

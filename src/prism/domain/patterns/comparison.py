@@ -36,6 +36,17 @@ async def compare(old: Gateway, new: Gateway, *, discard_data: bool) -> None:
             await _see_the_same(old, new, key)
 
 
+async def try_alone(new: Gateway) -> None:
+    """Try the new one where there is none to compare it with.
+
+    Raises:
+        PreconditionFailed: it does not do what it should.
+        PrismError: as it answered.
+    """
+    async with _scratch_key(new) as key:
+        await _try(new, key)
+
+
 @asynccontextmanager
 async def _scratch_key(gateway: Gateway) -> AsyncIterator[str]:
     key = f"{SCRATCH_PREFIX}{uuid.uuid4().hex}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,8 +20,11 @@ from prism.domain.patterns.outbound import (
     Session,
     Visit,
 )
+from prism.domain.patterns.recollection import Recollection
 from prism.domain.patterns.running import Running
 from prism.domain.patterns.values import DebugEvent, EventKind, Plan, Registration
+from prism.domain.secrecy import Mask, mask_health
+from prism.domain.tallies import OperationTallies
 from prism.domain.watches import MAX_WATCHES
 from prism.ports import (
     STOP_TIMEOUT,
@@ -36,7 +38,11 @@ from prism.ports import (
     PrismError,
 )
 
-DEBUG_KEPT = 200
+# Less than the state machine around all patterns has.
+_DRAIN_GRACE = timedelta(milliseconds=500)
+
+ANSWER_GRACE = timedelta(seconds=1)
+"""What the answer to a stop may take beyond the time that the stop itself may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +69,35 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is outside."""
+    """What is outside.
+
+    Attributes:
+        mask: hides secrets in what patterns say.
+    """
 
     launcher: Launcher
     reception: Reception
     open_driver: OpenDriver
     journal: Journal
+    mask: Mask = str
 
 
 class Instance:
     """Launch it, start it, and close it whatever became of it.
+
+    Args:
+        tallies: of the operations through here; its own, when left out.
 
     Attributes:
         health: as of the last check; None: there was none.
         serving_since: None: it does not serve yet.
     """
 
-    def __init__(self, plan: Plan, world: World, terms: Terms) -> None:
+    def __init__(
+        self, plan: Plan, world: World, terms: Terms, tallies: OperationTallies | None = None
+    ) -> None:
         self.plan = plan
+        self._tallies = tallies
         self._world = world
         self._terms = terms
         self._admission = Admission(
@@ -94,7 +111,7 @@ class Instance:
         self._gateway: Gateway | None = None
         self._checking: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._debug: deque[DebugEvent] = deque(maxlen=DEBUG_KEPT)
+        self._debug = Recollection()
         self.health: Health | None = None
         self.serving_since: datetime | None = None
 
@@ -118,7 +135,7 @@ class Instance:
     @property
     def debug_events(self) -> Iterable[DebugEvent]:
         """What it told last, oldest first."""
-        return tuple(self._debug)
+        return self._debug.events
 
     @property
     def in_flight(self) -> int:
@@ -134,9 +151,7 @@ class Instance:
             PrismError: it could not be started, or was refused.
         """
         name, world = self.plan.name, self._world
-        self._visit = world.reception.expect(
-            self.plan, happened=self._happened, told=self._debug.append
-        )
+        self._visit = world.reception.expect(self.plan, happened=self._happened, told=self._told)
         # Not given up half-way, or nobody would know of the process.
         self._launching = asyncio.ensure_future(world.launcher.launch(self.plan, self._visit.token))
         process = self._process = Running(await asyncio.shield(self._launching), name)
@@ -169,11 +184,15 @@ class Instance:
         await process.unless_ended(session.lifecycle.start())
         self._happened(EventKind.STARTED, "its driver is started")
         self._driver = await process.unless_ended(
-            self._world.open_driver(session.registration.data_address)
+            self._world.open_driver(self.plan.name, session.registration.data_address)
         )
         terms = self._terms
         self._gateway = Gateway(
-            self._driver, self._admission, terms.limits, max_watches=terms.max_watches
+            self._driver,
+            self._admission,
+            terms.limits,
+            max_watches=terms.max_watches,
+            tallies=self._tallies,
         )
         self._admission.open()
         self.serving_since = datetime.now(UTC)
@@ -195,16 +214,29 @@ class Instance:
             why: what is told to whoever comes meanwhile.
         """
         self._admission.close(why)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout.total_seconds()
         ours = await self._admission.drain(timeout)
         theirs = DrainReport()
         if self._session is not None and self._process is not None and self._process.alive:
-            theirs = await self._process.unless_ended(self._session.lifecycle.drain(timeout))
+            # What began here is what runs there, so both have the same time.
+            left = timedelta(seconds=max(deadline - loop.time(), 0.0))
+            theirs = await self._drain_there(self._process, self._session, left)
         report = DrainReport(
             completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
         )
         message = f"{report.completed:,} operations completed, {report.aborted:,} aborted"
         self._happened(EventKind.DRAINED, message)
         return report
+
+    async def _drain_there(
+        self, process: Running, session: Session, timeout: timedelta
+    ) -> DrainReport:
+        try:
+            async with asyncio.timeout((timeout + _DRAIN_GRACE).total_seconds()):
+                return await process.unless_ended(session.lifecycle.drain(timeout))
+        except TimeoutError:
+            raise BackendTimeout(f"the pattern {self.plan.name!r} did not drain in time") from None
 
     async def close(self, why: str, timeout: timedelta = STOP_TIMEOUT) -> None:
         """Stop it, then terminate it, then kill it. Safe in every state, and more than once.
@@ -225,10 +257,14 @@ class Instance:
         # One that was told to stop ends by itself; of any other that cannot be expected.
         by_itself = timedelta()
         if self._session is not None and self._process is not None and self._process.alive:
-            by_itself = self._terms.terminate_after
+            limit_s = (timeout + ANSWER_GRACE).total_seconds()
             try:
-                await self._process.unless_ended(self._session.lifecycle.stop(timeout))
+                async with asyncio.timeout(limit_s):
+                    await self._process.unless_ended(self._session.lifecycle.stop(timeout))
+                by_itself = self._terms.terminate_after
                 self._happened(EventKind.STOPPED, "its driver is stopped")
+            except TimeoutError:
+                self._happened(EventKind.FAILED, f"it did not stop within {limit_s:g} s")
             except PrismError as error:
                 self._happened(EventKind.FAILED, f"it did not stop: {error.message}")
         if self._driver is not None:
@@ -247,10 +283,18 @@ class Instance:
                 health = await session.lifecycle.health()
             except PrismError as error:
                 health = Health(HealthStatus.UNHEALTHY, error.message)
+            health = mask_health(health, self._world.mask)
             before, self.health = self.health, health
-            if before is not None and before.status is not health.status:
+            # One that begins well is nothing to tell.
+            expected = HealthStatus.HEALTHY if before is None else before.status
+            if health.status is not expected:
                 self._happened(EventKind.HEALTH, f"{health.status}: {health.message}")
             await asyncio.sleep(self._terms.health_interval.total_seconds())
+
+    def _told(self, event: DebugEvent) -> None:
+        mask = self._world.mask
+        details = {name: mask(text) for name, text in event.details.items()}
+        self._debug.add(replace(event, message=mask(event.message), details=details))
 
     def _happened(self, kind: EventKind, message: str) -> None:
         self._world.journal.add(self.plan.name, kind, message)

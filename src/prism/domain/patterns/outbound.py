@@ -103,5 +103,6 @@ class Reception(Protocol):
         ...
 
 
-OpenDriver: TypeAlias = Callable[[str], Awaitable[Driver[Any]]]
-"""From a data address to a connected driver, whose `stop` closes the connection."""
+OpenDriver: TypeAlias = Callable[[str, str], Awaitable[Driver[Any]]]
+"""From a pattern's name, for errors to tell, and a data address to a connected driver,
+whose `stop` closes the connection."""

@@ -64,7 +64,8 @@ class Pattern:
             if instance is not None and self._state is PatternState.SERVING
             else None,
             restarts=self._restarts,
-            health=None if instance is None else instance.health,
+            # Of a process that has ended, the last check says nothing.
+            health=None if instance is None or instance.process_id is None else instance.health,
             in_flight=instance.in_flight if instance is not None else 0,
         )
 

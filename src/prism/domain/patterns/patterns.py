@@ -10,10 +10,11 @@ from typing import Any
 
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
-from prism.domain.patterns.instance import Instance, Terms, World
+from prism.domain.patterns.instance import ANSWER_GRACE, Instance, Terms, World
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import PatternState, Plan
+from prism.domain.tallies import OperationTallies
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -22,7 +23,6 @@ from prism.ports import (
     HealthStatus,
     InvalidArgument,
     PreconditionFailed,
-    PrismError,
 )
 
 
@@ -37,6 +37,10 @@ class Patterns:
     Args:
         default: serves the calls that name none; empty: the first.
         waits: calls to a pattern that is restarting wait, instead of being refused.
+
+    Attributes:
+        default: by its own name.
+        tallies: of the operations through here, by name of the pattern.
     """
 
     def __init__(
@@ -52,13 +56,17 @@ class Patterns:
         policy = policy or BackoffPolicy()
         self._journal = world.journal
         self._patience = terms.start_timeout
+        self._terminate_after = terms.terminate_after
+        # One for all processes of a pattern, so that a new one goes on where the old one was.
+        self.tallies = {plan.name: OperationTallies() for plan in plans}
         self._supervisors = {
             plan.name: Supervisor(
                 plan,
-                lambda plan: Instance(plan, world, terms),
+                lambda plan: Instance(plan, world, terms, self.tallies[plan.name]),
                 world.journal,
                 Backoff(policy),
                 waits=waits,
+                mask=world.mask,
             )
             for plan in plans
         }
@@ -114,15 +122,17 @@ class Patterns:
             task.cancel()
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        serving = [each for each in self if each.state is PatternState.SERVING]
-        reports = await asyncio.gather(*(_drained(each, timeout) for each in serving))
+        reports = await asyncio.gather(*(each.leave(timeout) for each in self))
         return DrainReport(
             completed=sum(report.completed for report in reports),
             aborted=sum(report.aborted for report in reports),
         )
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
-        await asyncio.gather(*(each.stop(timeout=timeout) for each in self))
+        # Whoever does not stop is terminated and killed, and all that within the time.
+        rest = timeout - self._terminate_after - 2 * ANSWER_GRACE
+        stop_within = max(rest, timeout / 4)
+        await asyncio.gather(*(each.stop(timeout=stop_within) for each in self))
 
     async def health(self) -> Health:
         """Healthy when every pattern is, unhealthy when none serves well, else degraded."""
@@ -143,14 +153,6 @@ class Patterns:
         if not well:
             return Health(HealthStatus.UNHEALTHY, f"no pattern serves: {ill}", details)
         return Health(HealthStatus.DEGRADED, f"{well} of {total} patterns serve: {ill}", details)
-
-
-async def _drained(supervisor: Supervisor, timeout: timedelta) -> DrainReport:
-    try:
-        return await supervisor.drain(timeout)
-    except PrismError:
-        # It failed meanwhile, which is told elsewhere: nothing of it is in flight.
-        return DrainReport()
 
 
 def _in_words(supervisor: Supervisor) -> str:

@@ -1,37 +1,32 @@
-"""Keeps one pattern served: by one process after another, for as long as it is wanted."""
+"""The commands to one pattern."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from prism.domain.commands import Commands
+from prism.domain.patterns.aside import Aside
 from prism.domain.patterns.backoff import Backoff
-from prism.domain.patterns.comparison import compare
+from prism.domain.patterns.bring_ups import BringUps, CutShort
+from prism.domain.patterns.comparison import compare, try_alone
 from prism.domain.patterns.instance import Instance
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.pattern import Pattern
+from prism.domain.patterns.kept import GIVEN_UP_WITHIN, Kept
 from prism.domain.patterns.values import EventKind, PatternState, Plan
-from prism.ports import (
-    DRAIN_TIMEOUT,
-    STOP_TIMEOUT,
-    DrainReport,
-    InvalidArgument,
-    PreconditionFailed,
-    PrismError,
-)
+from prism.domain.secrecy import Mask
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, DrainReport, PreconditionFailed, PrismError
 
-log = logging.getLogger(__name__)
+# What a drain may take beyond its time: less than the state machine around all patterns has.
+_LEAVE_GRACE = timedelta(milliseconds=750)
 
 
-class Supervisor(Pattern):
-    """A pattern, and the commands to it, which run one after another.
+class Supervisor(Kept):
+    """Takes a pattern in hand: what it is told runs one after another.
 
     Args:
-        make: an instance of a plan, not launched yet.
-        waits: whoever comes while it does not serve waits, instead of being refused.
+        make, journal, backoff, waits, mask: as `Kept` has them.
     """
 
     def __init__(
@@ -42,25 +37,19 @@ class Supervisor(Pattern):
         backoff: Backoff,
         *,
         waits: bool = False,
+        mask: Mask = str,
     ) -> None:
-        super().__init__(plan, waits=waits)
-        self._make = make
-        self._journal = journal
-        self._backoff = backoff
+        super().__init__(plan, make, journal, backoff, waits=waits, mask=mask)
         self._commands = Commands()
-        self._running: asyncio.Task[None] | None = None
-
-    def begin(self) -> None:
-        """Have it served from now on."""
-        self._settled.clear()
-        self._enter(PatternState.LAUNCHING, "")
-        self._running = asyncio.create_task(self._keep_serving())
+        self._bring_ups = BringUps(plan.name)
+        self._aside = Aside()
 
     async def restart(self) -> None:
         """Drain and stop its process, and launch another.
 
         Raises:
             PreconditionFailed: the other did not come to serve; it is tried again.
+            CutShort: the pattern is ended meanwhile.
         """
         await self._commands.run(self._restart())
 
@@ -72,29 +61,53 @@ class Supervisor(Pattern):
         """
         return await self._commands.run(self._drain(timeout))
 
+    async def leave(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        """Drain it, with all others: it waits for nothing that is brought up.
+
+        One that does not serve has nothing in flight.
+        """
+        with self._bring_ups.barred():
+            report, _ = await asyncio.gather(
+                self._drained(timeout), self._aside.finish_calls(timeout)
+            )
+        return report
+
     async def replace(self, plan: Plan, *, discard_data: bool = False) -> None:
         """Launch another beside it, switch over to that when it will do, and end the old.
+
+        Where none serves, there is none to compare it with, and no data to lose.
 
         Args:
             discard_data: go on although the new one cannot read what the old one holds.
 
         Raises:
-            PreconditionFailed: it will not do; the old one serves as before.
+            PreconditionFailed: it will not do; the pattern is as before.
+            CutShort: the pattern is ended meanwhile.
         """
-        await self._commands.run(self._replace(plan, discard_data=discard_data))
+        seeing_out = await self._commands.run(self._replace(plan, discard_data=discard_data))
+        if seeing_out is not None:
+            await asyncio.shield(seeing_out)
 
     async def stop(
         self, drain_timeout: timedelta = timedelta(), timeout: timedelta = STOP_TIMEOUT
     ) -> None:
-        """End it: drain, stop, terminate, kill. Safe in every state, and more than once."""
+        """End it for good: drain, stop, terminate, kill.
+
+        Safe in every state, and more than once. It waits for nothing that is brought up.
+        """
+        self._bring_ups.bar()
+        if self._state is PatternState.STOPPING and self._instance is not None:
+            # A restart waits for its calls; they have had their time.
+            await self._instance.close("stopping", timeout)
         await self._commands.run(self._stop(drain_timeout, timeout))
 
     async def _restart(self) -> None:
+        self._bring_ups.check("restart")
         await self._finish("restarting")
         self._backoff.forget()
         self._restarts += 1
         self.begin()
-        await self._settled.wait()
+        await self._bring_ups.run("restart", self._settled.wait())
         if self._state is not PatternState.SERVING:
             raise PreconditionFailed(
                 f"the pattern {self.plan.name!r} was restarted and is {self._state.words}: "
@@ -109,15 +122,30 @@ class Supervisor(Pattern):
                 f"the pattern {self.plan.name!r} is {self._state.words}: "
                 "only one that serves can be drained"
             )
-        # Should it end now, it is not launched again.
         await self._interrupt()
         self._enter(PatternState.DRAINING, "it was drained; restart it to serve again")
+        self._running = asyncio.create_task(self._keep_drained(instance))
         return await instance.finish("draining", timeout)
 
-    async def _replace(self, plan: Plan, *, discard_data: bool) -> None:
-        new = self._make(plan)
+    async def _drained(self, timeout: timedelta) -> DrainReport:
         try:
-            await self._bring_up_beside(new, discard_data=discard_data)
+            # Whatever else is under way.
+            async with asyncio.timeout((timeout + _LEAVE_GRACE).total_seconds()):
+                return await self.drain(timeout)
+        except (PrismError, TimeoutError):
+            # It failed, which is told elsewhere, or there was nothing to drain.
+            return DrainReport()
+
+    async def _replace(self, plan: Plan, *, discard_data: bool) -> asyncio.Task[None] | None:
+        self._bring_ups.check("replacement")
+        new = self._make(plan)
+        work = self._bring_up_beside(new, discard_data=discard_data)
+        try:
+            await self._bring_ups.run("replacement", work)
+        except CutShort as error:
+            self._aside.put(new, new.close("it was not taken", GIVEN_UP_WITHIN))
+            self._journal.add(self.plan.name, EventKind.KEPT, error.message)
+            raise
         except Exception as error:
             await new.close("it was not taken")
             why = self._told(error)
@@ -126,85 +154,23 @@ class Supervisor(Pattern):
                 f"the pattern {self.plan.name!r} was not replaced, and is as before: {why}",
                 reason="NOT_REPLACED",
             ) from None
-        old = await self._take_over(plan, new)
-        if old is not None:
-            why = "replaced by another process; begin again"
-            await self._finish_calls(old, why, DRAIN_TIMEOUT)
-            await old.close(why)
+        return await self._take_over(plan, new)
 
     async def _bring_up_beside(self, new: Instance, *, discard_data: bool) -> None:
-        if self.gateway is None:
-            raise self.refusal()
+        served = self.gateway is not None
         await new.launch()
         await new.start()
-        if self.gateway is None:
+        if self.gateway is not None:
+            await compare(self.gateway, new.gateway, discard_data=discard_data)
+        elif served:
+            # It was to be compared with what has just failed.
             raise self.refusal()
-        await compare(self.gateway, new.gateway, discard_data=discard_data)
+        else:
+            await try_alone(new.gateway)
 
-    async def _stop(self, drain_timeout: timedelta, timeout: timedelta) -> None:
-        await self._finish("stopping", drain_timeout, timeout)
-        self._enter(PatternState.STOPPED, "")
-
-    async def _keep_serving(self) -> None:
-        while True:
-            instance = self._instance = self._make(self.plan)
-            served = timedelta()
-            permanent = False
-            try:
-                self._enter(PatternState.LAUNCHING, "")
-                await instance.launch()
-                self._enter(PatternState.STARTING, "")
-                await instance.start()
-            except Exception as error:
-                why, permanent = self._told(error), isinstance(error, InvalidArgument)
-            else:
-                why, served = await self._serve(instance)
-            self._journal.add(self.plan.name, EventKind.FAILED, why)
-            await self._back_off(instance, why, served, permanent=permanent)
-            if permanent:
-                return
-            self._restarts += 1
-
-    async def _serve(self, instance: Instance) -> tuple[str, timedelta]:
-        """Until it fails: why, and for how long it served."""
-        profile = instance.gateway.profile
-        message = f"{profile.driver} {profile.version} serves"
-        if profile.ephemeral and self._restarts:
-            message += ", and is empty: it keeps its data in its own process"
-        self._enter(PatternState.SERVING, "")
-        self._journal.add(self.plan.name, EventKind.SERVING, message)
-        return await self._served(instance)
-
-    async def _served(self, instance: Instance) -> tuple[str, timedelta]:
-        why = await instance.failed()
-        assert instance.serving_since is not None
-        return why, datetime.now(UTC) - instance.serving_since
-
-    async def _back_off(
-        self, instance: Instance, why: str, served: timedelta, *, permanent: bool
-    ) -> None:
-        """Clear away what failed, and wait until it is tried again."""
-        delay = self._backoff.failed(served)
-        state, kind = PatternState.BACKING_OFF, EventKind.BACKING_OFF
-        if permanent:
-            state = PatternState.FAILED
-        elif self._backoff.looping:
-            state, kind = PatternState.CRASH_LOOP, EventKind.CRASH_LOOP
-        self._enter(state, why)
-        await instance.close(why, timedelta(seconds=1))
-        self._settled.set()
-        if not permanent:
-            seconds = delay.total_seconds()
-            failures = self._backoff.failures
-            self._journal.add(
-                self.plan.name,
-                kind,
-                f"failed {failures} times in a row, tried again in {seconds:.1f} s",
-            )
-            await asyncio.sleep(seconds)
-
-    async def _take_over(self, plan: Plan, new: Instance) -> Instance | None:
-        """Every call from here on goes to the new one; the old one, if it still runs."""
+    async def _take_over(self, plan: Plan, new: Instance) -> asyncio.Task[None] | None:
+        """Every call from here on goes to the new one; the old one is seen out."""
+        serving = self.gateway is not None
         await self._interrupt()
         old, self._instance = self._instance, new
         self.plan = plan
@@ -216,14 +182,18 @@ class Supervisor(Pattern):
             plan.name, EventKind.REPLACED, f"{profile.driver} {profile.version} serves"
         )
         self._running = asyncio.create_task(self._keep_serving_with(new))
-        return old
+        if old is None:
+            return None
+        why = "replaced by another process; begin again"
+        drain_timeout = DRAIN_TIMEOUT if serving else timedelta()
+        return self._aside.put(old, self._see_out(old, why, drain_timeout, STOP_TIMEOUT))
 
-    async def _keep_serving_with(self, instance: Instance) -> None:
-        why, served = await self._served(instance)
-        self._journal.add(self.plan.name, EventKind.FAILED, why)
-        await self._back_off(instance, why, served, permanent=False)
-        self._restarts += 1
-        await self._keep_serving()
+    async def _stop(self, drain_timeout: timedelta, timeout: timedelta) -> None:
+        await asyncio.gather(
+            self._finish("stopping", drain_timeout, timeout),
+            self._aside.close("stopping", timeout),
+        )
+        self._enter(PatternState.STOPPED, "")
 
     async def _finish(
         self,
@@ -237,27 +207,15 @@ class Supervisor(Pattern):
             return
         serving = self._state is PatternState.SERVING
         self._enter(PatternState.STOPPING, why)
-        if serving and drain_timeout:
-            await self._finish_calls(instance, why, drain_timeout)
-        await instance.close(why, timeout)
+        await self._see_out(instance, why, drain_timeout if serving else timedelta(), timeout)
         self._instance = None
 
-    async def _finish_calls(self, instance: Instance, why: str, timeout: timedelta) -> None:
-        try:
-            await instance.finish(why, timeout)
-        except PrismError as error:
-            self._journal.add(self.plan.name, EventKind.FAILED, f"draining: {error.message}")
-
-    async def _interrupt(self) -> None:
-        """Nobody looks after it for the moment."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            await asyncio.wait((running,))
-
-    def _told(self, error: Exception) -> str:
-        """What may be said of an error; one that is not ours is logged whole."""
-        if isinstance(error, PrismError):
-            return error.message
-        log.error("the pattern %r: unexpected", self.plan.name, exc_info=error)
-        return "an unexpected error of the proxy; its log has the details"
+    async def _see_out(
+        self, instance: Instance, why: str, drain_timeout: timedelta, timeout: timedelta
+    ) -> None:
+        if drain_timeout:
+            try:
+                await instance.finish(why, drain_timeout)
+            except PrismError as error:
+                self._journal.add(self.plan.name, EventKind.FAILED, f"draining: {error.message}")
+        await instance.close(why, timeout)

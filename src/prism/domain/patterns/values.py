@@ -85,7 +85,8 @@ class Plan:
 
     name: str
     driver: str
-    settings: Mapping[str, str] = field(default_factory=dict)
+    # It may hold secrets.
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,9 @@ class DebugEvent:
     """What a pattern tells of itself, unasked.
 
     Attributes:
-        sequence: from 1, without a gap.
+        sequence: from 1; a number that is left out is an event that was lost on the way.
         message: one sentence.
-        dropped: events that were too many, since the one before.
+        dropped: events that were too many or lost, since the one before.
     """
 
     sequence: int
@@ -153,7 +154,7 @@ class PatternStatus:
         registration: of the process that there is, once it has called back.
         serving_since: None while it does not serve.
         restarts: how often it was launched again, by whatever cause.
-        health: as of the last check; None: there was none.
+        health: as of the last check; None: there was none, or its process has ended.
         in_flight: operations through the proxy.
     """
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 
 from prism.ports import BackendUnavailable, NotServing, PrismError
-from prism.testing.suite.backend import OpenBackend
+from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.operations import EVERY_OPERATION, Operation
 from prism.testing.suite.patience import bounded
@@ -18,16 +21,22 @@ _HANGS_AFTER_SECONDS = 10.0
 class Closed(Group):
     """A closed driver answers with an error, never hangs."""
 
+    @pytest_asyncio.fixture(scope="class", loop_scope="class")
+    @classmethod
+    async def stopped(cls, open_backend: OpenBackend) -> AsyncIterator[Backend]:
+        """A stopped backend, shared, as a new one may take seconds to start."""
+        async with open_backend() as backend:
+            await backend.lifecycle.stop()
+            yield backend
+
     @EVERY_OPERATION
     async def test_a_stopped_backend_answers_with_an_error(
-        self, open_backend: OpenBackend, key: str, operation: Operation
+        self, stopped: Backend, key: str, operation: Operation
     ) -> None:
-        async with open_backend() as backend:
-            operation.skip_unless_offered_by(backend.profile)
-            await backend.lifecycle.stop()
-            async with bounded(_HANGS_AFTER_SECONDS):
-                with pytest.raises((NotServing, BackendUnavailable)):
-                    await operation.call(backend.kv, key)
+        operation.skip_unless_offered_by(stopped.profile)
+        async with bounded(_HANGS_AFTER_SECONDS):
+            with pytest.raises((NotServing, BackendUnavailable)):
+                await operation.call(stopped.kv, key)
 
     @EVERY_OPERATION
     async def test_a_closed_driver_answers_with_an_error(

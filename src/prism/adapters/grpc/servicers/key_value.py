@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 
 from prism.adapters.grpc.calls import CallObserver
@@ -19,7 +19,15 @@ from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.operate import Bounds, Encoded, Kind, OperationStream, kinds_of
 from prism.adapters.grpc.status import status_of
 from prism.domain.gateway import Gateway
-from prism.ports import Entry, InvalidArgument, Persisted, PrismError, Put, Version
+from prism.ports import (
+    Entry,
+    InvalidArgument,
+    Persisted,
+    PreconditionFailed,
+    PrismError,
+    Put,
+    Version,
+)
 from prism.v1 import keyvalue_pb2 as pb
 
 _STARTED = pb.WatchResponse(started=pb.WatchStarted())
@@ -50,6 +58,23 @@ class KeyValueServicer:
         self._bounds = Bounds(
             default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
         )
+
+    @property
+    def gateway(self) -> Gateway:
+        return self._gateway
+
+    @staticmethod
+    def pattern_of(name: str) -> str:
+        """Where there are no patterns, a call may name none; else PreconditionFailed."""
+        if name:
+            raise PreconditionFailed(
+                f"there is no pattern {name!r}: this server has none at all", reason="NO_PATTERNS"
+            )
+        return ""
+
+    @staticmethod
+    def keeper_of(_pattern: str) -> None:
+        """No driver promises to keep the order of what it is asked for at once."""
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
@@ -123,7 +148,7 @@ class KeyValueServicer:
             values=[b"" if entry is None else entry.value for entry in entries],
             versions=[0 if entry is None else entry.version for entry in entries],
             expire_time_ms=_expiry_column(entries),
-            errors=_item_errors(outcomes),
+            errors=_item_errors(outcomes, self._bounds.log.mask),
         )
 
     async def batch_set(
@@ -143,7 +168,7 @@ class KeyValueServicer:
         outcomes = await self._gateway.set_many(puts)
         return pb.BatchSetResponse(
             versions=[0 if isinstance(outcome, PrismError) else outcome for outcome in outcomes],
-            errors=_item_errors(outcomes),
+            errors=_item_errors(outcomes, self._bounds.log.mask),
         )
 
     async def batch_delete(
@@ -151,7 +176,8 @@ class KeyValueServicer:
     ) -> pb.BatchDeleteResponse:
         outcomes = await self._gateway.delete_many(request.keys)
         return pb.BatchDeleteResponse(
-            existed=[outcome is True for outcome in outcomes], errors=_item_errors(outcomes)
+            existed=[outcome is True for outcome in outcomes],
+            errors=_item_errors(outcomes, self._bounds.log.mask),
         )
 
     async def scan(self, request: pb.ScanRequest, context: CallContext) -> pb.ScanResponse:
@@ -180,7 +206,12 @@ class KeyValueServicer:
         self, requests: AsyncIterator[pb.OperateRequest], context: CallContext
     ) -> AsyncIterator[Encoded]:
         stream = OperationStream(
-            self._kinds, self._gateway.admission, context, self._bounds, self._observer
+            self._kinds,
+            self._gateway.admission,
+            context,
+            self._bounds,
+            self._observer,
+            self,
         )
         return stream.outcomes(requests)
 
@@ -205,9 +236,9 @@ def _expiry_column(entries: Sequence[Entry | None]) -> list[int]:
     return column if any(column) else []
 
 
-def _item_errors(outcomes: Sequence[object]) -> list[pb.ItemError]:
+def _item_errors(outcomes: Sequence[object], mask: Callable[[str], str]) -> list[pb.ItemError]:
     return [
-        pb.ItemError(index=index, status=status_of(outcome))
+        pb.ItemError(index=index, status=status_of(outcome, mask))
         for index, outcome in enumerate(outcomes)
         if isinstance(outcome, PrismError)
     ]

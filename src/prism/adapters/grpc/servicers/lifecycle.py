@@ -5,9 +5,8 @@ from __future__ import annotations
 import hmac
 
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.messages import HEALTH, STATES, timedelta_of
-from prism.domain.lifecycle import LifecycleMachine
-from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, AccessDenied, Unauthenticated
+from prism.adapters.grpc.lifecycle_calls import LifecycleCalls
+from prism.ports import AccessDenied, LifecycleControl, Unauthenticated
 from prism.v1 import lifecycle_pb2 as pb
 
 
@@ -44,48 +43,30 @@ class AdminGuard:
 class LifecycleServicer:
     """One method for each call of `proto/prism/v1/lifecycle.proto`, which describes them."""
 
-    def __init__(self, lifecycle: LifecycleMachine, guard: AdminGuard) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, lifecycle: LifecycleControl, guard: AdminGuard) -> None:
+        self._calls = LifecycleCalls(lifecycle)
         self._guard = guard
 
     async def initialize(
         self, request: pb.InitializeRequest, context: CallContext
     ) -> pb.InitializeResponse:
         self._guard.check(context)
-        await self._lifecycle.initialize(request.settings)
-        return pb.InitializeResponse(state=self._state())
+        return await self._calls.initialize(request)
 
     async def start(self, request: pb.StartRequest, context: CallContext) -> pb.StartResponse:
         self._guard.check(context)
-        await self._lifecycle.start()
-        return pb.StartResponse(state=self._state())
+        return await self._calls.start(request)
 
     async def drain(self, request: pb.DrainRequest, context: CallContext) -> pb.DrainResponse:
         self._guard.check(context)
-        given = request.HasField("timeout")
-        timeout = timedelta_of(request.timeout) if given else DRAIN_TIMEOUT
-        report = await self._lifecycle.drain(timeout)
-        return pb.DrainResponse(
-            state=self._state(), completed=report.completed, aborted=report.aborted
-        )
+        return await self._calls.drain(request)
 
     async def stop(self, request: pb.StopRequest, context: CallContext) -> pb.StopResponse:
         self._guard.check(context)
-        given = request.HasField("timeout")
-        await self._lifecycle.stop(timedelta_of(request.timeout) if given else STOP_TIMEOUT)
-        return pb.StopResponse(state=self._state())
+        return await self._calls.stop(request)
 
     async def health_check(
         self, request: pb.HealthCheckRequest, context: CallContext
     ) -> pb.HealthCheckResponse:
         self._guard.check(context)
-        health = await self._lifecycle.health()
-        return pb.HealthCheckResponse(
-            state=self._state(),
-            status=HEALTH[health.status],
-            message=health.message,
-            details=health.details,
-        )
-
-    def _state(self) -> pb.LifecycleState:
-        return STATES[self._lifecycle.current]
+        return await self._calls.health_check(request)

@@ -5,7 +5,7 @@ https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from grpc_reflection.v1alpha import reflection_pb2 as pb
@@ -18,7 +18,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ServerReflection"]
 class ReflectionServicer:
     """Describes the services by name to generic clients."""
 
-    def __init__(self, services: tuple[str, ...]) -> None:
+    def __init__(self, services: Sequence[str]) -> None:
         self._services = services
         self._library: Any = None
 

@@ -18,7 +18,8 @@ from urllib.parse import quote_from_bytes
 
 from google.rpc import code_pb2
 
-from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
+from prism.adapters.grpc.calls import FIRST_MESSAGE_S, Call, Rejected, StreamCall, UnaryCall
+from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.transports.framing import (
     ACCEPTED_ENCODINGS,
     PREFIX_BYTES,
@@ -42,7 +43,7 @@ _START: Mapping[str, Any] = {
 _END_OF_BODY: Mapping[str, Any] = {"type": "http.response.body", "body": b""}
 _OK: Mapping[str, Any] = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 
-_FIRST_MESSAGE_S = 0.1
+_PATTERN = PATTERN.encode("ascii")
 
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -177,14 +178,22 @@ async def _first_of(receive: Receive) -> None:
     grpcio's client, as INTERNAL and without the status.
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(_FIRST_MESSAGE_S):
+        async with asyncio.timeout(FIRST_MESSAGE_S):
             await receive()
 
 
 class Context:
     """One call, as its request's headers tell it."""
 
-    __slots__ = ("_headers", "connection", "encoding", "is_grpc", "started", "timeout_s")
+    __slots__ = (
+        "_headers",
+        "connection",
+        "encoding",
+        "is_grpc",
+        "pattern",
+        "started",
+        "timeout_s",
+    )
 
     def __init__(self, scope: Scope) -> None:
         client = scope.get("client")
@@ -192,6 +201,7 @@ class Context:
         self.connection = f"{client[0]}:{client[1]}" if client else ""
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
         self.encoding = b""
+        self.pattern = ""
         self.timeout_s: float | None = None
         self.is_grpc = False
         self.started = False
@@ -202,6 +212,8 @@ class Context:
                 self.is_grpc = value.startswith(b"application/grpc")
             elif name == b"grpc-encoding":
                 self.encoding = value
+            elif name == _PATTERN:
+                self.pattern = value.decode("latin-1")
 
     def metadata(self, name: str) -> str | None:
         wanted = name.encode("latin-1")

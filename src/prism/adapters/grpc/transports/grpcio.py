@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import grpc
 
 from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
-from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.context import PATTERN
+from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.options import (
     ServerOptions,
     check_tcp_free,
@@ -27,9 +28,14 @@ ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class GrpcioServer:
-    """Serves until stopped; nothing is opened before `start`."""
+    """Serves until stopped; nothing is opened before `start`.
 
-    def __init__(self, services: Services, options: ServerOptions) -> None:
+    Attributes:
+        addresses: where it listens; none before it does.
+    """
+
+    def __init__(self, services: Served, options: ServerOptions) -> None:
+        self.addresses: tuple[str, ...] = ()
         self._services = services
         self._options = options
         self._server: grpc.aio.Server | None = None
@@ -49,7 +55,8 @@ class GrpcioServer:
         address = _listen(server, self._options)
         await server.start()
         self._server = server
-        return (address,)
+        self.addresses = (address,)
+        return self.addresses
 
     async def stop(self) -> None:
         """Refuse new calls, give the last answers their grace, and close."""
@@ -84,6 +91,10 @@ class _Context:
         peer = self._context.peer()
         # On a Unix socket grpcio gives every connection the same name.
         return "" if peer.startswith("unix:") else peer
+
+    @property
+    def pattern(self) -> str:
+        return self.metadata(PATTERN) or ""
 
     @property
     def timeout_s(self) -> float | None:

@@ -6,7 +6,7 @@ https://h2corn.monicz.dev/grpc/
 from __future__ import annotations
 
 from prism.adapters.asgi import AsgiServer
-from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
 from prism.adapters.grpc.transports.options import TAKEN, ServerOptions, clear_unix_socket
 
@@ -16,9 +16,14 @@ _STREAMS = 1 << 16
 
 
 class H2cornServer:
-    """Serves until stopped; nothing is opened before `start`."""
+    """Serves until stopped; nothing is opened before `start`.
 
-    def __init__(self, services: Services, options: ServerOptions) -> None:
+    Attributes:
+        addresses: where it listens; none before it does.
+    """
+
+    def __init__(self, services: Served, options: ServerOptions) -> None:
+        self.addresses: tuple[str, ...] = ()
         self._options = options
         tls = options.tls
         self._server = AsgiServer(
@@ -53,7 +58,8 @@ class H2cornServer:
             self._options.tls.check()
         if self._options.socket is not None:
             clear_unix_socket(self._options.socket)
-        return (await self._server.start(),)
+        self.addresses = (await self._server.start(),)
+        return self.addresses
 
     async def stop(self) -> None:
         """Refuse new connections, give the last answers their grace, and close."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from prometheus_client.registry import Collector
 
-from prism import ports
+from prism.adapters.observability.metrics.errors import by_name
 from prism.adapters.observability.metrics.families import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -17,16 +16,24 @@ from prism.adapters.observability.metrics.families import (
 )
 from prism.domain.gateway import Gateway
 from prism.domain.readiness import ReadinessMonitor
-from prism.ports import PrismError
 
 DRIVER, OPERATION, ERROR = "driver", "operation", "error_type"
 
-_CANCELLED = "Cancelled"
-_DEFECT = "Internal"
-# Drivers may derive errors of their own, without end; the ports have a dozen.
-_KNOWN = frozenset(
-    each for each in vars(ports).values() if isinstance(each, type) and issubclass(each, PrismError)
-) - {PrismError}
+# What a health check may tell, and the metric made of it.
+_TOLD = (
+    ("keys", "backend_driver_keys", "Keys in the backend at the last health check."),
+    ("max_keys", "backend_driver_keys_limit", "Keys that the backend may hold, if bounded."),
+    (
+        "bytes",
+        "backend_driver_bytes",
+        "Bytes of keys and values in the backend at the last health check.",
+    ),
+    (
+        "max_bytes",
+        "backend_driver_bytes_limit",
+        "Bytes of keys and values that the backend may hold, if bounded.",
+    ),
+)
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoMetricFamily
 
@@ -74,7 +81,7 @@ class Backend(Collector):
             names = [self._driver, operation]
             requests.add_metric(names, sum(tally.counts))
             add_durations(durations, names, tally)
-            for error, count in sorted(_named(tally.failed).items()):
+            for error, count in sorted(by_name(tally.failed).items()):
                 errors.add_metric([*names, error], count)
             if operation.endswith("_many"):
                 items.add_metric(names, tally.items)
@@ -89,29 +96,26 @@ class Backend(Collector):
         )
         connections.add_metric([self._driver], _number(told, "connections") or 0)
         yield connections
-        keys = GaugeMetricFamily(
-            "backend_driver_keys", "Keys in the backend at the last health check.", labels=[DRIVER]
-        )
-        yield self._told(keys, "keys")
-        size = GaugeMetricFamily(
-            "backend_driver_bytes",
-            "Bytes of keys and values in the backend at the last health check.",
-            labels=[DRIVER],
-        )
-        yield self._told(size, "bytes")
+        for name, metric, text in _TOLD:
+            yield self._told(name, GaugeMetricFamily(metric, text, labels=[DRIVER]))
         expired = CounterMetricFamily(
             "backend_driver_expired_keys",
             "Keys that expired and were dropped, where the driver sees to that itself.",
             labels=[DRIVER],
         )
-        yield self._told(expired, "expired")
+        yield self._told("expired", expired)
         watches = GaugeMetricFamily(
             "backend_driver_watches_active", "Watches that stand.", labels=[DRIVER]
         )
         watches.add_metric([self._driver], self._gateway.watches.standing)
         yield watches
+        bound = GaugeMetricFamily(
+            "backend_driver_watches_limit", "Watches that may stand at once.", labels=[DRIVER]
+        )
+        bound.add_metric([self._driver], self._gateway.watches.max_watches)
+        yield bound
 
-    def _told(self, family: GaugeMetricFamily | CounterMetricFamily, name: str) -> Family:
+    def _told(self, name: str, family: GaugeMetricFamily | CounterMetricFamily) -> Family:
         number = _number(self._readiness.details, name)
         if number is not None:
             family.add_metric([self._driver], number)
@@ -121,15 +125,3 @@ class Backend(Collector):
 def _number(details: Mapping[str, str], name: str) -> int | None:
     text = details.get(name, "")
     return int(text) if text.isdecimal() else None
-
-
-def _named(failed: Mapping[type[BaseException], int]) -> Counter[str]:
-    """By a name out of a dozen."""
-    by_name: Counter[str] = Counter()
-    for error, count in failed.items():
-        if issubclass(error, Exception):
-            known = next((base.__name__ for base in error.__mro__ if base in _KNOWN), _DEFECT)
-        else:
-            known = _CANCELLED
-        by_name[known] += count
-    return by_name

@@ -29,5 +29,8 @@ class Metrics:
         Args:
             accept: the header of the request; empty: Prometheus' own format.
         """
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # of a version that is none
+            encode, content_type = choose_encoder("")
         return content_type, encode(self._registry)

@@ -61,6 +61,11 @@ class Server(Collector):
             "Operations let in that have not ended.",
             value=self._admission.in_flight,
         )
+        yield GaugeMetricFamily(
+            "prism_operations_in_flight_limit",
+            "Operations in flight from which on more are shed.",
+            value=self._admission.max_in_flight,
+        )
         yield CounterMetricFamily(
             "prism_operations_refused",
             "Operations that came while the driver was not running.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -16,10 +17,14 @@ class Complaints(logging.Handler):
 
     A collector that is down would otherwise be told of with every attempt, and with
     every span that is dropped meanwhile.
+
+    Args:
+        mask: hides secrets in text: of a header that is malformed it quotes the value.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
+        self._mask = mask
         self._told_at_s: float | None = None
         self._untold = 0
 
@@ -41,4 +46,4 @@ class Complaints(logging.Handler):
             return
         untold = {"untold": self._untold} if self._untold else {}
         self._told_at_s, self._untold = now_s, 0
-        log.warning("traces may be lost: %s", record.getMessage(), extra=untold)
+        log.warning("traces may be lost: %s", self._mask(record.getMessage()), extra=untold)

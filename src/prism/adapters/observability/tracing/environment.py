@@ -8,8 +8,9 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
+from urllib.parse import unquote
 
 Exporter = Literal["stdout", "otlp", "none"]
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _EXPORTERS: Mapping[str, Exporter] = {"console": "stdout", "otlp": "otlp", "none": "none"}
 _PROTOCOL = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 # A caller's decision is respected whichever of a pair is named.
 _SAMPLERS = {"always_on": 1.0, "always_off": 0.0, "traceidratio": None}
 
@@ -50,6 +52,17 @@ def warn_of_protocol(environ: Mapping[str, str]) -> None:
         protocol = environ.get(name, "").strip().lower()
         if protocol not in ("", "grpc"):
             log.warning("%s is %r and has no effect; traces go over grpc", name, protocol)
+
+
+def secrets_in(environ: Mapping[str, str]) -> Iterator[str]:
+    """What the headers for a collector hold, which is where its tokens are."""
+    for variable in _HEADERS:
+        for header in environ.get(variable, "").split(","):
+            name, equals, value = header.partition("=")
+            # One that is malformed may be a token all over, and the library logs it.
+            secret = (value if equals else name).strip()
+            yield secret
+            yield unquote(secret)
 
 
 def ratio_of(given: float | None, environ: Mapping[str, str]) -> float:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import IO, Any, TypeVar, cast
 from uuid import uuid4
@@ -15,6 +16,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes.service_attributes import SERVICE_NAME, SERVICE_VERSION
 
 from prism.adapters.observability.tracing.complaints import Complaints
@@ -23,13 +26,11 @@ from prism.adapters.observability.tracing.environment import (
     ratio_of,
     warn_of_protocol,
 )
-from prism.adapters.observability.tracing.operations import (
-    TracedOperations,
-    as_database,
-    as_server,
-)
+from prism.adapters.observability.tracing.naming import as_database, as_server
+from prism.adapters.observability.tracing.operations import TracedOperations
+from prism.adapters.observability.tracing.outgoing import Outgoing
 from prism.adapters.observability.tracing.requests import RequestSpans
-from prism.adapters.observability.tracing.sampler import Decided
+from prism.adapters.observability.tracing.spans import Recorder
 from prism.ports import Driver, InvalidArgument
 
 log = logging.getLogger(__name__)
@@ -51,27 +52,37 @@ class Tracing:
         exporter: an option's word, which goes before the standard variables.
         ratio: likewise, of the traces that begin here.
         out: where spans are printed, if that is what is asked for.
+        mask: hides secrets in text.
 
     Attributes:
-        tracer: begins spans.
+        tracer: begins spans that are no request's.
         requests: observes calls.
     """
 
     def __init__(
-        self, *, version: str, exporter: str | None, ratio: float | None, out: IO[str]
+        self,
+        *,
+        version: str,
+        exporter: str | None,
+        ratio: float | None,
+        out: IO[str],
+        mask: Callable[[str], str],
     ) -> None:
         self._named = exporter
         self._out = out
+        self._mask = mask
+        resource = _resource(version)
         ratio = ratio_of(ratio, os.environ)
         self._provider = TracerProvider(
-            sampler=Decided(ratio),
-            resource=_resource(version),
+            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            resource=resource,
             # Ours is bounded, and in order.
             shutdown_on_exit=False,
         )
         self.tracer = self._provider.get_tracer("prism", version)
-        self.requests = RequestSpans(self.tracer, ratio)
-        self._complaints = Complaints()
+        self._recorder = Recorder(resource, InstrumentationScope("prism", version))
+        self.requests = RequestSpans(self._recorder, ratio)
+        self._complaints = Complaints(mask)
         self._exporter: SpanExporter | None = None
 
     def around_driver(self, driver: Driver[Any], system: str) -> Driver[Any]:
@@ -80,11 +91,13 @@ class Tracing:
         Args:
             system: name of the backend's kind.
         """
-        return cast("Driver[Any]", TracedOperations(driver, self.tracer, as_database(system)))
+        traced = TracedOperations(driver, self._recorder, as_database(system))
+        self.requests.tell(traced)
+        return cast("Driver[Any]", traced)
 
     def around_client(self, client: Client, address: str) -> Client:
         """The client of a server at the address with its operations traced."""
-        return cast("Client", TracedOperations(client, self.tracer, as_server(address)))
+        return cast("Client", TracedOperations(client, self._recorder, as_server(address)))
 
     def open(self) -> None:
         """Export from now on, also what the libraries of a driver trace by themselves.
@@ -94,17 +107,35 @@ class Tracing:
         """
         self._complaints.open()
         try:
-            exporter = _exporter(exporter_of(self._named, os.environ), self._out)
+            exporter = self._make_exporter(exporter_of(self._named, os.environ))
             if exporter is not None:
-                self._provider.add_span_processor(BatchSpanProcessor(exporter))
+                processor = BatchSpanProcessor(exporter)
+                self._provider.add_span_processor(processor)
+                self._recorder.hand_to(processor)
         except Exception as error:
             self._complaints.close()
             raise InvalidArgument(
-                f"the exporter of traces cannot be made of what OTEL_… variables say: {error}"
+                f"the exporter of traces cannot be made of what OTEL_… variables say: "
+                f"{self._mask(str(error))}"
             ) from error
         self._exporter = exporter
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             trace.set_tracer_provider(self._provider)
+
+    def _make_exporter(self, name: str) -> SpanExporter | None:
+        if name == "none":
+            return None
+        if name == "stdout":
+            return Outgoing(ConsoleSpanExporter(out=self._out, formatter=_line), self._mask)
+        warn_of_protocol(os.environ)
+        # It brings grpcio, which a server on h2corn has no other use for.
+        from prism.adapters.observability.tracing.otlp import OtlpExporter
+
+        return OtlpExporter(self._mask)
+
+    def none_sampled(self) -> AbstractContextManager[None]:
+        """Tasks begun in this context work for requests that are not sampled, unless told so."""
+        return self.requests.none_sampled()
 
     async def close(self) -> None:
         """Export what is left, for as long as `FLUSH_TIMEOUT`, and end. Never raises."""
@@ -120,6 +151,8 @@ class Tracing:
                 try:
                     self._provider.shutdown()
                 finally:
+                    # Not before: what it is interrupted in, it complains about too.
+                    self._complaints.close()
                     loop.call_soon_threadsafe(flushed.set)
 
         # One of its own: the loop's threads are waited for when it closes.
@@ -134,8 +167,6 @@ class Tracing:
             log.warning("traces that were not exported within %.3g s are lost", seconds)
         else:
             log.info("traces are flushed")
-        finally:
-            self._complaints.close()
 
 
 def _resource(version: str) -> Resource:
@@ -146,18 +177,6 @@ def _resource(version: str) -> Resource:
         _SERVICE_INSTANCE_ID: str(uuid4()),
     }
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
-
-
-def _exporter(name: str, out: IO[str]) -> SpanExporter | None:
-    if name == "none":
-        return None
-    if name == "stdout":
-        return ConsoleSpanExporter(out=out, formatter=_line)
-    warn_of_protocol(os.environ)
-    # It brings grpcio, which a server on h2corn has no other use for.
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-    return OTLPSpanExporter()
 
 
 def _line(span: ReadableSpan) -> str:

@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
+    Span,
     SpanContext,
     TraceFlags,
     get_current_span,
@@ -54,6 +55,11 @@ NOT_TRACED = NotTraced(
     )
 )
 """Of a request that begins a trace which is not sampled."""
+
+
+def containing(span: Span) -> Context:
+    """A context in which the span is the current one, and nothing else."""
+    return Context({_SPAN_KEY: span})
 
 
 def not_sampled(traceparent: str, request: Metadata) -> NotTraced | None:

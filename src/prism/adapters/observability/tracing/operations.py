@@ -2,141 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
-from opentelemetry.context import get_current
-from opentelemetry.semconv.attributes.db_attributes import (
-    DB_OPERATION_BATCH_SIZE,
-    DB_OPERATION_NAME,
-    DB_SYSTEM_NAME,
-)
+from opentelemetry.context import attach, detach
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
-from opentelemetry.trace import (
-    SpanKind,
-    Status,
-    StatusCode,
-    Tracer,
-    get_current_span,
-    use_span,
-)
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
 
-from prism.adapters.observability.tracing.incoming import NotTraced
-from prism.adapters.observability.tracing.requests import RPC_METHOD, RPC_SYSTEM_NAME
-from prism.ports import PrismError
+from prism.adapters.observability.tracing.incoming import containing
+from prism.adapters.observability.tracing.naming import CALLS, Describe, Named
+from prism.adapters.observability.tracing.spans import RecordedSpan, Recorder
+from prism.ports import Event, PrismError
 
 Operation = Callable[..., Awaitable[Any]]
-
-
-class Named(NamedTuple):
-    """How a convention calls an operation."""
-
-    name: str
-    attributes: dict[str, str | int]
-
-
-Describe = Callable[[str, Sequence[Any]], Named]
-"""From an operation of the ports, and its arguments."""
-
-# By the ports' names, the calls that do it.
-_CALLS = {
-    "get": "Get",
-    "set": "Set",
-    "delete": "Delete",
-    "exists": "Exists",
-    "expire": "Expire",
-    "ttl": "GetTtl",
-    "persist": "Persist",
-    "compare_and_set": "Set",
-    "compare_and_delete": "Delete",
-    "get_many": "BatchGet",
-    "set_many": "BatchSet",
-    "delete_many": "BatchDelete",
-    "scan": "Scan",
-    "increment": "Increment",
-}
-_BATCHES = {"get_many": "BATCH get", "set_many": "BATCH set", "delete_many": "BATCH delete"}
-
-
-def as_database(system: str) -> Describe:
-    """Operations of a backend of this kind.
-
-    https://opentelemetry.io/docs/specs/semconv/database/database-spans/
-    """
-
-    def describe(operation: str, arguments: Sequence[Any]) -> Named:
-        attributes: dict[str, str | int] = {DB_SYSTEM_NAME: system}
-        # One item is no batch, says the convention.
-        if operation in _BATCHES and len(arguments[0]) > 1:
-            operation = _BATCHES[operation]
-            attributes[DB_OPERATION_BATCH_SIZE] = len(arguments[0])
-        attributes[DB_OPERATION_NAME] = operation
-        return Named(operation, attributes)
-
-    return describe
-
-
-def as_server(address: str) -> Describe:
-    """Calls to the Prism server at this address.
-
-    https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/
-    """
-    host, _, port = address.rpartition(":")
-    where: dict[str, str | int] = {SERVER_ADDRESS: address}
-    if port.isdigit():
-        where = {SERVER_ADDRESS: host, SERVER_PORT: int(port)}
-
-    def describe(operation: str, _arguments: Sequence[Any]) -> Named:
-        method = f"prism.v1.KeyValueService/{_CALLS[operation]}"
-        return Named(method, {RPC_SYSTEM_NAME: "grpc", RPC_METHOD: method, **where})
-
-    return describe
+Watch = Callable[..., AbstractAsyncContextManager[AsyncIterator[Event]]]
 
 
 class TracedOperations:
     """A driver or a client, with a span around each operation of what is being traced.
 
-    For anything else, and for what is no operation, it is the same as without.
+    For anything else, and for what is no operation, it is the same as without. The
+    spans stay out of the way from `end` to `begin`: an operation is then the inner
+    one itself, and costs nothing more.
     """
 
-    def __init__(self, traced: Any, tracer: Tracer, describe: Describe) -> None:
+    def __init__(self, traced: Any, recorder: Recorder, describe: Describe) -> None:
         self._inner = traced
-        self._tracer = tracer
+        self._recorder = recorder
         self._describe = describe
-        for name in _CALLS:
-            operation = getattr(traced, name, None)
-            if operation is not None:
-                setattr(self, name, self._traced(name, operation))
+        self._own = {name: getattr(traced, name) for name in CALLS if hasattr(traced, name)}
+        self._with_spans: dict[str, Operation | Watch] = {
+            name: self._watch(name, own) if name == "watch" else self._operation(name, own)
+            for name, own in self._own.items()
+        }
+        self.begin()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def _traced(self, name: str, operation: Operation) -> Operation:
+    @property
+    def profile(self) -> Any:
+        """Of a driver, which is asked for it with every operation."""
+        return self._inner.profile
+
+    def begin(self) -> None:
+        """Something may be traced from now on."""
+        vars(self).update(self._with_spans)
+
+    def end(self) -> None:
+        """Nothing is traced until `begin`."""
+        vars(self).update(self._own)
+
+    def _operation(self, name: str, operation: Operation) -> Operation:
         def call(*args: Any, **options: Any) -> Awaitable[Any]:
-            # The first question is the cheaper one.
-            if type(get_current()) is NotTraced or not get_current_span().is_recording():
+            parent = get_current_span()
+            if not parent.is_recording():
                 return operation(*args, **options)
-            return self._spanned(self._describe(name, args), partial(operation, *args, **options))
+            span = self._span(self._describe(name, args), parent)
+            return _spanned(span, operation, args, options)
 
         return call
 
-    async def _spanned(self, named: Named, run: Callable[[], Awaitable[Any]]) -> Any:
-        span = self._tracer.start_span(
-            named.name, kind=SpanKind.CLIENT, attributes=named.attributes
+    def _watch(self, name: str, watch: Watch) -> Watch:
+        def begin(*args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+            standing = watch(*args, **options)
+            parent = get_current_span()
+            if not parent.is_recording():
+                return standing
+            return _watched(self._span(self._describe(name, args), parent), standing)
+
+        return begin
+
+    def _span(self, named: Named, parent: Span) -> RecordedSpan:
+        return self._recorder.begin(
+            named.name, SpanKind.CLIENT, parent.get_span_context(), named.attributes
         )
-        # Current for the driver, too: what its library traces, and what it sends on.
-        with use_span(
-            span, end_on_exit=True, record_exception=False, set_status_on_exception=False
-        ):
+
+
+async def _spanned(span: RecordedSpan, operation: Operation, args: Any, options: Any) -> Any:
+    # Current for the driver, too: what its library traces, and what it sends on.
+    token = attach(containing(span))
+    try:
+        return await operation(*args, **options)
+    except Exception as error:
+        _fail(span, error)
+        raise
+    finally:
+        detach(token)
+        span.end()
+
+
+@asynccontextmanager
+async def _watched(
+    span: RecordedSpan, watch: AbstractAsyncContextManager[AsyncIterator[Event]]
+) -> AsyncIterator[AsyncIterator[Event]]:
+    """For as long as the watch stands; the span is current while it begins."""
+    try:
+        async with AsyncExitStack() as stack:
+            token = attach(containing(span))
             try:
-                return await run()
-            except PrismError as error:
-                span.set_attribute(ERROR_TYPE, error.reason)
-                span.set_status(Status(StatusCode.ERROR, error.message))
-                raise
-            except Exception as error:
-                span.set_attribute(ERROR_TYPE, type(error).__qualname__)
-                span.set_status(Status(StatusCode.ERROR))
-                raise
+                events = await stack.enter_async_context(watch)
+            finally:
+                detach(token)
+            yield events
+    except Exception as error:
+        _fail(span, error)
+        raise
+    finally:
+        span.end()
+
+
+def _fail(span: RecordedSpan, error: Exception) -> None:
+    if isinstance(error, PrismError):
+        span.tell({ERROR_TYPE: error.reason})
+        span.set_status(Status(StatusCode.ERROR, error.message))
+    else:
+        span.tell({ERROR_TYPE: type(error).__qualname__})
+        span.set_status(Status(StatusCode.ERROR))

@@ -12,7 +12,7 @@ import typer
 from prism.bootstrap.cli.arguments import AsJson, TtlOption, parser, positive_duration
 from prism.bootstrap.cli.bench.report import fields_of, lines_of
 from prism.bootstrap.cli.bench.run import Run
-from prism.bootstrap.cli.connection import Connection, address_of, connected
+from prism.bootstrap.cli.connection import Connection, address_of, connected_to_keys
 from prism.bootstrap.cli.errors import Status, tell
 from prism.bootstrap.cli.output import write_json, write_line
 from prism.bootstrap.load.mix import Mix, parse_mix
@@ -22,7 +22,7 @@ _DEFAULT_MIX = parse_mix("get=80,set=18,delete=1,incr=1")
 _DEFAULT_DURATION = timedelta(seconds=10)
 
 
-@connected
+@connected_to_keys
 def bench(
     connection: Connection,
     address: Annotated[

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from prism.bootstrap.cli.arguments import AsJson, Key
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, connected_to_keys
 from prism.bootstrap.cli.output import version_field, write_json, write_line
 from prism.domain.validation import INT64_MAX, INT64_MIN
 
 
-@connected
+@connected_to_keys
 def incr(
     connection: Connection,
     key: Key,

@@ -12,7 +12,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from prism.bootstrap.cli.arguments import PrefixOption
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, connected_to_keys
 from prism.bootstrap.cli.errors import Status, tell
 from prism.bootstrap.cli.kv.dumper import Dumper
 from prism.bootstrap.cli.kv.progress import Stopwatch, progress
@@ -21,7 +21,7 @@ from prism.bootstrap.cli.threads import unbuffered
 from prism.ports import PrismError
 
 
-@connected
+@connected_to_keys
 def dump(
     connection: Connection,
     prefix: PrefixOption = "",

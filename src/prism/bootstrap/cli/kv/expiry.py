@@ -7,13 +7,13 @@ from datetime import timedelta
 import typer
 
 from prism.bootstrap.cli.arguments import AsJson, Key, TtlArgument
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, connected_to_keys
 from prism.bootstrap.cli.errors import Status, absent
 from prism.bootstrap.cli.output import write_json, write_line
 from prism.ports import Persisted
 
 
-@connected
+@connected_to_keys
 def ttl(connection: Connection, key: Key, as_json: AsJson = False) -> None:
     """Print how long a key has to live, such as 12.345s, or none."""
     lifetime = connection.run(lambda client: client.ttl(key))
@@ -27,7 +27,7 @@ def ttl(connection: Connection, key: Key, as_json: AsJson = False) -> None:
         write_line("none" if remaining is None else f"{remaining.total_seconds():.3f}s")
 
 
-@connected
+@connected_to_keys
 def expire(connection: Connection, key: Key, ttl: TtlArgument, as_json: AsJson = False) -> None:
     """Give an existing key a new time to live."""
     if not connection.run(lambda client: client.expire(key, ttl), writes=True):
@@ -36,7 +36,7 @@ def expire(connection: Connection, key: Key, ttl: TtlArgument, as_json: AsJson =
         write_json(key=key, exists=True)
 
 
-@connected
+@connected_to_keys
 def persist(connection: Connection, key: Key, as_json: AsJson = False) -> None:
     """Let an existing key live for ever."""
     found = connection.run(lambda client: client.persist(key), writes=True)

@@ -11,7 +11,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, connected_to_keys
 from prism.bootstrap.cli.errors import Status, tell
 from prism.bootstrap.cli.kv.loader import Loader
 from prism.bootstrap.cli.kv.progress import Stopwatch, progress
@@ -20,7 +20,7 @@ from prism.bootstrap.cli.threads import unbuffered
 from prism.ports import PrismError
 
 
-@connected
+@connected_to_keys
 def load(
     connection: Connection,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines; `-`: stdin.")],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prism.bootstrap.cli.arguments import AsJson, PrefixArgument
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, connected_to_keys
 from prism.bootstrap.cli.kv.json_lines import remaining_ms, value_field
 from prism.bootstrap.cli.output import encode_json, version_field, write
 from prism.ports import Entry
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prism import Client
 
 
-@connected
+@connected_to_keys
 def scan(
     connection: Connection,
     prefix: PrefixArgument = "",

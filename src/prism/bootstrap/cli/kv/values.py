@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prism.bootstrap.cli.arguments import AsJson, IfVersion, Key, TtlOption
-from prism.bootstrap.cli.connection import Connection, connected
+from prism.bootstrap.cli.connection import Connection, connected_to_keys
 from prism.bootstrap.cli.errors import Status, absent
 from prism.bootstrap.cli.kv.json_lines import remaining_ms, value_field
 from prism.bootstrap.cli.output import version_field, write, write_json, write_line
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prism import Client
 
 
-@connected
+@connected_to_keys
 def set_value(
     connection: Connection,
     key: Key,
@@ -54,7 +54,7 @@ def set_value(
         write_json(key=key, version=version_field(version))
 
 
-@connected
+@connected_to_keys
 def get(connection: Connection, key: Key, as_json: AsJson = False) -> None:
     """Print a value, byte for byte; exit status 3 if the key does not exist."""
     entry = connection.run(lambda client: client.get(key))
@@ -75,7 +75,7 @@ def get(connection: Connection, key: Key, as_json: AsJson = False) -> None:
     write(entry.value + b"\n" if sys.stdout.isatty() else entry.value)
 
 
-@connected
+@connected_to_keys
 def delete(
     connection: Connection, key: Key, if_version: IfVersion = None, as_json: AsJson = False
 ) -> None:
@@ -94,7 +94,7 @@ def delete(
         raise typer.Exit(Status.ABSENT) if as_json else absent(key)
 
 
-@connected
+@connected_to_keys
 def exists(connection: Connection, key: Key, as_json: AsJson = False) -> None:
     """Print true or false; exit status 0 or 3."""
     found = connection.run(lambda client: client.exists(key))

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from prism.adapters.grpc.calls import Tally, UnaryHandler
+from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.servicers.operate.outcomes import tag_of
 from prism.v1 import keyvalue_pb2 as pb
+
+
+class Relayed(Protocol):
+    """An operation that somebody else works on, and no task waits for."""
+
+    def done(self) -> bool: ...
+
+    def set_exception(self, error: BaseException) -> None: ...
+
+    def cancel(self) -> bool: ...
+
+
+Tell: TypeAlias = Callable[[Any, BaseException | None], None]
+"""Takes the reply, or why there is none: a CancelledError when it was given up."""
+
+RelayHandler: TypeAlias = Callable[[Any, CallContext, Tell], Relayed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +36,7 @@ class Kind:
         path: of the unary call that does the same.
         keys_of: the keys of a request, whose operations take effect in order.
         tag: of the outcome's field, as it is on the wire.
+        relay: hands one on without a task; None, or its answer None: the handler does it.
         tally: of the operations; the calls have their own.
     """
 
@@ -26,11 +44,15 @@ class Kind:
     handler: UnaryHandler
     keys_of: Callable[[Any], tuple[str, ...]]
     tag: bytes
+    relay: RelayHandler | None = None
     tally: Tally = field(default_factory=Tally)
 
 
-def kinds_of(servicer: object) -> Mapping[str, Kind]:
-    """By field name, with the servicer's method of that name."""
+def kinds_of(
+    servicer: object, relays: Mapping[str, RelayHandler] | None = None
+) -> Mapping[str, Kind]:
+    """By field name, with the servicer's method of that name, and what relays it."""
+    relays = relays or {}
     service = pb.DESCRIPTOR.services_by_name["KeyValueService"]
     methods = {method.input_type.name: method.name for method in service.methods}
     kinds = {}
@@ -42,6 +64,7 @@ def kinds_of(servicer: object) -> Mapping[str, Kind]:
             handler=getattr(servicer, field_.name),
             keys_of=_keys_of(request.fields_by_name),
             tag=tag_of(field_.name),
+            relay=relays.get(field_.name),
         )
     return kinds
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.servicers.operate.kinds import Kind
+from prism.adapters.grpc.servicers.operate.kinds import Kind, Relayed
 from prism.domain.admission import Place
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -36,12 +36,16 @@ class Operation:
     """One operation, and the call context that its servicer method sees.
 
     Attributes:
+        keeper: of its order, if it begins at once; None: it keeps its turn until its end.
+        pattern: shall serve it, by its own name; empty: there are none here.
         timeout_s: from its arrival; once it began after a wait, what is left of it.
         ahead: how many operations take effect before it.
         followers: those that wait for it, once for each key they share.
         waiting: since its turn did not come at once.
         waited_from_ns: when it first had to wait for anything; 0: it has not.
-        task: runs it; None: it has not begun.
+        task: runs it, or whoever it is relayed to; None: it has not begun.
+        deadline_step: of `Deadlines`.
+        overdue: whether it is cancelled for its deadline.
         answered: whether it has its one outcome.
         begun: what an observer made of it.
     """
@@ -52,10 +56,14 @@ class Operation:
         "ahead",
         "answered",
         "begun",
+        "deadline_step",
         "followers",
         "id",
+        "keeper",
         "keys",
         "kind",
+        "overdue",
+        "pattern",
         "request",
         "task",
         "timeout_s",
@@ -69,6 +77,8 @@ class Operation:
         kind: Kind,
         request: Any,
         stream: CallContext,
+        pattern: str,
+        keeper: object | None,
         timeout_s: float,
     ) -> None:
         self._message = message
@@ -77,14 +87,23 @@ class Operation:
         self.kind = kind
         self.request = request
         self.keys = kind.keys_of(request)
+        self.pattern = pattern
+        self.keeper = keeper
         self.timeout_s = timeout_s
         self.ahead = 0
         self.followers: list[Operation] | None = None
         self.waiting: Waiting | None = None
         self.waited_from_ns = 0
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | Relayed | None = None
+        self.deadline_step = 0
+        self.overdue = False
         self.answered = False
         self.begun: object = None
+
+    def is_kept_behind(self, before: Operation) -> bool:
+        """Whether somebody else sees to it that this one takes effect after that one."""
+        keeper = self.keeper
+        return keeper is not None and keeper is before.keeper and before.task is not None
 
     @property
     def connection(self) -> str:

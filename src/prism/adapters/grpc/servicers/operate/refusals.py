@@ -7,7 +7,7 @@ from collections.abc import Container
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.status import status_of
-from prism.ports import BackendUnavailable, InvalidArgument, Outcome, PreconditionFailed
+from prism.ports import BackendUnavailable, InvalidArgument, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 
 
@@ -16,18 +16,12 @@ def name_of(operation: pb.Operation, unanswered: Container[int]) -> str:
 
     Raises:
         InvalidArgument: it has none, or the id of another.
-        PreconditionFailed: it is for a pattern.
     """
     name: str | None = operation.WhichOneof("operation")
     if name is None:
         raise InvalidArgument("the operation is unset, or not known to this server")
     if operation.id in unanswered:
         raise InvalidArgument(f"the id {operation.id} is that of an unanswered operation")
-    if operation.pattern:
-        raise PreconditionFailed(
-            f"there is no pattern {operation.pattern!r}: this server has none at all",
-            reason="NO_PATTERNS",
-        )
     return name
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
 from google.protobuf.message import Message
-from google.rpc import status_pb2
 
-from prism.adapters.grpc.calls import CallObserver, encode, rejection_of
+from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.deadline import rest_within
+from prism.adapters.grpc.deadline import rest_of
+from prism.adapters.grpc.servicers.operate.answers import Answers
 from prism.adapters.grpc.servicers.operate.bounds import Bounds
+from prism.adapters.grpc.servicers.operate.deadlines import Deadlines
+from prism.adapters.grpc.servicers.operate.destinations import Destinations
 from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.adapters.grpc.servicers.operate.operation import Operation, Waiting
-from prism.adapters.grpc.servicers.operate.outcomes import ERROR_TAG, FRAMING_BYTES, Outbox
-from prism.adapters.grpc.servicers.operate.refusals import cancelled, name_of
+from prism.adapters.grpc.servicers.operate.outcomes import Outbox
+from prism.adapters.grpc.servicers.operate.refusals import name_of
 from prism.adapters.grpc.servicers.operate.turns import Turns
 from prism.adapters.grpc.servicers.operate.workers import Workers
-from prism.adapters.grpc.status import status_of
 from prism.domain.admission import Admission, place
 from prism.ports import BackendTimeout, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
@@ -42,6 +44,7 @@ class Operations:
         context: CallContext,
         bounds: Bounds,
         observer: CallObserver | None,
+        destinations: Destinations,
         *,
         outbox: Outbox,
         answered: Callable[[], None],
@@ -50,21 +53,21 @@ class Operations:
         self._admission = admission
         self._context = context
         self._default_timeout_s = bounds.default_timeout_s
-        self._max_reply_bytes = bounds.max_message_bytes - FRAMING_BYTES
-        self._log = bounds.log
         self._observer = observer
-        self._outbox = outbox
-        self._answered = answered
+        self._pattern_of, self._keeper_of = destinations.pattern_of, destinations.keeper_of
+        # Of the operations that name none themselves.
+        self._pattern = destinations.pattern_of(context.pattern)
+        self._answers = Answers(bounds, observer, outbox, answered)
         self._loop = asyncio.get_running_loop()
         self._incoming: deque[pb.Operation] = deque()
         self._ready: deque[Operation] = deque()
-        self._unanswered: dict[int, Operation] = {}
         self._turns = Turns()
+        self._deadlines = Deadlines(self._loop)
         self._workers = Workers(self)
 
     def __bool__(self) -> bool:
         """Whether there is anything to answer."""
-        return bool(self._unanswered or self._incoming)
+        return bool(self._answers or self._incoming)
 
     @property
     def backlog(self) -> int:
@@ -78,29 +81,30 @@ class Operations:
     def cancel(self, ids: Iterable[int]) -> None:
         """Give some up; each is still answered. Ids that are not known are ignored."""
         while self._incoming:
-            operation = self._receive(self._incoming.popleft())
+            # They do not begin in this step.
+            operation = self._receive(self._incoming.popleft(), _nobody)
             if operation is not None:
                 self._ready.append(operation)
         for identity in ids:
-            given_up = self._unanswered.get(identity)
+            given_up = self._answers.get(identity)
             if given_up is None:
                 continue
             if given_up.task is None:
-                self._answer_status(given_up, cancelled(Outcome.NOT_APPLIED))
+                self._answers.cancel(given_up, Outcome.NOT_APPLIED)
             else:
                 given_up.task.cancel()
 
     def close(self) -> None:
         """Nobody waits for what is unanswered."""
         self._workers.close()
+        self._deadlines.close()
         self._incoming.clear()
         self._ready.clear()
-        for operation in self._unanswered.values():
-            operation.answered = True
+        for operation in self._answers.abandon_all():
             if operation.waiting is not None:
                 operation.waiting.release()
-            self._end(operation, cancelled(Outcome.UNKNOWN))
-        self._unanswered.clear()
+            if operation.task is not None:
+                operation.task.cancel()
 
     def take(self) -> Operation | None:
         if self._ready:
@@ -109,7 +113,7 @@ class Operations:
         # by then, and it does not have to queue up.
         incoming = self._incoming
         while incoming:
-            operation = self._receive(incoming.popleft())
+            operation = self._receive(incoming.popleft(), self._keeper_of)
             if operation is not None:
                 return operation
         return None
@@ -123,15 +127,17 @@ class Operations:
             self._begin_late(operation, waiting)
         if self._observer is not None:
             self._observer.resume(operation.begun)
-        work = operation.kind.handler(operation.request, operation)
+        if waiting is None and self._relay(operation):
+            return None
         try:
+            work = operation.kind.handler(operation.request, operation)
             waits_for = work.send(None)
         except StopIteration as done:
-            self._answer_reply(operation, done.value)
+            self._answers.reply(operation, done.value)
         except asyncio.CancelledError:
-            self._answer_status(operation, cancelled(Outcome.UNKNOWN))
+            self._answers.cancel(operation, Outcome.UNKNOWN)
         except Exception as error:
-            self._fail(operation, error)
+            self._answers.fail(operation, error)
         else:
             return self._finish(operation, work, waits_for)
         finally:
@@ -141,21 +147,24 @@ class Operations:
         self._leave(operation)
         return None
 
-    def _receive(self, message: pb.Operation) -> Operation | None:
+    def _receive(
+        self, message: pb.Operation, keeper_of: Callable[[str], object | None]
+    ) -> Operation | None:
         """Take one in; the operation when its turn is at once."""
         try:
-            name = name_of(message, self._unanswered)
+            name = name_of(message, self._answers)
+            named = message.pattern
+            pattern = self._pattern_of(named) if named else self._pattern
         except PrismError as refusal:
-            self._outbox.put(message.id, ERROR_TAG, status_of(refusal).SerializeToString())
-            self._answered()
+            self._answers.refuse(message.id, refusal)
             return None
         kind = self._kinds[name]
         seconds = message.timeout_ms / 1000 or self._default_timeout_s
-        operation = Operation(message, kind, getattr(message, name), self._context, seconds)
-        self._unanswered[operation.id] = operation
-        kind.tally.started += 1
-        if self._observer is not None:
-            operation.begun = self._observer.begin(kind.path, operation)
+        request = getattr(message, name)
+        operation = Operation(
+            message, kind, request, self._context, pattern, keeper_of(pattern), seconds
+        )
+        self._answers.expect(operation)
         if self._turns.take(operation):
             return operation
         self._wait(operation)
@@ -165,13 +174,13 @@ class Operations:
         """In flight from now on, though it cannot begin before its turn."""
         try:
             held = self._admission.reserve(
-                lambda: self._fail(
+                lambda: self._answers.fail(
                     operation,
                     NotServing("aborted: it had not begun when the time to drain was over"),
                 )
             )
         except PrismError as refusal:
-            self._fail(operation, refusal)
+            self._answers.fail(operation, refusal)
             return
         deadline = self._loop.time() + operation.timeout_s
         timer = self._loop.call_at(deadline, self._expire, operation)
@@ -179,7 +188,7 @@ class Operations:
         operation.waited_from_ns = perf_counter_ns()
 
     def _expire(self, operation: Operation) -> None:
-        self._fail(
+        self._answers.fail(
             operation,
             BackendTimeout(
                 "the deadline passed before its turn came: operations on its keys were ahead",
@@ -193,61 +202,57 @@ class Operations:
         waiting.timer.cancel()
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
+    def _relay(self, operation: Operation) -> bool:
+        """Whether it needs nothing more until it is answered."""
+        relay = operation.kind.relay
+        if relay is None:
+            return False
+        try:
+            relayed = relay(operation.request, operation, partial(self._relayed, operation))
+        except Exception as error:
+            self._answers.fail(operation, error)
+            self._leave(operation)
+            return True
+        if relayed is None:
+            return False
+        operation.task = relayed
+        operation.waited_from_ns = perf_counter_ns()
+        self._deadlines.watch(operation)
+        return True
+
+    def _relayed(self, operation: Operation, reply: Any, error: BaseException | None) -> None:
+        self._deadlines.forget(operation)
+        if error is None:
+            self._answers.reply(operation, reply)
+        elif isinstance(error, Exception):
+            self._answers.fail(operation, error)
+        else:
+            self._answers.give_up(operation)
+        # No worker brought this, so none goes on with what it made ready.
+        self._leave(operation, free=0)
+
     async def _finish(
         self, operation: Operation, work: Coroutine[Any, Any, Message], waits_for: Any
     ) -> None:
         if not operation.waited_from_ns:
             operation.waited_from_ns = perf_counter_ns()
+        self._deadlines.watch(operation)
         try:
-            reply = await rest_within(operation.timeout_s, work, waits_for)
+            reply = await rest_of(work, waits_for)
         except asyncio.CancelledError:
-            self._answer_status(operation, cancelled(Outcome.UNKNOWN))
+            self._answers.give_up(operation)
         except Exception as error:
-            self._fail(operation, error)
+            self._answers.fail(operation, error)
         else:
-            self._answer_reply(operation, reply)
+            self._answers.reply(operation, reply)
+        self._deadlines.forget(operation)
         self._leave(operation)
 
-    def _leave(self, operation: Operation) -> None:
+    def _leave(self, operation: Operation, *, free: int = 1) -> None:
         if ready := self._turns.leave(operation):
             self._ready.extend(ready)
-            self._workers.staff(free=1)
+            self._workers.staff(free=free)
 
-    def _answer_reply(self, operation: Operation, reply: Message) -> None:
-        if operation.waited_from_ns and not operation.answered:
-            self._log.succeeded(operation.kind.path, operation.waited_from_ns)
-        try:
-            data = encode(reply, self._max_reply_bytes)
-        except PrismError as refusal:
-            self._fail(operation, refusal)
-        else:
-            self._answer(operation, operation.kind.tag, data, None)
 
-    def _fail(self, operation: Operation, error: Exception) -> None:
-        status = rejection_of(error).status
-        if not operation.answered:
-            self._log.failed(operation.kind.path, status, error, operation.waited_from_ns)
-        self._answer_status(operation, status)
-
-    def _answer_status(self, operation: Operation, status: status_pb2.Status) -> None:
-        if not operation.answered:
-            operation.kind.tally.refused[status.code] += 1
-        self._answer(operation, ERROR_TAG, status.SerializeToString(), status)
-
-    def _answer(
-        self, operation: Operation, tag: bytes, reply: bytes, status: status_pb2.Status | None
-    ) -> None:
-        if operation.answered:
-            return
-        operation.answered = True
-        if operation.waiting is not None:
-            operation.waiting.release()
-        del self._unanswered[operation.id]
-        self._end(operation, status)
-        self._outbox.put(operation.id, tag, reply)
-        self._answered()
-
-    def _end(self, operation: Operation, status: status_pb2.Status | None) -> None:
-        operation.kind.tally.ended += 1
-        if self._observer is not None:
-            self._observer.end(operation.begun, status)
+def _nobody(_pattern: str) -> None:
+    """Keeps the order of operations."""

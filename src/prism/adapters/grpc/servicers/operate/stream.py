@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.servicers.operate.bounds import Bounds
+from prism.adapters.grpc.servicers.operate.destinations import Destinations
 from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.adapters.grpc.servicers.operate.outcomes import Encoded, Outbox
 from prism.adapters.grpc.servicers.operate.running import Operations
@@ -34,7 +35,8 @@ class OperationStream:
         admission: Admission,
         context: CallContext,
         bounds: Bounds,
-        observer: CallObserver | None = None,
+        observer: CallObserver | None,
+        destinations: Destinations,
     ) -> None:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
@@ -45,6 +47,7 @@ class OperationStream:
             context,
             bounds,
             observer,
+            destinations,
             outbox=self._outbox,
             answered=self._wake,
         )

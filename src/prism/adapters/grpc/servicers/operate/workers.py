@@ -80,7 +80,6 @@ class Workers:
         self._starting += 1
         task = self._loop.create_task(self._work())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _check(self) -> None:
         self._checking = False
@@ -109,3 +108,5 @@ class Workers:
             # What cancelled this operation is over with it.
             while task.cancelling():
                 task.uncancel()
+        # Here, since a callback for it costs a step of the loop.
+        self._tasks.discard(task)

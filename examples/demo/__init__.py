@@ -1,0 +1,1 @@
+"""A proxy with three patterns, one of which is killed: `make demo`."""

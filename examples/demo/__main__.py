@@ -1,0 +1,10 @@
+"""`python -m examples.demo`, from the root of the repository."""
+
+from __future__ import annotations
+
+import asyncio
+
+from examples.demo.story import tell
+
+if __name__ == "__main__":
+    asyncio.run(tell())

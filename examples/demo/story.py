@@ -1,0 +1,115 @@
+"""What happens, and what is said of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack, aclosing
+
+import prism
+from examples.demo.proxy import Proxy, running
+from prism.bootstrap.cli.patterns.text import line_of_event, table_of
+from prism.bootstrap.proxy.admin import ProxyAdmin, connect_proxy
+from prism.domain.patterns.values import EventKind
+from prism.ports import PrismError
+from tests.servers.nats import NatsServer
+from tests.servers.redis import RedisServer
+
+VICTIM = "cache"
+NAMES = ("cache", "sessions", "profiles")
+
+
+async def tell() -> None:
+    """From nothing running to nothing running."""
+    _say("Three drivers behind one proxy, each in a process of its own.")
+    _step("A Redis and a NATS server are started, as backends.")
+    with RedisServer() as redis, NatsServer() as nats:
+        arguments = (
+            *("--pattern", "cache=memstore"),
+            *("--pattern", "sessions=redis", "--sessions-url", redis.url),
+            *("--pattern", "profiles=nats", "--profiles-url", nats.url),
+        )
+        _step("The proxy is started; it launches a process for each pattern:")
+        _say(f"  prism proxy {' '.join(arguments)}")
+        async with running(arguments) as proxy, connect_proxy(proxy.address) as admin:
+            await _use(proxy, admin)
+            _step("The proxy is told to end: it drains and stops its patterns first.")
+    status = proxy.process.returncode
+    if status:
+        raise SystemExit(f"the proxy ended with status {status}")
+    _say("  It ended with status 0, and so does the demo.")
+
+
+async def _use(proxy: Proxy, admin: ProxyAdmin) -> None:
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(prism.connect(proxy.address, pattern=name))
+            for name in NAMES
+        }
+        _step("What `prism patterns list` says:")
+        for line in table_of(await admin.patterns()):
+            _say(f"  {line}")
+
+        _step("A greeting is written through each, over the one address of the proxy:")
+        for name, client in clients.items():
+            await client.set("greeting", f"hello from {name}".encode())
+        await _read(clients)
+
+        await _kill(admin)
+        _step("Calls to it are refused, and say that nothing was applied; the others serve on:")
+        await _read(clients)
+
+        _step("The proxy has noticed, and launches it again:")
+        seen = await _until_it_serves(admin)
+        await _read(clients)
+        _say("  Its process kept its data in its own memory, so it came back empty.")
+
+        _step(f"What the journal of the proxy has on {VICTIM}, from the kill on:")
+        for event in await admin.events(VICTIM):
+            if event.sequence > seen:
+                _say(f"  {line_of_event(event)}")
+
+
+async def _read(clients: dict[str, prism.Client]) -> None:
+    for name, client in clients.items():
+        try:
+            entry = await client.get("greeting")
+        except PrismError as error:
+            answer = f"refused: {error.message}"
+        else:
+            answer = "no such key" if entry is None else repr(entry.value.decode())
+        _say(f"  {name:10} {client.profile.driver:10} {answer}")
+
+
+async def _kill(admin: ProxyAdmin) -> None:
+    told = await admin.pattern(VICTIM)
+    process = told.pattern.status.process_id
+    assert process is not None, f"{VICTIM} serves"
+    _step(f"The process of {VICTIM} is killed: kill -9 {process}")
+    os.kill(process, signal.SIGKILL)
+    async with aclosing(admin.follow(VICTIM)) as events:
+        async for event in events:
+            if event.kind is EventKind.EXITED:
+                return
+
+
+async def _until_it_serves(admin: ProxyAdmin) -> int:
+    """The number of the last event before it was killed."""
+    first_serving = 0
+    async with aclosing(admin.follow(VICTIM)) as events:
+        async for event in events:
+            if event.kind is EventKind.SERVING:
+                if first_serving:
+                    return first_serving
+                first_serving = event.sequence
+    raise RuntimeError("the proxy ended")
+
+
+def _step(text: str) -> None:
+    _say(f"\n• {text}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,52 @@
+"""The calls of `proto/prism/v1/lifecycle.proto`, whoever they came from and by whichever way."""
+
+from __future__ import annotations
+
+from prism.adapters.grpc.messages import HEALTH, STATES, timedelta_of
+from prism.adapters.grpc.status import encodable
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, LifecycleControl
+from prism.v1 import lifecycle_pb2 as pb
+
+
+class LifecycleCalls:
+    """From a request to what is commanded, and from what came of it to a response.
+
+    Raises:
+        PrismError: from each, as the lifecycle said.
+    """
+
+    def __init__(self, lifecycle: LifecycleControl) -> None:
+        self._lifecycle = lifecycle
+
+    async def initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
+        await self._lifecycle.initialize(request.settings)
+        return pb.InitializeResponse(state=await self._state())
+
+    async def start(self, request: pb.StartRequest) -> pb.StartResponse:
+        await self._lifecycle.start()
+        return pb.StartResponse(state=await self._state())
+
+    async def drain(self, request: pb.DrainRequest) -> pb.DrainResponse:
+        given = request.HasField("timeout")
+        timeout = timedelta_of(request.timeout) if given else DRAIN_TIMEOUT
+        report = await self._lifecycle.drain(timeout)
+        return pb.DrainResponse(
+            state=await self._state(), completed=report.completed, aborted=report.aborted
+        )
+
+    async def stop(self, request: pb.StopRequest) -> pb.StopResponse:
+        given = request.HasField("timeout")
+        await self._lifecycle.stop(timedelta_of(request.timeout) if given else STOP_TIMEOUT)
+        return pb.StopResponse(state=await self._state())
+
+    async def health_check(self, request: pb.HealthCheckRequest) -> pb.HealthCheckResponse:
+        health = await self._lifecycle.health()
+        return pb.HealthCheckResponse(
+            state=await self._state(),
+            status=HEALTH[health.status],
+            message=encodable(health.message),
+            details={encodable(name): encodable(text) for name, text in health.details.items()},
+        )
+
+    async def _state(self) -> pb.LifecycleState:
+        return STATES[await self._lifecycle.state()]

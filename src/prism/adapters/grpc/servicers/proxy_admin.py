@@ -1,0 +1,150 @@
+"""ProxyAdminService, in front of the patterns, behind the admin token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import replace
+
+from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.messages import timedelta_of
+from prism.adapters.grpc.proxy_messages import (
+    Shown,
+    Told,
+    event_message,
+    pattern_message,
+    told_message,
+)
+from prism.adapters.grpc.servicers.lifecycle import AdminGuard
+from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.supervisor import Supervisor
+from prism.domain.patterns.values import PatternEvent, Plan
+from prism.ports import DRAIN_TIMEOUT, InvalidArgument, WatchEnded
+from prism.v1 import proxy_pb2 as pb
+
+UNREAD = 1000
+"""Events that may wait for one reader."""
+
+
+class ProxyAdminServicer:
+    """One method for each call of `proto/prism/v1/proxy.proto`, which describes them.
+
+    Args:
+        accept: raises InvalidArgument for a plan that cannot be.
+    """
+
+    def __init__(
+        self, patterns: Patterns, guard: AdminGuard, accept: Callable[[Plan], None]
+    ) -> None:
+        self._patterns = patterns
+        self._guard = guard
+        self._accept = accept
+
+    async def list_patterns(
+        self, request: pb.ListPatternsRequest, context: CallContext
+    ) -> pb.ListPatternsResponse:
+        self._guard.check(context)
+        return pb.ListPatternsResponse(patterns=map(self._message, self._patterns))
+
+    async def get_pattern(
+        self, request: pb.GetPatternRequest, context: CallContext
+    ) -> pb.GetPatternResponse:
+        found = self._find(request.name, context)
+        instance = found.instance
+        told = Told(
+            self._shown(found),
+            self._patterns.journal.events(found.plan.name),
+            [] if instance is None else list(instance.debug_events),
+        )
+        return told_message(told)
+
+    async def restart_pattern(
+        self, request: pb.RestartPatternRequest, context: CallContext
+    ) -> pb.RestartPatternResponse:
+        found = self._find(request.name, context)
+        await found.restart()
+        return pb.RestartPatternResponse(pattern=self._message(found))
+
+    async def drain_pattern(
+        self, request: pb.DrainPatternRequest, context: CallContext
+    ) -> pb.DrainPatternResponse:
+        found = self._find(request.name, context)
+        given = request.HasField("timeout")
+        report = await found.drain(timedelta_of(request.timeout) if given else DRAIN_TIMEOUT)
+        return pb.DrainPatternResponse(completed=report.completed, aborted=report.aborted)
+
+    async def replace_pattern(
+        self, request: pb.ReplacePatternRequest, context: CallContext
+    ) -> pb.ReplacePatternResponse:
+        found = self._find(request.name, context)
+        old = found.plan
+        if request.driver in ("", old.driver):
+            plan = replace(old, settings={**old.settings, **request.settings})
+        else:
+            plan = Plan(old.name, request.driver, dict(request.settings))
+        self._accept(plan)
+        await found.replace(plan, discard_data=request.discard_data)
+        return pb.ReplacePatternResponse(pattern=self._message(found))
+
+    async def watch_patterns(
+        self, requests: AsyncIterator[pb.WatchPatternsRequest], context: CallContext
+    ) -> AsyncGenerator[pb.WatchPatternsResponse, None]:
+        self._guard.check(context)
+        async for request in requests:
+            if request.name:
+                self._find(request.name, context)
+            # Followed before what is remembered is read, and in the same step: none is missed.
+            unread = _Unread(request.name)
+            forget = self._patterns.journal.follow(unread.add)
+            try:
+                for event in self._patterns.journal.events(request.name):
+                    yield pb.WatchPatternsResponse(event=event_message(event))
+                async for event in unread:
+                    yield pb.WatchPatternsResponse(event=event_message(event))
+            finally:
+                forget()
+
+    def _find(self, name: str, context: CallContext) -> Supervisor:
+        """Checks who asks, first of all."""
+        self._guard.check(context)
+        if not name:
+            raise InvalidArgument("name is empty: say which pattern")
+        return self._patterns.find(name)
+
+    def _shown(self, found: Supervisor) -> Shown:
+        return Shown(found.status, found.plan.name == self._patterns.default)
+
+    def _message(self, found: Supervisor) -> pb.Pattern:
+        return pattern_message(self._shown(found))
+
+
+class _Unread:
+    """Events that wait for one reader, of bounded number: nobody waits for the reader."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._events: deque[PatternEvent] = deque()
+        self._arrived = asyncio.Event()
+        self._full = False
+
+    def add(self, event: PatternEvent) -> None:
+        if self._pattern not in ("", event.pattern):
+            return
+        if len(self._events) == UNREAD:
+            self._full = True
+        else:
+            self._events.append(event)
+        self._arrived.set()
+
+    async def __aiter__(self) -> AsyncIterator[PatternEvent]:
+        while True:
+            while self._events:
+                yield self._events.popleft()
+            if self._full:
+                raise WatchEnded(
+                    f"{UNREAD:,} events waited for their reader, and there were more: "
+                    "watch again, and read faster"
+                )
+            self._arrived.clear()
+            await self._arrived.wait()

@@ -1,0 +1,47 @@
+"""Log records as debug events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from prism.adapters.observability.logging import extra_of
+from prism.domain.debug import DebugBuffer
+from prism.domain.patterns.values import DebugKind, DebugLevel
+
+
+class DebugLog(logging.Handler):
+    """Adds an event for each record of INFO and above.
+
+    Whatever sends the events must log nothing for each, or it would never be done.
+
+    Args:
+        mask: hides what is secret.
+    """
+
+    def __init__(self, events: DebugBuffer, mask: Callable[[str], str]) -> None:
+        super().__init__(logging.INFO)
+        self._events = events
+        self._mask = mask
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            details = {
+                key: self._mask(str(value))
+                for key, value in extra_of(record).items()
+                if value is not None
+            }
+            details["logger"] = record.name
+            if record.exc_info and record.exc_info[0] is not None:
+                details["error"] = record.exc_info[0].__name__
+            message = self._mask(record.getMessage())
+            self._events.add(_level(record.levelno), DebugKind.LOG, message, details)
+        except Exception:
+            # As every handler does: whoever logs is not to fail.
+            self.handleError(record)
+
+
+def _level(number: int) -> DebugLevel:
+    if number >= logging.ERROR:
+        return DebugLevel.ERROR
+    return DebugLevel.WARNING if number >= logging.WARNING else DebugLevel.INFO

@@ -1,0 +1,1 @@
+"""The sections of the page: a function each, from what is known to plain values."""

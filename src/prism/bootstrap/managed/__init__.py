@@ -1,0 +1,1 @@
+"""A server that a proxy commands: what is different from one that stands alone."""

@@ -1,0 +1,273 @@
+"""Builds the parts of a proxy: those of every server, and what stands in a driver's place."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from dependency_injector import providers
+
+from prism.adapters.grpc.calls import CallObserver, calls_of
+from prism.adapters.grpc.forwarding import forwarding
+from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.pattern_control import PatternControlServicer, PatternReception
+from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
+from prism.adapters.grpc.servicers.routed import RoutedServicer
+from prism.adapters.grpc.services import PATTERN_CONTROL, ControlServices, Services
+from prism.adapters.grpc.transports.options import ServerOptions
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.page.history import (
+    History,
+    LifecycleEvents,
+    OperationSamples,
+    RecentFailures,
+)
+from prism.adapters.process import LaunchOptions, ProcessLauncher
+from prism.adapters.remote import open_pattern
+from prism.bootstrap.application import GrpcServer
+from prism.bootstrap.commander import Commander, Standalone
+from prism.bootstrap.container import Container, grpc_server
+from prism.bootstrap.proxy.acceptance import Acceptance
+from prism.bootstrap.proxy.configuration import ProxyConfiguration
+from prism.bootstrap.proxy.folder import PrivateFolder
+from prism.bootstrap.proxy.launching import CONTROL_SOCKET, launch_options
+from prism.bootstrap.proxy.narration import narrate
+from prism.bootstrap.proxy.server import ProxyServer
+from prism.bootstrap.proxy.settings import ProxySettings
+from prism.domain.admission import Admission
+from prism.domain.lifecycle import LifecycleMachine
+from prism.domain.patterns.instance import Terms, World
+from prism.domain.patterns.journal import Journal
+from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.tallies import PatternTallies
+from prism.domain.readiness import ReadinessMonitor
+from prism.ports import Limits
+
+if TYPE_CHECKING:
+    from prism.adapters.observability.metrics.exposition import Metrics
+    from prism.adapters.observability.page.page import Page
+
+
+def _journal(mask: Mask) -> Journal:
+    journal = Journal(mask)
+    narrate(journal)
+    return journal
+
+
+def _world(
+    launcher: ProcessLauncher, reception: PatternReception, journal: Journal, mask: Mask
+) -> World:
+    open_driver = partial(open_pattern, forwarded=forwarding.get)
+    return World(launcher, reception, open_driver, journal, mask)
+
+
+def _terms(settings: ProxySettings, limits: Limits) -> Terms:
+    return Terms(
+        start_timeout=settings.start_timeout,
+        health_interval=settings.health_interval,
+        terminate_after=settings.terminate_after,
+        max_in_flight=settings.max_in_flight,
+        max_per_connection=settings.max_in_flight_per_connection,
+        max_watches=settings.max_watches,
+        limits=limits,
+    )
+
+
+def _patterns(configuration: ProxyConfiguration, world: World, terms: Terms) -> Patterns:
+    settings = configuration.settings
+    return Patterns(
+        configuration.plans,
+        world,
+        terms,
+        default=settings.default_pattern or "",
+        waits=settings.pattern_wait,
+    )
+
+
+def _admission(configuration: ProxyConfiguration) -> Admission:
+    # Each pattern has bounds of its own; what waits here must not wait for another's.
+    settings, patterns = configuration.settings, len(configuration.plans)
+    return Admission(
+        max_in_flight=patterns * settings.max_in_flight,
+        max_per_connection=patterns * settings.max_in_flight_per_connection,
+    )
+
+
+def _routed(
+    patterns: Patterns,
+    admission: Admission,
+    settings: ProxySettings,
+    observer: CallObserver | None,
+    log: RequestLog,
+) -> RoutedServicer:
+    return RoutedServicer(
+        patterns,
+        admission,
+        default_timeout=settings.default_timeout,
+        max_message_bytes=settings.max_message_bytes,
+        observer=observer,
+        log=log,
+    )
+
+
+def _control_server(
+    settings: ProxySettings, servicer: PatternControlServicer, folder: PrivateFolder
+) -> GrpcServer:
+    options = ServerOptions(socket=folder.path / CONTROL_SOCKET)
+    calls = calls_of(
+        PATTERN_CONTROL,
+        servicer,
+        default_timeout=None,
+        max_message_bytes=options.max_message_bytes,
+    )
+    return grpc_server(settings, ControlServices(calls), options)
+
+
+def _metrics(
+    patterns: Patterns,
+    admission: Admission,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    services: Services,
+    routed: RoutedServicer,
+) -> Metrics:
+    # Its library takes a tenth of a second, which who wants no metrics is spared.
+    from prism.adapters.observability.metrics.calls import Calls
+    from prism.adapters.observability.metrics.exposition import Metrics
+    from prism.adapters.observability.metrics.patterns import PatternMetrics
+    from prism.adapters.observability.metrics.server import Server
+
+    prism = version("prism")
+    return Metrics(
+        (
+            Calls(services.calls.values(), routed.kinds.values()),
+            PatternMetrics(patterns, prism),
+            Server(prism, admission, lifecycle, readiness),
+        )
+    )
+
+
+def _history(
+    patterns: Patterns,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    failures: RecentFailures,
+) -> History:
+    samples = OperationSamples(PatternTallies(patterns.tallies))
+    return History(samples, failures, LifecycleEvents(lifecycle, readiness))
+
+
+def _page(
+    configuration: ProxyConfiguration,
+    patterns: Patterns,
+    admission: Admission,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    server: GrpcServer,
+    history: History,
+    mask: Mask,
+) -> Page:
+    # What it takes is imported by the first who looks.
+    from prism.bootstrap.proxy.page import page_of
+
+    return page_of(configuration, patterns, admission, lifecycle, readiness, server, history, mask)
+
+
+def _standalone(lifecycle: LifecycleMachine) -> Commander:
+    return Standalone(lifecycle, {})
+
+
+class _Parts(Container):
+    """What a proxy has besides; what takes the place of something is named as that."""
+
+    folder: providers.Provider[PrivateFolder] = providers.Singleton(PrivateFolder)
+    journal: providers.Provider[Journal] = providers.Singleton(_journal, Container.mask)
+    launch_options: providers.Provider[LaunchOptions] = providers.Singleton(
+        launch_options, Container.settings, folder, Container.mask
+    )
+    launcher: providers.Provider[ProcessLauncher] = providers.Singleton(
+        ProcessLauncher, launch_options
+    )
+    reception: providers.Provider[PatternReception] = providers.Singleton(PatternReception)
+    world: providers.Provider[World] = providers.Singleton(
+        _world, launcher, reception, journal, Container.mask
+    )
+    terms: providers.Provider[Terms] = providers.Singleton(
+        _terms, Container.settings, Container.limits
+    )
+    patterns: providers.Provider[Patterns] = providers.Singleton(
+        _patterns, Container.configuration, world, terms
+    )
+    acceptance: providers.Provider[Acceptance] = providers.Singleton(Acceptance, Container.mask)
+    proxy_admin_servicer: providers.Provider[ProxyAdminServicer] = providers.Singleton(
+        ProxyAdminServicer, patterns, Container.admin_guard, acceptance
+    )
+    calls_server: providers.Provider[GrpcServer] = providers.Singleton(
+        grpc_server, Container.settings, Container.services, Container.server_options
+    )
+    control_servicer: providers.Provider[PatternControlServicer] = providers.Singleton(
+        PatternControlServicer, reception
+    )
+    control_server: providers.Provider[GrpcServer] = providers.Singleton(
+        _control_server, Container.settings, control_servicer, folder
+    )
+
+
+def proxy_container(configuration: ProxyConfiguration, mask: Mask) -> Container:
+    """The parts of every server, with those of a proxy in the place of some."""
+    parts = _Parts(configuration=configuration, mask=mask)
+    parts.override_providers(
+        driver=parts.patterns,
+        admission=providers.Singleton(_admission, parts.configuration),
+        key_value_servicer=providers.Singleton(
+            _routed,
+            parts.patterns,
+            parts.admission,
+            parts.settings,
+            parts.call_observer,
+            parts.request_log,
+        ),
+        services=providers.Singleton(
+            Services,
+            parts.key_value_servicer,
+            parts.lifecycle_servicer,
+            parts.readiness,
+            parts.server_options,
+            parts.call_observer,
+            parts.request_log,
+            parts.proxy_admin_servicer,
+        ),
+        grpc_server=providers.Singleton(
+            ProxyServer,
+            parts.calls_server,
+            parts.control_server,
+            parts.launcher,
+            parts.folder,
+        ),
+        metrics=providers.Singleton(
+            _metrics,
+            parts.patterns,
+            parts.admission,
+            parts.lifecycle,
+            parts.readiness,
+            parts.services,
+            parts.key_value_servicer,
+        ),
+        history=providers.Singleton(
+            _history, parts.patterns, parts.lifecycle, parts.readiness, parts.failures
+        ),
+        page=providers.Singleton(
+            _page,
+            parts.configuration,
+            parts.patterns,
+            parts.admission,
+            parts.lifecycle,
+            parts.readiness,
+            parts.grpc_server,
+            parts.history,
+            parts.mask,
+        ),
+        commander=providers.Singleton(_standalone, parts.lifecycle),
+    )
+    return parts

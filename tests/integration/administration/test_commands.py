@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from typing import Any
+
+import pytest
+
+
+def refused(ended: Any) -> str:
+    """The one line on stderr of a command that failed."""
+    assert ended.returncode == 1, ended
+    assert ended.stdout == ""
+    line: str = ended.stderr
+    assert line.startswith("prism: ")
+    assert line.count("\n") == 1, line
+    return line
+
+
+def test_list_is_a_table_with_a_row_for_each_pattern(looking: Any) -> None:
+    head, first, second, default = looking.said("patterns", "list").splitlines()
+    assert head.split()[:4] == ["NAME", "DRIVER", "STATE", "HEALTH"]
+    assert re.fullmatch(r"a +memstore +serving +(healthy|-) +\d+ +\d+ s +0 +0", first)
+    assert second.startswith("b  ")
+    assert default == "calls that name no pattern go to a"
+
+
+def test_list_in_json_tells_state_process_and_address(looking: Any) -> None:
+    a, b = looking.json("patterns", "list")["patterns"]
+    assert (a["name"], b["name"]) == ("a", "b")
+    assert (a["driver"], a["state"], a["restarts"]) == ("memstore", "serving", 0)
+    assert (a["is_default"], b["is_default"]) == (True, False)
+    assert a["process_id"] != b["process_id"]
+    assert a["data_address"].startswith("unix:")
+
+
+def test_show_tells_what_happened_and_what_the_pattern_told(looking: Any) -> None:
+    shown = looking.json("patterns", "show", "b")
+    kinds = [event["kind"] for event in shown["events"]]
+    assert kinds == ["launched", "registered", "initialized", "started", "serving"]
+    assert {"state", "log"} <= {event["kind"] for event in shown["debug_events"]}
+    text = looking.said("patterns", "show", "b")
+    assert text.startswith("b is serving\n")
+    assert "\nevents:\n" in text
+    assert "\ntold by the pattern:\n" in text
+
+
+def test_restart_launches_another_process(prism: Any) -> None:
+    before = prism.pattern("a")
+    said = prism.said("patterns", "restart", "a")
+    after = prism.pattern("a")
+    assert said == f"restarted: a is serving, process {after['process_id']}\n"
+    assert after["process_id"] != before["process_id"]
+    assert after["restarts"] == 1
+    assert prism.pattern("b")["restarts"] == 0
+
+
+def test_what_is_drained_refuses_until_it_is_restarted(prism: Any) -> None:
+    assert prism.said("patterns", "drain", "a") == "drained: 0 completed, 0 aborted\n"
+    assert prism.pattern("a")["state"] == "draining"
+    assert "the pattern 'a' is draining" in refused(prism("kv", "get", "key", "--pattern", "a"))
+    assert prism("kv", "get", "key", "--pattern", "b").returncode == 3
+    prism.said("patterns", "restart", "a")
+    assert prism("kv", "get", "key", "--pattern", "a").returncode == 3
+
+
+def test_a_memstore_is_not_replaced_unless_its_data_may_go(prism: Any) -> None:
+    prism.said("kv", "set", "key", "value")
+    before = prism.pattern("a")
+    line = refused(prism("patterns", "replace", "a", "--option", "max-keys=10"))
+    assert "was not replaced, and is as before" in line
+    assert "memstore keeps its data in its own process" in line
+    assert "--discard-data" in line
+    assert prism.pattern("a")["process_id"] == before["process_id"]
+    assert prism.said("kv", "get", "key") == "value"
+
+    prism.said("patterns", "replace", "a", "--option", "max-keys=10", "--discard-data")
+    after = prism.json("patterns", "show", "a")
+    assert after["process_id"] != before["process_id"]
+    assert after["events"][-1]["kind"] == "exited"
+    assert prism("kv", "get", "key").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["show", "c"], "there is no pattern 'c'; there are: a, b"),
+        (["restart", "c"], "there is no pattern 'c'; there are: a, b"),
+        (["replace", "a", "--driver", "nope"], "unknown driver 'nope'; installed are: "),
+        (["replace", "a", "--option", "max_keys=x"], "max_keys is 'x'; it must be a whole number"),
+        (["replace", "a", "--option", "keys=1"], "unknown setting 'keys'; valid are: max_keys"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_changes_nothing(
+    looking: Any, arguments: list[str], says: str
+) -> None:
+    before = looking.pattern("a")["process_id"]
+    assert says in refused(looking("patterns", *arguments))
+    assert looking.pattern("a")["process_id"] == before
+
+
+def test_a_setting_of_wrong_form_is_wrong_usage_and_not_repeated(looking: Any) -> None:
+    ended = looking("patterns", "replace", "a", "--option", "hunter2")
+    assert ended.returncode == 2
+    assert "--option wants KEY=VALUE" in ended.stderr
+    assert "hunter2" not in ended.stderr
+
+
+def test_events_go_on_with_what_happens(prism: Any) -> None:
+    following = prism.begin("patterns", "events", "b", "--follow", "--json")
+    try:
+        seen = []
+        for line in following.stdout:
+            seen.append(json.loads(line)["kind"])
+            if seen[-1] == "serving" and len(seen) == 5:
+                os.kill(prism.pattern("b")["process_id"], signal.SIGKILL)
+            elif seen[-1] == "serving":
+                break
+        assert seen[:5] == ["launched", "registered", "initialized", "started", "serving"]
+        assert {"failed", "exited", "backing_off"} <= set(seen[5:])
+    finally:
+        following.send_signal(signal.SIGINT)
+        assert following.wait(30) == 130
+        following.stdout.close()
+    assert {event.split("  ")[1] for event in prism.said("patterns", "events").splitlines()} == {
+        *("a", "b")
+    }
+
+
+def test_a_server_without_patterns_does_not_know_the_commands(
+    start_server: Any, prism_at: Any
+) -> None:
+    server = start_server().serving()
+    assert "ProxyAdminService" in refused(prism_at(server.address)("patterns", "list"))
+
+
+def test_with_an_admin_token_the_commands_want_it(
+    start_proxy: Any, prism_at: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "token").write_text("let-me-in\n")
+    proxy = start_proxy(
+        *("--pattern", "a=memstore", "--admin-token-file", str(tmp_path / "token"))
+    ).serving()
+    prism = prism_at(proxy.address)
+    assert "need the admin token" in refused(prism("patterns", "list"))
+    assert "need the admin token" in refused(prism("patterns", "events", "--follow"))
+    shown = prism.said("patterns", "list", "--admin-token-file", str(tmp_path / "token"))
+    assert "serving" in shown
+    assert "let-me-in" not in proxy.log

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE_S = 30.0
+SECRET = "correct-horse-battery"
+
+
+def patterns_in(log: list[str]) -> set[int]:
+    """The processes that the proxy has told of."""
+    found = set()
+    for line in log:
+        event = json.loads(line)
+        if event.get("event") == "launched":
+            found.add(int(event["message"].rpartition(" ")[2]))
+    return found
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def read(address: str, path: str) -> str:
+    with urllib.request.urlopen(f"http://{address}{path}") as reply:
+        text: str = reply.read().decode()
+        return text
+
+
+def test_a_config_file_says_what_flags_can_say(
+    start_proxy: Any, prism_at: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "default_pattern: b\n"
+        "patterns:\n"
+        "  a: {driver: memstore}\n"
+        "  b: {driver: memstore, max_keys: 1}\n"
+    )
+    prism = prism_at(start_proxy("--pattern", "c=memstore").serving().address)
+    assert [p["name"] for p in prism.json("patterns", "list")["patterns"]] == ["a", "b", "c"]
+    prism.said("kv", "set", "one", "1")
+    assert "1 keys" in prism("kv", "set", "two", "2").stderr
+    assert prism.said("kv", "get", "one", "--pattern", "b") == "1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_proxy_and_every_process_and_leaves_no_folder(
+    proxy: Any, sockets: Path, number: signal.Signals
+) -> None:
+    (folder,) = sockets.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()} == {0o600}
+    proxy.signal(number)
+    assert proxy.wait() == 0
+    assert len(patterns_in(proxy.lines)) == 2
+    assert not any(map(is_alive, patterns_in(proxy.lines)))
+    assert list(sockets.iterdir()) == []
+
+
+def test_a_stop_by_rpc_ends_the_proxy_as_a_signal_does(proxy: Any, prism: Any) -> None:
+    assert "pattern.a: serving" in prism.said("lifecycle", "status")
+    prism.said("lifecycle", "stop")
+    assert proxy.wait() == 0
+    assert not any(map(is_alive, patterns_in(proxy.lines)))
+
+
+def test_a_pattern_that_is_killed_is_launched_again(proxy: Any, prism: Any) -> None:
+    before = prism.pattern("a")["process_id"]
+    os.kill(before, signal.SIGKILL)
+    proxy.wait_for("pattern a: failed: the pattern 'a' was killed by SIGKILL")
+    proxy.wait_for("pattern a: serving: memstore")
+    after = prism.pattern("a")
+    assert after["process_id"] != before
+    assert (after["state"], after["restarts"]) == ("serving", 1)
+    assert prism.pattern("b")["restarts"] == 0
+
+
+def test_a_pattern_that_cannot_start_is_told_and_keeps_no_other_from_serving(
+    start_proxy: Any, prism_at: Any
+) -> None:
+    proxy = start_proxy(
+        *("--pattern", "a=memstore", "--pattern", "b=redis"),
+        *("--b-url", f"redis://:{SECRET}@127.0.0.1:1"),
+    ).serving()
+    prism = prism_at(proxy.address)
+    b = prism.pattern("b")
+    assert b["state"] in ("backing_off", "crash_loop", "launching", "starting")
+    shown = prism.said("patterns", "show", "b")
+    assert "failed: Redis at 127.0.0.1:1 refuses connections" in shown
+    assert prism.pattern("a")["state"] == "serving"
+    status = prism.json("lifecycle", "status")
+    assert status["status"] == "degraded"
+    assert status["message"].startswith("1 of 2 patterns serve: b is ")
+    assert json.loads(read(proxy.metrics_address, "/ready")) == {"status": "ready"}
+    metrics = read(proxy.metrics_address, "/metrics")
+    assert 'prism_pattern_up{pattern="a"} 1.0' in metrics
+    assert 'prism_pattern_up{pattern="b"} 0.0' in metrics
+    everything = proxy.log + shown + metrics + read(proxy.metrics_address, "/")
+    assert SECRET not in everything
+
+
+def test_the_page_shows_the_patterns(proxy: Any) -> None:
+    page = read(proxy.metrics_address, "/")
+    assert "Patterns" in page
+    assert "Calls that name no pattern go to a" in page
+
+
+def test_operations_are_counted_by_pattern_also_past_a_restart(proxy: Any, prism: Any) -> None:
+    prism.said("kv", "set", "key", "value", "--pattern", "b")
+    prism.said("patterns", "restart", "b")
+    prism.said("kv", "set", "key", "value", "--pattern", "b")
+    metrics = read(proxy.metrics_address, "/metrics")
+    assert 'prism_pattern_requests_total{operation="set",pattern="b"} 2.0' in metrics
+    assert 'prism_pattern_requests_total{operation="set",pattern="a"} 0.0' in metrics
+    assert 'prism_pattern_restarts_total{pattern="b"} 1.0' in metrics
+
+
+def test_two_proxies_of_the_same_patterns_do_not_meet(start_proxy: Any, sockets: Path) -> None:
+    for _ in range(2):
+        start_proxy("--pattern", "a=memstore").serving()
+    assert len(list(sockets.iterdir())) == 2
+
+
+def test_a_pattern_that_is_frozen_is_killed_when_the_proxy_ends(
+    start_proxy: Any, prism_at: Any, sockets: Path
+) -> None:
+    proxy = start_proxy(
+        *("--pattern", "a=memstore", "--pattern", "b=memstore"),
+        *("--drain-timeout", "500ms", "--stop-timeout", "2s", "--terminate-after", "200ms"),
+    ).serving()
+    frozen = prism_at(proxy.address).pattern("a")["process_id"]
+    os.kill(frozen, signal.SIGSTOP)
+    proxy.signal(signal.SIGTERM)
+    proxy.wait()
+    assert not is_alive(frozen)
+    assert not any(map(is_alive, patterns_in(proxy.lines)))
+    assert list(sockets.iterdir()) == []
+    assert "was killed by SIGKILL" in proxy.log
+
+
+def test_a_proxy_that_is_killed_takes_its_patterns_with_it(proxy: Any, prism: Any) -> None:
+    processes = [each["process_id"] for each in prism.json("patterns", "list")["patterns"]]
+    proxy.signal(signal.SIGKILL)
+    proxy.wait()
+    deadline = time.monotonic() + PATIENCE_S
+    while any(map(is_alive, processes)):
+        assert time.monotonic() < deadline, "a pattern outlives its proxy"
+        time.sleep(0.05)

@@ -1,0 +1,85 @@
+"""The trace of a caller, through a proxy that traces and through one that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from prism.adapters.observability.tracing.requests import RequestSpans
+from prism.adapters.observability.tracing.spans import Recorder
+from prism.v1 import keyvalue_pb2 as pb
+from tests.integration.forwarding.world import OPERATE, World
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CONTEXT = (("traceparent", f"00-{TRACE}-{SPAN}-01"), ("tracestate", "vendor=opaque"))
+
+
+async def _get(world: World, metadata: Any) -> None:
+    channel: Any
+    async with grpc.aio.insecure_channel(world.address) as channel:
+        call = channel.unary_unary("/prism.v1.KeyValueService/Get")
+        await call(pb.GetRequest(key="k").SerializeToString(), metadata=metadata)
+
+
+async def _operate(world: World, *context: tuple[str, str]) -> None:
+    channel: Any
+    operation = pb.Operation(id=1, get=pb.GetRequest(key="k"))
+    for name, text in context:
+        setattr(operation, name, text)
+    async with grpc.aio.insecure_channel(world.address) as channel:
+        call = channel.stream_stream(OPERATE)()
+        await call.write(pb.OperateRequest(operations=[operation]).SerializeToString())
+        await call.read()
+
+
+async def test_a_proxy_that_does_not_trace_hands_the_context_of_a_call_on(world: World) -> None:
+    await _get(world, CONTEXT)
+    assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+
+
+async def test_a_proxy_that_does_not_trace_hands_that_of_an_operation_on(world: World) -> None:
+    await _operate(world, *CONTEXT)
+    assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+
+
+async def test_without_a_context_none_is_made_up(world: World) -> None:
+    await _get(world, None)
+    await _operate(world)
+    assert world.a.seen.traces[-2:] == [(None, None), (None, None)]
+
+
+async def test_a_watch_carries_it_as_well(world: World) -> None:
+    channel: Any
+    async with grpc.aio.insecure_channel(world.address) as channel:
+        call = channel.unary_stream("/prism.v1.KeyValueService/Watch")(
+            pb.WatchRequest().SerializeToString(), metadata=CONTEXT
+        )
+        assert pb.WatchResponse.FromString(await call.read()).HasField("started")
+    assert world.a.seen.paths[-1] == "Watch"
+    assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
+async def test_the_span_of_a_proxy_that_traces_is_the_parent_at_the_pattern(
+    idle: World, streams: bool
+) -> None:
+    exporter = InMemorySpanExporter()
+    recorder = Recorder(Resource({}), InstrumentationScope("test"))
+    recorder.hand_to(SimpleSpanProcessor(exporter))
+    await idle.a.launch()
+    await idle.serve(observer=RequestSpans(recorder, 0.0))
+    if streams:
+        await _operate(idle, *CONTEXT)
+    else:
+        await _get(idle, CONTEXT)
+    (span,) = exporter.get_finished_spans()
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == SPAN
+    traceparent = f"00-{TRACE}-{span.context.span_id:016x}-01"
+    assert idle.a.seen.traces[-1] == (traceparent, "vendor=opaque")

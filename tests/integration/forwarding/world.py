@@ -1,0 +1,262 @@
+"""A proxy and its patterns in one process, joined by real servers on Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from prism.adapters.grpc.calls import CallObserver
+from prism.adapters.grpc.context import CallContext
+from prism.adapters.grpc.forwarding import forwarding
+from prism.adapters.grpc.servicers.key_value import KeyValueServicer
+from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.servicers.routed import RoutedServicer
+from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.transports.grpcio import GrpcioServer
+from prism.adapters.grpc.transports.h2corn import H2cornServer
+from prism.adapters.grpc.transports.options import ServerOptions
+from prism.adapters.memstore import DRIVER, Memstore
+from prism.adapters.remote import open_pattern
+from prism.adapters.remote.channel import Channel
+from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.domain.admission import Admission
+from prism.domain.gateway import Gateway
+from prism.domain.lifecycle import LifecycleMachine
+from prism.domain.patterns.patterns import NoSettings
+from prism.domain.patterns.values import Plan
+from prism.domain.readiness import ReadinessMonitor
+from prism.ports import (
+    DRAIN_TIMEOUT,
+    DrainReport,
+    Driver,
+    Entry,
+    Health,
+    HealthStatus,
+    Limits,
+    NotServing,
+    PreconditionFailed,
+    Version,
+)
+
+TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
+OPERATE = "/prism.v1.KeyValueService/Operate"
+
+
+class Held(Memstore):
+    """Its get and set of a key that begins with `held` take until released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered: list[str] = []
+        self.cancelled: list[str] = []
+        self.release = asyncio.Event()
+
+    async def get(self, key: str) -> Entry | None:
+        await self._hold(key)
+        return await super().get(key)
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        await self._hold(key)
+        return await super().set(key, value, ttl=ttl)
+
+    async def _hold(self, key: str) -> None:
+        if key.startswith("held"):
+            self.entered.append(key)
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(key)
+                raise
+
+
+@dataclass
+class Seen:
+    """Observes the calls and operations that reach a pattern."""
+
+    paths: list[str] = field(default_factory=list)
+    timeouts: list[float | None] = field(default_factory=list)
+    traces: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+    def begin(self, path: str, context: CallContext) -> object:
+        self.paths.append(path.rpartition("/")[2])
+        self.timeouts.append(context.timeout_s)
+        self.traces.append((context.metadata("traceparent"), context.metadata("tracestate")))
+        return None
+
+    def resume(self, begun: object) -> None: ...
+
+    def end(self, begun: object, status: object) -> None: ...
+
+
+class FakePattern:
+    """One pattern, whose processes are servers in this one.
+
+    Attributes:
+        gateway: None while it does not serve.
+        driver: of its process.
+        seen: what reached it.
+    """
+
+    def __init__(self, name: str, transport: str, folder: Path, stack: AsyncExitStack) -> None:
+        self.plan = Plan(name, "memstore")
+        self.gateway: Gateway | None = None
+        self.admission: Admission
+        self.driver: Any
+        self.lifecycle: LifecycleMachine
+        self.server: Any
+        self.seen = Seen()
+        self._transport = transport
+        self._folder = folder
+        self._stack = stack
+        self._processes = 0
+        self._serves = asyncio.Event()
+
+    async def launch(
+        self,
+        make: Callable[[], Driver[Any]] = Held,
+        *,
+        limits: Limits | None = None,
+    ) -> None:
+        """Begin another process, and let what comes from now on go there.
+
+        Args:
+            limits: of that process.
+        """
+        self._processes += 1
+        socket = self._folder / f"{self.plan.name}-{self._processes}.sock"
+        self.driver = make()
+        theirs = Admission(max_in_flight=1000, max_per_connection=1000)
+        self.lifecycle = LifecycleMachine(self.driver, DRIVER.settings, theirs)
+        _, self.server = _server(
+            self._transport,
+            KeyValueServicer(Gateway(self.driver, theirs, limits or Limits()), observer=self.seen),
+            self.lifecycle,
+            ServerOptions(socket=socket, grace=timedelta()),
+            self.seen,
+        )
+        (address,) = await self.server.start()
+        self._stack.push_async_callback(self.server.stop)
+        await self.lifecycle.initialize({})
+        await self.lifecycle.start()
+        self._stack.push_async_callback(self.lifecycle.stop)
+        remote = await open_pattern(self.plan.name, address, forwarded=forwarding.get)
+        self._stack.push_async_callback(remote.stop)
+        # From its first answer on, operations are relayed to it as they came.
+        await remote.exists("k")
+        self.admission = Admission(max_in_flight=100, max_per_connection=100)
+        self.admission.open()
+        self.gateway = Gateway(remote, self.admission, Limits())
+        self._serves.set()
+        if isinstance(self.driver, Held):
+            self._stack.callback(self.driver.release.set)
+
+    def restarting(self) -> None:
+        """It serves again when it is launched."""
+        self.gateway = None
+        self._serves.clear()
+
+    async def wait_for_gateway(self) -> Gateway:
+        await self._serves.wait()
+        assert self.gateway is not None
+        return self.gateway
+
+    def refusal(self) -> NotServing:
+        return NotServing(f"the pattern {self.plan.name!r} is starting")
+
+
+class FakePatterns:
+    """All of them; the first is the default."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, FakePattern] = {}
+
+    def find(self, name: str) -> FakePattern:
+        found = self.by_name.get(name or next(iter(self.by_name)))
+        if found is None:
+            raise PreconditionFailed(f"there is no pattern {name!r}", reason="UNKNOWN_PATTERN")
+        return found
+
+    async def initialize(self, settings: NoSettings) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        reports = []
+        for pattern in self.by_name.values():
+            pattern.admission.close("draining")
+            reports.append(await pattern.admission.drain(timeout))
+        return DrainReport(completed=sum(report.completed for report in reports))
+
+    async def stop(self, timeout: timedelta = DRAIN_TIMEOUT) -> None: ...
+
+    async def health(self) -> Health:
+        return Health(HealthStatus.HEALTHY, "all patterns serve")
+
+
+class World:
+    """A proxy that serves, with the patterns `a`, which is the default, and `b`."""
+
+    def __init__(self, transport: str, folder: Path, stack: AsyncExitStack) -> None:
+        self._transport = transport
+        self._stack = stack
+        self.patterns = FakePatterns()
+        for name in ("a", "b"):
+            self.patterns.by_name[name] = FakePattern(name, transport, folder, stack)
+        self.a, self.b = self.patterns.by_name.values()
+        self.admission = Admission(max_in_flight=1000, max_per_connection=1000)
+        driver: Any = self.patterns  # as much of one as a lifecycle needs
+        self.lifecycle = LifecycleMachine(driver, NoSettings, self.admission)
+        self.services: Services
+        self.servicer: RoutedServicer
+        self.address = ""
+
+    async def serve(self, *, observer: CallObserver | None = None, **options: Any) -> None:
+        """Begin; the patterns are launched by whoever wants them."""
+        self.servicer = RoutedServicer(self.patterns, self.admission, observer=observer, **options)
+        self.services, server = _server(
+            self._transport, self.servicer, self.lifecycle, ServerOptions(port=0), observer
+        )
+        (self.address,) = await server.start()
+        self._stack.push_async_callback(server.stop)
+        await self.lifecycle.initialize({})
+        await self.lifecycle.start()
+        self._stack.push_async_callback(self.lifecycle.stop)
+
+    def client(
+        self, *, timeout: timedelta = timedelta(seconds=20), address: str = "", **options: Any
+    ) -> RemoteKeyValue:
+        """Another connection, to the proxy unless told otherwise."""
+        channel = Channel(
+            address or self.address, timeout=timeout, tls=None, admin_token=None, **options
+        )
+        self._stack.push_async_callback(channel.close)
+        return RemoteKeyValue(channel)
+
+
+def _server(
+    transport: str,
+    servicer: KeyValueServicer | RoutedServicer,
+    lifecycle: LifecycleMachine,
+    options: ServerOptions,
+    observer: CallObserver | None,
+) -> tuple[Services, Any]:
+    services = Services(
+        servicer,
+        LifecycleServicer(lifecycle, AdminGuard(None, required=False)),
+        ReadinessMonitor(lifecycle),
+        options,
+        observer,
+    )
+    return services, TRANSPORTS[transport](services, options)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for it, but not for ever."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,22 @@
+"""A process with a lifeline, whose event loop is stuck. Run with the descriptor."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+
+from prism.bootstrap.managed.lifeline import Lifeline
+from prism.bootstrap.signals import handle_signals
+
+
+async def main() -> None:
+    with handle_signals(lambda _: None):
+        await Lifeline(int(sys.argv[1]), timedelta(milliseconds=10)).token()
+        sys.stdout.write("stuck\n")
+        sys.stdout.flush()
+        time.sleep(1000)  # noqa: ASYNC251  (that is what is wrong with it)
+
+
+asyncio.run(main())

@@ -1,0 +1,110 @@
+"""Real proxies, which launch real patterns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from prism.bootstrap.proxy.admin import ProxyAdmin, connect_proxy
+from prism.domain.patterns.values import EventKind, PatternEvent, PatternStatus
+from tests.integration.conftest import PATIENCE_S, ProxyServer
+
+
+class Proxy(ProxyServer):
+    """With an operator's view of its patterns."""
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[ProxyAdmin]:
+        """An operator's way in."""
+        async with connect_proxy(self.address) as admin:
+            yield admin
+
+    async def events(self, name: str = "") -> list[PatternEvent]:
+        """What it remembers."""
+        async with self.admin() as admin:
+            return await admin.events(name)
+
+    async def happens(self, name: str, kind: EventKind, times: int = 1) -> PatternEvent:
+        """Wait until it has happened so often; the last of these events."""
+        seen = 0
+        async with asyncio.timeout(PATIENCE_S), self.admin() as admin:
+            async for event in admin.follow(name):
+                seen += event.kind is kind
+                if seen == times:
+                    return event
+        raise AssertionError("the proxy ended the stream")
+
+    async def status(self, name: str) -> PatternStatus:
+        """Of a pattern, now."""
+        async with self.admin() as admin:
+            return (await admin.pattern(name)).pattern.status
+
+    async def comes_to(self, name: str, wanted: Callable[[PatternStatus], bool]) -> PatternStatus:
+        """Wait until a pattern is as it is wanted."""
+        async with asyncio.timeout(PATIENCE_S), self.admin() as admin:
+            while not wanted(status := (await admin.pattern(name)).pattern.status):
+                await asyncio.sleep(0.01)
+            return status
+
+    async def process_id(self, name: str) -> int:
+        """Of the process of a pattern that has one."""
+        found = (await self.status(name)).process_id
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    """Start a proxy on free ports and wait until it serves; it must end with status 0."""
+    started: list[Proxy] = []
+
+    def start(*args: str, **env: str) -> Proxy:
+        ports = ("--grpc-port", "0", "--metrics-port", "0")
+        proxy = Proxy((*ports, *args), env, tmp_path)
+        started.append(proxy)
+        proxy.serving()
+        return proxy
+
+    yield start
+    try:
+        for proxy in started:
+            proxy.stop()
+    finally:
+        for proxy in started:
+            proxy.close()
+
+
+def is_alive(process_id: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def is_gone(process_id: int) -> None:
+    """Wait for the end of a process that is not ours."""
+    async with asyncio.timeout(PATIENCE_S):
+        while is_alive(process_id):
+            await asyncio.sleep(0.01)
+
+
+def children_of(process_id: int) -> set[int]:
+    """The processes that it has started, and that run."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == process_id and is_alive(int(folder.name)):
+            found.add(int(folder.name))
+    return found - {os.getpid()}

@@ -1,0 +1,159 @@
+"""The complete life of a pattern, as its proxy saw it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import prism
+from prism.adapters.remote import connect_lifecycle
+from prism.domain.patterns.values import DebugKind, EventKind, PatternEvent, PatternStatus
+from prism.ports import DrainReport, HealthStatus, State
+from tests.integration.conftest import PATIENCE_S
+from tests.integration.supervision.conftest import Proxy, children_of, is_alive, is_gone
+
+Start = Callable[..., Proxy]
+
+LAUNCH = [
+    EventKind.LAUNCHED,
+    EventKind.REGISTERED,
+    EventKind.INITIALIZED,
+    EventKind.STARTED,
+    EventKind.SERVING,
+]
+
+
+async def test_launch_register_initialize_start_serve_drain_stop_exit(start_proxy: Start) -> None:
+    proxy = start_proxy("--pattern", "cache=memstore", "--health-interval", "100ms")
+    seen: list[PatternEvent] = []
+
+    async def follow() -> None:
+        async with proxy.admin() as admin:
+            async for event in admin.follow():
+                seen.append(event)  # noqa: PERF401  (the list is looked at meanwhile)
+
+    following = asyncio.create_task(follow())
+    async with prism.connect(proxy.address) as kv:
+        await kv.set("key", b"value")
+        entry = await kv.get("key")
+        assert entry is not None
+        assert entry.value == b"value"
+    status = await proxy.comes_to("cache", _is_healthy_with_a_key)
+    process_id = status.process_id
+    assert process_id is not None
+    assert children_of(proxy.process.pid) == {process_id}
+    proxy.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(proxy.wait) == 0
+    await asyncio.wait((following,), timeout=PATIENCE_S)
+
+    assert [event.kind for event in seen] == [
+        *LAUNCH,
+        EventKind.DRAINED,
+        EventKind.STOPPED,
+        EventKind.EXITED,
+    ]
+    assert [event.sequence for event in seen] == list(range(1, 9))
+    assert seen[-1].message == f"process {process_id} exited with status 0"
+    assert not is_alive(process_id)
+
+
+async def test_the_keys_that_were_written_are_told_by_the_pattern_itself(
+    start_proxy: Start,
+) -> None:
+    proxy = start_proxy("--pattern", "cache=memstore", "--health-interval", "100ms")
+    async with prism.connect(proxy.address) as kv:
+        for number in range(17):
+            await kv.set(f"key {number}", b"")
+    async with asyncio.timeout(PATIENCE_S), proxy.admin() as admin:
+        while True:
+            told = (await admin.pattern("cache")).debug_events
+            backend = [event for event in told if event.kind is DebugKind.BACKEND]
+            if backend and backend[-1].details["keys"] == "17":
+                break
+    assert [event.sequence for event in told] == list(range(1, len(told) + 1))
+    states = [event.details.get("state") for event in told if event.kind is DebugKind.STATE]
+    assert [state for state in states if state] == ["initialized", "running"]
+
+
+async def test_five_lifecycle_clients_command_one_pattern_at_once(start_proxy: Start) -> None:
+    """The pull style: they ask the pattern itself, beside its proxy."""
+    proxy = start_proxy("--pattern", "cache=memstore")
+    async with proxy.admin() as admin:
+        registration = (await admin.pattern("cache")).pattern.status.registration
+    assert registration is not None
+
+    async def command() -> tuple[State, HealthStatus, DrainReport, State]:
+        async with connect_lifecycle(registration.data_address) as lifecycle:
+            before, health = await lifecycle.state(), await lifecycle.health()
+            await arrived.wait()
+            report = await lifecycle.drain(timedelta(seconds=5))
+            return before, health.status, report, await lifecycle.state()
+
+    arrived = asyncio.Barrier(5)
+    answers = await asyncio.gather(*(command() for _ in range(5)))
+    assert set(answers) == {(State.RUNNING, HealthStatus.HEALTHY, DrainReport(), State.DRAINING)}
+
+
+async def test_no_process_outlives_a_proxy_that_was_killed(start_proxy: Start) -> None:
+    proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=memstore")
+    patterns = children_of(proxy.process.pid)
+    assert len(patterns) == 2
+    os.kill(proxy.process.pid, signal.SIGKILL)
+    await asyncio.to_thread(proxy.process.wait)
+    for process_id in patterns:
+        await is_gone(process_id)
+
+
+async def test_nor_does_one_that_hangs_before_it_has_called_back(start_proxy: Start) -> None:
+    proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=mute", "--start-timeout", "3s")
+    # The proxy serves when it has given up the first of these, and there is another.
+    await asyncio.to_thread(proxy.wait_for, "hanging")
+    patterns = children_of(proxy.process.pid)
+    assert len(patterns) == 2
+    os.kill(proxy.process.pid, signal.SIGKILL)
+    await asyncio.to_thread(proxy.process.wait)
+    for process_id in patterns:
+        await is_gone(process_id)
+
+
+async def test_a_proxy_that_is_stopped_leaves_no_process_and_no_folder(start_proxy: Start) -> None:
+    proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=memstore")
+    async with proxy.admin() as admin:
+        addresses = [
+            shown.status.registration.data_address
+            for shown in await admin.patterns()
+            if shown.status.registration is not None
+        ]
+    (folder,) = {Path(address.removeprefix("unix:")).parent for address in addresses}
+    assert _mode(folder) == 0o700
+    assert {_mode(each) for each in _in(folder)} == {0o600}
+    patterns = children_of(proxy.process.pid)
+    proxy.signal(signal.SIGINT)
+    assert await asyncio.to_thread(proxy.wait) == 0
+    assert not any(map(is_alive, patterns))
+    assert not _exists(folder)
+
+
+def _is_healthy_with_a_key(status: PatternStatus) -> bool:
+    health = status.health
+    return (
+        health is not None
+        and health.status is HealthStatus.HEALTHY
+        and health.details["keys"] == "1"
+    )
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def _in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()

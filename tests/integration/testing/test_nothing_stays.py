@@ -1,0 +1,88 @@
+"""A pytest that is interrupted or killed amid the third level takes its proxy along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.servers.process import PATIENCE_S
+
+BINDING = """
+import asyncio
+from pathlib import Path
+
+import pytest
+from prism.testing.levels import through_proxy
+
+@pytest.mark.asyncio
+async def test_it_hangs():
+    async with through_proxy("memstore")():
+        Path("reached").touch()
+        await asyncio.sleep(3600)
+"""
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """Where the proxy makes its folder; near the root, as the paths of sockets are short."""
+    with TemporaryDirectory(prefix="p-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def run(tmp_path: Path, sockets: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A pytest, amid its test."""
+    (tmp_path / "test_binding.py").write_text(BINDING)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(sockets)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until((tmp_path / "reached").exists)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_neither_a_process_nor_a_folder_stays(
+    run: subprocess.Popen[bytes], sockets: Path, number: signal.Signals
+) -> None:
+    assert len(_processes_of(sockets)) == 3, "pytest, the proxy, and its pattern"
+    (folder,) = sockets.iterdir()
+    run.send_signal(number)
+    run.wait(PATIENCE_S)
+    _until(lambda: not folder.exists())
+    _until(lambda: not _processes_of(sockets))
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """Those that were told of the folder, in their environment or on their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(folder) in told:
+            found.append(int(process.name))
+    return found
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+Prism = Callable[..., Result]
+ShownProxy = Callable[..., dict[str, tuple[Any, str]]]
+
+A = ("--pattern", "a=fake-kv")
+
+
+@pytest.fixture(autouse=True)
+def _installed(install: Callable[..., Path]) -> None:
+    install()
+
+
+@pytest.fixture
+def shown_proxy(prism: Prism) -> ShownProxy:
+    """What `prism config show-proxy --json` says: value and origin by name."""
+
+    def run(*args: str, env: dict[str, str] | None = None) -> dict[str, tuple[Any, str]]:
+        result = prism("config", "show-proxy", "--json", *args, env=env)
+        assert result.exit_code == 0, result.output
+        settings = json.loads(result.stdout)["settings"]
+        return {s["name"]: (s["value"], s["origin"]) for s in settings}
+
+    return run
+
+
+def refusal(result: Result) -> str:
+    """What a proxy says that does not start, which is wrong usage and one line."""
+    assert result.exit_code == 2, result.output
+    line: str = result.output.strip().splitlines()[-1]
+    return line
+
+
+FILE = "patterns: {a: {driver: fake-kv, url: 'fake://file'}}"
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "file", "expected"),
+    [
+        (A, {}, "", ("fake://localhost", "default")),
+        ((), {}, FILE, ("fake://file", "file c.yaml")),
+        ((), {"PRISM_A_URL": "fake://e"}, FILE, ("fake://e", "environment PRISM_A_URL")),
+        (("--a-url", "fake://f"), {"PRISM_A_URL": "fake://e"}, FILE, ("fake://f", "flag --a-url")),
+    ],
+)
+def test_a_pattern_is_configured_under_its_name_as_a_driver_is(
+    shown_proxy: ShownProxy,
+    args: tuple[str, ...],
+    env: dict[str, str],
+    file: str,
+    expected: tuple[str, str],
+) -> None:
+    Path("c.yaml").write_text(file)
+    assert shown_proxy("--config", "c.yaml", *args, env=env)["patterns.a.url"] == expected
+
+
+def test_two_patterns_of_one_driver_have_settings_of_their_own(shown_proxy: ShownProxy) -> None:
+    shown = shown_proxy(*A, "--pattern", "b=fake-kv", "--b-mode", "fast")
+    assert shown["patterns.a.mode"] == ("safe", "default")
+    assert shown["patterns.b.mode"] == ("fast", "flag --b-mode")
+
+
+def test_patterns_of_file_environment_and_flags_are_all_there(shown_proxy: ShownProxy) -> None:
+    Path("config.yaml").write_text("patterns: {a: {driver: fake-kv}, b: {driver: fake-kv}}")
+    shown = shown_proxy("--pattern", "d=memstore", env={"PRISM_PATTERNS": "b=memstore,c=memstore"})
+    drivers = {name: each for name, each in shown.items() if name.endswith(".driver")}
+    assert drivers == {
+        "patterns.a.driver": ("fake-kv", "file config.yaml"),
+        "patterns.b.driver": ("memstore", "environment PRISM_PATTERNS"),
+        "patterns.c.driver": ("memstore", "environment PRISM_PATTERNS"),
+        "patterns.d.driver": ("memstore", "flag --pattern"),
+    }
+
+
+def test_secrets_of_a_pattern_can_be_in_a_file_and_are_masked(shown_proxy: ShownProxy) -> None:
+    Path("secret").write_text("hunter2-and-more\n")
+    shown = shown_proxy(*A, "--a-password-file", "secret")
+    assert shown["patterns.a.password"] == ("***", "flag --a-password-file: secret")
+
+
+def test_help_shows_the_options_of_each_pattern_under_a_heading(prism: Prism) -> None:
+    text = prism("proxy", *A, "--pattern", "cache=memstore", "--help").output
+    assert "\nOptions of the pattern a, which is fake-kv:\n  --a-url TEXT" in text
+    assert "\nOptions of the pattern cache, which is memstore:\n  --cache-max-keys" in text
+    assert "--default-pattern TEXT" in text
+    assert "--driver" not in text
+
+
+def test_help_needs_no_pattern(prism: Prism) -> None:
+    result = prism("proxy", "--help")
+    assert result.exit_code == 0
+    assert "--pattern NAME=DRIVER" in result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ((), "a proxy needs a pattern: give --pattern NAME=DRIVER, such as"),
+        (("--pattern", "a"), "'a' is no pattern: write NAME=DRIVER"),
+        (("--pattern", "=redis"), "'=redis' is no pattern: write NAME=DRIVER"),
+        (("--pattern", "A=memstore"), "'A' is no name of a pattern: it begins with a lower case"),
+        (("--pattern", "a_b=memstore"), "'a_b' is no name of a pattern"),
+        (("--pattern", f"{'a' * 41}=memstore"), "41 characters long; 40 is the longest"),
+        (("--pattern", "a=memstor"), "the pattern 'a': unknown driver 'memstor'; installed are: "),
+        ((*A, *A), "the pattern 'a' is given twice (flag --pattern)"),
+        ((*A, "--default-pattern", "b"), "default_pattern is 'b', and there is no such pattern"),
+        ((*A, "--a-mode", "slow"), "mode is 'slow'; it must be one of fast, safe"),
+        ((*A, "--a-patience", "2h"), "the pattern 'a': patience is more than an hour"),
+        ((*A, "--a-nope", "1"), "No such option: --a-nope"),
+        ((*A, "--start-timeout", "0s"), "start_timeout must be above zero"),
+        ((*A, "--start-timeout", "1m"), "start_timeout is above 25 s"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_starts(
+    prism: Prism, args: tuple[str, ...], says: str
+) -> None:
+    assert says in refusal(prism("proxy", *args))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "says"),
+    [
+        (("default=redis",), "--default-timeout is a flag of the proxy; choose another name"),
+        (("tls=nats", "tls-tls=nats"), ""),
+        (("a=fake-two", "a-b=fake-two"), "--a-b-url is a flag of the pattern 'a'"),
+        (("no=fake-two",), "--no-metrics is a flag of the proxy"),
+    ],
+)
+def test_a_name_whose_flags_would_be_those_of_something_else_is_refused(
+    prism: Prism, install: Callable[..., Path], patterns: tuple[str, ...], says: str
+) -> None:
+    install(
+        "fake-two",
+        module="fake_two_driver",
+        source=(
+            "from dataclasses import dataclass\n"
+            "from prism.ports import DriverSpec, setting\n"
+            "@dataclass(frozen=True)\n"
+            "class Settings:\n"
+            "    b_url: str = setting('', help='.')\n"
+            "    url: str = setting('', help='.')\n"
+            "    metrics: str = setting('', help='.')\n"
+            "DRIVER = DriverSpec('fake-two', '1', '.', Settings, object, {})\n"
+        ),
+    )
+    result = prism("config", "show-proxy", *(f"--pattern={each}" for each in patterns))
+    if says:
+        assert says in refusal(result)
+    else:
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("patterns: [a]", "'patterns' holds a section for each pattern"),
+        ("patterns: {a: {url: x}}", "patterns.a names no driver: add driver"),
+        ("patterns: {a: memstore}", "patterns.a names no driver: add driver"),
+        ("patterns: {a: {driver: fake-kv, ulr: x}}", "unknown key patterns.a.ulr; valid are: url"),
+        ("patterns: {B: {driver: fake-kv}}", "'B' is no name of a pattern"),
+        ("{driver: redis, patterns: {a: {driver: fake-kv}}}", "unknown key driver; valid are: "),
+    ],
+)
+def test_a_mistake_in_the_config_file_is_told_with_its_place(
+    prism: Prism, text: str, says: str
+) -> None:
+    Path("config.yaml").write_text(text)
+    assert says in refusal(prism("proxy"))
+
+
+def test_a_server_has_no_options_of_a_proxy(prism: Prism) -> None:
+    assert "--pattern-wait" not in prism("serve", "--help").output

@@ -1,0 +1,60 @@
+"""Patterns for people: what others said stays on its line, and steers no terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from prism.adapters.grpc.proxy_messages import Shown, Told
+from prism.bootstrap.cli.patterns import text
+from prism.domain.patterns.values import (
+    DebugEvent,
+    DebugKind,
+    DebugLevel,
+    EventKind,
+    PatternEvent,
+    PatternState,
+    PatternStatus,
+)
+from prism.ports import Health, HealthStatus
+
+NOON = datetime(2030, 1, 2, 12, 0, 0, 1000, tzinfo=UTC)
+ODD = "red \x1b[31m\nsecond line"
+EVENT = PatternEvent(7, NOON, "a", EventKind.FAILED, ODD)
+SHOWN = Shown(
+    PatternStatus(
+        name="a",
+        driver="redis",
+        state=PatternState.BACKING_OFF,
+        reason=ODD,
+        process_id=None,
+        registration=None,
+        serving_since=None,
+        restarts=0,
+        health=Health(HealthStatus.DEGRADED, ODD, {ODD: ODD}),
+        in_flight=0,
+    ),
+    True,
+)
+
+
+def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() -> None:
+    debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, ODD, {ODD: ODD})
+    lines = [
+        *text.table_of([SHOWN]),
+        *text.lines_of(Told(SHOWN, [EVENT], [debug])),
+        text.line_of_event(EVENT),
+    ]
+    written = "\n".join(lines)
+    assert "\x1b" not in written
+    assert written.count("\n") == len(lines) - 1
+    # The reason twice, the event twice, and health and debug event with a detail each.
+    assert written.count(r"red \x1b[31m\nsecond line") == 10
+
+
+def test_a_pattern_that_serves_badly_has_the_reason_under_its_row() -> None:
+    health = Health(HealthStatus.UNHEALTHY, "its driver is draining")
+    status = replace(SHOWN.status, state=PatternState.SERVING, reason="", health=health)
+    assert "  its driver is draining" in text.table_of([Shown(status, True)])
+    well = replace(status, health=Health(HealthStatus.HEALTHY, "all is well"))
+    assert "  all is well" not in text.table_of([Shown(well, True)])

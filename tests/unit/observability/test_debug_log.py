@@ -1,0 +1,84 @@
+"""Log records as debug events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from prism.adapters.observability.debug_log import DebugLog
+from prism.adapters.observability.masking import Mask
+from prism.domain.debug import DebugBuffer
+from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel
+
+
+class Log:
+    """A logger, and what became of its records."""
+
+    def __init__(self) -> None:
+        self.events = DebugBuffer()
+        self.mask = Mask()
+        self.handler = DebugLog(self.events, self.mask)
+        self.logger = logging.getLogger("tests.debug_log")
+        self.logger.addHandler(self.handler)
+        self.logger.setLevel(logging.DEBUG)
+
+    def taken(self) -> DebugEvent:
+        event = self.events.take()
+        assert event is not None
+        return event
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    log = Log()
+    yield log
+    log.logger.removeHandler(log.handler)
+
+
+@pytest.mark.parametrize(
+    ("number", "level"),
+    [
+        (logging.INFO, DebugLevel.INFO),
+        (logging.WARNING, DebugLevel.WARNING),
+        (logging.ERROR, DebugLevel.ERROR),
+        (logging.CRITICAL, DebugLevel.ERROR),
+    ],
+)
+def test_a_record_is_an_event_of_its_level(log: Log, number: int, level: DebugLevel) -> None:
+    log.logger.log(number, "connected to %s", "it", extra={"attempt": 2, "left_out": None})
+    event = log.taken()
+    assert (event.kind, event.level, event.message) == (DebugKind.LOG, level, "connected to it")
+    assert event.details == {"attempt": "2", "logger": "tests.debug_log"}
+
+
+def test_debug_records_are_none(log: Log) -> None:
+    log.logger.debug("of no matter")
+    assert log.events.take() is None
+
+
+def test_secrets_are_hidden_in_the_message_and_beside_it(log: Log) -> None:
+    log.mask.learn(["swordfish"])
+    log.logger.info("swordfish at redis://user:pass@host", extra={"word": "swordfish"})
+    event = log.taken()
+    assert event.message == "*** at redis://user:***@host"
+    assert event.details["word"] == "***"
+
+
+def test_of_an_exception_the_kind_is_told_and_no_stack(log: Log) -> None:
+    try:
+        raise ConnectionError("with the password")
+    except ConnectionError:
+        log.logger.exception("it failed")
+    event = log.taken()
+    assert event.details["error"] == "ConnectionError"
+    assert "password" not in str(event)
+
+
+def test_a_record_that_cannot_be_formatted_fails_nobody(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    log.logger.info("%d keys", "many")
+    assert log.events.take() is None

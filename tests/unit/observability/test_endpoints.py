@@ -1,0 +1,48 @@
+"""What is answered over HTTP when something is wrong with us."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from prism.adapters.observability.endpoints import Endpoints
+
+
+class Broken:
+    """Metrics, a page, or whatever else is asked of it."""
+
+    def render(self, *_: object, **__: object) -> Any:
+        raise RuntimeError("hunter2")
+
+
+async def ask(endpoints: Endpoints, path: str) -> tuple[int, Any]:
+    """Status and body."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("no body is read")
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": (), "query_string": b""}
+    await endpoints(scope, receive, send)
+    start, body = sent
+    return start["status"], json.loads(body["body"])
+
+
+async def test_a_defect_is_answered_without_details_and_logged_a_few_times(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nobody: Any = None
+    endpoints = Endpoints(nobody, nobody, Broken(), nobody)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(50):
+            status, body = await ask(endpoints, "/metrics")
+            assert (status, list(body)) == (500, ["error"])
+            assert "hunter2" not in body["error"]
+    assert 1 <= len(caplog.records) <= 5
+    assert caplog.records[0].exc_info is not None

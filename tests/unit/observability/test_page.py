@@ -1,0 +1,176 @@
+"""What the page shows of whatever it is given."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.page.page import Page
+from prism.adapters.observability.page.values import (
+    Chart,
+    Column,
+    Facts,
+    Headline,
+    Mark,
+    Section,
+    Source,
+    Table,
+    Tone,
+)
+
+HOSTILE = """</td><script>alert(1)</script><img src=x onerror="alert(2)">'&"""
+ALIEN = {"script", "img", "iframe", "object", "form"}
+
+
+class Reader(HTMLParser):
+    """Collects elements and the text between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def read(
+    *blocks: Facts | Table | Chart,
+    headline: Headline | None = None,
+    secrets: Iterable[str] = (),
+    refreshing: bool = False,
+    **sections: Source,
+) -> Reader:
+    shown = headline or Headline("fake 1.0", Mark("running", Tone.GOOD), "")
+    all_sections = {"First": lambda: Section(blocks), **sections}
+    page = Page(lambda: shown, all_sections, Mask(secrets))
+    reader = Reader()
+    reader.feed(page.render(refreshing=refreshing).decode())
+    return reader
+
+
+def table(*cells: str) -> Table:
+    columns = [("Name", Column.NAME), ("Text", Column.VERBATIM)]
+    return Table("A caption", columns, [cells] if cells else [], "Nothing here.")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [Facts([(HOSTILE, HOSTILE)])],
+        [Facts([("marked", Mark(HOSTILE, Tone.BAD))])],
+        [table("row", HOSTILE), table(HOSTILE, "")],
+        [Table(HOSTILE, [(HOSTILE, Column.WORDS)], [[HOSTILE]], "")],
+        [Table("", [], [], HOSTILE)],
+        [Chart(HOSTILE, [1.0], 2)],
+    ],
+)
+async def test_a_hostile_text_is_text_wherever_it_stands(
+    blocks: Sequence[Facts | Table | Chart],
+) -> None:
+    reader = await read(*blocks)
+    assert HOSTILE in reader.text
+    assert ALIEN.isdisjoint(reader.elements)
+    assert not [name for name, _ in reader.attributes if name.startswith("on")]
+
+
+async def test_a_hostile_headline_is_text() -> None:
+    headline = Headline(HOSTILE, Mark("failed", Tone.BAD), HOSTILE)
+    reader = await read(headline=headline)
+    assert reader.text.count(HOSTILE) == 3  # in the title, too
+    assert ALIEN.isdisjoint(reader.elements)
+
+
+async def test_what_would_not_be_seen_is_made_visible() -> None:
+    reader = await read(table("row", "a\x00b\x1b[31m\n\u202egnp.exe\ud800"))
+    assert r"a\x00b\x1b[31m\n\u202egnp.exe\ud800" in reader.text
+
+
+async def test_a_long_text_is_cut() -> None:
+    reader = await read(table("row", "x" * 100_000))
+    longest = max(re.findall("x+…", reader.text), key=len)
+    assert len(longest) == 600
+
+
+async def test_a_secret_is_masked_wherever_it_stands() -> None:
+    secret = "<p4ss&word>"
+    facts, rows = Facts([(secret, secret)]), table(secret, f"redis://user:hidden@{secret}")
+    headline = Headline("fake", Mark("failed", Tone.BAD), f"no {secret}")
+    reader = await read(facts, rows, headline=headline, secrets=[secret])
+    assert "***" in reader.text
+    for planted in (secret, html.escape(secret), "p4ss", "hidden"):
+        assert planted not in reader.text
+        assert not [value for _, value in reader.attributes if value and planted in value]
+
+
+async def test_a_secret_that_would_be_cut_in_two_is_masked_whole() -> None:
+    reader = await read(table("row", "x" * 595 + "pass-planted"), secrets=["pass-planted"])
+    assert "pass" not in reader.text
+
+
+async def test_a_section_that_cannot_be_made_leaves_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken() -> Section:
+        raise ZeroDivisionError("a detail that is nobody's business")
+
+    reader = await read(Facts([("name", "value")]), Broken=broken)
+    assert "value" in reader.text
+    assert "This cannot be shown: ZeroDivisionError." in reader.text
+    assert "nobody's business" not in reader.text
+    assert "'Broken'" in caplog.text
+
+
+async def test_a_table_without_rows_says_so() -> None:
+    reader = await read(table())
+    assert "Nothing here." in reader.text
+    assert "table" not in reader.elements
+
+
+async def test_tables_have_what_a_screen_reader_needs() -> None:
+    reader = await read(table("row", "text"))
+    assert reader.elements.count("caption") == 1
+    assert [value for name, value in reader.attributes if name == "scope"] == ["col", "col", "row"]
+    assert ("lang", "en") in reader.attributes
+
+
+async def test_it_refreshes_itself_only_when_asked_to() -> None:
+    refreshed = ("http-equiv", "refresh")
+    assert refreshed not in (await read()).attributes
+    assert refreshed in (await read(refreshing=True)).attributes
+
+
+async def test_what_is_shown_of_each_state(build: Callable[..., Any]) -> None:
+    house = build()
+    page = house.container.page()
+
+    async def told() -> str:
+        document: bytes = page.render()
+        return document.decode()
+
+    assert "<title>created · memstore 0.1.0 · Prism</title>" in await told()
+    await house.run()
+    assert "<title>running · memstore 0.1.0 · Prism</title>" in await told()
+    await house.lifecycle.stop()
+    assert "<title>stopped · memstore 0.1.0 · Prism</title>" in await told()
+
+
+def test_what_the_page_takes_is_not_loaded_before_somebody_looks() -> None:
+    code = "import sys, prism.bootstrap.container; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "prism.adapters.observability.page.history" in loaded
+    assert loaded.isdisjoint({"jinja2", "prism.adapters.observability.page.values"})

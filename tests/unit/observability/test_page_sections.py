@@ -1,0 +1,243 @@
+"""What the sections make of what is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from google.rpc import code_pb2
+
+from prism.adapters.memstore import Memstore
+from prism.adapters.observability.masking import Mask
+from prism.adapters.observability.page import texts
+from prism.adapters.observability.page.history import OperationSamples, RecentFailures
+from prism.adapters.observability.page.history.operations import Counts
+from prism.adapters.observability.page.sections.backend import capabilities
+from prism.adapters.observability.page.sections.failures import recent_errors
+from prism.adapters.observability.page.sections.lifecycle import lifecycle_events
+from prism.adapters.observability.page.sections.operations import operations, percentile_s
+from prism.adapters.observability.page.values import Chart, Facts, Mark, Section, Table
+from prism.bootstrap.configuration import Given, Source, choose, resolve
+from prism.bootstrap.container import Container
+from prism.domain.tallies import OperationTallies
+from prism.ports import BackendUnavailable, Entry, InvalidArgument
+
+GET = "/prism.v1.KeyValueService/Get"
+MS = 1_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def rows_of(section: Section) -> list[list[str]]:
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    return [[each.text if isinstance(each, Mark) else each for each in row] for row in table.rows]
+
+
+def facts_of(section: Section) -> dict[str, str]:
+    (facts,) = (block for block in section.blocks if isinstance(block, Facts))
+    return {name: each.text if isinstance(each, Mark) else each for name, each in facts.pairs}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (3600, "1 h"), (3661, "1 h 1 min"), (200_000, "2 d 7 h")],
+)
+def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert texts.duration(seconds) == text
+
+
+def test_a_moment_has_its_date_unless_it_is_of_today() -> None:
+    now = 1_700_000_000.0  # 2023-11-14 22:13:20
+    assert texts.moment(now - 1000, now) == "21:56:40 (16 min 40 s ago)"
+    assert texts.moment(now - 86_400, now) == "2023-11-13 22:13:20 (1 d ago)"
+
+
+@pytest.mark.parametrize(
+    ("ended", "percent", "bound_s"),
+    [
+        ((10, 0, 0, 0, 0, 0, 0, 0, 0, 0), 99, 0.001),
+        ((50, 50, 0, 0, 0, 0, 0, 0, 0, 0), 50, 0.001),
+        ((50, 50, 0, 0, 0, 0, 0, 0, 0, 0), 51, 0.005),
+        ((99, 0, 0, 0, 0, 0, 0, 0, 0, 1), 99, 0.001),
+        ((98, 0, 0, 0, 0, 0, 0, 0, 0, 2), 99, math.inf),
+    ],
+)
+def test_a_percentile_is_the_bound_of_its_bucket(
+    ended: tuple[int, ...], percent: int, bound_s: float
+) -> None:
+    assert percentile_s(Counts(ended, 0), percent) == bound_s
+
+
+def test_rates_are_those_of_the_last_minute_and_totals_those_since_the_start() -> None:
+    clock, tallies = Clock(), OperationTallies()
+    samples = OperationSamples(tallies, clock)
+    for _ in range(1000):
+        tallies.get.add(7 * MS)
+    for _ in range(100):
+        clock.now += 2
+        samples.take()
+    for _ in range(30):
+        tallies.get.add(2 * MS)
+    tallies.get.failed[InvalidArgument] += 1
+    section = operations(samples)
+    assert rows_of(section) == [["get", "0.5", *["≤ 5 ms"] * 3, "1", "1,030", "1"]]
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert "58 s" in table.caption
+
+
+def test_before_the_first_sample_the_rates_are_those_since_the_start() -> None:
+    clock, tallies = Clock(), OperationTallies()
+    samples = OperationSamples(tallies, clock)
+    clock.now += 4
+    for _ in range(400):
+        tallies.set.add(20_000 * MS)
+    assert rows_of(operations(samples)) == [["set", "100", *["> 10 s"] * 3, "0", "400", "0"]]
+
+
+def test_a_server_that_nobody_asked_has_no_operations() -> None:
+    section = operations(OperationSamples(OperationTallies(), Clock()))
+    assert rows_of(section) == []
+    assert len(section.blocks) == 1
+
+
+def test_the_chart_ends_with_what_is_latest_and_is_of_bounded_length() -> None:
+    clock, tallies = Clock(), OperationTallies()
+    samples = OperationSamples(tallies, clock)
+    for rate in range(200):
+        for _ in range(rate):
+            tallies.get.add(MS)
+        clock.now += 2
+        samples.take()
+    (chart,) = (block for block in operations(samples).blocks if isinstance(block, Chart))
+    assert len(chart.heights) == chart.room
+    assert chart.heights[-1] == max(chart.heights) == 1
+    assert list(chart.heights) == sorted(chart.heights)
+
+
+def test_failures_of_one_kind_are_one_row_and_hide_no_other() -> None:
+    failures = RecentFailures()
+    failures.failed(GET, code_pb2.INVALID_ARGUMENT, "wrong")
+    for _ in range(1000):
+        failures.failed(GET, code_pb2.UNAVAILABLE, "gone")
+    gone, wrong = rows_of(recent_errors(failures))
+    assert gone[1:] == ["KeyValueService/Get", "UNAVAILABLE", "1,000", "gone"]
+    assert wrong[1:] == ["KeyValueService/Get", "INVALID_ARGUMENT", "1", "wrong"]
+
+
+def test_of_many_kinds_of_failure_the_latest_are_kept() -> None:
+    failures = RecentFailures()
+    for number in range(1000):
+        failures.failed(f"/Service/Method{number}", code_pb2.INVALID_ARGUMENT, "wrong")
+        failures.failed(GET, code_pb2.UNAVAILABLE, "gone")
+    rows = rows_of(recent_errors(failures))
+    assert len(rows) == 20
+    assert rows[0][3:] == ["1,000", "gone"]
+    assert rows[1][1] == "/Service/Method999"
+
+
+def test_a_caller_that_fails_in_many_words_drives_out_nobody_else() -> None:
+    failures = RecentFailures()
+    failures.failed(GET, code_pb2.UNAVAILABLE, "gone")
+    for number in range(1000):
+        failures.failed(GET, code_pb2.INVALID_ARGUMENT, f"wrong {number}")
+    *wrong, gone = rows_of(recent_errors(failures))
+    assert gone[-1] == "gone"
+    assert [row[-1] for row in wrong] == [f"wrong {number}" for number in range(999, 994, -1)]
+
+
+async def test_a_request_that_fails_is_among_the_recent_errors(
+    build: Callable[..., Any],
+) -> None:
+    class Quoting(Memstore):
+        async def get(self, key: str) -> Entry | None:
+            raise BackendUnavailable(f"nobody knows {key}")
+
+    house = build(Quoting())
+    await house.run()
+    call = house.container.services().calls[GET]
+    with pytest.raises(Exception, match="nobody knows"):
+        await call(b"\x0a\x03<b>", Context())
+    page = house.container.page().render().decode()
+    assert "nobody knows &lt;b&gt;" in page
+    assert "UNAVAILABLE" in page
+
+
+class Context:
+    connection = "c"
+    pattern = ""
+    timeout_s = None
+
+    def metadata(self, name: str) -> str | None:
+        return None
+
+
+async def test_events_tell_a_state_before_the_readiness_that_follows_from_it(
+    build: Callable[..., Any],
+) -> None:
+    house = build()
+    events = house.container.history().events
+    await house.run()
+    house.container.readiness().leave("shutting down")
+    await house.lifecycle.drain()
+    told = [(what, why) for _, what, why in rows_of(lifecycle_events(events))]
+    assert told == [
+        ("draining", ""),
+        ("not ready", "shutting down"),
+        ("ready", ""),
+        ("running", ""),
+        ("initialized", ""),
+        ("created", ""),
+    ]
+
+
+async def test_an_event_and_the_headline_say_why_it_failed(build: Callable[..., Any]) -> None:
+    house = build()
+    page, events = house.container.page(), house.container.history().events
+    with pytest.raises(InvalidArgument):
+        await house.lifecycle.initialize({"max_keys": "many"})
+    (_, state, why), *_ = rows_of(lifecycle_events(events))
+    assert state == "failed"
+    assert why == "initialize failed: max_keys is 'many'; it must be a whole number"
+    assert "max_keys is &#39;many&#39;" in page.render().decode()
+
+
+async def test_capabilities_that_the_driver_lacks_are_listed_too(
+    build: Callable[..., Any],
+) -> None:
+    house = build()
+    await house.run()
+    section = capabilities(house.gateway)
+    support = {row[0]: row[1] for row in rows_of(section)}
+    assert support["watch"] == "native"
+    assert facts_of(section)["Value at most"] == "1 MiB"
+
+
+def configured(**texts: str) -> Container:
+    given = {name: Given(text, Source.FLAG) for name, text in texts.items()}
+    configuration = resolve(choose("redis", None), given)
+    return Container(configuration=configuration, mask=Mask(configuration.secrets))
+
+
+async def test_settings_are_those_of_an_initialize_command_once_there_was_one() -> None:
+    container = configured(redis_url="redis://:pass-planted@127.0.0.1:1", redis_timeout="7s")
+    page = container.page()
+    before = page.render().decode()
+    assert "flag --redis-timeout" in before
+    told = {"url": "redis://:word-planted@127.0.0.1:1", "password": "Pa55", "connections": "3"}
+    with pytest.raises(BackendUnavailable):
+        await container.lifecycle().initialize(told)
+    after = page.render().decode()
+    assert "Initialize command" in after
+    assert "flag --redis-timeout" not in after
+    assert "7s" not in after
+    for planted in ("pass-planted", "word-planted", "Pa55"):
+        assert planted not in before + after
+    await container.lifecycle().stop()

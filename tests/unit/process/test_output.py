@@ -1,0 +1,143 @@
+"""What processes print, as the proxy logs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+
+import pytest
+
+from prism.adapters.process.lines import LONGEST_BYTES, Lines
+from tests.unit.process.conftest import Launch, Records
+
+
+def printing(*lines: object) -> str:
+    return "".join(f"print({line!r})\n" for line in lines)
+
+
+async def test_a_line_of_json_keeps_its_level_message_time_and_fields(
+    launch: Launch, records: Records
+) -> None:
+    said = {
+        "time": "2026-01-02T03:04:05.678Z",
+        "level": "warning",
+        "message": "the backend is slow",
+        "logger": "prism.adapters.redis",
+        "backend": "127.0.0.1:6379",
+    }
+    process = await launch(printing(json.dumps(said)))
+    await process.ended()
+    (record,) = records.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "the backend is slow"
+    assert record.name == "prism.adapters.redis"
+    assert record.created == 1767323045.678
+    fields = vars(record)
+    assert fields["backend"] == "127.0.0.1:6379"
+    assert (fields["pattern"], fields["pattern_pid"]) == ("sessions", process.pid)
+
+
+async def test_any_other_line_is_its_own_message(launch: Launch, records: Records) -> None:
+    lines = ["plain text", "50% of {it}", '{"not": "ours"}', "{broken", "[1]"]
+    process = await launch(printing(*lines))
+    await process.ended()
+    assert records.messages == lines
+    assert {record.levelno for record in records.records} == {logging.INFO}
+
+
+async def test_stderr_is_heard_as_well_and_bytes_that_are_no_text(
+    launch: Launch, records: Records
+) -> None:
+    process = await launch("import os; os.write(2, b'caf\\xe9\\r\\n')")
+    await process.ended()
+    assert records.messages == ["caf\\xe9"]
+
+
+async def test_no_field_of_a_line_takes_the_place_of_what_a_record_is_made_of(
+    launch: Launch, records: Records
+) -> None:
+    said = {"message": "m", "args": [1], "exc_info": "Traceback", "pattern": "another", "msg": "x"}
+    process = await launch(printing(json.dumps(said)))
+    await process.ended()
+    (record,) = records.records
+    assert record.getMessage() == "m"
+    assert record.exc_info is None
+    assert vars(record)["pattern_exc_info"] == "Traceback"
+    assert vars(record)["pattern"] == "sessions"
+
+
+async def test_a_pattern_that_does_not_debug_is_not_heard_debugging(
+    launch: Launch, records: Records
+) -> None:
+    debug = {"level": "debug", "message": "details", "logger": "prism.x"}
+    process = await launch(printing(json.dumps(debug)))
+    await process.ended()
+    assert records.messages == []
+
+
+async def test_a_flood_is_dropped_but_for_some_lines_and_counted(
+    launch: Launch, records: Records
+) -> None:
+    count = 100_000
+    process = await launch(f"for i in range({count}): print('line', i)\nraise SystemExit(1)")
+    async with asyncio.timeout(60):
+        ended = await process.ended()
+    # Its last words are heard all the same.
+    assert ended == f"exited with status 1: line {count - 1}"
+    told = [each for each in records.messages if each.startswith("line")]
+    dropped = [each.split()[0] for each in records.messages if "lines dropped" in each]
+    assert len(told) + sum(int(each.replace(",", "")) for each in dropped) == count
+    assert 200 <= len(told) < 2000
+
+
+@pytest.mark.parametrize("line", ["x" * 99 + "\n", "\n", "x"], ids=["lines", "empty", "endless"])
+async def test_a_flood_takes_little_of_the_processor_and_leaves_the_loop_to_others(
+    launch: Launch, records: Records, line: str
+) -> None:
+    process = await launch(
+        f"import os\nflood = {line.encode()!r} * (60_000 // {len(line)})\n"
+        "os.write(1, b'begins\\n')\n"
+        "while True: os.write(1, flood)"
+    )
+    await records.until("begins")
+    begun_s, cpu_s = time.monotonic(), time.process_time()
+    turns = 0
+    while time.monotonic() < begun_s + 1:
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert time.process_time() - cpu_s < 0.5
+    assert turns > 50
+    process.kill()
+    await process.ended()
+
+
+async def test_a_line_without_an_end_is_cut(launch: Launch, records: Records) -> None:
+    process = await launch("print('y' * 1_000_000); print('next')")
+    await process.ended()
+    first, second = records.messages
+    assert first == "y" * LONGEST_BYTES + " [cut]"
+    assert second == "next"
+
+
+def test_a_line_in_pieces_is_one_line() -> None:
+    lines = Lines()
+    assert [lines.feed(piece) for piece in (b"on", b"e\ntw", b"o\n\nthr")] == [
+        [],
+        [b"one"],
+        [b"two"],
+    ]
+    assert lines.rest() == [b"thr"]
+    assert lines.rest() == []
+
+
+async def test_half_a_character_in_json_is_told_as_its_escape(
+    launch: Launch, records: Records
+) -> None:
+    line = '{"level": "error", "message": "caf\\udce9", "path": "\\udce9.db"}'
+    process = await launch(f"print({line!r}); raise SystemExit(3)")
+    assert await process.ended() == "exited with status 3: caf\\udce9"
+    (record,) = records.records
+    assert record.getMessage() == "caf\\udce9"
+    assert vars(record)["path"] == "\\udce9.db"

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from prism.adapters.grpc.proxy_messages import (
+    Shown,
+    Told,
+    event_message,
+    event_of,
+    pattern_message,
+    pattern_of,
+    told_message,
+    told_of,
+)
+from prism.domain.patterns.recollection import KEPT, Recollection
+from prism.domain.patterns.values import (
+    DebugEvent,
+    DebugKind,
+    DebugLevel,
+    EventKind,
+    PatternEvent,
+    PatternState,
+    PatternStatus,
+    Registration,
+)
+from prism.ports import Health, HealthStatus, Internal
+
+NOON = datetime(2030, 1, 2, 12, 0, 0, 1000, tzinfo=UTC)
+EVENT = PatternEvent(7, NOON, "a", EventKind.HEALTH, "degraded: slow", {"ms": "900"})
+SERVING = PatternStatus(
+    name="a",
+    driver="redis",
+    state=PatternState.SERVING,
+    reason="",
+    process_id=42,
+    registration=Registration("redis", "1.2", "", 42, "unix:/a.sock", "127.0.0.1:1"),
+    serving_since=NOON,
+    restarts=3,
+    health=Health(HealthStatus.DEGRADED, "slow", {"keys": "5"}),
+    in_flight=9,
+)
+STOPPED = PatternStatus(
+    name="a",
+    driver="redis",
+    state=PatternState.STOPPED,
+    reason="stopping",
+    process_id=None,
+    registration=None,
+    serving_since=None,
+    restarts=0,
+    health=None,
+    in_flight=0,
+)
+
+
+@pytest.mark.parametrize("status", [SERVING, STOPPED])
+@pytest.mark.parametrize("is_default", [True, False])
+def test_a_pattern_arrives_as_it_was_sent(status: PatternStatus, is_default: bool) -> None:
+    shown = Shown(status, is_default)
+    assert pattern_of(pattern_message(shown)) == shown
+
+
+@pytest.mark.parametrize("state", PatternState)
+def test_every_state_has_a_number_of_its_own(state: PatternState) -> None:
+    shown = Shown(replace(STOPPED, state=state), False)
+    assert pattern_of(pattern_message(shown)).status.state is state
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_every_kind_of_event_has_a_number_of_its_own(kind: EventKind) -> None:
+    event = replace(EVENT, kind=kind)
+    assert event_of(event_message(event)) == event
+
+
+def test_what_is_told_of_a_pattern_arrives_whole() -> None:
+    debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, "hello", {"x": "y"}, 2)
+    told = Told(Shown(SERVING, True), [EVENT], [debug])
+    assert told_of(told_message(told)) == told
+
+
+def test_what_a_newer_proxy_tells_is_left_out_or_refused() -> None:
+    event = event_message(EVENT)
+    event.kind = 999  # type: ignore[assignment]
+    assert event_of(event) is None
+    pattern = pattern_message(Shown(STOPPED, False))
+    pattern.state = 999  # type: ignore[assignment]
+    with pytest.raises(Internal, match="the pattern 'a' is in a state unknown here: 999"):
+        pattern_of(pattern)
+
+
+def test_what_no_text_can_hold_breaks_no_answer() -> None:
+    odd = "caf\udce9"
+    health = Health(HealthStatus.DEGRADED, odd, {odd: odd})
+    event = replace(EVENT, message=odd, details={odd: odd})
+    told = Told(Shown(replace(SERVING, reason=odd, health=health), True), [event], [])
+    back = told_of(told_message(told))
+    assert back.pattern.status.reason == "caf?"
+    assert back.pattern.status.health == Health(HealthStatus.DEGRADED, "caf?", {"caf?": "caf?"})
+    assert back.events == [replace(EVENT, message="caf?", details={"caf?": "caf?"})]
+
+
+def test_however_much_a_pattern_tells_it_fits_into_one_answer() -> None:
+    recollection = Recollection()
+    details = {f"{number}": "😀" * 1000 for number in range(50)}
+    for sequence in range(1, 501):
+        recollection.add(
+            DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "x" * 1000, details)
+        )
+    kept = list(recollection.events)
+    assert kept[-1].sequence == 500
+    assert len(told_message(Told(Shown(SERVING, True), [], kept)).SerializeToString()) < 1 << 20
+
+
+def test_of_short_events_a_number_is_kept() -> None:
+    recollection = Recollection()
+    for sequence in range(1, KEPT + 11):
+        recollection.add(DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "hello"))
+    assert [each.sequence for each in recollection.events] == list(range(11, KEPT + 11))

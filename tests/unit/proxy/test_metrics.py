@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from prometheus_client.registry import Collector
+
+from prism.adapters.observability.metrics.exposition import Metrics
+from prism.adapters.observability.metrics.patterns import PatternMetrics
+from prism.adapters.observability.page.sections.patterns import pattern_events
+from prism.adapters.observability.page.sections.patterns import patterns as section_of
+from prism.domain.patterns.patterns import NoSettings, Patterns
+from tests.unit.patterns.world import FakeWorld, never_calls
+
+
+def lines_of(collector: Collector) -> set[str]:
+    _, text = Metrics([collector]).render("")
+    return {line for line in text.decode().splitlines() if not line.startswith("#")}
+
+
+async def test_each_pattern_has_its_series_from_the_start(patterns: Patterns) -> None:
+    lines = lines_of(PatternMetrics(patterns, "1.0"))
+    assert 'prism_pattern_up{pattern="a"} 0.0' in lines
+    assert 'backend_driver_info{driver="proxy",version="1.0"} 1.0' in lines
+    assert 'prism_pattern_state{pattern="b",state="stopped"} 1.0' in lines
+    assert 'prism_pattern_requests_total{operation="get",pattern="b"} 0.0' in lines
+
+
+async def test_operations_and_errors_are_counted_by_pattern(patterns: Patterns) -> None:
+    await patterns.start()
+    try:
+        gateway = patterns.gateway_of("a")
+        assert gateway is not None
+        await gateway.set("key", b"value")
+        lines = lines_of(PatternMetrics(patterns, "1.0"))
+        assert 'prism_pattern_up{pattern="a"} 1.0' in lines
+        assert 'prism_pattern_requests_total{operation="set",pattern="a"} 1.0' in lines
+        assert 'prism_pattern_requests_total{operation="set",pattern="b"} 0.0' in lines
+        await patterns.find("a").restart()
+        lines = lines_of(PatternMetrics(patterns, "1.0"))
+        assert 'prism_pattern_requests_total{operation="set",pattern="a"} 1.0' in lines
+        assert 'prism_pattern_restarts_total{pattern="a"} 1.0' in lines
+    finally:
+        await patterns.stop()
+
+
+async def test_the_page_can_show_patterns_in_every_state(
+    patterns: Patterns, world: FakeWorld
+) -> None:
+    def rows() -> list[list[str]]:
+        (table,) = section_of(patterns).blocks
+        return [[str(getattr(cell, "text", cell)) for cell in row] for row in table.rows]  # type: ignore[union-attr]
+
+    assert [row[2] for row in rows()] == ["stopped", "stopped"]
+    world.mishaps.append(never_calls)
+    await patterns.initialize(NoSettings())
+    for supervisor in patterns:
+        supervisor.begin()
+    await patterns.find("b").settled()
+    try:
+        assert [row[2] for row in rows()] == ["launching", "serving"]
+        (events,) = pattern_events(patterns.journal).blocks
+        assert len(events.rows) == len(patterns.journal.events())  # type: ignore[union-attr]
+    finally:
+        await patterns.stop()
