@@ -47,9 +47,11 @@ def _cores_s(cores: Cores) -> tuple[float, float]:
 
 def _own_s(pids: Iterable[int]) -> float:
     """Seconds of this process, of those it has waited for, and of these."""
-    running = 0
-    for pid in pids:
-        # After the name, which is in brackets and may hold anything.
-        columns = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        running += int(columns[11]) + int(columns[12])
-    return sum(os.times()[:4]) + running / _TICKS
+    return sum(os.times()[:4]) + sum(map(processor_s, pids))
+
+
+def processor_s(pid: int) -> float:
+    """Seconds of processor time that a process has taken, all its threads together."""
+    # After the name, which is in brackets and may hold anything.
+    columns = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(columns[11]) + int(columns[12])) / _TICKS

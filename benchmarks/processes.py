@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,11 +43,13 @@ class Variant:
     Attributes:
         arguments: of the Python that runs this.
         settings: what a reader should know of how it is built.
+        environment: names and values, beside what is there.
     """
 
     name: str
     arguments: tuple[str, ...]
     settings: str
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,12 @@ class Started:
 def serving(variant: Variant, core: int) -> Iterator[Started]:
     """A server, killed afterwards: what it holds is nobody's."""
     start_s = time.perf_counter()
-    process = _pinned([sys.executable, *variant.arguments], core, stdout=subprocess.DEVNULL)
+    process = _pinned(
+        [sys.executable, *variant.arguments],
+        core,
+        stdout=subprocess.DEVNULL,
+        environment=dict(variant.environment),
+    )
     log: deque[str] = deque(maxlen=_LINES_KEPT)
     told = _lines_of(process, log)
     try:
@@ -100,14 +107,17 @@ def run_module(module: str, *arguments: str, core: int) -> float:
     return float(run([sys.executable, "-m", module, *arguments], core).split()[-1])
 
 
-def _pinned(arguments: list[str], core: int, *, stdout: int) -> subprocess.Popen[str]:
+def _pinned(
+    arguments: list[str], core: int, *, stdout: int, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("PRISM_")}
     process = subprocess.Popen(  # noqa: S603  (ours, every one)
         arguments,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        env={name: text for name, text in os.environ.items() if not name.startswith("PRISM_")},
+        env={**inherited, **(environment or {})},
     )
     # Before it has threads, which inherit this. A preexec_fn would mean a real fork,
     # with grpc in this process.
@@ -124,7 +134,8 @@ def _lines_of(process: subprocess.Popen[str], log: deque[str]) -> Iterator[str]:
 
 
 def _address(line: str) -> str | None:
-    """Where it serves, if this is the line that says so."""
-    if line.startswith("{") and (event := json.loads(line))["message"] == "serving":
+    """Where it serves, if this is the line that says so, and not that of a pattern of it."""
+    event = json.loads(line) if line.startswith("{") else {}
+    if event.get("message") == "serving" and "pattern" not in event:
         return str(event["grpc_address"])
     return None

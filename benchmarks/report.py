@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -36,6 +36,33 @@ def lines_of(results: Sequence[Result]) -> list[str]:
     if len(sides) > 1:
         lines += ["", "each side, in calls or keys a second", *aligned(sides)]
     return [*lines, "", "settings", *_settings(results)]
+
+
+def lines_of_series(series: Mapping[str, Any]) -> list[str]:
+    """A table for each, point by point, from what the JSON has of it."""
+    lines: list[str] = []
+    if "latency" in series:
+        latency = [["in flight", "server", "calls/s", "p50 ms", "p99 ms"]]
+        latency += [
+            [
+                str(point["in_flight"]), server["name"], _text(point["calls_s"]),
+                *(_text(point[f"{percentile}_us"] / 1000) for percentile in ("p50", "p99")),
+            ]
+            for server in series["latency"]["servers"]
+            for point in server["points"]
+        ]  # fmt: skip
+        lines += ["", *aligned(latency)]
+    if "keys" in series:
+        keys = [["keys", "gets/s", "ratio", "min-max"]]
+        keys += [
+            [
+                f"{point['keys']:,}", _text(point["gets_s"]), _text(point["ratio"]),
+                _range(Spread(point["ratio"], point["min"], point["max"])),
+            ]
+            for point in series["keys"]["points"]
+        ]  # fmt: skip
+        lines += ["", *aligned(keys)]
+    return lines
 
 
 def fields_of(results: Sequence[Result], **run: Any) -> dict[str, Any]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
+from typing import Generic, TypeVar
 
 from benchmarks.others import Others
 from benchmarks.processes import Cores
 from benchmarks.rows import Row
 from benchmarks.sides import Place
+
+Figure = TypeVar("Figure")
 
 WARM_UP_S = 0.5
 
@@ -72,36 +76,52 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
-    """Each side once, and what share of the cores others had meanwhile."""
+class Round(Generic[Figure]):
+    """What each measurement gave, and what share of the cores others had meanwhile."""
 
-    figures: Sequence[float]
+    figures: Sequence[Figure]
     others: float
 
 
 def measure(
     row: Row, cores: Cores, *, rounds: int, seconds: float, tell: Callable[[str], None]
 ) -> Result:
-    """Open both sides, verified, then measure them in turn.
-
-    A round that others disturbed is measured again, as long as there are not twice
-    as many rounds as asked for; the least disturbed count.
-    """
+    """Open both sides, verified, then measure them in turn."""
     with ExitStack() as stack:
         place = Place(stack, cores)
         sides = [side.open(place) for side in (row.side, row.peer) if side is not None]
         for side in sides:
             side(WARM_UP_S)
-        done: list[Round] = []
-        while sum(each.others <= QUIET for each in done) < rounds and len(done) < 2 * rounds:
-            tell(f"{row.name}, round {len(done) + 1}")
-            watch = Others(cores, place.pids)
-            done.append(Round([side(seconds) for side in sides], watch.share()))
-    kept = sorted(done, key=lambda each: each.others)[:rounds]
+        kept = in_turn(
+            [partial(side, seconds) for side in sides],
+            place,
+            rounds=rounds,
+            tell=lambda doing: tell(f"{row.name}, {doing}"),
+        )
     side_figures, *peer_figures = zip(*(each.figures for each in kept), strict=True)
-    return Result(
-        row,
-        side_figures,
-        peer_figures[0] if peer_figures else (),
-        sum(each.others for each in kept) / len(kept),
-    )
+    return Result(row, side_figures, peer_figures[0] if peer_figures else (), others_of(kept))
+
+
+def in_turn(
+    measurements: Sequence[Callable[[], Figure]],
+    place: Place,
+    *,
+    rounds: int,
+    tell: Callable[[str], None],
+) -> list[Round[Figure]]:
+    """So many rounds, each of every measurement once.
+
+    A round that others disturbed is measured again, as long as there are not twice
+    as many rounds as asked for; the least disturbed count.
+    """
+    done: list[Round[Figure]] = []
+    while sum(each.others <= QUIET for each in done) < rounds and len(done) < 2 * rounds:
+        tell(f"round {len(done) + 1}")
+        watch = Others(place.cores, place.pids)
+        done.append(Round([measurement() for measurement in measurements], watch.share()))
+    return sorted(done, key=lambda each: each.others)[:rounds]
+
+
+def others_of(rounds: Sequence[Round[Figure]]) -> float:
+    """Their share of the cores, on average."""
+    return sum(each.others for each in rounds) / len(rounds)

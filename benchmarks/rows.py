@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.nats_sides import NatsCallers
+from benchmarks.observed import PerProcessorSecond
 from benchmarks.processes import Variant
+from benchmarks.proxied import PROXY, ProxiedClient
+from benchmarks.redis_sides import RedisCallers, RedisGateway
 from benchmarks.sides import Client, Flat, InProcess, RandomGets, Side, StartUp, Wire
 from benchmarks.wire import BATCH_SET, GET, KEYS, SET, Load
 
@@ -43,6 +47,8 @@ _PRISM = (
     "0",
 )
 
+_TRACED = ("--enable-tracing", "--trace-exporter", "otlp", "--trace-ratio", "0.01")
+
 FULL = Variant(
     "full stack", _PRISM, "python -m prism.bootstrap --driver memstore, all else by default"
 )
@@ -50,6 +56,21 @@ FULL_GRPCIO = Variant(
     "full stack on grpcio",
     (*_PRISM, "--transport", "grpcio"),
     f"{FULL.settings}, --transport grpcio",
+)
+FULL_REDIS = Variant(
+    "full stack on redis",
+    (*_PRISM, "--driver", "redis"),
+    "python -m prism.bootstrap --driver redis, all else by default",
+)
+UNOBSERVED = Variant(
+    "nothing observed",
+    (*_PRISM, "--no-metrics", "--slow-request", "0s"),
+    f"{FULL.settings}, --no-metrics --slow-request 0s",
+)
+OBSERVED = Variant(
+    "all observed",
+    (*_PRISM, *_TRACED),
+    f"{FULL.settings}, {' '.join(_TRACED)}",
 )
 BARE_GRPC = Variant(
     "bare grpc.aio",
@@ -68,7 +89,18 @@ SETS = Load("Set", SET, in_flight=64, writes=(KEYS[0],))
 BATCHES = Load("BatchSet", BATCH_SET, in_flight=8, writes=(KEYS[0], KEYS[-1]), items=len(KEYS))
 
 _CLIENT = Client("prism", "prism.connect", "prism.connect by its defaults, 64 callers", FULL)
+_PROXIED = ProxiedClient(
+    Client("prism", "through proxy and pattern", f"{_CLIENT.settings}; {PROXY.settings}", PROXY)
+)
 _STUB = Client("stub", "grpc.aio stub", "as protoc makes it, default loop, 64 callers", FULL)
+
+
+def _redis_driver(load: str) -> RedisCallers:
+    return RedisCallers("prism", load, "the driver by its defaults, in a process of its own")
+
+
+def _redis_py(load: str) -> RedisCallers:
+    return RedisCallers("redis-py", load, "redis-py with a pool of 64, given the same commands")
 
 
 def _in_process(operation: str, peer: str, settings: str) -> Row:
@@ -79,6 +111,16 @@ def _in_process(operation: str, peer: str, settings: str) -> Row:
         InProcess(peer, operation, settings),
         3,
         5,
+    )
+
+
+def _nats_driver(operation: str) -> Row:
+    return Row(
+        f"NATS, 64 callers, {operation}: driver : nats-py's key-value",
+        NatsCallers("prism", operation, "the driver by its defaults, in a process of its own"),
+        NatsCallers("nats-py", operation, "key-value of nats-py, given the same requests"),
+        1.2,
+        3,
     )
 
 
@@ -96,13 +138,26 @@ ROWS = [
         Wire(FULL, MANY), Wire(BARE_ASGI, MANY), 0.6, 0.8),
     Row("Get, 64 in flight: full stack on grpcio : bare grpc.aio",
         Wire(FULL_GRPCIO, MANY), Wire(BARE_GRPC, MANY), 0.90, 0.97),
+    Row("Get, 64 in flight: metrics, logs, 1 % traced : nothing observed",
+        PerProcessorSecond(OBSERVED, MANY, traced=0.01), PerProcessorSecond(UNOBSERVED, MANY),
+        0.93, 0.97),
     Row("keys/s: BatchSet of 1,000 : unary Set",
         Wire(FULL, BATCHES), Wire(FULL, SETS), 20, 50),
     Row("64 callers: prism.connect : grpc.aio stub, same server", _CLIENT, _STUB, 8, 20),
+    Row("prism.connect with 64 callers through proxy and pattern : directly",
+        _PROXIED, _CLIENT, 0.4, 0.6),
     _in_process("get", "py-key-value", _PY_KEY_VALUE),
     _in_process("set", "py-key-value", _PY_KEY_VALUE),
     _in_process("get", "aiocache", _AIOCACHE),
     _in_process("set", "aiocache", _AIOCACHE),
+    Row("Redis, 64 callers that get and set: driver : redis-py",
+        _redis_driver("get-and-set"), _redis_py("get-and-set"), 6, 10),
+    Row("Redis, batches of 100: driver : redis-py's pipeline",
+        _redis_driver("batch"), _redis_py("batch"), 1, 3),
+    Row("Redis, Get with 64 in flight: through the gateway : redis-py by itself",
+        RedisGateway(FULL_REDIS, MANY), _redis_py("get"), 1.5, 2.5),
+    _nats_driver("get"),
+    _nats_driver("set"),
     Row("random Gets through the gateway: a million keys : a thousand",
         RandomGets(FULL, 1_000_000), RandomGets(FULL, 1_000), 0.85, 0.95),
     Row("seconds from process start until serving", StartUp(FULL), None, 0.8, 0.4),

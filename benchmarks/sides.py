@@ -6,9 +6,11 @@ opening it returns measures it for so many seconds, each time it is called.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from benchmarks import raw
@@ -19,6 +21,16 @@ Measure = Callable[[float], float]
 """Takes seconds to spend, and returns the figure."""
 
 
+class Backend(AbstractContextManager[object], Protocol):
+    """A store with a server of its own, which is up inside of the context."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def url(self) -> str: ...
+
+
 class Place:
     """Where the sides of one row are measured: they share servers, and the cores."""
 
@@ -26,19 +38,43 @@ class Place:
         self.cores = cores
         self._stack = stack
         self._started: dict[tuple[Variant, int], Started] = {}
+        self._watchers: list[int] = []
+        self._backends: dict[Callable[[], Backend], Backend] = {}
 
     @property
     def pids(self) -> list[int]:
-        """Of the servers that run."""
-        return [started.pid for started in self._started.values()]
+        """Of the servers that run, of who watches them, and of what is behind them."""
+        backends = (backend.pid for backend in self._backends.values())
+        return [*(started.pid for started in self._started.values()), *self._watchers, *backends]
 
     def server(self, variant: Variant, keys: int = 0) -> str:
         """The address of a server with so many keys; started when first asked for."""
+        return self.started(variant, keys).address
+
+    def started(self, variant: Variant, keys: int = 0) -> Started:
+        """The same, and its process."""
         started = self._started.get((variant, keys))
         if started is None:
             started = self._stack.enter_context(serving(variant, self.cores.server))
             self._started[variant, keys] = started
+        return started
+
+    def watcher(self, variant: Variant) -> str:
+        """The address of a process that runs beside the load."""
+        started = self._stack.enter_context(serving(variant, self.cores.load))
+        self._watchers.append(started.pid)
         return started.address
+
+    def backend(self, make: Callable[[], Backend]) -> str:
+        """The URL of what it makes; started beside the load when first asked for."""
+        backend = self._backends.get(make)
+        if backend is None:
+            backend = make()
+            self._stack.enter_context(backend)
+            self._backends[make] = backend
+            for thread in Path(f"/proc/{backend.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {self.cores.load})
+        return backend.url
 
 
 class Side(Protocol):

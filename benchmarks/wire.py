@@ -119,6 +119,18 @@ class H2load:
 
     def rate(self, seconds: float) -> float:
         """Items a second; raises CannotRun when an answer was not what it should be."""
+        return self._done(seconds) * self._load.items / seconds
+
+    def latencies(self, seconds: float) -> list[int]:
+        """What each call took, in µs, the shortest first; raises as `rate` does."""
+        with tempfile.NamedTemporaryFile() as log:
+            done = self._done(seconds, f"--log-file={log.name}")
+            took_us = logged(Path(log.name).read_text())
+        if len(took_us) != done:
+            raise CannotRun(f"h2load logged {len(took_us):,} of {done:,} answers")
+        return took_us
+
+    def _done(self, seconds: float, *options: str) -> int:
         message = self._load.request.SerializeToString()
         with tempfile.NamedTemporaryFile() as body:
             Path(body.name).write_bytes(framed(message))
@@ -127,12 +139,17 @@ class H2load:
                     "h2load",
                     *("-c", "1", "-m", str(self._load.in_flight), "-D", f"{seconds * 1000:.0f}ms"),
                     *("-H", "content-type: application/grpc", "-H", "te: trailers"),
-                    *("-d", body.name, self._url),
+                    *("-d", body.name, *options, self._url),
                 ],
                 self._core,
             )
-        done = succeeded(printed, self._reply_bytes, self._load.in_flight)
-        return done * self._load.items / seconds
+        return succeeded(printed, self._reply_bytes, self._load.in_flight)
+
+
+def logged(text: str) -> list[int]:
+    """From a log of h2load: what each answered call took, in µs, the shortest first."""
+    calls = (line.split("\t") for line in text.splitlines())
+    return sorted(int(took_us) for _, status, took_us, *_ in calls if status == "200")
 
 
 def framed(message: bytes) -> bytes:

@@ -1,0 +1,110 @@
+"""What it costs a server that somebody watches: its metrics are scraped, its traces collected."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import grpc
+
+from benchmarks.others import processor_s
+from benchmarks.peers.observer import SEEN
+from benchmarks.processes import CannotRun, Variant
+from benchmarks.sides import Measure, Place
+from benchmarks.wire import H2load, Load, verify
+
+
+@dataclass(frozen=True, slots=True)
+class PerProcessorSecond:
+    """A server under h2load: items for each second of processor time that it takes.
+
+    A few hundredths are to be told apart, and by the clock they drown in what other
+    processes do. Who watches runs on the load's core.
+
+    Attributes:
+        traced: how many of the requests; None: nobody watches anything.
+    """
+
+    server: Variant
+    load: Load
+    traced: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+    @property
+    def settings(self) -> str:
+        watched = ", scraped every second, traces to a collector over OTLP"
+        return (
+            f"{self.server.settings}{'' if self.traced is None else watched}; "
+            f"h2load: {self.load}; items for a second of the server's processor time"
+        )
+
+    def open(self, place: Place) -> Measure:
+        if self.traced is None:
+            return self._measuring(place, self.server)
+        metrics_port = str(_free_port())
+        observer = place.watcher(observer_of(metrics_port))
+        measure = self._measuring(place, watched_by(observer, self.server, metrics_port))
+        called_s = 0.0
+
+        def watched(seconds: float) -> float:
+            nonlocal called_s
+            called_s += seconds
+            figure = measure(seconds)
+            _check(observer, called_s)
+            return figure
+
+        return watched
+
+    def _measuring(self, place: Place, server: Variant) -> Measure:
+        started = place.started(server)
+        reply_bytes = verify(started.address, self.load)
+        load = H2load(started.address, self.load, reply_bytes, place.cores.load)
+
+        def measure(seconds: float) -> float:
+            before_s = processor_s(started.pid)
+            items = load.rate(seconds) * seconds
+            return items / (processor_s(started.pid) - before_s)
+
+        return measure
+
+
+def observer_of(metrics_port: str) -> Variant:
+    """A process that will watch the server whose metrics are there."""
+    address = f"127.0.0.1:{metrics_port}"
+    return Variant("observer", ("-m", "benchmarks.peers.observer", address), "")
+
+
+def watched_by(observer: str, server: Variant, metrics_port: str) -> Variant:
+    """The server, with its metrics where the observer at the address looks for them."""
+    return replace(
+        server,
+        arguments=(*server.arguments, "--metrics-port", metrics_port),
+        environment=(("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{observer}"),),
+    )
+
+
+def seen(observer: str) -> tuple[int, int]:
+    """Spans and scrapes."""
+    with grpc.insecure_channel(observer) as channel:
+        ask: Callable[..., bytes] = channel.unary_unary(SEEN)
+        spans, scrapes = map(int, ask(b"", timeout=10).split())
+    return spans, scrapes
+
+
+def _check(observer: str, seconds: float) -> None:
+    """Raises CannotRun when there is no sign of anything that it should cost."""
+    spans, scrapes = seen(observer)
+    # Spans leave every five seconds at the latest, and scrapes begin when the server is up.
+    if (seconds > 10 and not spans) or (seconds > 3 and not scrapes):
+        raise CannotRun(f"{spans} spans and {scrapes} scrapes were seen")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
