@@ -1,0 +1,1 @@
+"""The Grafana dashboard of Prism. `make dashboard` writes it."""

@@ -1,0 +1,1 @@
+"""The rows of the dashboard, from what is looked at first to what is looked at last."""

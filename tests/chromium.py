@@ -1,0 +1,189 @@
+"""Look at the page for people in Chromium: `python -m tests.chromium [--save]`.
+
+A server under a little load, and with a hostile request behind it, is looked at on a
+phone and on a desk, by day and by night. The pictures are in build/page; `--save` renews
+the one in docs, after two minutes of load, which fill its chart.
+
+https://playwright.dev/python/docs/api/class-browsertype#browser-type-launch
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+
+from prism import Client, connect
+from prism.adapters.observability.masking import Mask
+from prism.bootstrap.configuration import Given, Source, choose, resolve
+from prism.bootstrap.container import Container
+from prism.ports import InvalidArgument, PrismError, State, Version
+from tests.servers.process import free_port
+
+_HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&\u202e\x1b[31m"""
+_SECRET = "planted-admin-token"
+_PICTURES = Path("build/page")
+_SAVED = Path("docs/page.png")
+_SAVED_SIZE: ViewportSize = {"width": 1000, "height": 1180}
+_WARM_UP_S, _WARM_UP_TO_SAVE_S = 6, 125
+
+Scheme = Literal["light", "dark"]
+_WIDTHS = {"phone": 360, "desk": 1280}
+_SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+# What a page that obeys none of what it quotes has none of.
+_ALIEN = "document.querySelectorAll('script, img, iframe, object, form, [onerror]').length"
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+_BACKGROUND = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+
+
+@asynccontextmanager
+async def _server() -> AsyncIterator[str]:
+    """The address of the page of a server that is being asked for all sorts of things."""
+    port = free_port()
+    given = {
+        "grpc_port": Given("0", Source.FLAG),
+        "metrics_port": Given(str(port), Source.FLAG),
+        "admin_token": Given(_SECRET, Source.ENVIRONMENT),
+        "memstore_max_keys": Given("100000", Source.FLAG),
+    }
+    configuration = resolve(choose("memstore", None), given)
+    container = Container(configuration=configuration, mask=Mask(configuration.secrets))
+    application, lifecycle = container.application(), container.lifecycle()
+    running = asyncio.create_task(application.run())
+    while lifecycle.current is not State.RUNNING:
+        await asyncio.sleep(0.01)
+    (address,) = container.grpc_server().addresses
+    load = asyncio.create_task(_load(address))
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        load.cancel()
+        with suppress(asyncio.CancelledError):
+            await load
+        application.end("all was seen")
+        await running
+
+
+async def _load(address: str) -> None:
+    async with connect(address) as kv:
+        await _fail(kv)
+        swing = 1.0
+        while True:
+            swing = min(max(swing + random.uniform(-0.15, 0.15), 0.3), 1.5)
+            await asyncio.gather(*(_operation(kv) for _ in range(int(20 * swing))))
+            await asyncio.sleep(0.05)
+
+
+async def _operation(kv: Client) -> None:
+    key = f"session:{random.randrange(5000)}"
+    match random.choices(("get", "set", "increment", "delete"), (60, 30, 8, 2))[0]:
+        case "get":
+            await kv.get(key)
+        case "set":
+            await kv.set(key, b"x" * random.randrange(512))
+        case "increment":
+            await kv.increment(f"visits:{random.randrange(100)}", 1)
+        case _:
+            await kv.delete(key)
+
+
+async def _fail(kv: Client) -> None:
+    with suppress(InvalidArgument):
+        await kv.scan(page_token=_HOSTILE)
+    for _ in range(3):
+        with suppress(PrismError):
+            await kv.compare_and_delete("session:none", expected=Version(1))
+    await kv.set("name", b"Ada")
+    with suppress(PrismError):
+        await kv.increment("name", 1)
+    with suppress(PrismError):
+        await kv.get("k" * 2000)
+
+
+async def _look(browser: Browser, url: str, width: int, scheme: Scheme, picture: Path) -> list[str]:
+    """What is wrong with the page as seen so."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, device_scale_factor=2
+    )
+    page = await context.new_page()
+    requests: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    answer = await page.goto(url, wait_until="networkidle")
+    complaints = [f"Chromium says: {each}" for each in said]
+    if answer is None or answer.status != 200:
+        complaints.append("it does not answer 200")
+    if requests != [url]:
+        complaints.append(f"it asks for more than itself: {requests}")
+    complaints += await _inspect(page, scheme)
+    await page.screenshot(path=picture, full_page=True)
+    if picture.stem == "page-desk-light":
+        await page.set_viewport_size(_SAVED_SIZE)
+        await page.screenshot(path=_PICTURES / _SAVED.name)
+    await context.close()
+    return complaints
+
+
+async def _inspect(page: Page, scheme: Scheme) -> list[str]:
+    complaints = []
+    if overflow := await page.evaluate(_OVERFLOW):
+        complaints.append(f"it is {overflow} px wider than the window")
+    if aliens := await page.evaluate(_ALIEN):
+        complaints.append(f"{aliens} elements have come from what it quotes")
+    is_dark = sum(await page.evaluate(_BACKGROUND)) < 3 * 128
+    if is_dark != (scheme == "dark"):
+        complaints.append(f"its background is not {scheme}")
+    text = await page.inner_text("body")
+    if "<script>alert(1)</script>" not in text:
+        complaints.append("it does not quote the hostile request")
+    if _SECRET in await page.content():
+        complaints.append("it tells a secret")
+    return complaints
+
+
+async def _check(*, save: bool) -> int:
+    executable = shutil.which("chromium")
+    assert executable is not None, "chromium is not installed"
+    complaints = 0
+    async with _server() as url, async_playwright() as playwright:
+        await asyncio.sleep(_WARM_UP_TO_SAVE_S if save else _WARM_UP_S)
+        # Root has no sandbox, as in a container; there is nothing to open but our own page.
+        browser = await playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox"]
+        )
+        for place, width in _WIDTHS.items():
+            for scheme in _SCHEMES:
+                for path, name in (("/", "page"), ("/?refresh", "refreshing")):
+                    picture = _PICTURES / f"{name}-{place}-{scheme}.png"
+                    for each in await _look(browser, url + path, width, scheme, picture):
+                        complaints += 1
+                        sys.stderr.write(f"{path} on a {place}, {scheme}: {each}\n")
+        await browser.close()
+    if save and not complaints:
+        shutil.copyfile(_PICTURES / _SAVED.name, _SAVED)
+    return int(bool(complaints))
+
+
+def main() -> int:
+    """The exit status: 1 when there is anything to complain of."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chromium", description=__doc__)
+    parser.add_argument("--save", action="store_true", help=f"renew {_SAVED}")
+    arguments = parser.parse_args()
+    _PICTURES.mkdir(parents=True, exist_ok=True)
+    return asyncio.run(_check(save=arguments.save))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

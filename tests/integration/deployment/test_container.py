@@ -1,0 +1,137 @@
+"""The image, as far as it can be seen without building it, and what it runs, for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from prism.bootstrap.settings import ServeSettings
+from prism.domain.settings import parse_duration
+from tests.integration.deployment.files import DEPLOY, read
+
+ROOT = DEPLOY.parent
+DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
+COMPOSE = DEPLOY / "compose" / "compose.yaml"
+
+
+def test_the_dockerfile_has_nothing_that_hadolint_minds() -> None:
+    command = [str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_it_is_built_in_stages_and_runs_as_a_numbered_user_that_is_not_root() -> None:
+    assert len(_instructions("FROM")) == 2
+    assert int(_instructions("USER")[-1].split(":")[0]) > 0
+
+
+def test_what_it_installs_is_what_the_package_offers() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    (wanted,) = re.findall(r"pip install .*'\.\[([a-z,]+)\]'", DOCKERFILE.read_text())
+    assert set(wanted.split(",")) <= extras.keys()
+
+
+def test_its_command_serves_and_ends_with_status_0_on_sigterm(tmp_path: Path) -> None:
+    (entrypoint,) = _instructions("ENTRYPOINT")
+    (command,) = _instructions("CMD")
+    words: list[str] = [*json.loads(entrypoint), *json.loads(command)]
+    assert words[0] == "python"
+    process = subprocess.Popen(
+        [sys.executable, *words[1:]],
+        cwd=tmp_path,
+        env={**_clean(), **_environment(), "PRISM_GRPC_PORT": "0", "PRISM_METRICS_PORT": "0"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            event = json.loads(line)
+            if event["message"] == "serving":
+                break
+        else:
+            pytest.fail("it did not come to serve")
+        port = event["metrics_address"].rpartition(":")[2]
+        with urlopen(f"http://127.0.0.1:{port}/ready") as answer:
+            assert json.load(answer) == {"status": "ready"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_compose_file_keeps_to_its_schema() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "check_jsonschema"),
+            *("--builtin-schema", "vendor.compose-spec", str(COMPOSE)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_file_that_the_compose_file_names_is_there() -> None:
+    tree = read(COMPOSE)
+    files = [each["file"] for each in tree["configs"].values()]
+    files.append(tree["x-prism"]["build"]["context"])
+    assert all((COMPOSE.parent / file).exists() for file in files)
+    context = COMPOSE.parent / tree["x-prism"]["build"]["context"]
+    assert (context / tree["x-prism"]["build"]["dockerfile"]).samefile(DOCKERFILE)
+
+
+def test_no_two_services_of_the_compose_file_want_one_port_and_9090_is_prisms() -> None:
+    services = read(COMPOSE)["services"]
+    wanted = [
+        (port.split(":")[1], name)
+        for name, service in services.items()
+        for port in service.get("ports", ())
+    ]
+    assert len({port for port, _ in wanted}) == len(wanted)
+    assert ("9090", "prism-redis") in wanted
+
+
+def test_containers_have_the_time_to_drain() -> None:
+    settings = ServeSettings()
+    bounds = settings.drain_delay + settings.drain_timeout + settings.stop_timeout
+    assert parse_duration(read(COMPOSE)["x-prism"]["stop_grace_period"]) > bounds
+    unit = (DEPLOY / "systemd" / "prism.service").read_text()
+    (stop,) = re.findall(r"^TimeoutStopSec=(.*)$", unit, re.MULTILINE)
+    assert parse_duration(stop) > bounds
+
+
+@pytest.mark.parametrize("path", sorted(COMPOSE.parent.glob("*.y*ml")), ids=lambda path: path.name)
+def test_what_is_mounted_into_containers_can_be_read(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+def _instructions(name: str) -> list[str]:
+    text = DOCKERFILE.read_text().replace("\\\n", " ")
+    return re.findall(rf"^{name} (.+)$", text, re.MULTILINE)
+
+
+def _environment() -> dict[str, str]:
+    return dict(
+        pair.split("=", 1) for each in _instructions("ENV") for pair in shlex.split(each)
+    ) | {"PATH": os.environ["PATH"]}
+
+
+def _clean() -> dict[str, Any]:
+    return {name: text for name, text in os.environ.items() if not name.startswith("PRISM_")}

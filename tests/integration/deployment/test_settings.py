@@ -1,0 +1,81 @@
+"""What is configured under deploy/ is what Prism, and the servers beside it, take."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prism.bootstrap import discovery
+from prism.bootstrap.options import driver_options, options_of, server_options
+from prism.bootstrap.proxy.settings import ProxySettings
+from tests.integration.deployment.files import DEPLOY, KUBERNETES, deployments, folder_of, read
+
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str) -> str:
+    """What it prints, and that it ends well."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def shown(path: Path) -> str:
+    """What would hold, with the config file at the path."""
+    show = "show-proxy" if "patterns" in read(path) else "show"
+    return run(str(BIN / "prism"), "config", show, "--config", str(path))
+
+
+@pytest.mark.parametrize("path", sorted(KUBERNETES.rglob("config.yaml")), ids=folder_of)
+def test_a_config_file_says_what_prism_takes(path: Path) -> None:
+    assert str(path) in shown(path)
+
+
+def test_a_config_file_with_an_unknown_setting_would_be_found(tmp_path: Path) -> None:
+    wrong = tmp_path / "config.yaml"
+    wrong.write_text((KUBERNETES / "redis" / "config.yaml").read_text() + "drian_timeout: 1s\n")
+    with pytest.raises(AssertionError, match="drian_timeout"):
+        shown(wrong)
+
+
+@pytest.mark.parametrize("path", deployments(), ids=folder_of)
+def test_what_a_container_is_told_is_what_prism_takes(path: Path) -> None:
+    (container,) = read(path)["spec"]["template"]["spec"]["containers"]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    args: list[str] = container["args"]
+    (config,) = (arg.partition("=")[2] for arg in args if arg.startswith("--config="))
+    assert str(Path(config).parent) in mounted
+    assert {each["name"] for each in container["env"]} <= _variables(
+        read(path.parent / "config.yaml")
+    )
+
+
+def test_the_unit_runs_what_there_is() -> None:
+    unit = (DEPLOY / "systemd" / "prism.service").read_text()
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    python, *args = shlex.split(command)
+    assert python.endswith("/bin/python")
+    assert args[:2] == ["-m", "prism.bootstrap"]
+    assert "--config" in args
+    run(sys.executable, *args[:2], "--help")
+
+
+def test_the_nats_server_takes_its_configuration() -> None:
+    run(str(BIN / "nats-server"), "-t", "-c", str(DEPLOY / "compose" / "nats.conf"))
+
+
+def _variables(config: dict[str, Any]) -> set[str]:
+    """Those that Prism looks at when it is configured so."""
+    options = [*server_options(), *server_options(ProxySettings)]
+    if "driver" in config:
+        options += driver_options(discovery.load(config["driver"]))
+    for name, pattern in config.get("patterns", {}).items():
+        spec = discovery.load(pattern["driver"])
+        options += options_of(spec.settings, spec.name, name)
+    return {option.variable for option in options}

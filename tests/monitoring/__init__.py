@@ -1,0 +1,1 @@
+"""What `make observability-check` looks at: Prism as a real Prometheus sees it."""
