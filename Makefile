@@ -15,13 +15,18 @@ PROTOS     := $(wildcard proto/prism/v1/*.proto)
 WORKERS ?= 3
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
+# Tests start hundreds of processes, which would all compile the same modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-acceptance-interfaces test-acceptance-redis \
-        test-acceptance-nats compliance suite-selftest test-integration test-example coverage metrics-check bench check \
-        fmt lint types imports proto proto-check proto-baseline ci clean
+.PHONY: help setup run demo test test-unit test-drivers test-patterns test-acceptance-interfaces \
+        test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration \
+        test-example coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
+        observability-check page-check package docs bench check fmt lint types imports proto \
+        proto-check proto-baseline ci clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 30
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 34
 
 setup: $(STAMP) $(STATUS) $(CLIENTS) ## Create .venv and everything in it
 
@@ -35,13 +40,26 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## Serve the embedded store; ARGS="--grpc-port 9190" passes flags on
 	$(BIN)/python -m prism.bootstrap --driver memstore $(ARGS)
 
+demo: $(STAMP) ## Show a proxy with three patterns, one of which is killed
+	$(BIN)/python -m examples.demo
+
 test: setup ## Run every test: unit, acceptance, integration
 	$(PYTEST) tests $(ARGS)
 
 test-unit: $(STAMP) $(STATUS) ## Run the unit tests
 	$(PYTEST) tests/unit $(ARGS)
 
-test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded store, in process and over gRPC
+# What each driver has tests of its own for, beside the suite that all of them pass.
+DRIVERS := memstore redis nats remote
+DRIVER_TESTS := tests/contract tests/integration/backends \
+  $(wildcard $(DRIVERS:%=tests/unit/%) $(DRIVERS:%=tests/integration/%))
+
+test-drivers: setup ## Run every driver's tests, and the acceptance suite on its backend
+	$(PYTEST) $(DRIVER_TESTS) $(ARGS)
+
+test-patterns: test-drivers ## The same by another name
+
+test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded store, at every level
 	$(PYTEST) tests/contract/test_memstore.py $(ARGS)
 
 test-acceptance-redis: $(STAMP) ## Run the acceptance suite on a Redis server of its own
@@ -62,25 +80,59 @@ test-integration: setup ## Run real processes against one another
 test-example: $(STAMP) ## Install Prism and examples/driver-sqlite as an outsider would, and test that
 	$(PYTEST) tests/integration/outsiders $(ARGS)
 
-coverage: setup ## Run every test and report what they cover
-	$(PYTEST) tests --cov --cov-report=term --cov-report=html $(ARGS)
+# Processes that tests start are measured too. The pages are under htmlcov/.
+COVERED := --cov --cov-report=html --cov-report=json:build/coverage.json
 
-metrics-check: $(STAMP) ## Let promtool look at the metrics of every driver
+coverage: ## Run every test, print what they cover by package, and hold that to its floors
+	$(MAKE) test ARGS="$(COVERED) --cov-report= $(ARGS)"
+	$(BIN)/python -m tests.floors build/coverage.json
+
+# What covers most in the least time: the floors hold with these alone.
+QUICKLY := tests/unit tests/contract/test_memstore.py tests/integration/cli \
+  tests/integration/administration $(patsubst %,tests/contract/test_%.py::TestInProcess,redis redis_cluster nats)
+
+coverage-floors: setup ## Hold the floors of coverage with the tests that cover most in the least time
+	$(PYTEST) $(QUICKLY) --cov --cov-report= --cov-report=json:build/coverage.json $(ARGS)
+	$(BIN)/python -m tests.floors build/coverage.json
+
+coverage-acceptance-interfaces: ## What the acceptance suite covers on the embedded store
+	$(MAKE) test-acceptance-interfaces ARGS="$(COVERED) --cov-report=term:skip-covered $(ARGS)"
+
+coverage-integration: ## What real processes against one another cover
+	$(MAKE) test-integration ARGS="$(COVERED) --cov-report=term:skip-covered $(ARGS)"
+
+dashboard: $(STAMP) ## Write deploy/grafana/dashboard.json from its code
+	$(BIN)/python -m deploy.grafana
+
+observability-check: $(STAMP) ## Let a real Prometheus scrape every driver, and hold dashboard and alerts against it
 	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends prometheus >/dev/null; } || { echo "promtool is missing: on Debian, 'sudo apt install prometheus' brings it" >&2; exit 1; }
-	$(BIN)/python -m tests.promtool
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool check config --syntax-only deploy/compose/prometheus.yml
+	promtool test rules deploy/prometheus/tests/*.yml
+	$(BIN)/python -m pytest -q tests/unit/deploy tests/monitoring/live.py $(ARGS)
+
+page-check: $(STAMP) ## Look at the page for people in Chromium
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || { echo "chromium is missing: on Debian, 'sudo apt install chromium' brings it" >&2; exit 1; }
+	$(BIN)/python -m tests.chromium $(ARGS)
+
+package: $(STAMP) ## Build wheel and sdist into dist/; install each in an empty environment, and run it
+	$(BIN)/python -m tests.package $(ARGS)
+
+docs: $(STAMP) $(STATUS) ## Build the documentation, strictly, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(STAMP) ## Compare the speed with that of others, as ratios; ARGS="--only Get"
 	@command -v h2load >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nghttp2-client >/dev/null; } || { echo "h2load is missing: on Debian, 'sudo apt install nghttp2-client' brings it" >&2; exit 1; }
 	$(BIN)/python -m benchmarks $(ARGS)
 
-check: lint types imports proto-check ## What a contributor runs: under a minute
+check: lint types imports proto-check ## What a contributor runs: all that is quick
 	$(PYTEST) tests/unit tests/contract -m "not slow" $(ARGS)
 
 fmt: $(STAMP) ## Format the code, and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-lint: $(STAMP)
+lint: $(STAMP) ## Check format and style, of tests, examples and benchmarks too
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
@@ -115,7 +167,7 @@ proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see tha
 proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
 	$(BIN)/buf build proto -o proto/baseline.binpb
 
-ci: check test suite-selftest metrics-check ## What CI runs
+ci: lint types imports proto-check test coverage-floors suite-selftest observability-check page-check package docs ## What CI runs
 
 clean: ## Remove everything that was made, coverage included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,91 @@
+"""What README and the pages tell a reader to type and to run, a reader can type and run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.integration.documentation.pages import ROOT, blocks
+from tests.integration.documentation.reader import Reader, StartServer
+from tests.integration.documentation.shell import Shell
+from tests.servers.nats import NatsServer
+from tests.servers.redis import RedisServer
+
+GUIDE = "docs/write-a-driver.md"
+PAGES = ("README.md", "docs/quick-start.md", "docs/concurrency.md")
+
+# Of an environment that has the libraries, and no programs of theirs yet.
+PROGRAMS = {
+    "prism": 'exec python -c "from prism.bootstrap.cli import main; main()" "$@"',
+    "pytest": 'exec python -m pytest "$@"',
+}
+
+
+@pytest.mark.parametrize("page", [*PAGES, GUIDE])
+def test_what_can_be_run_is_fenced_as_what_it_is(page: str) -> None:
+    assert [
+        block.place
+        for block in blocks(page)
+        if block.language not in ("sh", "python") and block.file is None
+    ] == []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_does_what_it_says(
+    page: str,
+    tmp_path: Path,
+    start_server: StartServer,
+    redis_server: RedisServer,
+    nats_server: NatsServer,
+) -> None:
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    other = start_server().serving()
+    instead = {
+        "redis://127.0.0.1:6379": f"redis://127.0.0.1:{redis_server.port}",
+        "nats://127.0.0.1:4222": nats_server.url,
+        "other-host:9090": other.address,
+        "--duration 10s": "--duration 1s",
+    }
+    with Shell(tmp_path, {}) as shell:
+        reader = Reader(tmp_path, start_server, shell, instead)
+        for block in blocks(page):
+            reader.read(block)
+
+
+@pytest.mark.timeout(300)
+def test_the_guide_makes_a_package_that_is_tested_and_served(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    """Its venv finds Prism and what that needs where we have them, so nothing is fetched."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, script in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    installed = f"{ROOT / 'src'}:{sysconfig.get_path('purelib')}"
+    env = {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": installed,
+        "PIP_NO_INDEX": "1",
+        # All of it passes in outsiders/test_guide.py.
+        "PYTEST_ADDOPTS": "-k 'TestInProcess and test_get'",
+    }
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    theirs = tmp_path / ".venv" / "lib" / python / "site-packages"
+    driver = {"PYTHONPATH": f"{tmp_path / 'src'}:{theirs}:{installed}"}
+    instead = {
+        "pip install --editable": "pip install --no-build-isolation --editable",
+        "/path/to/prism[testing]": "prism[testing]",
+    }
+    with Shell(tmp_path, env) as shell:
+        reader = Reader(tmp_path, start_server, shell, instead, driver)
+        # The rest of its Python is quoted from the example.
+        for block in blocks(GUIDE):
+            if block.language == "sh" or block.file is not None:
+                reader.read(block)
+    assert (tmp_path / "keys.db").exists()
