@@ -12,7 +12,7 @@ CLIENTS    := build/node/.installed
 PROTOS     := $(wildcard proto/prism/v1/*.proto)
 
 # More than two cores: the tests wait more than they compute.
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # Tests start hundreds of processes, which would all compile the same modules.

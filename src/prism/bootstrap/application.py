@@ -15,8 +15,9 @@ from contextlib import (
 )
 from typing import Protocol
 
-from prism.bootstrap.commander import Commander, Listening
+from prism.bootstrap.commander import Commander
 from prism.bootstrap.configuration import ServerConfiguration
+from prism.bootstrap.listening import Listening
 from prism.bootstrap.signals import handle_signals
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from prism.adapters.observability.masking import Mask
 from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.listening import Listening
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.ports import IllegalTransition, LifecycleControl, State
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Where a server listens.
-
-    Attributes:
-        metrics_address: None: nowhere.
-    """
-
-    grpc_addresses: tuple[str, ...]
-    metrics_address: str | None
 
 
 class Commander(Protocol):

@@ -152,7 +152,7 @@ async def test_no_secret_is_on_it_whoever_wrote_the_text(
             with pytest.raises(PrismError):
                 await lifecycle.drain()
         page = get(server.metrics_address, "/").text
-    assert page.count("the page token &#39;(***)&#39; is malformed") == 2
+    assert "the page token &#39;(***)&#39; is malformed" in page
     assert "LifecycleService/Drain" in page
     for secret in (password, token):
         assert secret not in page

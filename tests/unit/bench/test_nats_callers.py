@@ -34,6 +34,8 @@ async def test_both_clients_send_the_same_requests(nats_server: NatsServer) -> N
                     seen.append(message.subject)
 
                 subscription = await witness.subscribe(">", cb=note)
+                # The first may overtake the request to subscribe, which is written later.
+                await witness.flush()
                 await witness.flush()
                 await calls.set("key")
                 await calls.get("key")

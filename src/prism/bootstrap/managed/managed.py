@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from prism.adapters.observability.debug_log import DebugLog
 from prism.adapters.observability.masking import Mask
 from prism.adapters.remote.control import ControlClient, registration
-from prism.bootstrap.commander import Listening
 from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.listening import Listening
 from prism.bootstrap.managed.lifeline import lifeline_at
 from prism.bootstrap.settings import ServeSettings
 from prism.domain.debug import DebugBuffer
