@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Compose: TypeAlias = "Callable[[Any, Mask], Container]"
 
+_ALLOCATIONS_A_COLLECTION = 50_000
+
 log = logging.getLogger(__name__)
 
 
@@ -73,3 +75,6 @@ def _settle(state: State) -> None:
         # What is there by now stays. Looking through it for garbage, again and again,
         # would stop the server for some 50 ms each time.
         gc.freeze()
+        # A request leaves no cycles behind. So it is not the requests in flight, each some
+        # dozen objects, that shall bring the collector, but what has piled up.
+        gc.set_threshold(_ALLOCATIONS_A_COLLECTION)

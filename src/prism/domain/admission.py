@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from time import perf_counter_ns
 from types import TracebackType
+from typing import Protocol
 
 from prism.domain.tallies import OperationTally
 from prism.ports import DrainReport, Exhausted, NotServing, Outcome
@@ -22,6 +23,14 @@ place: ContextVar[Place | None] = ContextVar("place", default=None)
 """Held for the operation that is about to begin, which takes it up."""
 
 _ABORT_GRACE_S = 1.0
+
+
+class Holder(Protocol):
+    """What is in flight."""
+
+    def abort(self) -> None:
+        """A drain does not wait for it any longer."""
+        ...
 
 
 class Admission:
@@ -42,7 +51,7 @@ class Admission:
         self.refused = 0
         self.shed = 0
         self._by_connection: dict[str, int] = {}
-        self._slots: set[_Slot | Place] = set()
+        self._slots: set[Holder] = set()
         self._told_of_closing: set[Callable[[], None]] = set()
         self._refusal: str | None = "not started yet"
         self._started = False
@@ -117,7 +126,32 @@ class Admission:
         Raises:
             NotServing, Exhausted: as `admit`.
         """
-        return Place(self, self._let_in(), aborted)
+        return Place(self, aborted)
+
+    def enter(self, holder: Holder) -> str:
+        """Have the holder in flight until `leave`, whatever becomes of it.
+
+        Returns:
+            The name of its connection, for `leave`.
+
+        Raises:
+            NotServing, Exhausted: as `admit`.
+        """
+        name = self._let_in()
+        self._slots.add(holder)
+        return name
+
+    def leave(self, holder: Holder, name: str) -> None:
+        """Undo `enter`, once."""
+        self._slots.discard(holder)
+        if name:
+            count = self._by_connection[name] - 1
+            if count:
+                self._by_connection[name] = count
+            else:
+                del self._by_connection[name]
+        if self._idle is not None and not self._slots:
+            self._idle.set()
 
     def _let_in(self) -> str:
         """Count one more; the name of its connection."""
@@ -176,17 +210,6 @@ class Admission:
         self._loop = asyncio.get_running_loop()
         return self._loop
 
-    def _leave(self, slot: _Slot | Place, name: str) -> None:
-        self._slots.discard(slot)
-        if name:
-            count = self._by_connection[name] - 1
-            if count:
-                self._by_connection[name] = count
-            else:
-                del self._by_connection[name]
-        if self._idle is not None and not self._slots:
-            self._idle.set()
-
 
 class _Slot:
     __slots__ = ("_aborted", "_admission", "_begun_ns", "_connection", "_tally", "_task")
@@ -214,7 +237,7 @@ class _Slot:
             tally.add(perf_counter_ns() - self._begun_ns)
             if kind is not None:
                 tally.failed[NotServing if self._aborted else kind] += 1
-        self._admission._leave(self, self._connection)
+        self._admission.leave(self, self._connection)
         if self._aborted and self._task is not None and isinstance(error, asyncio.CancelledError):
             self._task.uncancel()
             raise NotServing(
@@ -233,11 +256,10 @@ class Place:
 
     __slots__ = ("_aborted", "_admission", "_connection")
 
-    def __init__(self, admission: Admission, name: str, aborted: Callable[[], None]) -> None:
+    def __init__(self, admission: Admission, aborted: Callable[[], None]) -> None:
         self._admission = admission
-        self._connection = name
         self._aborted = aborted
-        admission._slots.add(self)
+        self._connection = admission.enter(self)
 
     def take_up(self, tally: OperationTally | None) -> _Slot:
         """The same place, for the task that runs the operation."""
@@ -249,7 +271,7 @@ class Place:
     def release(self) -> None:
         """Give it up; safe more than once, and after it was taken up."""
         if self in self._admission._slots:
-            self._admission._leave(self, self._connection)
+            self._admission.leave(self, self._connection)
 
     def abort(self) -> None:
         self.release()

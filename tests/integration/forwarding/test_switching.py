@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from prism.ports import BackendTimeout, BackendUnavailable, NotServing, Outcome, WatchEnded
+from prism.ports import BackendTimeout, BackendUnavailable, NotServing, Outcome, Put, WatchEnded
 from tests.integration.forwarding.world import World, until
 
 WAYS = pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
@@ -65,6 +65,34 @@ async def test_an_operation_waits_for_one_on_its_key_that_the_process_before_sti
     await until(lambda: world.a.driver.entered == ["held"])
     world.a.driver.release.set()
     await second
+
+
+async def test_a_batch_that_has_to_wait_for_one_key_keeps_its_turn_on_the_others(
+    world: World,
+) -> None:
+    kv = world.client()
+    first = world.a.driver
+    held_by_first = asyncio.create_task(kv.set("held/1", b"before"))
+    await until(lambda: first.entered == ["held/1"])
+    await world.a.launch()
+    second = world.a.driver
+    held_by_second = asyncio.create_task(kv.set("held/2", b"before"))
+    await until(lambda: second.entered == ["held/2"])
+    puts = [Put("held/1", b"after"), Put("held/2", b"after")]
+    batch = asyncio.create_task(kv.set_many(puts))
+    await kv.set("k", b"v")
+
+    await world.a.launch()
+    third = world.a.driver
+    first.release.set()
+    await held_by_first
+    await kv.set("k", b"v")
+    assert not await third.exists("held/1"), "it began, while the second works on its other key"
+
+    second.release.set()
+    await held_by_second
+    await batch
+    assert await third.exists("held/1")
 
 
 @WAYS

@@ -116,8 +116,8 @@ class Setting:
         return BackendUnavailable(str(error.details()))
 
     def get(self, key: str = "k") -> asyncio.Task[pb.GetResponse]:
-        request = pb.GetRequest(key=key)
-        return asyncio.create_task(self.stream.call(methods.GET, request, request.ByteSize()))
+        request = pb.GetRequest(key=key).SerializeToString()
+        return asyncio.create_task(self.stream.call(methods.GET, request))
 
 
 @pytest.fixture
@@ -177,11 +177,8 @@ async def test_an_error_is_raised_as_the_server_said(setting: Setting) -> None:
 
 
 async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
-    request = pb.SetRequest(key="k", value=b"x" * 100_000)
-    size = request.ByteSize()
-    tasks = [
-        asyncio.create_task(setting.stream.call(methods.SET, request, size)) for _ in range(12)
-    ]
+    request = pb.SetRequest(key="k", value=b"x" * 100_000).SerializeToString()
+    tasks = [asyncio.create_task(setting.stream.call(methods.SET, request)) for _ in range(12)]
     await settle()
     [call] = setting.calls
     assert len(call.operations) == 12

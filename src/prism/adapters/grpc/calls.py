@@ -30,9 +30,8 @@ FIRST_MESSAGE_S = 0.1
 
 UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
-PatternOf = Callable[[str], str]
-"""From the pattern that a call names, empty for none, to its own name; PreconditionFailed
-where there is no such pattern."""
+PatternOf = Callable[[str], object]
+"""Finds the pattern that a call names; PreconditionFailed where there is no such pattern."""
 
 
 @dataclass(slots=True)
@@ -280,8 +279,13 @@ def encode(reply: Message, limit: int) -> bytes:
     """Raises Exhausted when it is more than a caller can be expected to receive."""
     data = reply.SerializeToString()
     if len(data) > limit:
-        raise Exhausted(f"the reply has {len(data):,} bytes; the limit is {limit:,}")
+        raise too_large(data, limit)
     return data
+
+
+def too_large(reply: bytes, limit: int) -> Exhausted:
+    """Of a reply that cannot be sent."""
+    return Exhausted(f"the reply has {len(reply):,} bytes; the limit is {limit:,}")
 
 
 def rejection_of(error: Exception, mask: Callable[[str], str] = str) -> Rejected:

@@ -73,7 +73,7 @@ class Services:
                 key_value,
                 default_timeout=bounded,
                 observer=observer,
-                pattern_of=key_value.pattern_of,
+                pattern_of=key_value.destination_of,
             ),
             # A drain takes as long as it says, so only the caller's deadline holds.
             **serve(LIFECYCLE, lifecycle, default_timeout=None, observer=observer),

@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 
 from prism.adapters.remote.calls import CLOSED
-from prism.adapters.remote.methods import OPERATE, SERVICE, Method, Reply
+from prism.adapters.remote.methods import BY_FIELD, OPERATE, SERVICE, Method, Reply
 from prism.adapters.remote.peer import Peer
+from prism.adapters.remote.pending import Waiter
 from prism.adapters.remote.propagation import Forwarded, TraceContext
 from prism.adapters.remote.stream import NoStream, OperationStream
 from prism.adapters.remote.tls import TLS
-from prism.adapters.remote.told import Tell, Told
 from prism.adapters.remote.watching import watching
 from prism.ports import BackendUnavailable, Event, InvalidArgument, NotServing
 from prism.v1 import keyvalue_pb2 as pb
@@ -46,6 +47,9 @@ _STREAMED_BYTES = 128 << 10
 
 # A deadline further away overflows inside grpc, and is over at once.
 _LONGEST_S = 10.0**8
+
+Relay: TypeAlias = Callable[[str, pb.Operation, Waiter], Callable[[], None] | None]
+"""`Channel.relay`."""
 
 
 class Channel:
@@ -105,36 +109,45 @@ class Channel:
             PrismError: as the server said, or the stream broke.
         """
         if self._streams:
-            size = request.ByteSize()
+            encoded = request.SerializeToString()
             caller = None if self._forwarded is None else self._forwarded()
             if caller is not None:
                 # All of them, so that those on one key stay in order.
                 streamed, left_s = True, caller.timeout_s
             else:
                 # A large one would hold up what comes after it, and gains nothing.
-                streamed, left_s = size <= _STREAMED_BYTES, None
+                streamed, left_s = len(encoded) <= _STREAMED_BYTES, None
             if streamed:
                 try:
                     trace = self._trace_now(caller)
-                    return await self._operations.call(method, request, size, trace, left_s)
+                    return await self._operations.call(method, encoded, trace, left_s)
                 except NoStream:
                     self._streams = False
         return await self.unary(method.path, request, method.reply_type)
 
-    def relay(self, method: Method[Reply], request: Message, tell: Tell) -> Told | None:
-        """As `operate`, for a call that is being forwarded, and without waiting.
+    def relay(
+        self, name: str, operation: pb.Operation, waiter: Waiter
+    ) -> Callable[[], None] | None:
+        """As `operate`, for an operation of a stream that is being forwarded.
 
         Args:
-            tell: is called once, with the reply or the error.
+            name: of its kind.
+            operation: as the server shall see it, but for its id and our trace context.
+            waiter: is told once, in the step in which the answer comes, and gives the
+                operation up when its time is over.
 
         Returns:
-            What gives the operation up when it is cancelled; None: it has to go another way.
+            What gives it up; None: it has to go another way.
+
+        Raises:
+            NotServing: the channel is closed.
         """
-        caller = None if self._forwarded is None else self._forwarded()
-        if caller is None or not self._operations.answers:
+        operations = self._operations
+        if not operations.answers:
             return None
-        trace, size = self._trace_now(caller), request.ByteSize()
-        return self._operations.begin(method, request, size, trace, caller.timeout_s, tell)
+        if self._trace_context is not None and (trace := self._trace_context()) is not None:
+            operation.traceparent, operation.tracestate = trace
+        return partial(operations.give_up, operations.begin(BY_FIELD[name], operation, waiter))
 
     async def unary(
         self,

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from prism.adapters.remote import methods
 from prism.adapters.remote.calls import Closed
-from prism.adapters.remote.channel import Channel
+from prism.adapters.remote.channel import Channel, Relay
 from prism.adapters.remote.health import SERVING, ask_health
 from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.adapters.remote.propagation import Forwarded, propagation
 from prism.adapters.remote.tls import TLS
-from prism.adapters.remote.told import Tell, Told
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -70,11 +67,10 @@ class Remote(RemoteKeyValue):
     def profile(self) -> Profile:
         return self._profile
 
-    def relay(self, operation: str, request: Any, tell: Tell) -> Told | None:
-        """Hand an operation on as it came, where that can be done; see `Channel.relay`."""
-        if self._open is None:
-            return None
-        return self._open.relay(methods.BY_FIELD[operation], request, tell)
+    @property
+    def relay(self) -> Relay | None:
+        """Hands operations on as they came, while it is connected; see `Channel.relay`."""
+        return None if self._open is None else self._open.relay
 
     async def initialize(self, settings: RemoteSettings) -> None:
         given = (settings.tls_ca, settings.tls_cert, settings.tls_key)

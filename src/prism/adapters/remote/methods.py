@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from prism.adapters.grpc.wire import tag_of
 from prism.v1 import keyvalue_pb2 as pb
 
 Reply = TypeVar("Reply", bound=Message)
@@ -24,16 +25,18 @@ class Method(Generic[Reply]):
     Attributes:
         path: of the unary call.
         field: of `Operation` and `OperationOutcome`.
+        tag: of that field in `Operation`, as it is on the wire.
     """
 
     path: str
     field: str
+    tag: bytes
     reply_type: type[Reply]
 
 
 def _method(name: str, reply_type: type[Reply]) -> Method[Reply]:
     field = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-    return Method(SERVICE + name, field, reply_type)
+    return Method(SERVICE + name, field, tag_of(pb.Operation, field), reply_type)
 
 
 GET = _method("Get", pb.GetResponse)

@@ -8,14 +8,15 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from prism.adapters.grpc.status import error_of
+from prism.adapters.remote.calls import CLOSED
 from prism.adapters.remote.ending import Ending
 from prism.adapters.remote.methods import Method, Reply
-from prism.adapters.remote.pending import Pending, Unanswered
+from prism.adapters.remote.pending import Pending, Waiter
 from prism.adapters.remote.propagation import TraceContext
-from prism.adapters.remote.told import Tell, Told
+from prism.adapters.remote.unanswered import Unanswered
 from prism.ports import BackendUnavailable, Internal, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -34,6 +35,9 @@ class OperationStream:
         open_call: begins the call.
         error_of_call: what a failed call raises.
         timeout_s: of each operation.
+
+    Attributes:
+        answers: whether the server is known to have such streams.
     """
 
     def __init__(
@@ -48,46 +52,41 @@ class OperationStream:
         self._session: asyncio.Task[None] | None = None
         self._something_to_write: asyncio.Future[None] | None = None
         self._closed = False
-        self._answers = False
+        self.answers = False
 
-    @property
-    def answers(self) -> bool:
-        """Whether the server is known to have such streams."""
-        return self._answers
+    def begin(self, method: Method[Any], operation: pb.Operation, waiter: Waiter) -> Pending:
+        """As `call`, for who would rather be told than wait: in the step in which the answer
+        comes, which a future would tell a step later.
 
-    def begin(
-        self,
-        method: Method[Reply],
-        request: Message,
-        size: int,
-        trace: TraceContext | None,
-        left_s: float,
-        tell: Tell,
-    ) -> Told:
-        """As `call`, for who would rather be told than wait; cancelling it gives it up."""
+        Args:
+            operation: as it is sent, but for its id.
+            waiter: gives it up when its time is over.
+
+        Returns:
+            What `give_up` takes.
+
+        Raises:
+            NotServing: the connection is closed.
+        """
         if self._closed:
-            raise NotServing("not serving: the connection is closed")
+            raise NotServing(CLOSED)
+        return self._unanswered.add_operation(method, operation, waiter)
 
-        def ended(reply: Any, error: BaseException | None) -> None:
-            if error is not None:
-                self._unanswered.give_up(pending)
-            tell(reply, error)
-
-        told = Told(ended)
-        pending = self._unanswered.add(method, request, size, trace, left_s, told)
-        return told
+    def give_up(self, pending: Pending) -> None:
+        """Nobody waits for it any longer. Safe more than once, and after the answer."""
+        self._unanswered.give_up(pending)
 
     async def call(
         self,
         method: Method[Reply],
-        request: Message,
-        size: int,
+        request: bytes,
         trace: TraceContext | None = None,
         left_s: float | None = None,
     ) -> Reply:
         """One operation.
 
         Args:
+            request: encoded.
             trace: goes with it.
             left_s: until the deadline of whoever waits for it, who then gives it up; None:
                 the stream's own timeout holds, and is kept here.
@@ -97,11 +96,14 @@ class OperationStream:
             NoStream: it has to be asked otherwise.
         """
         if self._closed:
-            raise NotServing("not serving: the connection is closed")
-        pending = self._unanswered.add(method, request, size, trace, left_s)
+            raise NotServing(CLOSED)
+        if left_s is None:
+            pending, future = self._unanswered.add(method, request, trace)
+        else:
+            future = asyncio.get_running_loop().create_future()
+            pending = self._unanswered.add_bounded(method, request, trace, left_s, future)
         try:
-            assert isinstance(pending.future, asyncio.Future)
-            reply: Reply = await pending.future
+            reply: Reply = await future
         except asyncio.CancelledError:
             self._unanswered.give_up(pending)
             raise
@@ -171,19 +173,19 @@ class OperationStream:
                 await self._something_to_write
 
     def _receive(self, data: bytes) -> None:
-        self._answers = True
+        self.answers = True
         take = self._unanswered.take
         for outcome in pb.OperateResponse.FromString(data).outcomes:
             pending = take(outcome.id)
-            if pending is None or pending.future.done():
+            if pending is None or pending.waiter.done():
                 continue
             what = outcome.WhichOneof("outcome")
             if what == pending.method.field:
-                pending.future.set_result(getattr(outcome, what))
+                pending.waiter.set_result(getattr(outcome, what))
             elif what == "error":
-                pending.future.set_exception(error_of(outcome.error))
+                pending.waiter.set_exception(error_of(outcome.error))
             else:
-                pending.future.set_exception(Internal(f"the server answered with {what}"))
+                pending.waiter.set_exception(Internal(f"the server answered with {what}"))
 
     def _fail_all(self, ended: grpc.aio.AioRpcError | None, *, answered: bool) -> None:
         unimplemented = ended is not None and ended.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -21,10 +21,12 @@ class Pattern:
 
     Attributes:
         plan: what it is to be.
+        gateway: in front of the pattern; None while it does not serve.
     """
 
     def __init__(self, plan: Plan, *, waits: bool = False) -> None:
         self.plan = plan
+        self.gateway: Gateway | None = None
         self._waits = waits
         self._instance: Instance | None = None
         self._state = PatternState.STOPPED
@@ -41,13 +43,6 @@ class Pattern:
     def instance(self) -> Instance | None:
         """The process that serves, or is about to; None: there is none."""
         return self._instance
-
-    @property
-    def gateway(self) -> Gateway | None:
-        """In front of the pattern; None while it does not serve."""
-        if self._state is PatternState.SERVING and self._instance is not None:
-            return self._instance.gateway
-        return None
 
     @property
     def status(self) -> PatternStatus:
@@ -93,6 +88,10 @@ class Pattern:
 
     def _enter(self, state: PatternState, reason: str) -> None:
         self._state, self._reason = state, reason
+        if state is PatternState.SERVING and self._instance is not None:
+            self.gateway = self._instance.gateway
+        else:
+            self.gateway = None
         if state is PatternState.SERVING:
             self._settled.set()
         self._changed.set()

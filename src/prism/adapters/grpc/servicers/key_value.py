@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
@@ -31,6 +32,20 @@ from prism.ports import (
 from prism.v1 import keyvalue_pb2 as pb
 
 _STARTED = pb.WatchResponse(started=pb.WatchStarted())
+
+
+class _Here(NamedTuple):
+    """Whom all operations are handed to where there are no patterns.
+
+    Attributes:
+        keeper: none, since no driver promises to keep the order of what it is asked at once.
+    """
+
+    name: str = ""
+    keeper: None = None
+
+
+_HERE = _Here()
 
 
 class KeyValueServicer:
@@ -64,17 +79,17 @@ class KeyValueServicer:
         return self._gateway
 
     @staticmethod
-    def pattern_of(name: str) -> str:
+    def destination_of(name: str) -> _Here:
         """Where there are no patterns, a call may name none; else PreconditionFailed."""
         if name:
             raise PreconditionFailed(
                 f"there is no pattern {name!r}: this server has none at all", reason="NO_PATTERNS"
             )
-        return ""
+        return _HERE
 
-    @staticmethod
-    def keeper_of(_pattern: str) -> None:
-        """No driver promises to keep the order of what it is asked for at once."""
+    @property
+    def relay(self) -> None:
+        """Nothing is handed on: every driver is asked by the ports."""
 
     @property
     def kinds(self) -> Mapping[str, Kind]:

@@ -7,28 +7,16 @@ change into values and back.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any, Protocol
 
-from prism.adapters.grpc.servicers.operate import Relayed, Tell
+from prism.adapters.grpc.servicers.operate import Operation, Tell
+from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.tallies import OperationTallies, OperationTally
 from prism.ports import NotServing, Outcome
-
-
-class HandOn(Protocol):
-    """What such a driver has under the name `relay`."""
-
-    def __call__(self, operation: str, request: Any, tell: Tell) -> Relayed | None:
-        """Hand one on; None: this one has to be asked for by the ports.
-
-        Args:
-            operation: as a stream calls it.
-            tell: is called once.
-        """
-        ...
-
 
 TallyOf = Callable[[OperationTallies, Any], OperationTally]
 
@@ -51,44 +39,119 @@ RELAYED: Mapping[str, TallyOf] = {
 """By operation, where it is counted. Batches and scans have limits and tokens of ours."""
 
 
-def hand_on_of(gateway: Gateway) -> HandOn | None:
-    """How its driver does it, if it does."""
-    found: HandOn | None = getattr(gateway.driver, "relay", None)
-    return found
+class Relay:
+    """An operation that somebody else works on, from being handed on to its end.
 
-
-def relay(
-    gateway: Gateway, hand_on: HandOn, operation: str, request: Any, tell: Tell
-) -> Relayed | None:
-    """Hand one on, admitted and counted by the gateway as any other.
+    The driver tells it the outcome as if it were a future; but a future would pass that on
+    through the loop, a step later.
 
     Raises:
         NotServing, Exhausted: it is not let in.
     """
-    relayed: Relayed | None = None
 
-    def abort() -> None:
-        if relayed is not None and not relayed.done():
-            relayed.set_exception(
-                NotServing(
-                    "aborted: it was still in flight when the time to drain was over",
-                    outcome=Outcome.UNKNOWN,
-                )
+    __slots__ = (
+        "_admission",
+        "_begun_ns",
+        "_connection",
+        "_give_up",
+        "_operation",
+        "_tally",
+        "_tell",
+    )
+
+    def __init__(
+        self, operation: Operation, tell: Tell, admission: Admission, tally: OperationTally
+    ) -> None:
+        # These are let go at the end, since both refer to this as well: what is in no
+        # circle needs no collector.
+        self._operation: Operation | None = operation
+        self._give_up: Callable[[], None] | None = None
+        self._tell = tell
+        self._tally = tally
+        self._admission = admission
+        self._connection = admission.enter(self)
+        self._begun_ns = operation.waited_from_ns = perf_counter_ns()
+
+    def begin(self, hand_on: HandOn) -> bool:
+        """Whether the driver takes it; else it has never been here."""
+        operation = self._operation
+        assert operation is not None
+        message = operation.message
+        # Whoever serves it has no patterns, and another default.
+        if message.pattern:
+            message.pattern = ""
+        if not message.timeout_ms:
+            message.timeout_ms = int(operation.timeout_s * 1000) or 1
+        try:
+            self._give_up = give_up = hand_on(operation.kind.name, message, self)
+        except BaseException:
+            self._never_was()
+            raise
+        if give_up is None:
+            self._never_was()
+            return False
+        return True
+
+    def done(self) -> bool:
+        return self._operation is None
+
+    def set_result(self, reply: Any) -> None:
+        self._end(reply, None)
+
+    def set_exception(self, error: Exception) -> None:
+        self._end(None, error)
+
+    def cancel(self) -> bool:
+        """Give it up, if it has not ended; whether it was so."""
+        return self._stop(asyncio.CancelledError())
+
+    def abort(self) -> None:
+        self._stop(
+            NotServing(
+                "aborted: it was still in flight when the time to drain was over",
+                outcome=Outcome.UNKNOWN,
             )
+        )
 
-    def ended(reply: Any, error: BaseException | None) -> None:
-        tally.add(perf_counter_ns() - begun_ns)
+    def _never_was(self) -> None:
+        self._operation = None
+        self._admission.leave(self, self._connection)
+
+    def _stop(self, reason: BaseException) -> bool:
+        if self._operation is None or self._give_up is None:
+            return False
+        self._give_up()
+        self._end(None, reason)
+        return True
+
+    def _end(self, reply: Any, error: BaseException | None) -> None:
+        operation = self._operation
+        assert operation is not None
+        self._operation = self._give_up = None
+        self._tally.add(perf_counter_ns() - self._begun_ns)
         if error is not None:
-            tally.failed[type(error)] += 1
-        place.release()
-        tell(reply, error)
+            self._tally.failed[type(error)] += 1
+        self._admission.leave(self, self._connection)
+        self._tell(operation, reply, error)
 
-    place = gateway.admission.reserve(abort)
-    begun_ns = perf_counter_ns()
-    tally = RELAYED[operation](gateway.tallies, request)
-    try:
-        relayed = hand_on(operation, request, ended)
-    finally:
-        if relayed is None:
-            place.release()
-    return relayed
+
+class HandOn(Protocol):
+    """What such a driver has under the name `relay`."""
+
+    def __call__(self, operation: str, request: Any, caller: Relay, /) -> Callable[[], None] | None:
+        """Hand one on.
+
+        Args:
+            operation: as a stream calls it.
+            caller: is told the outcome, once.
+
+        Returns:
+            What gives it up; None: this one has to be asked for by the ports.
+        """
+        ...
+
+
+def hand_on_of(gateway: Gateway) -> HandOn | None:
+    """How its driver does it, if it does."""
+    found: HandOn | None = getattr(gateway.driver, "relay", None)
+    return found

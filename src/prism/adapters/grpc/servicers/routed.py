@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import aclosing
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, cast
 
 from google.protobuf.message import Message
 
@@ -20,16 +20,15 @@ from prism.adapters.grpc.servicers.operate import (
     Bounds,
     Encoded,
     Kind,
+    Operation,
     OperationStream,
     Relayed,
-    RelayHandler,
     Tell,
     kinds_of,
 )
-from prism.adapters.grpc.servicers.relaying import RELAYED, HandOn, hand_on_of, relay
+from prism.adapters.grpc.servicers.relaying import RELAYED, Relay
+from prism.adapters.grpc.servicers.routes import Front, Pattern, Route
 from prism.domain.admission import Admission, place
-from prism.domain.gateway import Gateway
-from prism.domain.patterns.values import Plan
 from prism.ports import BackendTimeout, NotServing, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -37,32 +36,10 @@ from prism.v1 import keyvalue_pb2 as pb
 _BEFORE_THE_DEADLINE_S = 0.02
 
 
-class Pattern(Protocol):
-    """Where calls are forwarded to."""
-
-    @property
-    def plan(self) -> Plan: ...
-
-    @property
-    def gateway(self) -> Gateway | None: ...
-
-    async def wait_for_gateway(self) -> Gateway: ...
-
-    def refusal(self) -> NotServing: ...
-
-
 class Patterns(Protocol):
     """All of them, by name."""
 
     def find(self, name: str) -> Pattern: ...
-
-
-class _Front(NamedTuple):
-    """What stands before a gateway, for as long as that is the current one of its pattern."""
-
-    gateway: Gateway
-    servicer: KeyValueServicer
-    hand_on: HandOn | None
 
 
 class RoutedServicer:
@@ -93,7 +70,7 @@ class RoutedServicer:
         self._patterns = patterns
         self._admission = admission
         self._observer = observer
-        self._fronts: dict[str, _Front] = {}
+        self._routes: dict[Pattern, Route] = {}
         self._bounds = Bounds(
             default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
         )
@@ -101,16 +78,27 @@ class RoutedServicer:
         for field in pb.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields:
             setattr(self, field.name, self._forwarded(field.name))
         self.get_capabilities = self._forwarded("get_capabilities")
-        self._kinds = kinds_of(self, {name: self._relayed(name) for name in RELAYED})
+        self._kinds = kinds_of(self)
 
-    def pattern_of(self, name: str) -> str:
-        """The own name of a pattern that a call names; else as `Patterns.find`."""
-        return self._patterns.find(name).plan.name
+    def destination_of(self, name: str) -> Route:
+        """The way to the pattern that a call names; else as `Patterns.find`."""
+        pattern = self._patterns.find(name)
+        route = self._routes.get(pattern)
+        if route is None:
+            route = self._routes[pattern] = Route(pattern)
+        return route
 
-    def keeper_of(self, pattern: str) -> object | None:
-        """The driver behind the gateway sends all through one stream, and at its other end
-        operations on one key take effect in the order sent."""
-        return self._patterns.find(pattern).gateway
+    def relay(self, operation: Operation, tell: Tell) -> Relayed | None:
+        """Hand one on to whoever keeps its order, if the driver there can do it."""
+        tally_of = RELAYED.get(operation.kind.name)
+        front = cast("Front | None", operation.keeper)
+        if tally_of is None or front is None or front.hand_on is None:
+            return None
+        self._admission.check_open()
+        gateway = front.gateway
+        tally = tally_of(gateway.tallies, operation.request)
+        relay = Relay(operation, tell, gateway.admission, tally)
+        return relay if relay.begin(front.hand_on) else None
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
@@ -151,15 +139,6 @@ class RoutedServicer:
 
         return forward
 
-    def _relayed(self, operation: str) -> RelayHandler:
-        def handler(request: Any, context: CallContext, tell: Tell) -> Relayed | None:
-            front = self._enter(self._forwarding(context), context)
-            if front is None or front.hand_on is None:
-                return None
-            return relay(front.gateway, front.hand_on, operation, request, tell)
-
-        return handler
-
     def _forwarding(self, context: CallContext) -> Forwarding:
         loop = self._loop
         if loop is None:
@@ -169,11 +148,10 @@ class RoutedServicer:
             context, self._bounds.default_timeout_s if timeout_s is None else timeout_s, loop
         )
 
-    def _enter(self, call: Forwarding, context: CallContext) -> _Front | None:
+    def _enter(self, call: Forwarding, context: CallContext) -> Front | None:
         """What the call is handed on to, in this step of the loop; None: it has to wait."""
-        pattern = self._patterns.find(context.pattern)
-        gateway = pattern.gateway
-        if gateway is None:
+        front = self.destination_of(context.pattern).keeper
+        if front is None:
             return None
         held = place.get()
         if held is None:
@@ -183,10 +161,11 @@ class RoutedServicer:
             place.set(None)
             held.release()
         forwarding.set(call)
-        return self._front_of(gateway, pattern.plan.name)
+        return front
 
-    async def _wait_and_enter(self, call: Forwarding, context: CallContext) -> _Front:
-        pattern = self._patterns.find(context.pattern)
+    async def _wait_and_enter(self, call: Forwarding, context: CallContext) -> Front:
+        route = self.destination_of(context.pattern)
+        pattern = route.pattern
         try:
             with self._admission.admit():
                 async with asyncio.timeout(max(call.timeout_s - _BEFORE_THE_DEADLINE_S, 0.0)):
@@ -201,14 +180,7 @@ class RoutedServicer:
                 outcome=Outcome.NOT_APPLIED,
             ) from None
         forwarding.set(call)
-        return self._front_of(gateway, pattern.plan.name)
-
-    def _front_of(self, gateway: Gateway, name: str) -> _Front:
-        front = self._fronts.get(name)
-        if front is None or front.gateway is not gateway:
-            front = _Front(gateway, KeyValueServicer(gateway), hand_on_of(gateway))
-            self._fronts[name] = front
-        return front
+        return route.front_of(gateway)
 
 
 async def _only(request: pb.WatchRequest) -> AsyncIterator[pb.WatchRequest]:

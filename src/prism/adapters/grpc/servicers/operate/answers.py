@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from prism.adapters.grpc.calls import CallObserver, encode, rejection_of
+from prism.adapters.grpc.calls import CallObserver, rejection_of, too_large
 from prism.adapters.grpc.deadline import overdue
 from prism.adapters.grpc.servicers.operate.bounds import Bounds
 from prism.adapters.grpc.servicers.operate.operation import Operation
@@ -42,9 +42,6 @@ class Answers:
     def __len__(self) -> int:
         return len(self._unanswered)
 
-    def __contains__(self, identity: object) -> bool:
-        return identity in self._unanswered
-
     def get(self, identity: int) -> Operation | None:
         """The one of that id, as long as it is not answered."""
         return self._unanswered.get(identity)
@@ -65,10 +62,9 @@ class Answers:
         """It succeeded, unless the reply is more than can be sent."""
         if operation.waited_from_ns and not operation.answered:
             self._log.succeeded(operation.kind.path, operation.waited_from_ns)
-        try:
-            data = encode(reply, self._max_reply_bytes)
-        except PrismError as refusal:
-            self.fail(operation, refusal)
+        data = reply.SerializeToString()
+        if len(data) > self._max_reply_bytes:
+            self.fail(operation, too_large(data, self._max_reply_bytes))
         else:
             self._answer(operation, operation.kind.tag, data, None)
 

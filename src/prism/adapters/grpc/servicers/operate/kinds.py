@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 from prism.adapters.grpc.calls import Tally, UnaryHandler
-from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.servicers.operate.outcomes import tag_of
+from prism.adapters.grpc.wire import tag_of
 from prism.v1 import keyvalue_pb2 as pb
-
-
-class Relayed(Protocol):
-    """An operation that somebody else works on, and no task waits for."""
-
-    def done(self) -> bool: ...
-
-    def set_exception(self, error: BaseException) -> None: ...
-
-    def cancel(self) -> bool: ...
-
-
-Tell: TypeAlias = Callable[[Any, BaseException | None], None]
-"""Takes the reply, or why there is none: a CancelledError when it was given up."""
-
-RelayHandler: TypeAlias = Callable[[Any, CallContext, Tell], Relayed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +16,35 @@ class Kind:
     """What is done with one field of `Operation.operation`.
 
     Attributes:
+        name: of that field.
         path: of the unary call that does the same.
         keys_of: the keys of a request, whose operations take effect in order.
         tag: of the outcome's field, as it is on the wire.
-        relay: hands one on without a task; None, or its answer None: the handler does it.
         tally: of the operations; the calls have their own.
     """
 
+    name: str
     path: str
     handler: UnaryHandler
     keys_of: Callable[[Any], tuple[str, ...]]
     tag: bytes
-    relay: RelayHandler | None = None
     tally: Tally = field(default_factory=Tally)
 
 
-def kinds_of(
-    servicer: object, relays: Mapping[str, RelayHandler] | None = None
-) -> Mapping[str, Kind]:
-    """By field name, with the servicer's method of that name, and what relays it."""
-    relays = relays or {}
+def kinds_of(servicer: object) -> Mapping[str, Kind]:
+    """By field name, with the servicer's method of that name."""
     service = pb.DESCRIPTOR.services_by_name["KeyValueService"]
     methods = {method.input_type.name: method.name for method in service.methods}
     kinds = {}
-    for field_ in pb.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields:
-        request = field_.message_type
+    for each in pb.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields:
+        request = each.message_type
         assert request is not None
-        kinds[field_.name] = Kind(
+        kinds[each.name] = Kind(
+            name=each.name,
             path=f"/{service.full_name}/{methods[request.name]}",
-            handler=getattr(servicer, field_.name),
+            handler=getattr(servicer, each.name),
             keys_of=_keys_of(request.fields_by_name),
-            tag=tag_of(field_.name),
-            relay=relays.get(field_.name),
+            tag=tag_of(pb.OperationOutcome, each.name),
         )
     return kinds
 

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.servicers.operate.kinds import Kind, Relayed
+from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.domain.admission import Place
 from prism.v1 import keyvalue_pb2 as pb
+
+
+class Relayed(Protocol):
+    """An operation that somebody else works on, and no task waits for."""
+
+    def cancel(self) -> bool: ...
+
+
+class Destination(Protocol):
+    """Whom an operation is handed to."""
+
+    @property
+    def name(self) -> str:
+        """Of the pattern; empty: there are none here."""
+        ...
+
+    @property
+    def keeper(self) -> object | None:
+        """Who keeps the order of what is handed to it, in this step of the loop.
+
+        What goes to the same keeper need not wait for what went there before; None: it must.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -36,8 +59,9 @@ class Operation:
     """One operation, and the call context that its servicer method sees.
 
     Attributes:
+        id: its caller's.
+        message: as it came.
         keeper: of its order, if it begins at once; None: it keeps its turn until its end.
-        pattern: shall serve it, by its own name; empty: there are none here.
         timeout_s: from its arrival; once it began after a wait, what is left of it.
         ahead: how many operations take effect before it.
         followers: those that wait for it, once for each key they share.
@@ -51,19 +75,19 @@ class Operation:
     """
 
     __slots__ = (
-        "_message",
         "_stream",
         "ahead",
         "answered",
         "begun",
         "deadline_step",
+        "destination",
         "followers",
         "id",
         "keeper",
         "keys",
         "kind",
+        "message",
         "overdue",
-        "pattern",
         "request",
         "task",
         "timeout_s",
@@ -73,23 +97,23 @@ class Operation:
 
     def __init__(
         self,
+        identity: int,
         message: pb.Operation,
         kind: Kind,
         request: Any,
         stream: CallContext,
-        pattern: str,
-        keeper: object | None,
+        destination: Destination,
         timeout_s: float,
     ) -> None:
-        self._message = message
-        self._stream = stream
-        self.id = message.id
+        self.id = identity
+        self.message = message
         self.kind = kind
         self.request = request
         self.keys = kind.keys_of(request)
-        self.pattern = pattern
-        self.keeper = keeper
+        self._stream = stream
+        self.destination = destination
         self.timeout_s = timeout_s
+        self.keeper: object | None = None
         self.ahead = 0
         self.followers: list[Operation] | None = None
         self.waiting: Waiting | None = None
@@ -109,10 +133,14 @@ class Operation:
     def connection(self) -> str:
         return self._stream.connection
 
+    @property
+    def pattern(self) -> str:
+        return self.destination.name
+
     def metadata(self, name: str) -> str | None:
         """Its own trace context, and for the rest what came with the stream."""
         if name == "traceparent":
-            return self._message.traceparent or None
+            return self.message.traceparent or None
         if name == "tracestate":
-            return self._message.tracestate or None
+            return self.message.tracestate or None
         return self._stream.metadata(name)

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
+from prism.adapters.grpc.wire import tag_of, varint
 from prism.v1 import keyvalue_pb2 as pb
 
 FRAMING_BYTES = 32
 """More than what a message and an outcome add to a reply."""
 
-_LENGTH_DELIMITED = 2
-_BYTE = [bytes((n,)) for n in range(0x80)]
-
 
 class Encoded:
-    """An `OperateResponse` that is already as it will be sent.
-
-    Outcomes are framed by hand: putting a reply into an outcome and that into a
-    response would encode or copy it three times, and its size would still have to
-    be found out by encoding it once more.
-    """
+    """An `OperateResponse` that is already as it will be sent."""
 
     __slots__ = ("_parts",)
 
@@ -74,28 +67,6 @@ class Outbox:
         return Encoded(parts)
 
 
-def varint(number: int) -> bytes:
-    """https://protobuf.dev/programming-guides/encoding/#varints"""
-    if number < 0x80:
-        return _BYTE[number]
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    if number < 0x20_0000:
-        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
-    encoded = bytearray()
-    while number >= 0x80:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def tag_of(name: str) -> bytes:
-    """The tag of a message's field in `OperationOutcome`."""
-    number = pb.OperationOutcome.DESCRIPTOR.fields_by_name[name].number
-    return varint(number << 3 | _LENGTH_DELIMITED)
-
-
-_ID_TAG = varint(pb.OperationOutcome.ID_FIELD_NUMBER << 3)
-_OUTCOMES_TAG = varint(pb.OperateResponse.OUTCOMES_FIELD_NUMBER << 3 | _LENGTH_DELIMITED)
-ERROR_TAG = tag_of("error")
+_ID_TAG = tag_of(pb.OperationOutcome, "id")
+_OUTCOMES_TAG = tag_of(pb.OperateResponse, "outcomes")
+ERROR_TAG = tag_of(pb.OperationOutcome, "error")

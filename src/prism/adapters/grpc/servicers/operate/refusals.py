@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.status import status_of
@@ -11,18 +9,11 @@ from prism.ports import BackendUnavailable, InvalidArgument, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 
 
-def name_of(operation: pb.Operation, unanswered: Container[int]) -> str:
-    """The name of its kind.
-
-    Raises:
-        InvalidArgument: it has none, or the id of another.
-    """
-    name: str | None = operation.WhichOneof("operation")
-    if name is None:
-        raise InvalidArgument("the operation is unset, or not known to this server")
-    if operation.id in unanswered:
-        raise InvalidArgument(f"the id {operation.id} is that of an unanswered operation")
-    return name
+def unusable(operation: pb.Operation) -> InvalidArgument:
+    """Why there is nothing to be done: it is of no kind, or has the id of another."""
+    if operation.WhichOneof("operation") is None:
+        return InvalidArgument("the operation is unset, or not known to this server")
+    return InvalidArgument(f"the id {operation.id} is that of an unanswered operation")
 
 
 def cancelled(outcome: Outcome) -> status_pb2.Status:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -17,11 +16,11 @@ from prism.adapters.grpc.deadline import rest_of
 from prism.adapters.grpc.servicers.operate.answers import Answers
 from prism.adapters.grpc.servicers.operate.bounds import Bounds
 from prism.adapters.grpc.servicers.operate.deadlines import Deadlines
-from prism.adapters.grpc.servicers.operate.destinations import Destinations
+from prism.adapters.grpc.servicers.operate.destinations import Destinations, RelayHandler
 from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.adapters.grpc.servicers.operate.operation import Operation, Waiting
 from prism.adapters.grpc.servicers.operate.outcomes import Outbox
-from prism.adapters.grpc.servicers.operate.refusals import name_of
+from prism.adapters.grpc.servicers.operate.refusals import unusable
 from prism.adapters.grpc.servicers.operate.turns import Turns
 from prism.adapters.grpc.servicers.operate.workers import Workers
 from prism.domain.admission import Admission, place
@@ -54,9 +53,10 @@ class Operations:
         self._context = context
         self._default_timeout_s = bounds.default_timeout_s
         self._observer = observer
-        self._pattern_of, self._keeper_of = destinations.pattern_of, destinations.keeper_of
+        self._destinations = destinations
+        self._relay_handler = destinations.relay
         # Of the operations that name none themselves.
-        self._pattern = destinations.pattern_of(context.pattern)
+        self._destination = destinations.destination_of(context.pattern)
         self._answers = Answers(bounds, observer, outbox, answered)
         self._loop = asyncio.get_running_loop()
         self._incoming: deque[pb.Operation] = deque()
@@ -81,10 +81,14 @@ class Operations:
     def cancel(self, ids: Iterable[int]) -> None:
         """Give some up; each is still answered. Ids that are not known are ignored."""
         while self._incoming:
-            # They do not begin in this step.
-            operation = self._receive(self._incoming.popleft(), _nobody)
-            if operation is not None:
+            # They do not begin in this step, so nobody else keeps their order.
+            operation = self._accept(self._incoming.popleft())
+            if operation is None:
+                continue
+            if self._turns.take(operation):
                 self._ready.append(operation)
+            else:
+                self._wait(operation)
         for identity in ids:
             given_up = self._answers.get(identity)
             if given_up is None:
@@ -113,9 +117,13 @@ class Operations:
         # by then, and it does not have to queue up.
         incoming = self._incoming
         while incoming:
-            operation = self._receive(incoming.popleft(), self._keeper_of)
-            if operation is not None:
+            operation = self._accept(incoming.popleft())
+            if operation is None:
+                continue
+            operation.keeper = operation.destination.keeper
+            if self._turns.take(operation):
                 return operation
+            self._wait(operation)
         return None
 
     def begin(self, operation: Operation) -> Awaitable[None] | None:
@@ -123,11 +131,11 @@ class Operations:
         if operation.answered:
             self._leave(operation)
             return None
-        if waiting is not None:
-            self._begin_late(operation, waiting)
         if self._observer is not None:
             self._observer.resume(operation.begun)
-        if waiting is None and self._relay(operation):
+        if waiting is not None:
+            self._begin_late(operation, waiting)
+        elif (relay := self._relay_handler) is not None and self._relay(operation, relay):
             return None
         try:
             work = operation.kind.handler(operation.request, operation)
@@ -147,28 +155,26 @@ class Operations:
         self._leave(operation)
         return None
 
-    def _receive(
-        self, message: pb.Operation, keeper_of: Callable[[str], object | None]
-    ) -> Operation | None:
-        """Take one in; the operation when its turn is at once."""
-        try:
-            name = name_of(message, self._answers)
-            named = message.pattern
-            pattern = self._pattern_of(named) if named else self._pattern
-        except PrismError as refusal:
-            self._answers.refuse(message.id, refusal)
+    def _accept(self, message: pb.Operation) -> Operation | None:
+        """What is to be answered from now on; None: it was refused."""
+        name = message.WhichOneof("operation")
+        identity = message.id
+        if name is None or self._answers.get(identity) is not None:
+            self._answers.refuse(identity, unusable(message))
             return None
-        kind = self._kinds[name]
-        seconds = message.timeout_ms / 1000 or self._default_timeout_s
-        request = getattr(message, name)
+        named = message.pattern
+        try:
+            destination = self._destinations.destination_of(named) if named else self._destination
+        except PrismError as refusal:
+            self._answers.refuse(identity, refusal)
+            return None
+        kind, request = self._kinds[name], getattr(message, name)
+        timeout_s = message.timeout_ms / 1000 or self._default_timeout_s
         operation = Operation(
-            message, kind, request, self._context, pattern, keeper_of(pattern), seconds
+            identity, message, kind, request, self._context, destination, timeout_s
         )
         self._answers.expect(operation)
-        if self._turns.take(operation):
-            return operation
-        self._wait(operation)
-        return None
+        return operation
 
     def _wait(self, operation: Operation) -> None:
         """In flight from now on, though it cannot begin before its turn."""
@@ -202,13 +208,10 @@ class Operations:
         waiting.timer.cancel()
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
-    def _relay(self, operation: Operation) -> bool:
+    def _relay(self, operation: Operation, relay: RelayHandler) -> bool:
         """Whether it needs nothing more until it is answered."""
-        relay = operation.kind.relay
-        if relay is None:
-            return False
         try:
-            relayed = relay(operation.request, operation, partial(self._relayed, operation))
+            relayed = relay(operation, self._relayed)
         except Exception as error:
             self._answers.fail(operation, error)
             self._leave(operation)
@@ -216,7 +219,6 @@ class Operations:
         if relayed is None:
             return False
         operation.task = relayed
-        operation.waited_from_ns = perf_counter_ns()
         self._deadlines.watch(operation)
         return True
 
@@ -249,10 +251,8 @@ class Operations:
         self._leave(operation)
 
     def _leave(self, operation: Operation, *, free: int = 1) -> None:
+        # Whoever worked on it knows it too: neither shall need a collector to be freed.
+        operation.task = None
         if ready := self._turns.leave(operation):
             self._ready.extend(ready)
             self._workers.staff(free=free)
-
-
-def _nobody(_pattern: str) -> None:
-    """Keeps the order of operations."""

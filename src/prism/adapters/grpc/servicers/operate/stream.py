@@ -15,7 +15,7 @@ from prism.adapters.grpc.servicers.operate.running import Operations
 from prism.domain.admission import Admission
 from prism.v1 import keyvalue_pb2 as pb
 
-_FEWEST_A_TURN, _MOST_A_TURN = 32, 256
+_FEWEST_A_TURN, _MOST_A_TURN = 16, 256
 """Operations begun before others have a turn of the loop: a message can hold a hundred
 thousand. Those of a smaller one are begun in several turns too, so that its caller reads
 the first outcomes, and asks for more, while the last are still worked on."""

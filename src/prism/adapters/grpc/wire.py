@@ -1,0 +1,38 @@
+"""Protobuf's wire format, for messages that are put together from encoded parts.
+
+Putting a message into another, and that into a third, encodes or copies it each time; its
+size would still have to be found out by encoding it once more.
+
+https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+_VARINT, _LENGTH_DELIMITED = 0, 2
+_BYTE = [bytes((n,)) for n in range(0x80)]
+
+
+def varint(number: int) -> bytes:
+    """Seven bits to a byte, the lowest first."""
+    if number < 0x80:
+        return _BYTE[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    if number < 0x20_0000:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def tag_of(message_type: type[Message], name: str) -> bytes:
+    """What precedes a field: an unsigned number, or something that begins with its length."""
+    field = message_type.DESCRIPTOR.fields_by_name[name]
+    numeric = field.type in (FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_UINT64)
+    return varint(field.number << 3 | (_VARINT if numeric else _LENGTH_DELIMITED))
