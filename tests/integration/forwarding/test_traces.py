@@ -13,6 +13,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from prism.adapters.observability.tracing.requests import RequestSpans
 from prism.adapters.observability.tracing.spans import Recorder
+from prism.ports import Entry
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.world import OPERATE, World
 
@@ -63,6 +64,28 @@ async def test_a_watch_carries_it_as_well(world: World) -> None:
         assert pb.WatchResponse.FromString(await call.read()).HasField("started")
     assert world.a.seen.paths[-1] == "Watch"
     assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+
+
+async def test_only_what_is_traced_is_asked_for_by_the_ports(idle: World) -> None:
+    """All else is relayed as it came, which costs less."""
+    await idle.a.launch()
+    asked: list[str] = []
+    gateway: Any = idle.a.gateway
+    get = gateway.driver.get
+
+    async def noted(key: str) -> Entry | None:
+        asked.append(key)
+        entry: Entry | None = await get(key)
+        return entry
+
+    gateway.driver.get = noted
+    recorder = Recorder(Resource({}), InstrumentationScope("test"))
+    await idle.serve(observer=RequestSpans(recorder, 0.0))
+    await _operate(idle)
+    await _operate(idle, ("traceparent", f"00-{TRACE}-{SPAN}-00"))
+    assert asked == []
+    await _operate(idle, *CONTEXT)
+    assert asked == ["k"]
 
 
 @pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])

@@ -90,6 +90,9 @@ class Seen:
 
     def resume(self, begun: object) -> None: ...
 
+    def follows(self, begun: object) -> bool:
+        return False
+
     def end(self, begun: object, status: object) -> None: ...
 
 

@@ -78,16 +78,20 @@ async def test_a_command_a_proxy_its_pattern_and_the_backend_are_one_trace(
     trace = int.from_bytes(command.span.trace_id, "big")
     asked = next(s for s in collector.spans if s.name == GET and s.is_child_of(command))
     async with asyncio.timeout(30):
-        while not (spans := below(collector, trace, asked))[2:]:
+        while not (spans := below(collector, trace, asked))[3:]:
             await asyncio.sleep(0.01)
     assert [(s.name, s.kind) for s in spans] == [
         (GET, "server"),
+        (GET, "client"),
         (GET, "server"),
         ("get", "client"),
     ]
-    processes = [s.resource["service.instance.id"] for s in (asked, *spans)]
-    assert len(set(processes)) == 3
+    assert spans[1].attributes["server.address"].startswith("unix:")
+    assert "server.port" not in spans[1].attributes
+    caller, *processes = [s.resource["service.instance.id"] for s in (asked, *spans)]
+    assert processes[0] == processes[1]
     assert processes[2] == processes[3]
+    assert len({caller, *processes}) == 3
 
 
 def below(collector: Collector, trace_id: int, top: Any) -> list[Any]:

@@ -37,6 +37,9 @@ class Recorder:
     def resume(self, begun: object) -> None:
         assert begun
 
+    def follows(self, begun: object) -> bool:
+        return True
+
     def end(self, begun: object, status: status_pb2.Status | None) -> None:
         self.seen.append((str(begun), status and status.code))
 

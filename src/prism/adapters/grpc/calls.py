@@ -64,6 +64,10 @@ class CallObserver(Protocol):
         """What the running task does next is done for this call."""
         ...
 
+    def follows(self, begun: object) -> bool:
+        """Whether it wants to know what is done for this call, and not of its end alone."""
+        ...
+
     def end(self, begun: object, status: status_pb2.Status | None) -> None:
         """It ended: with the status sent, CANCELLED when its caller went, or None: it succeeded."""
         ...

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
@@ -42,11 +41,12 @@ from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.patterns import Patterns
 from prism.domain.patterns.tallies import PatternTallies
 from prism.domain.readiness import ReadinessMonitor
-from prism.ports import Limits
+from prism.ports import Driver, Limits
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.page.page import Page
+    from prism.adapters.observability.tracing.exporting import Tracing
 
 
 def _journal(mask: Mask) -> Journal:
@@ -56,9 +56,16 @@ def _journal(mask: Mask) -> Journal:
 
 
 def _world(
-    launcher: ProcessLauncher, reception: PatternReception, journal: Journal, mask: Mask
+    launcher: ProcessLauncher,
+    reception: PatternReception,
+    journal: Journal,
+    mask: Mask,
+    tracing: Tracing | None,
 ) -> World:
-    open_driver = partial(open_pattern, forwarded=forwarding.get)
+    async def open_driver(name: str, address: str) -> Driver[Any]:
+        driver: Driver[Any] = await open_pattern(name, address, forwarded=forwarding.get)
+        return driver if tracing is None else tracing.around_client(driver, address)
+
     return World(launcher, reception, open_driver, journal, mask)
 
 
@@ -191,7 +198,7 @@ class _Parts(Container):
     )
     reception: providers.Provider[PatternReception] = providers.Singleton(PatternReception)
     world: providers.Provider[World] = providers.Singleton(
-        _world, launcher, reception, journal, Container.mask
+        _world, launcher, reception, journal, Container.mask, Container.tracing
     )
     terms: providers.Provider[Terms] = providers.Singleton(
         _terms, Container.settings, Container.limits

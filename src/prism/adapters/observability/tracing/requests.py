@@ -133,6 +133,10 @@ class RequestSpans:
         else:
             attach(begun.context if isinstance(begun, _Traced) else begun)  # type: ignore[arg-type]
 
+    def follows(self, begun: object) -> bool:
+        """What is done for it has spans, too."""
+        return isinstance(begun, _Traced)
+
     def end(self, begun: object, status: status_pb2.Status | None) -> None:
         """It ended: with the status sent, CANCELLED when its caller went, or None: it succeeded."""
         if not isinstance(begun, _Traced):

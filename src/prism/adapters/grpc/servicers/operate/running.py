@@ -16,7 +16,7 @@ from prism.adapters.grpc.deadline import rest_of
 from prism.adapters.grpc.servicers.operate.answers import Answers
 from prism.adapters.grpc.servicers.operate.bounds import Bounds
 from prism.adapters.grpc.servicers.operate.deadlines import Deadlines
-from prism.adapters.grpc.servicers.operate.destinations import Destinations, RelayHandler
+from prism.adapters.grpc.servicers.operate.destinations import Destinations
 from prism.adapters.grpc.servicers.operate.kinds import Kind
 from prism.adapters.grpc.servicers.operate.operation import Operation, Waiting
 from prism.adapters.grpc.servicers.operate.outcomes import Outbox
@@ -135,7 +135,7 @@ class Operations:
             self._observer.resume(operation.begun)
         if waiting is not None:
             self._begin_late(operation, waiting)
-        elif (relay := self._relay_handler) is not None and self._relay(operation, relay):
+        elif self._relay(operation):
             return None
         try:
             work = operation.kind.handler(operation.request, operation)
@@ -208,8 +208,16 @@ class Operations:
         waiting.timer.cancel()
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
-    def _relay(self, operation: Operation, relay: RelayHandler) -> bool:
+    def _is_followed(self, operation: Operation) -> bool:
+        """What is done for it is to be seen, so that it has to be done by the ports."""
+        begun, observer = operation.begun, self._observer
+        return begun is not None and observer is not None and observer.follows(begun)
+
+    def _relay(self, operation: Operation) -> bool:
         """Whether it needs nothing more until it is answered."""
+        relay = self._relay_handler
+        if relay is None or self._is_followed(operation):
+            return False
         try:
             relayed = relay(operation, self._relayed)
         except Exception as error:
