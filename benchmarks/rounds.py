@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from benchmarks.rows import Row
 from benchmarks.sides import Place
 
 Figure = TypeVar("Figure")
+
+Run = Callable[[Sequence[Callable[[], Figure]]], Sequence[Figure]]
 
 WARM_UP_S = 0.5
 
@@ -96,6 +99,7 @@ def measure(
             [partial(side, seconds) for side in sides],
             place,
             rounds=rounds,
+            run=_at_once if row.at_once else _one_by_one,
             tell=lambda doing: tell(f"{row.name}, {doing}"),
         )
     side_figures, *peer_figures = zip(*(each.figures for each in kept), strict=True)
@@ -108,18 +112,33 @@ def in_turn(
     *,
     rounds: int,
     tell: Callable[[str], None],
+    run: Run[Figure] | None = None,
 ) -> list[Round[Figure]]:
     """So many rounds, each of every measurement once.
+
+    Args:
+        run: makes a round of them; None: one by one.
 
     A round that others disturbed is measured again, as long as there are not twice
     as many rounds as asked for; the least disturbed count.
     """
+    run = run or _one_by_one
     done: list[Round[Figure]] = []
     while sum(each.others <= QUIET for each in done) < rounds and len(done) < 2 * rounds:
         tell(f"round {len(done) + 1}")
         watch = Others(place.cores, place.pids)
-        done.append(Round([measurement() for measurement in measurements], watch.share()))
+        done.append(Round(run(measurements), watch.share()))
     return sorted(done, key=lambda each: each.others)[:rounds]
+
+
+def _one_by_one(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+    return [measurement() for measurement in measurements]
+
+
+def _at_once(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+    with ThreadPoolExecutor(len(measurements)) as pool:
+        begun = [pool.submit(measurement) for measurement in measurements]
+        return [each.result() for each in begun]
 
 
 def others_of(rounds: Sequence[Round[Figure]]) -> float:

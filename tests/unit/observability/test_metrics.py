@@ -57,7 +57,8 @@ async def test_every_series_of_a_fixed_set_is_there_before_anything_happened(
 ) -> None:
     house = build()
     assert house.value("backend_driver_requests_total", **OPERATION) == 0
-    assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) == 0
+    # But for histograms: they are a dozen lines for each thing that can be asked for.
+    assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) is None
     assert house.value("backend_driver_connections_active", driver="memstore") == 0
     assert house.value("backend_driver_info", driver="memstore", version="0.1.0") == 1
     assert house.value("rpc_server_calls_total", rpc_method=GET) == 0
@@ -131,6 +132,7 @@ async def test_errors_have_names_of_the_ports_whatever_a_driver_raises(
 async def test_callers_cannot_make_new_series(build: Callable[..., Any]) -> None:
     house = build()
     await house.run()
+    await house.gateway.set("k", b"")
     await get_of(house)(request("k"), Context())
     before = house.series().keys()
     for number in range(100):

@@ -63,8 +63,8 @@ def _world(
     tracing: Tracing | None,
 ) -> World:
     async def open_driver(name: str, address: str) -> Driver[Any]:
-        driver: Driver[Any] = await open_pattern(name, address, forwarded=forwarding.get)
-        return driver if tracing is None else tracing.around_client(driver, address)
+        driver = await open_pattern(name, address, forwarded=forwarding.get)
+        return driver if tracing is None else tracing.around_pattern(driver, address)
 
     return World(launcher, reception, open_driver, journal, mask)
 

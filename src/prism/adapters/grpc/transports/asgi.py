@@ -199,29 +199,19 @@ class Context:
         client = scope.get("client")
         # On a Unix socket there is no telling one connection from another.
         self.connection = f"{client[0]}:{client[1]}" if client else ""
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
-        self.encoding = b""
-        self.pattern = ""
-        self.timeout_s: float | None = None
-        self.is_grpc = False
+        # Of a name that is given more than once, the first value holds.
+        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        find = self._headers.get
+        self.is_grpc = find(b"content-type", b"").startswith(b"application/grpc")
+        self.encoding = find(b"grpc-encoding", b"")
+        pattern, timeout = find(_PATTERN), find(b"grpc-timeout")
+        self.pattern = "" if pattern is None else pattern.decode("latin-1")
+        self.timeout_s = None if timeout is None else _timeout_of(timeout)
         self.started = False
-        for name, value in self._headers:
-            if name == b"grpc-timeout":
-                self.timeout_s = _timeout_of(value)
-            elif name == b"content-type":
-                self.is_grpc = value.startswith(b"application/grpc")
-            elif name == b"grpc-encoding":
-                self.encoding = value
-            elif name == _PATTERN:
-                self.pattern = value.decode("latin-1")
 
     def metadata(self, name: str) -> str | None:
-        wanted = name.encode("latin-1")
-        # Asked for with every call that may be traced, where a generator shows.
-        for key, value in self._headers:
-            if key == wanted:
-                return value.decode("latin-1")
-        return None
+        value = self._headers.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
 
 
 def _timeout_of(value: bytes) -> float | None:

@@ -29,7 +29,7 @@ from prism.adapters.observability.tracing.environment import (
 from prism.adapters.observability.tracing.naming import as_database, as_server
 from prism.adapters.observability.tracing.operations import TracedOperations
 from prism.adapters.observability.tracing.outgoing import Outgoing
-from prism.adapters.observability.tracing.requests import RequestSpans
+from prism.adapters.observability.tracing.requests import RequestSpans, span_of_request
 from prism.adapters.observability.tracing.spans import Recorder
 from prism.ports import Driver, InvalidArgument
 
@@ -91,9 +91,16 @@ class Tracing:
         Args:
             system: name of the backend's kind.
         """
-        traced = TracedOperations(driver, self._recorder, as_database(system))
+        traced = TracedOperations(driver, self._recorder, as_database(system), span_of_request)
         self.requests.tell(traced)
         return cast("Driver[Any]", traced)
+
+    def around_pattern(self, driver: Driver[Any], address: str) -> Driver[Any]:
+        """What calls the pattern at the address on behalf of requests, with these traced."""
+        system = as_server(address)
+        return cast(
+            "Driver[Any]", TracedOperations(driver, self._recorder, system, span_of_request)
+        )
 
     def around_client(self, client: Client, address: str) -> Client:
         """The client of a server at the address with its operations traced."""

@@ -25,10 +25,21 @@ class TracedOperations:
     For anything else, and for what is no operation, it is the same as without. The
     spans stay out of the way from `end` to `begin`: an operation is then the inner
     one itself, and costs nothing more.
+
+    Args:
+        parent: finds the span that an operation belongs to; None, or one that has ended:
+            it is not traced.
     """
 
-    def __init__(self, traced: Any, recorder: Recorder, describe: Describe) -> None:
+    def __init__(
+        self,
+        traced: Any,
+        recorder: Recorder,
+        describe: Describe,
+        parent: Callable[[], Span | None] = get_current_span,
+    ) -> None:
         self._inner = traced
+        self._parent = parent
         self._recorder = recorder
         self._describe = describe
         self._own = {name: getattr(traced, name) for name in CALLS if hasattr(traced, name)}
@@ -55,9 +66,11 @@ class TracedOperations:
         vars(self).update(self._own)
 
     def _operation(self, name: str, operation: Operation) -> Operation:
+        parent_of = self._parent
+
         def call(*args: Any, **options: Any) -> Awaitable[Any]:
-            parent = get_current_span()
-            if not parent.is_recording():
+            parent = parent_of()
+            if parent is None or not parent.is_recording():
                 return operation(*args, **options)
             span = self._span(self._describe(name, args), parent)
             return _spanned(span, operation, args, options)
@@ -67,8 +80,8 @@ class TracedOperations:
     def _watch(self, name: str, watch: Watch) -> Watch:
         def begin(*args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
             standing = watch(*args, **options)
-            parent = get_current_span()
-            if not parent.is_recording():
+            parent = self._parent()
+            if parent is None or not parent.is_recording():
                 return standing
             return _watched(self._span(self._describe(name, args), parent), standing)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from random import random
 from typing import NamedTuple, Protocol
 
@@ -43,6 +44,14 @@ _OWN_FAILURES = frozenset(
         code_pb2.DATA_LOSS,
     }
 )
+
+
+_served: ContextVar[RecordedSpan | None] = ContextVar("served", default=None)
+
+span_of_request = _served.get
+"""The span of the request that the running task works for; None: it is not traced.
+
+The same could be asked of OpenTelemetry, at twenty times the cost, with every operation."""
 
 
 class Request(Metadata, Protocol):
@@ -128,10 +137,12 @@ class RequestSpans:
 
     def resume(self, begun: object) -> None:
         """It is worked on from here, in the running task."""
-        if begun is None:
-            attach(NOT_TRACED)
+        if isinstance(begun, _Traced):
+            attach(begun.context)
+            _served.set(begun.span)
         else:
-            attach(begun.context if isinstance(begun, _Traced) else begun)  # type: ignore[arg-type]
+            attach(NOT_TRACED if begun is None else begun)  # type: ignore[arg-type]
+            _served.set(None)
 
     def follows(self, begun: object) -> bool:
         """What is done for it has spans, too."""
