@@ -102,7 +102,11 @@ class _Context:
 
     def metadata(self, name: str) -> str | None:
         found: Iterable[tuple[str, str | bytes]] = self._context.invocation_metadata() or ()
-        return next((str(value) for key, value in found if key == name), None)
+        # Asked for with every call, where a generator shows.
+        for key, value in found:
+            if key == name:
+                return str(value)
+        return None
 
 
 def _handler_of(call: Call) -> grpc.RpcMethodHandler[Any, Any]:
