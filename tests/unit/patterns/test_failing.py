@@ -97,6 +97,20 @@ async def test_one_that_crashes_again_and_again_is_in_a_crash_loop_and_still_tri
     await supervisor.stop()
 
 
+async def test_while_it_is_launched_again_callers_are_told_why_it_failed_before(
+    world: FakeWorld,
+) -> None:
+    world.mishaps.append(ends("exited with status 1"))
+    world.every_launch = never_calls
+    supervisor = world.supervisor()
+    supervisor.begin()
+    await world.happens(EventKind.LAUNCHED, 2)
+    why = "it failed before: the pattern 'cache' exited with status 1"
+    assert supervisor.status.reason == why
+    assert supervisor.refusal().message == f"the pattern 'cache' is launching: {why}"
+    await supervisor.stop()
+
+
 async def test_one_whose_settings_are_wrong_has_failed_and_is_not_tried_again(
     world: FakeWorld,
 ) -> None:

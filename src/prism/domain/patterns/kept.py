@@ -55,15 +55,21 @@ class Kept(Pattern):
         self._enter(PatternState.LAUNCHING, "")
         self._running = asyncio.create_task(self._keep_serving())
 
-    async def _keep_serving(self) -> None:
+    async def _keep_serving(self, why: str = "") -> None:
+        """Launch it, again and again.
+
+        Args:
+            why: the process before failed; empty: there was none.
+        """
         while True:
+            before = f"it failed before: {why}" if why else ""
             instance = self._instance = self._make(self.plan)
             served = timedelta()
             permanent = False
             try:
-                self._enter(PatternState.LAUNCHING, "")
+                self._enter(PatternState.LAUNCHING, before)
                 await instance.launch()
-                self._enter(PatternState.STARTING, "")
+                self._enter(PatternState.STARTING, before)
                 await instance.start()
             except Exception as error:
                 why, permanent = self._told(error), isinstance(error, InvalidArgument)
@@ -118,7 +124,7 @@ class Kept(Pattern):
         self._journal.add(self.plan.name, EventKind.FAILED, why)
         await self._back_off(instance, why, served, permanent=False)
         self._restarts += 1
-        await self._keep_serving()
+        await self._keep_serving(why)
 
     async def _keep_drained(self, instance: Instance) -> None:
         """Should it end now, it is not launched again."""

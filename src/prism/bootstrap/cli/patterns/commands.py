@@ -145,7 +145,8 @@ def replace(
 ) -> None:
     """Launch another process beside the pattern's, check it, and switch over to it.
 
-    No call fails meanwhile. Where the new one will not do, the old one serves as before.
+    No call fails meanwhile. Where the new one will not do, the old one serves as before. A
+    pattern that does not serve can be replaced as well: the new process is checked by itself.
     """
     settings = settings_of(option or (), option_file or ())
     pattern = _ask(
