@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,12 @@ def too_low(packages: Mapping[str, Covered]) -> list[str]:
     return below
 
 
+def elsewhere(files: Iterable[str]) -> list[str]:
+    """A sentence for a file of another copy of Prism, which would dilute what is measured here."""
+    strange = sorted(path for path in files if Path(path).is_absolute())
+    return [f"{path} is not of this checkout: do not measure what runs it" for path in strange[:1]]
+
+
 def _package_of(path: str) -> str:
     parts = Path(path).parts
     inner = parts[parts.index("prism") + 1 : -1]
@@ -78,12 +84,13 @@ def _package_of(path: str) -> str:
 
 def main(report: str) -> int:
     """Print the table; 1 when a floor does not hold."""
-    packages = by_package(json.loads(Path(report).read_text())["files"])
+    files = json.loads(Path(report).read_text())["files"]
+    packages = by_package(files)
     print(*table(packages), sep="\n")  # noqa: T201
-    below = too_low(packages)
-    for sentence in below:
+    wrong = [*elsewhere(files), *too_low(packages)]
+    for sentence in wrong:
         print(sentence, file=sys.stderr)  # noqa: T201
-    return int(bool(below))
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

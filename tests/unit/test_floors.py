@@ -54,3 +54,14 @@ def test_the_table_is_printed_and_the_status_says_whether_floors_hold(
     report.write_text(json.dumps({"files": {**ALL_COVERED, _path("ports"): _file(1, 2)}}))
     assert main(str(report)) == 1
     assert "ports: 50.0 % is covered, and the floor is 85 %" in capsys.readouterr().err
+
+
+def test_files_of_another_copy_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "coverage.json"
+    copied = str(tmp_path / _path("ports"))
+    report.write_text(json.dumps({"files": {**ALL_COVERED, copied: _file(2, 2)}}))
+    assert main(str(report)) == 1
+    told = capsys.readouterr().err
+    assert told == f"{copied} is not of this checkout: do not measure what runs it\n"

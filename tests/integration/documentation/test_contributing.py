@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.documentation.pages import ROOT, blocks
+from tests.unmeasured import unmeasured
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
 RECIPES = dict(re.findall(r"^## (Add [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.MULTILINE | re.DOTALL))
@@ -73,7 +74,7 @@ print(container.metrics().render("")[1].decode())
 """
     scraped = subprocess.run(
         [sys.executable, "-c", scrape],
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        env={**unmeasured(), "PYTHONPATH": str(tmp_path / "src")},
         capture_output=True,
         text=True,
         check=True,

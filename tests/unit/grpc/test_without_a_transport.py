@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+
+from tests.unmeasured import unmeasured
 
 SCRIPT = """
 import asyncio, sys
@@ -58,10 +59,9 @@ asyncio.run(main())
 
 def run(script: str) -> str:
     # Whatever measures what of it runs would be among what is loaded.
-    env = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE")}
     finished = subprocess.run(
         [sys.executable, "-c", script],
-        env=env,
+        env=unmeasured(),
         capture_output=True,
         text=True,
         timeout=30,

@@ -5,20 +5,24 @@ Processor time is what is bounded: what else the machine does meanwhile proves n
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.unmeasured import unmeasured
 
 pytestmark = pytest.mark.slow
 
 
 def alone(script: str) -> list[str]:
     """What it prints, when nothing measures what of it runs, which takes as long again."""
-    env = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE")}
     run = subprocess.run(
-        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.split()
