@@ -33,7 +33,7 @@ def _installed(install: Install) -> None:
         ([], {"PRISM_METRICS_PORT": "-1"}, "0 to 65535 (environment PRISM_METRICS_PORT)"),
         (["--log-format", "xml"], {}, "log_format is 'xml'; it must be one of json, text"),
         ([], {"PRISM_DEFAULT_TIMEOUT": "30"}, "a duration such as 1500ms, 2s, 5m, 1h or 1d"),
-        ([], {"PRISM_REFLECTION": "perhaps"}, "true or false"),
+        ([], {"PRISM_REFLECTION": "perhaps"}, "not a valid boolean"),
         (["--max-in-flight", "0"], {}, "max_in_flight is 0; it must be 1 or more"),
         (["--max-message-bytes", "100"], {}, "max_message_bytes is 100; it must be 1048576 to"),
         (["--tls-cert", "a.pem"], {}, "tls_key is missing"),
