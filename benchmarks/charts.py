@@ -99,14 +99,15 @@ def latency(fields: Mapping[str, Any]) -> str:
 
 
 def keys(fields: Mapping[str, Any]) -> str:
-    """Gets a second of a server with so many keys, as a share of those with the fewest."""
+    """Gets of a server with so many keys, as a share of those with the fewest."""
     points = fields["series"]["keys"]["points"]
     fewest = points[0]
     chart = drawn(
         pygal.Bar,
         title=f"Random gets, relative to those of a server with {fewest['keys']:,} keys",
         told="; ".join(
-            f"{point['keys']:,} keys: {point['ratio']:.2f}, {point['gets_s']:,.0f} gets a second"
+            f"{point['keys']:,} keys: {point['ratio']:.2f}, "
+            f"{point['gets_s']:,.0f} gets for a second of processor time"
             for point in points
         ),
         colours=("accent",),
@@ -119,7 +120,7 @@ def keys(fields: Mapping[str, Any]) -> str:
         show_legend=False,
     )
     chart.add(
-        "gets a second",
+        "gets",
         [
             {"value": point["ratio"], "ci": {"low": point["min"], "high": point["max"]}}
             for point in points

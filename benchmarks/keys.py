@@ -9,13 +9,16 @@ from functools import partial
 from typing import Any
 
 from benchmarks.processes import Cores, Variant
-from benchmarks.rounds import WARM_UP_S, Spread, in_turn, others_of
+from benchmarks.rounds import WARM_UP_S, Spread, at_once, in_turn, others_of
 from benchmarks.sides import Place, RandomGets
 
 
 @dataclass(frozen=True, slots=True)
 class CostAgainstKeys:
-    """Gets a second, and how they compare with those of the first number of keys."""
+    """Gets for a second of a server's processor time, compared with those of the fewest keys.
+
+    All servers are loaded at once: see `Row.at_once`.
+    """
 
     server: Variant
     keys: Sequence[int]
@@ -36,6 +39,7 @@ class CostAgainstKeys:
                 [partial(measured, seconds) for measured in measures],
                 place,
                 rounds=rounds,
+                run=at_once,
                 tell=tell,
             )
         gets_s = list(zip(*(each.figures for each in kept), strict=True))

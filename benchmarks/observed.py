@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import grpc
 
-from benchmarks.others import processor_s
+from benchmarks.others import per_processor_second
 from benchmarks.peers.observer import SEEN
 from benchmarks.processes import CannotRun, Variant
 from benchmarks.sides import Measure, Place
@@ -63,13 +63,7 @@ class PerProcessorSecond:
         started = place.started(server)
         reply_bytes = verify(started.address, self.load)
         load = H2load(started.address, self.load, reply_bytes, place.cores.load)
-
-        def measure(seconds: float) -> float:
-            before_s = processor_s(started.pid)
-            items = load.rate(seconds) * seconds
-            return items / (processor_s(started.pid) - before_s)
-
-        return measure
+        return per_processor_second(started.pid, load.rate)
 
 
 def observer_of(metrics_port: str) -> Variant:

@@ -6,7 +6,7 @@ https://man7.org/linux/man-pages/man5/proc_stat.5.html
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.processes import Cores
@@ -48,6 +48,17 @@ def _cores_s(cores: Cores) -> tuple[float, float]:
 def _own_s(pids: Iterable[int]) -> float:
     """Seconds of this process, of those it has waited for, and of these."""
     return sum(os.times()[:4]) + sum(map(processor_s, pids))
+
+
+def per_processor_second(pid: int, rate: Callable[[float], float]) -> Callable[[float], float]:
+    """From what a process gets done in a second to what it does in one of its own time."""
+
+    def measure(seconds: float) -> float:
+        before_s = processor_s(pid)
+        done = rate(seconds) * seconds
+        return done / (processor_s(pid) - before_s)
+
+    return measure
 
 
 def processor_s(pid: int) -> float:

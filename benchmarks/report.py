@@ -53,7 +53,7 @@ def lines_of_series(series: Mapping[str, Any]) -> list[str]:
         ]  # fmt: skip
         lines += ["", *aligned(latency)]
     if "keys" in series:
-        keys = [["keys", "gets/s", "ratio", "min-max"]]
+        keys = [["keys", "gets/cpu s", "ratio", "min-max"]]
         keys += [
             [
                 f"{point['keys']:,}", _text(point["gets_s"]), _text(point["ratio"]),

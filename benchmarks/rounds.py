@@ -99,7 +99,7 @@ def measure(
             [partial(side, seconds) for side in sides],
             place,
             rounds=rounds,
-            run=_at_once if row.at_once else _one_by_one,
+            run=at_once if row.at_once else one_by_one,
             tell=lambda doing: tell(f"{row.name}, {doing}"),
         )
     side_figures, *peer_figures = zip(*(each.figures for each in kept), strict=True)
@@ -122,7 +122,7 @@ def in_turn(
     A round that others disturbed is measured again, as long as there are not twice
     as many rounds as asked for; the least disturbed count.
     """
-    run = run or _one_by_one
+    run = run or one_by_one
     done: list[Round[Figure]] = []
     while sum(each.others <= QUIET for each in done) < rounds and len(done) < 2 * rounds:
         tell(f"round {len(done) + 1}")
@@ -131,11 +131,13 @@ def in_turn(
     return sorted(done, key=lambda each: each.others)[:rounds]
 
 
-def _one_by_one(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+def one_by_one(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+    """A round in which each has the cores to itself."""
     return [measurement() for measurement in measurements]
 
 
-def _at_once(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+def at_once(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+    """A round in which all share them."""
     with ThreadPoolExecutor(len(measurements)) as pool:
         begun = [pool.submit(measurement) for measurement in measurements]
         return [each.result() for each in begun]

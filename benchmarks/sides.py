@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks import raw
+from benchmarks.others import per_processor_second
 from benchmarks.processes import Cores, Started, Variant, run_module, serving
 from benchmarks.wire import H2load, Load, StockClient, verify
 
@@ -129,7 +130,8 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class RandomGets:
-    """A server that holds so many keys, asked for them at random: gets a second."""
+    """A server that holds so many keys, asked for them at random: gets for a second of its
+    processor time."""
 
     server: Variant
     keys: int
@@ -140,15 +142,22 @@ class RandomGets:
 
     @property
     def settings(self) -> str:
-        return f"{self.server.settings}; benchmarks.raw: 64 in flight, 400,000 requests in turn"
+        return (
+            f"{self.server.settings}; benchmarks.raw: 64 in flight, 400,000 requests in turn; "
+            "gets for a second of the server's processor time"
+        )
 
     def open(self, place: Place) -> Measure:
-        address = place.server(self.server, self.keys)
+        started = place.started(self.server, self.keys)
+        address = started.address
         with StockClient(address) as client:
             client.check_writes()
             client.fill([raw.key(number) for number in range(self.keys)])
-        return lambda seconds: run_module(
-            "benchmarks.raw", address, str(self.keys), str(seconds), core=place.cores.load
+        return per_processor_second(
+            started.pid,
+            lambda seconds: run_module(
+                "benchmarks.raw", address, str(self.keys), str(seconds), core=place.cores.load
+            ),
         )
 
 
