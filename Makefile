@@ -112,7 +112,7 @@ observability-check: $(STAMP) ## Let a real Prometheus scrape every driver, and 
 	promtool test rules deploy/prometheus/tests/*.yml
 	$(BIN)/python -m pytest -q tests/unit/deploy tests/monitoring/live.py $(ARGS)
 
-page-check: $(STAMP) ## Look at the page for people in Chromium
+page-check: $(STAMP) ## Look at the pages for people in Chromium
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || { echo "chromium is missing: on Debian, 'sudo apt install chromium' brings it" >&2; exit 1; }
 	$(BIN)/python -m tests.chromium $(ARGS)
 

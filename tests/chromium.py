@@ -1,8 +1,9 @@
-"""Look at the page for people in Chromium: `python -m tests.chromium [--save]`.
+"""Look at the pages for people in Chromium: `python -m tests.chromium [--save]`.
 
 A server under a little load, and with a hostile request behind it, is looked at on a
-phone and on a desk, by day and by night. The pictures are in build/page; `--save` renews
-the one in docs, after two minutes of load, which fill its chart.
+phone and on a desk, by day and by night; and so is a proxy. The pictures are in
+build/page; `--save` renews the one in docs, after two minutes of load, which fill its
+chart.
 
 https://playwright.dev/python/docs/api/class-browsertype#browser-type-launch
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import shutil
 import sys
@@ -25,7 +27,14 @@ from prism import Client, connect
 from prism.adapters.observability.masking import Mask
 from prism.bootstrap.configuration import Given, Source, choose, resolve
 from prism.bootstrap.container import Container
-from prism.ports import InvalidArgument, PrismError, State, Version
+from prism.ports import (
+    BackendUnavailable,
+    InvalidArgument,
+    NotServing,
+    PrismError,
+    State,
+    Version,
+)
 from tests.servers.process import free_port
 
 _HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(2)>"'&\u202e\x1b[31m"""
@@ -71,6 +80,39 @@ async def _server() -> AsyncIterator[str]:
             await load
         application.end("all was seen")
         await running
+
+
+@asynccontextmanager
+async def _proxy() -> AsyncIterator[str]:
+    """Likewise, of a proxy with two patterns, of which one cannot be started."""
+    port, metrics_port = free_port(), free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prism.bootstrap.cli", "proxy"),
+        *("--pattern", "cache=memstore", "--pattern", "lost=redis"),
+        *("--grpc-port", str(port), "--metrics-port", str(metrics_port)),
+        env={
+            **os.environ,
+            "PRISM_ADMIN_TOKEN": _SECRET,
+            "PRISM_LOST_URL": f"redis://:{_SECRET}@127.0.0.1:{free_port()}/0",
+        },
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    load = asyncio.create_task(_load_once_it_serves(f"127.0.0.1:{port}"))
+    try:
+        yield f"http://127.0.0.1:{metrics_port}"
+    finally:
+        load.cancel()
+        with suppress(asyncio.CancelledError):
+            await load
+        process.terminate()
+        await process.wait()
+
+
+async def _load_once_it_serves(address: str) -> None:
+    while True:
+        with suppress(BackendUnavailable, NotServing):
+            await _load(address)
+        await asyncio.sleep(0.05)
 
 
 async def _load(address: str) -> None:
@@ -157,19 +199,20 @@ async def _check(*, save: bool) -> int:
     executable = shutil.which("chromium")
     assert executable is not None, "chromium is not installed"
     complaints = 0
-    async with _server() as url, async_playwright() as playwright:
+    async with _server() as url, _proxy() as proxy, async_playwright() as playwright:
         await asyncio.sleep(_WARM_UP_TO_SAVE_S if save else _WARM_UP_S)
+        pages = {"page": f"{url}/", "refreshing": f"{url}/?refresh", "proxy": f"{proxy}/"}
         # Root has no sandbox, as in a container; there is nothing to open but our own page.
         browser = await playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox"]
         )
         for place, width in _WIDTHS.items():
             for scheme in _SCHEMES:
-                for path, name in (("/", "page"), ("/?refresh", "refreshing")):
+                for name, page in pages.items():
                     picture = _PICTURES / f"{name}-{place}-{scheme}.png"
-                    for each in await _look(browser, url + path, width, scheme, picture):
+                    for each in await _look(browser, page, width, scheme, picture):
                         complaints += 1
-                        sys.stderr.write(f"{path} on a {place}, {scheme}: {each}\n")
+                        sys.stderr.write(f"{name} on a {place}, {scheme}: {each}\n")
         await browser.close()
     if save and not complaints:
         shutil.copyfile(_PICTURES / _SAVED.name, _SAVED)
