@@ -8,46 +8,30 @@ from dataclasses import dataclass, replace
 
 import grpc
 
-from benchmarks.others import per_processor_second
 from benchmarks.peers.observer import SEEN
 from benchmarks.processes import CannotRun, Variant
-from benchmarks.sides import Measure, Place
-from benchmarks.wire import H2load, Load, verify
+from benchmarks.sides import Measure, PerProcessorSecond, Place
 
 
 @dataclass(frozen=True, slots=True)
-class PerProcessorSecond:
-    """A server under h2load: items for each second of processor time that it takes.
+class Observed:
+    """A server under h2load that is watched meanwhile, from the load's core."""
 
-    A few hundredths are to be told apart, and by the clock they drown in what other
-    processes do. Who watches runs on the load's core.
-
-    Attributes:
-        traced: how many of the requests; None: nobody watches anything.
-    """
-
-    server: Variant
-    load: Load
-    traced: float | None = None
+    side: PerProcessorSecond
 
     @property
     def name(self) -> str:
-        return self.server.name
+        return self.side.name
 
     @property
     def settings(self) -> str:
-        watched = ", scraped every second, traces to a collector over OTLP"
-        return (
-            f"{self.server.settings}{'' if self.traced is None else watched}; "
-            f"h2load: {self.load}; items for a second of the server's processor time"
-        )
+        return f"{self.side.settings}; scraped every second, traces to a collector over OTLP"
 
     def open(self, place: Place) -> Measure:
-        if self.traced is None:
-            return self._measuring(place, self.server)
         metrics_port = str(_free_port())
         observer = place.watcher(observer_of(metrics_port))
-        measure = self._measuring(place, watched_by(observer, self.server, metrics_port))
+        server = watched_by(observer, self.side.server, metrics_port)
+        measure = replace(self.side, server=server).open(place)
         called_s = 0.0
 
         def watched(seconds: float) -> float:
@@ -58,12 +42,6 @@ class PerProcessorSecond:
             return figure
 
         return watched
-
-    def _measuring(self, place: Place, server: Variant) -> Measure:
-        started = place.started(server)
-        reply_bytes = verify(started.address, self.load)
-        load = H2load(started.address, self.load, reply_bytes, place.cores.load)
-        return per_processor_second(started.pid, load.rate)
 
 
 def observer_of(metrics_port: str) -> Variant:

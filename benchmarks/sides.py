@@ -112,6 +112,35 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
+class PerProcessorSecond:
+    """A server under h2load: items for each second of processor time that it takes.
+
+    A few hundredths are to be told apart, and by the clock they drown in what other
+    processes do.
+    """
+
+    server: Variant
+    load: Load
+
+    @property
+    def name(self) -> str:
+        return self.server.name
+
+    @property
+    def settings(self) -> str:
+        return (
+            f"{self.server.settings}; h2load: {self.load}; "
+            "items for a second of the server's processor time"
+        )
+
+    def open(self, place: Place) -> Measure:
+        started = place.started(self.server)
+        reply_bytes = verify(started.address, self.load)
+        load = H2load(started.address, self.load, reply_bytes, place.cores.load)
+        return per_processor_second(started.pid, load.rate)
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """A Python client with 64 callers: gets a second."""
 

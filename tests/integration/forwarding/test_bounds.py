@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from prism.adapters.grpc.status import error_of
-from prism.ports import BackendTimeout, Exhausted, Outcome
+from prism.ports import BackendTimeout, Exhausted, Outcome, Version, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.world import OPERATE, World, until
 
@@ -145,6 +145,17 @@ async def test_operations_are_counted_once_at_the_proxy(world: World) -> None:
     tally = world.servicer.kinds["set"].tally
     assert (tally.started, tally.ended) == (10, 10)
     assert world.services.calls[OPERATE].tally.started == 1
+
+
+async def test_an_operation_that_fails_is_counted_as_that_for_its_pattern(world: World) -> None:
+    kv = world.client()
+    with pytest.raises(VersionConflict):
+        await kv.compare_and_delete("k", expected=Version(1))
+    gateway: Any = world.a.gateway
+    tallies = gateway.tallies
+    assert tallies.compare_and_delete.failed == {VersionConflict: 1}
+    assert sum(tallies.compare_and_delete.counts) == 1
+    assert sum(tallies.delete.counts) == 0
 
 
 async def test_an_operation_that_fails_is_told_with_its_status(world: World) -> None:

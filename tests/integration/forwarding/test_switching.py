@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from prism.ports import BackendTimeout, BackendUnavailable, NotServing, Outcome, Put, WatchEnded
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    NotServing,
+    Outcome,
+    Put,
+    Version,
+    WatchEnded,
+)
 from tests.integration.forwarding.world import World, until
 
 WAYS = pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
+
+
+async def held(world: World, kv: Any, key: str) -> asyncio.Task[Version]:
+    """A set that the current process works on until it is released."""
+    task = asyncio.create_task(kv.set(key, b"before"))
+    await until(lambda: world.a.driver.entered == [key])
+    return task
 
 
 @WAYS
@@ -54,8 +70,7 @@ async def test_an_operation_waits_for_one_on_its_key_that_the_process_before_sti
 ) -> None:
     kv = world.client()
     old = world.a.driver
-    first = asyncio.create_task(kv.set("held", b"first"))
-    await until(lambda: old.entered == ["held"])
+    first = await held(world, kv, "held")
     await world.a.launch()
     second = asyncio.create_task(kv.set("held", b"second"))
     await kv.set("k", b"v")
@@ -72,12 +87,10 @@ async def test_a_batch_that_has_to_wait_for_one_key_keeps_its_turn_on_the_others
 ) -> None:
     kv = world.client()
     first = world.a.driver
-    held_by_first = asyncio.create_task(kv.set("held/1", b"before"))
-    await until(lambda: first.entered == ["held/1"])
+    held_by_first = await held(world, kv, "held/1")
     await world.a.launch()
     second = world.a.driver
-    held_by_second = asyncio.create_task(kv.set("held/2", b"before"))
-    await until(lambda: second.entered == ["held/2"])
+    held_by_second = await held(world, kv, "held/2")
     puts = [Put("held/1", b"after"), Put("held/2", b"after")]
     batch = asyncio.create_task(kv.set_many(puts))
     await kv.set("k", b"v")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -51,6 +52,33 @@ class Watched:
 
     def share(self) -> float:
         return self._shares.pop(0)
+
+
+class Meeting:
+    """A side that ends its measurement only while another one is measured too."""
+
+    def __init__(self, others: threading.Barrier, figure: float) -> None:
+        self.name = self.settings = "by the test"
+        self._others = others
+        self._figure = figure
+
+    def open(self, place: Place) -> Measure:
+        def measured(seconds: float) -> float:
+            if seconds != rounds.WARM_UP_S:
+                self._others.wait(10)
+            return self._figure
+
+        return measured
+
+
+def test_sides_that_are_to_be_compared_at_once_are_measured_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rounds, "Others", Watched(0, 0))
+    both = threading.Barrier(2)
+    row = replace(RATIO, side=Meeting(both, 6), peer=Meeting(both, 2), at_once=True)
+    result = rounds.measure(row, Cores(0, 1), rounds=2, seconds=0, tell=untold)
+    assert (result.side, result.peer) == ((6, 6), (2, 2))
 
 
 def test_rounds_are_interleaved_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

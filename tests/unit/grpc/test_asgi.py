@@ -17,7 +17,7 @@ from google.rpc import code_pb2, status_pb2
 from prism.adapters.grpc.calls import Call, StreamCall, UnaryCall
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.status import error_of
-from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
+from prism.adapters.grpc.transports.asgi import Context, GrpcOverAsgi
 from prism.adapters.grpc.transports.framing import frame
 from prism.ports import InvalidArgument
 
@@ -200,6 +200,13 @@ async def test_the_callers_timeout_is_read(header: str, seconds: float) -> None:
 @pytest.mark.parametrize("header", ["", "S", "1", "1x", "-1S", "1.5S"])
 async def test_a_timeout_that_is_none_is_passed_over(header: str) -> None:
     assert (await ask(frame(message("timeout")), grpc_timeout=header)).replies == ["None"]
+
+
+def test_of_a_name_that_is_given_twice_the_first_value_holds() -> None:
+    headers = [(b"grpc-timeout", b"5S"), (b"x-name", b"first"), (b"x-name", b"then")]
+    context = Context({"headers": [*headers, (b"grpc-timeout", b"1S")]})
+    assert context.metadata("x-name") == "first"
+    assert context.timeout_s == 5
 
 
 async def test_metadata_reaches_the_servicer() -> None:
