@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from prism.adapters.grpc.status import error_of
+from prism.adapters.wire.status import error_of
 from prism.ports import BackendTimeout, Exhausted, Outcome, Version, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.world import OPERATE, World, until

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 import prism
-from prism.adapters.grpc.status import error_of
 from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.wire.status import error_of
 from prism.ports import InvalidArgument, PreconditionFailed, Put
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.world import OPERATE, World

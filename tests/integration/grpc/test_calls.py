@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.rpc import status_pb2
 
-from prism.adapters.grpc.status import error_of
+from prism.adapters.wire.status import error_of
 from prism.ports import Exhausted, Internal, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 from prism.v1 import lifecycle_pb2 as lpb

@@ -16,7 +16,7 @@ from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from prism.adapters.grpc.status import error_of
+from prism.adapters.wire.status import error_of
 from prism.ports import Internal, InvalidArgument, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
 from prism.v1 import lifecycle_pb2 as lpb

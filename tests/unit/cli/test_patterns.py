@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from prism.adapters.grpc.proxy_messages import Shown, Told
+from prism.adapters.wire.proxy_messages import Shown, Told
 from prism.bootstrap.cli.patterns import text
 from prism.domain.patterns.values import (
     DebugEvent,

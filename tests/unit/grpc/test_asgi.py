@@ -16,9 +16,9 @@ from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.calls import Call, StreamCall, UnaryCall
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.status import error_of
 from prism.adapters.grpc.transports.asgi import Context, GrpcOverAsgi
 from prism.adapters.grpc.transports.framing import frame
+from prism.adapters.wire.status import error_of
 from prism.ports import InvalidArgument
 
 LIMIT = 1000

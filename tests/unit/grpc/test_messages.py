@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from prism.adapters.grpc.messages import (
+from prism.adapters.wire.keyvalue_messages import (
     capabilities_of,
     duration_of,
     event_of,

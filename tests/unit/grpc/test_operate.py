@@ -12,7 +12,7 @@ import pytest
 from google.rpc import code_pb2
 
 from prism.adapters.grpc.request_log import RequestLog
-from prism.adapters.grpc.status import error_of
+from prism.adapters.wire.status import error_of
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,

@@ -6,7 +6,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from prism import ports
-from prism.adapters.grpc.status import error_of, status_of
+from prism.adapters.wire.status import error_of, status_of
 from prism.ports import Outcome, PrismError
 
 CODES: list[tuple[type[PrismError], int]] = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.grpc.status import status_of
+from prism.adapters.wire.status import status_of
 from prism.domain.patterns.outbound import Session
 from prism.ports import (
     BackendTimeout,

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from prism.adapters.grpc.pattern_messages import debug_event_message
 from prism.adapters.grpc.servicers.pattern_control import ReceptionOptions
+from prism.adapters.wire.pattern_messages import debug_event_message
 from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel, EventKind, Plan
 from prism.ports import Capability, PreconditionFailed, State
 from prism.v1 import keyvalue_pb2, lifecycle_pb2

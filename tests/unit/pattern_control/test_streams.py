@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from prism.adapters.grpc.pattern_messages import debug_event_message
 from prism.adapters.grpc.servicers.pattern_control import ReceptionOptions
+from prism.adapters.wire.pattern_messages import debug_event_message
 from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel, EventKind
 from prism.ports import BackendUnavailable
 from prism.v1 import lifecycle_pb2 as lpb

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from prism.adapters.grpc.proxy_messages import (
+from prism.adapters.wire.proxy_messages import (
     Shown,
     Told,
     event_message,

@@ -11,9 +11,9 @@ import grpc
 import pytest
 from google.rpc import status_pb2
 
-from prism.adapters.grpc.status import status_of
 from prism.adapters.remote import methods
 from prism.adapters.remote.stream import NoStream, OperationStream
+from prism.adapters.wire.status import status_of
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,

@@ -20,7 +20,7 @@ from google.rpc import code_pb2, status_pb2
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.deadline import within
 from prism.adapters.grpc.request_log import RequestLog
-from prism.adapters.grpc.status import status_of
+from prism.adapters.wire.status import status_of
 from prism.domain.admission import connection
 from prism.domain.tallies import CALL_BOUNDS_S, Durations
 from prism.ports import Exhausted, Internal, InvalidArgument, PrismError

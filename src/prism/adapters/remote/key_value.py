@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.messages import (
+from prism.adapters.remote import methods
+from prism.adapters.remote.calls import Calls
+from prism.adapters.remote.methods import SERVICE
+from prism.adapters.wire.keyvalue_messages import (
     duration_of,
     milliseconds_of,
     milliseconds_since_epoch,
     profile_of,
     timedelta_of,
 )
-from prism.adapters.grpc.status import error_of
-from prism.adapters.remote import methods
-from prism.adapters.remote.calls import Calls
-from prism.adapters.remote.methods import SERVICE
+from prism.adapters.wire.status import error_of
 from prism.ports import (
     Count,
     Entry,

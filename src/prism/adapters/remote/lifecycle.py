@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.messages import HEALTH_OF, STATE_OF, duration_of
 from prism.adapters.remote.calls import Calls
 from prism.adapters.remote.methods import Reply
+from prism.adapters.wire.keyvalue_messages import HEALTH_OF, STATE_OF, duration_of
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,

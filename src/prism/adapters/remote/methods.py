@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.wire import tag_of
+from prism.adapters.wire.encoding import tag_of
 from prism.v1 import keyvalue_pb2 as pb
 
 Reply = TypeVar("Reply", bound=Message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 from google.rpc import code_pb2, status_pb2
 
-from prism.adapters.grpc.status import error_of
+from prism.adapters.wire.status import error_of
 from prism.ports import InvalidArgument, PrismError, WatchEnded
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from prism.adapters.grpc.status import error_of
 from prism.adapters.remote.calls import CLOSED
 from prism.adapters.remote.ending import Ending
 from prism.adapters.remote.methods import Method, Reply
 from prism.adapters.remote.pending import Pending, Waiter
 from prism.adapters.remote.propagation import TraceContext
 from prism.adapters.remote.unanswered import Unanswered
+from prism.adapters.wire.status import error_of
 from prism.ports import BackendUnavailable, Internal, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from prism.adapters.grpc.wire import tag_of, varint
 from prism.adapters.remote.methods import Method
 from prism.adapters.remote.pending import Pending, Waiter
 from prism.adapters.remote.propagation import TraceContext
+from prism.adapters.wire.encoding import tag_of, varint
 from prism.ports import BackendTimeout, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 

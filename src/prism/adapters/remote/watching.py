@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from prism.adapters.grpc.messages import event_of
+from prism.adapters.wire.keyvalue_messages import event_of
 from prism.ports import BackendTimeout, Event, Internal, NotServing, PrismError, WatchEnded
 from prism.v1 import keyvalue_pb2 as pb
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.messages import duration_of
-from prism.adapters.grpc.proxy_messages import Shown, Told, event_of, pattern_of, told_of
 from prism.adapters.remote.channel import Channel
 from prism.adapters.remote.client import CALL_TIMEOUT
 from prism.adapters.remote.methods import Reply
 from prism.adapters.remote.propagation import propagation
 from prism.adapters.remote.tls import TLS
+from prism.adapters.wire.keyvalue_messages import duration_of
+from prism.adapters.wire.proxy_messages import Shown, Told, event_of, pattern_of, told_of
 from prism.domain.patterns.values import PatternEvent
 from prism.ports import DRAIN_TIMEOUT, DrainReport
 from prism.v1 import proxy_pb2 as pb

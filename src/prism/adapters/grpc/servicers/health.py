@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2 as pb
 
 from prism.adapters.grpc.calls import Rejected
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.status import sendable
+from prism.adapters.wire.status import sendable
 from prism.domain.readiness import Readiness, ReadinessMonitor
 
 OVERALL = ""

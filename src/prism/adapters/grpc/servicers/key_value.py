@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.messages import (
+from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.operate import Bounds, Encoded, Kind, OperationStream, kinds_of
+from prism.adapters.wire.keyvalue_messages import (
     capabilities_of,
     duration_of,
     timedelta_of,
@@ -16,9 +18,7 @@ from prism.adapters.grpc.messages import (
     ttl_of_milliseconds,
     watch_event,
 )
-from prism.adapters.grpc.request_log import RequestLog
-from prism.adapters.grpc.servicers.operate import Bounds, Encoded, Kind, OperationStream, kinds_of
-from prism.adapters.grpc.status import status_of
+from prism.adapters.wire.status import status_of
 from prism.domain.gateway import Gateway
 from prism.ports import (
     Entry,

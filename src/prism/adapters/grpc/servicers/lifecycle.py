@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.lifecycle_calls import LifecycleCalls
+from prism.adapters.wire.lifecycle_calls import LifecycleCalls
 from prism.ports import AccessDenied, LifecycleControl, Unauthenticated
 from prism.v1 import lifecycle_pb2 as pb
 

@@ -8,15 +8,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.messages import timedelta_of
-from prism.adapters.grpc.proxy_messages import (
+from prism.adapters.grpc.servicers.lifecycle import AdminGuard
+from prism.adapters.wire.keyvalue_messages import timedelta_of
+from prism.adapters.wire.proxy_messages import (
     Shown,
     Told,
     event_message,
     pattern_message,
     told_message,
 )
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard
 from prism.domain.patterns.patterns import Patterns
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import PatternEvent, Plan

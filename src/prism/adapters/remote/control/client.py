@@ -10,10 +10,10 @@ from typing import Any
 
 import grpc
 
-from prism.adapters.grpc.messages import STATES, timedelta_of
 from prism.adapters.remote.control.commands import Checked, Commands
 from prism.adapters.remote.control.stream import Broken, ControlStream
 from prism.adapters.remote.peer import Peer
+from prism.adapters.wire.keyvalue_messages import STATES, timedelta_of
 from prism.domain.debug import DebugBuffer
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
 from prism.ports import (

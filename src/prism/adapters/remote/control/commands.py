@@ -9,9 +9,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.lifecycle_calls import LifecycleCalls
-from prism.adapters.grpc.messages import HEALTH_OF
-from prism.adapters.grpc.status import status_of
+from prism.adapters.wire.keyvalue_messages import HEALTH_OF
+from prism.adapters.wire.lifecycle_calls import LifecycleCalls
+from prism.adapters.wire.status import status_of
 from prism.ports import Health, Internal, LifecycleControl, PrismError, Unsupported
 from prism.v1 import lifecycle_pb2 as lpb
 from prism.v1 import pattern_pb2 as pb

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from importlib.metadata import version
 
-from prism.adapters.grpc.messages import capabilities_of
-from prism.adapters.grpc.pattern_messages import PROTOCOL_VERSION
+from prism.adapters.wire.keyvalue_messages import capabilities_of
+from prism.adapters.wire.pattern_messages import PROTOCOL_VERSION
 from prism.ports import DriverSpec, Profile, VersionKind
 from prism.v1 import pattern_pb2 as pb
 

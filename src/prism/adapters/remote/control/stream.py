@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from prism.adapters.grpc.pattern_messages import debug_event_message
 from prism.adapters.remote.control.commands import Commands
 from prism.adapters.remote.ending import Ending
+from prism.adapters.wire.pattern_messages import debug_event_message
 from prism.domain.debug import DebugBuffer
 from prism.v1 import pattern_pb2 as pb
 

@@ -91,6 +91,6 @@ def _code_of(error: type[PrismError]) -> str:
     # Here, because the names of the codes come with grpc's messages.
     from google.rpc import code_pb2
 
-    from prism.adapters.grpc.status import status_of
+    from prism.adapters.wire.status import status_of
 
     return str(code_pb2.Code.Name(status_of(error("")).code))

@@ -22,7 +22,7 @@ from prism.bootstrap.secret_files import read_secret
 from prism.ports import DRAIN_TIMEOUT
 
 if TYPE_CHECKING:
-    from prism.adapters.grpc.proxy_messages import Shown
+    from prism.adapters.wire.proxy_messages import Shown
     from prism.bootstrap.proxy.admin import ProxyAdmin
     from prism.domain.patterns.values import PatternEvent
 

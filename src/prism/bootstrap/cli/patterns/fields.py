@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prism.adapters.grpc.proxy_messages import Shown
+    from prism.adapters.wire.proxy_messages import Shown
     from prism.domain.patterns.values import DebugEvent, PatternEvent
 
 

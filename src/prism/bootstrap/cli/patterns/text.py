@@ -12,7 +12,7 @@ from prism.bootstrap.cli.config import align
 from prism.ports import Health, HealthStatus
 
 if TYPE_CHECKING:
-    from prism.adapters.grpc.proxy_messages import Shown, Told
+    from prism.adapters.wire.proxy_messages import Shown, Told
     from prism.domain.patterns.values import DebugEvent, PatternEvent, PatternStatus
 
 _HEAD = ("NAME", "DRIVER", "STATE", "HEALTH", "PROCESS", "SERVES FOR", "RESTARTS", "IN FLIGHT")

@@ -13,7 +13,7 @@ from prism.adapters.grpc.servicers.operate.bounds import Bounds
 from prism.adapters.grpc.servicers.operate.operation import Operation
 from prism.adapters.grpc.servicers.operate.outcomes import ERROR_TAG, FRAMING_BYTES, Outbox
 from prism.adapters.grpc.servicers.operate.refusals import cancelled
-from prism.adapters.grpc.status import status_of
+from prism.adapters.wire.status import status_of
 from prism.ports import Outcome, PrismError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prism.adapters.grpc.calls import Tally, UnaryHandler
-from prism.adapters.grpc.wire import tag_of
+from prism.adapters.wire.encoding import tag_of
 from prism.v1 import keyvalue_pb2 as pb
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from prism.adapters.grpc.wire import tag_of, varint
+from prism.adapters.wire.encoding import tag_of, varint
 from prism.v1 import keyvalue_pb2 as pb
 
 FRAMING_BYTES = 32

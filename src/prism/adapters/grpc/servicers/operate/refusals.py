@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.rpc import code_pb2, status_pb2
 
-from prism.adapters.grpc.status import status_of
+from prism.adapters.wire.status import status_of
 from prism.ports import BackendUnavailable, InvalidArgument, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 

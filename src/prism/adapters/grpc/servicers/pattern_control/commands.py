@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.messages import duration_of
-from prism.adapters.grpc.status import error_of
+from prism.adapters.wire.keyvalue_messages import duration_of
+from prism.adapters.wire.status import error_of
 from prism.ports import BackendTimeout, BackendUnavailable, Internal, Outcome, PrismError
 from prism.v1 import pattern_pb2 as pb
 

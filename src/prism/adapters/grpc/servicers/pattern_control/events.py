@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prism.adapters.grpc.pattern_messages import debug_event_of
+from prism.adapters.wire.pattern_messages import debug_event_of
 from prism.domain.patterns.outbound import Told
 from prism.domain.token_bucket import TokenBucket
 from prism.v1 import pattern_pb2 as pb

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from prism.adapters.grpc.messages import HEALTH_OF, STATE_OF, duration_of
 from prism.adapters.grpc.servicers.pattern_control.commands import Commands
+from prism.adapters.wire.keyvalue_messages import HEALTH_OF, STATE_OF, duration_of
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from prism.adapters.grpc.messages import duration_of
 from prism.adapters.grpc.servicers.pattern_control.commands import Commands
 from prism.adapters.grpc.servicers.pattern_control.events import DebugEvents
 from prism.adapters.grpc.servicers.pattern_control.lifecycle import PatternLifecycle
 from prism.adapters.grpc.servicers.pattern_control.options import ReceptionOptions
 from prism.adapters.grpc.servicers.pattern_control.stream import ControlStream
+from prism.adapters.wire.keyvalue_messages import duration_of
 from prism.domain.patterns.outbound import Happened, Told
 from prism.domain.patterns.values import EventKind, Registration
 from prism.ports import InvalidArgument, NotServing, PreconditionFailed, PrismError

@@ -7,9 +7,9 @@ import hmac
 import secrets
 from collections.abc import Callable
 
-from prism.adapters.grpc.pattern_messages import PROTOCOL_VERSION, registration_of
 from prism.adapters.grpc.servicers.pattern_control.options import ReceptionOptions
 from prism.adapters.grpc.servicers.pattern_control.session import PatternSession
+from prism.adapters.wire.pattern_messages import PROTOCOL_VERSION, registration_of
 from prism.domain.patterns.outbound import Happened, Told
 from prism.domain.patterns.values import EventKind, Plan
 from prism.ports import NotServing, PreconditionFailed, PrismError

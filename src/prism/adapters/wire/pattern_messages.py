@@ -7,8 +7,8 @@ from itertools import islice
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from prism.adapters.grpc.messages import CAPABILITY_OF, STATE_OF
-from prism.adapters.grpc.status import sendable
+from prism.adapters.wire.keyvalue_messages import CAPABILITY_OF, STATE_OF
+from prism.adapters.wire.status import sendable
 from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel, Registration
 from prism.ports import InvalidArgument, State
 from prism.v1 import pattern_pb2 as pb

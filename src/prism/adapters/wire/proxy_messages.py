@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from prism.adapters.grpc.messages import HEALTH, HEALTH_OF
-from prism.adapters.grpc.pattern_messages import debug_event_message, debug_event_of
-from prism.adapters.grpc.status import sendable
+from prism.adapters.wire.keyvalue_messages import HEALTH, HEALTH_OF
+from prism.adapters.wire.pattern_messages import debug_event_message, debug_event_of
+from prism.adapters.wire.status import sendable
 from prism.domain.patterns.values import (
     DebugEvent,
     EventKind,

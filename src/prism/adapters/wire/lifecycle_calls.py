@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from prism.adapters.grpc.messages import HEALTH, STATES, timedelta_of
-from prism.adapters.grpc.status import encodable
+from prism.adapters.wire.keyvalue_messages import HEALTH, STATES, timedelta_of
+from prism.adapters.wire.status import encodable
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, LifecycleControl
 from prism.v1 import lifecycle_pb2 as pb
 

@@ -1,0 +1,1 @@
+"""Messages, statuses and encodings of `proto/prism/v1` that server and client share."""
