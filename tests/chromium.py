@@ -24,9 +24,9 @@ from typing import Literal
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 from prism import Client, connect
-from prism.adapters.observability.masking import Mask
 from prism.bootstrap.configuration import Given, Source, choose, resolve
 from prism.bootstrap.container import Container
+from prism.domain.redaction import Redactor
 from prism.ports import (
     BackendUnavailable,
     InvalidArgument,
@@ -65,7 +65,7 @@ async def _server() -> AsyncIterator[str]:
         "memstore_max_keys": Given("100000", Source.FLAG),
     }
     configuration = resolve(choose("memstore", None), given)
-    container = Container(configuration=configuration, mask=Mask(configuration.secrets))
+    container = Container(configuration=configuration, redactor=Redactor(configuration.secrets))
     application, lifecycle = container.application(), container.lifecycle()
     running = asyncio.create_task(application.run())
     while lifecycle.current is not State.RUNNING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from prism.adapters.observability.masking import Mask
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.listening import Listening
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
 from prism.ports import IllegalTransition, LifecycleControl, State
 
 
@@ -58,7 +58,7 @@ def commander_of(
     configuration: Configuration,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
-    mask: Mask,
+    redactor: Redactor,
 ) -> Commander:
     """The proxy, where there is one; else this process itself."""
     address = configuration.settings.proxy_address
@@ -67,4 +67,4 @@ def commander_of(
     # Only a pattern talks to a proxy.
     from prism.bootstrap.managed.managed import managed_by
 
-    return managed_by(address, configuration, lifecycle, readiness, mask)
+    return managed_by(address, configuration, lifecycle, readiness, redactor)

@@ -14,12 +14,12 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from prism.adapters.observability.masking import MASK, credentials_in, mask_urls
 from prism.bootstrap import config_file, discovery
 from prism.bootstrap.managed.options import managed_options
 from prism.bootstrap.options import Option, driver_options, server_options, with_defaults
 from prism.bootstrap.secret_files import read_secret
 from prism.bootstrap.settings import InvalidSetting, ServerSettings, ServeSettings
+from prism.domain.redaction import REDACTED, credentials_in, redact_urls
 from prism.domain.settings import parse_settings, settings_of, to_text
 from prism.ports import DriverSpec, InvalidArgument
 
@@ -74,7 +74,7 @@ class Value:
         """The text as everybody may see it."""
         if self.text is None:
             return None
-        return MASK if self.option.field.secret else mask_urls(self.text)
+        return REDACTED if self.option.field.secret else redact_urls(self.text)
 
 
 @dataclass(frozen=True, slots=True)

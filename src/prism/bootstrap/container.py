@@ -22,7 +22,6 @@ from prism.adapters.grpc.services import Served, Services
 from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
 from prism.adapters.observability.endpoints import Endpoints
 from prism.adapters.observability.http import EndpointServer
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.page.history import (
     History,
     LifecycleEvents,
@@ -38,6 +37,7 @@ from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
 from prism.ports import Driver, DriverSpec, Limits
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _limits(settings: ServeSettings) -> Limits:
     return Limits(max_value_bytes=room, max_batch_bytes=room)
 
 
-def _tracing(settings: ServeSettings, mask: Mask) -> Tracing | None:
+def _tracing(settings: ServeSettings, redactor: Redactor) -> Tracing | None:
     if not settings.enable_tracing or is_disabled(os.environ):
         return None
     # OpenTelemetry is imported by who asks for traces.
@@ -74,7 +74,7 @@ def _tracing(settings: ServeSettings, mask: Mask) -> Tracing | None:
         exporter=settings.trace_exporter,
         ratio=settings.trace_ratio,
         out=sys.stdout,
-        mask=mask,
+        redact=redactor,
     )
 
 
@@ -96,14 +96,14 @@ def _gateway(
 
 
 def _lifecycle(
-    driver: Driver[Any], spec: DriverSpec, admission: Admission, mask: Mask
+    driver: Driver[Any], spec: DriverSpec, admission: Admission, redactor: Redactor
 ) -> LifecycleMachine:
     return LifecycleMachine(
         driver,
         spec.settings,
         admission,
-        conceal=lambda texts: mask.learn(secrets_of(spec.settings, texts)),
-        mask=mask,
+        register_secrets=lambda texts: redactor.register(secrets_of(spec.settings, texts)),
+        redact=redactor,
     )
 
 
@@ -123,8 +123,10 @@ def _server_options(settings: ServeSettings) -> ServerOptions:
     )
 
 
-def _request_log(settings: ServeSettings, failures: RecentFailures, mask: Mask) -> RequestLog:
-    return RequestLog(slow=settings.slow_request, failures=failures, mask=mask)
+def _request_log(
+    settings: ServeSettings, failures: RecentFailures, redactor: Redactor
+) -> RequestLog:
+    return RequestLog(slow=settings.slow_request, failures=failures, redact=redactor)
 
 
 def _key_value(
@@ -185,12 +187,12 @@ def _page(
     readiness: ReadinessMonitor,
     grpc_server: GrpcServer,
     history: History,
-    mask: Mask,
+    redactor: Redactor,
 ) -> Page:
     # What it takes is imported by the first who looks.
     from prism.bootstrap.page import page_of
 
-    return page_of(configuration, gateway, lifecycle, readiness, grpc_server, history, mask)
+    return page_of(configuration, gateway, lifecycle, readiness, grpc_server, history, redactor)
 
 
 def _http_server(
@@ -232,13 +234,13 @@ class Container(containers.DeclarativeContainer):
 
     # A proxy has others in the place of these.
     configuration: providers.Provider[Any] = providers.Dependency(instance_of=ServerConfiguration)
-    mask: providers.Provider[Mask] = providers.Dependency(
-        instance_of=Mask, default=providers.Singleton(Mask)
+    redactor: providers.Provider[Redactor] = providers.Dependency(
+        instance_of=Redactor, default=providers.Singleton(Redactor)
     )
     settings: providers.Provider[Any] = providers.Singleton(_settings, configuration)
     spec: providers.Provider[DriverSpec] = providers.Singleton(_spec, configuration)
 
-    tracing: providers.Provider[Tracing | None] = providers.Singleton(_tracing, settings, mask)
+    tracing: providers.Provider[Tracing | None] = providers.Singleton(_tracing, settings, redactor)
     call_observer: providers.Provider[CallObserver | None] = providers.Singleton(
         _call_observer, tracing
     )
@@ -250,7 +252,7 @@ class Container(containers.DeclarativeContainer):
         _gateway, driver, spec, tracing, admission, limits, settings
     )
     lifecycle: providers.Provider[LifecycleMachine] = providers.Singleton(
-        _lifecycle, driver, spec, admission, mask
+        _lifecycle, driver, spec, admission, redactor
     )
     readiness: providers.Provider[ReadinessMonitor] = providers.Singleton(
         ReadinessMonitor, lifecycle
@@ -258,7 +260,7 @@ class Container(containers.DeclarativeContainer):
 
     failures: providers.Provider[RecentFailures] = providers.Singleton(RecentFailures)
     request_log: providers.Provider[RequestLog] = providers.Singleton(
-        _request_log, settings, failures, mask
+        _request_log, settings, failures, redactor
     )
     key_value_servicer: providers.Provider[Any] = providers.Singleton(
         _key_value, gateway, settings, call_observer, request_log
@@ -296,14 +298,14 @@ class Container(containers.DeclarativeContainer):
         _history, gateway, lifecycle, readiness, failures
     )
     page: providers.Provider[Page] = providers.Singleton(
-        _page, configuration, gateway, lifecycle, readiness, grpc_server, history, mask
+        _page, configuration, gateway, lifecycle, readiness, grpc_server, history, redactor
     )
     http_server: providers.Provider[HttpServer | None] = providers.Singleton(
         _http_server, settings, lifecycle, readiness, metrics.provider, page.provider, history
     )
 
     commander: providers.Provider[Commander] = providers.Singleton(
-        commander_of, configuration, lifecycle, readiness, mask
+        commander_of, configuration, lifecycle, readiness, redactor
     )
     application: providers.Provider[Application] = providers.Singleton(
         Application,

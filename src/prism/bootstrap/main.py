@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import uvloop
 
 from prism.adapters.observability.logging import configure
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.environment import secrets_in
 from prism.bootstrap.configuration import Configuration, ServerConfiguration, near_misses
+from prism.domain.redaction import Redactor
 from prism.ports import State
 
 if TYPE_CHECKING:
     from prism.bootstrap.container import Container
 
-Compose: TypeAlias = "Callable[[Any, Mask], Container]"
+Compose: TypeAlias = "Callable[[Any, Redactor], Container]"
 
 _ALLOCATIONS_A_COLLECTION = 50_000
 
 log = logging.getLogger(__name__)
 
 
-def _server(configuration: Configuration, mask: Mask) -> Container:
+def _server(configuration: Configuration, redactor: Redactor) -> Container:
     from prism.bootstrap.container import Container
 
-    return Container(configuration=configuration, mask=mask)
+    return Container(configuration=configuration, redactor=redactor)
 
 
 def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
@@ -41,7 +41,7 @@ def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
         compose: makes the container of what is to be served.
     """
     settings = configuration.settings
-    mask = Mask([*configuration.secrets, *secrets_in(os.environ)])
+    redactor = Redactor([*configuration.secrets, *secrets_in(os.environ)])
     configure(
         settings.log_format,
         fields={
@@ -49,7 +49,7 @@ def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
             "version": version("prism"),
             "driver": configuration.spec.name,
         },
-        mask=mask,
+        redact=redactor,
         debug=settings.debug,
     )
     for warning in near_misses(os.environ, configuration.options):
@@ -58,14 +58,14 @@ def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
     log.info("starting", extra={"config_file": None if file is None else str(file.absolute())})
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(compose, configuration, mask))
+            return runner.run(_run(compose, configuration, redactor))
     except Exception:
         log.exception("an unexpected error ended the server; this is a defect")
         return 1
 
 
-async def _run(compose: Compose, configuration: ServerConfiguration, mask: Mask) -> int:
-    container = compose(configuration, mask)
+async def _run(compose: Compose, configuration: ServerConfiguration, redactor: Redactor) -> int:
+    container = compose(configuration, redactor)
     container.lifecycle().observe(_settle)
     return await container.application().run()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from importlib.metadata import version
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.page.history import History
 from prism.adapters.observability.page.page import Page
 from prism.adapters.observability.page.sections.backend import backend, capabilities
@@ -20,6 +19,7 @@ from prism.bootstrap.configuration import Configuration
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
 
 
 def page_of(
@@ -29,7 +29,7 @@ def page_of(
     readiness: ReadinessMonitor,
     grpc_server: GrpcServer,
     history: History,
-    mask: Mask,
+    redactor: Redactor,
 ) -> Page:
     """The page of a server with one driver."""
     spec = configuration.spec
@@ -61,5 +61,5 @@ def page_of(
             "Capabilities and limits": partial(capabilities, gateway),
             "Settings": show_settings,
         },
-        mask,
+        redactor,
     )

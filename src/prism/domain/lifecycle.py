@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from prism.domain.admission import Admission
 from prism.domain.commands import Commands
-from prism.domain.secrecy import Mask, mask_error, mask_health
+from prism.domain.redaction import Redact, redact_error, redact_health
 from prism.domain.settings import parse_settings
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -59,9 +59,9 @@ class LifecycleMachine:
     Args:
         settings_type: the driver's settings dataclass.
         admission: opened by start, closed by drain and stop.
-        conceal: is told the settings of an Initialize before anybody acts on them, so
+        register_secrets: is told the settings of an Initialize before anybody acts on them, so
             that the secrets among them are hidden wherever they come up.
-        mask: hides secrets in what the driver says of its failures and its health.
+        redact: hides secrets in what the driver says of its failures and its health.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class LifecycleMachine:
         settings_type: type[Any],
         admission: Admission,
         *,
-        conceal: Callable[[Mapping[str, str]], None] = lambda _: None,
-        mask: Mask = str,
+        register_secrets: Callable[[Mapping[str, str]], None] = lambda _: None,
+        redact: Redact = str,
     ) -> None:
         self._driver = driver
         self._settings_type = settings_type
         self._admission = admission
-        self._conceal = conceal
-        self._mask = mask
+        self._register_secrets = register_secrets
+        self._redact = redact
         self._commands = Commands()
         self._observers: list[Callable[[State], None]] = []
         self._state = State.CREATED
@@ -109,7 +109,7 @@ class LifecycleMachine:
         return self._state
 
     async def initialize(self, settings: Mapping[str, str]) -> None:
-        self._conceal(settings)
+        self._register_secrets(settings)
         await self._commands.run(self._initialize(dict(settings)))
 
     async def start(self) -> None:
@@ -128,7 +128,7 @@ class LifecycleMachine:
         if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
             try:
                 async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                    return mask_health(await self._driver.health(), self._mask)
+                    return redact_health(await self._driver.health(), self._redact)
             except TimeoutError:
                 message = f"no answer to a health check within {_HEALTH_TIMEOUT_S:g} s"
             except Exception as error:
@@ -212,7 +212,7 @@ class LifecycleMachine:
         except BaseException as error:
             cause = "an internal error"
             if isinstance(error, PrismError):
-                mask_error(error, self._mask)
+                redact_error(error, self._redact)
                 cause = error.message
             self._failure = f"{command} failed: {cause}"
             self._admission.close("failed")

@@ -15,11 +15,11 @@ import pytest
 from dependency_injector import providers
 
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.exporting import FLUSH_TIMEOUT, Tracing
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
+from prism.domain.redaction import Redactor
 from prism.ports import BackendUnavailable, DrainReport, PreconditionFailed, State
 from tests.servers.collector import Collector
 from tests.servers.process import free_port
@@ -84,7 +84,7 @@ class Telemetry(Tracing):
     """To a collector, which may be down."""
 
     def __init__(self, recorder: Recorder) -> None:
-        super().__init__(version="0", exporter="otlp", ratio=1.0, out=sys.stdout, mask=Mask())
+        super().__init__(version="0", exporter="otlp", ratio=1.0, out=sys.stdout, redact=Redactor())
         self._journal = recorder
 
     async def close(self) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from prism.adapters.observability.masking import credentials_in, mask_urls
 from prism.bootstrap.configuration import Configuration, Given, Source, choose, resolve
+from prism.domain.redaction import credentials_in, redact_urls
 
 Shown = Callable[..., dict[str, tuple[Any, str]]]
 Prism = Callable[..., Result]
@@ -118,7 +118,7 @@ def test_config_show_masks_secrets_and_passwords_in_urls(prism: Prism) -> None:
     ],
 )
 def test_a_url_shows_neither_password_nor_token(text: str, masked: str) -> None:
-    assert mask_urls(text) == masked
+    assert redact_urls(text) == masked
 
 
 @pytest.mark.parametrize(

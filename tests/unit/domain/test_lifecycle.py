@@ -67,7 +67,7 @@ class Blabbing(Memstore):
 def blabbing() -> LifecycleMachine:
     admission = Admission(max_in_flight=10, max_per_connection=10)
     return LifecycleMachine(
-        Blabbing(), DRIVER.settings, admission, mask=lambda text: text.replace("hunter2", "***")
+        Blabbing(), DRIVER.settings, admission, redact=lambda text: text.replace("hunter2", "***")
     )
 
 

@@ -139,7 +139,7 @@ async def test_a_secret_in_an_error_is_hidden_from_the_caller() -> None:
     async def blab(request: StringValue, context: CallContext) -> StringValue:
         raise BackendTimeout("AUTH hunter2 took too long")
 
-    log = RequestLog(mask=lambda text: text.replace("hunter2", "***"))
+    log = RequestLog(redact=lambda text: text.replace("hunter2", "***"))
     with pytest.raises(Rejected) as raised:
         await unary(handler=blab, log=log)(payload("x"), Context())
     assert raised.value.status.message == "AUTH *** took too long"

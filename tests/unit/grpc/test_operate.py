@@ -279,7 +279,7 @@ async def test_an_unexpected_error_is_logged_whole_and_shown_to_nobody(
 
 
 async def test_a_secret_in_an_error_is_hidden_also_in_an_item_of_a_batch(converse: Any) -> None:
-    log = RequestLog(mask=lambda text: text.replace("hunter2", "***"))
+    log = RequestLog(redact=lambda text: text.replace("hunter2", "***"))
     talk = await converse(log=log)
     talk.send(get(1, "refused"))
     assert error(await talk.outcome(1)).message == "AUTH *** was refused"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from prism.adapters.observability.debug_log import DebugLog
-from prism.adapters.observability.masking import Mask
 from prism.domain.debug import DebugBuffer
 from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel
+from prism.domain.redaction import Redactor
 
 
 class Log:
@@ -18,8 +18,8 @@ class Log:
 
     def __init__(self) -> None:
         self.events = DebugBuffer()
-        self.mask = Mask()
-        self.handler = DebugLog(self.events, self.mask)
+        self.redactor = Redactor()
+        self.handler = DebugLog(self.events, self.redactor)
         self.logger = logging.getLogger("tests.debug_log")
         self.logger.addHandler(self.handler)
         self.logger.setLevel(logging.DEBUG)
@@ -59,7 +59,7 @@ def test_debug_records_are_none(log: Log) -> None:
 
 
 def test_secrets_are_hidden_in_the_message_and_beside_it(log: Log) -> None:
-    log.mask.learn(["swordfish"])
+    log.redactor.register(["swordfish"])
     log.logger.info("swordfish at redis://user:pass@host", extra={"word": "swordfish"})
     event = log.taken()
     assert event.message == "*** at redis://user:***@host"

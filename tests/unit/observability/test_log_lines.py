@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from prism.adapters.observability.logging import configure
-from prism.adapters.observability.masking import Mask
+from prism.domain.redaction import Redactor
 
 Lines = Callable[[], list[str]]
 
@@ -40,7 +40,7 @@ def logged() -> Iterator[Callable[..., Lines]]:
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_secret_is_hidden_wherever_it_stands(logged: Callable[..., Lines], form: str) -> None:
-    lines = logged(form, mask=Mask(["hunter2!"]))
+    lines = logged(form, redact=Redactor(["hunter2!"]))
     try:
         raise ValueError("the password hunter2! is wrong")
     except ValueError:
@@ -55,7 +55,7 @@ def test_a_secret_is_hidden_wherever_it_stands(logged: Callable[..., Lines], for
 def test_a_secret_too_short_to_be_told_from_words_is_not_looked_for(
     logged: Callable[..., Lines],
 ) -> None:
-    lines = logged(mask=Mask(["a"]))
+    lines = logged(redact=Redactor(["a"]))
     log.info("a banana")
     assert json.loads(lines()[0])["message"] == "a banana"
 

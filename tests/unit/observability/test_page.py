@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.page.page import Page
 from prism.adapters.observability.page.values import (
     Chart,
@@ -25,6 +24,7 @@ from prism.adapters.observability.page.values import (
     Table,
     Tone,
 )
+from prism.domain.redaction import Redactor
 
 HOSTILE = """</td><script>alert(1)</script><img src=x onerror="alert(2)">'&"""
 ALIEN = {"script", "img", "iframe", "object", "form"}
@@ -56,7 +56,7 @@ async def read(
 ) -> Reader:
     shown = headline or Headline("fake 1.0", Mark("running", Tone.GOOD), "")
     all_sections = {"First": lambda: Section(blocks), **sections}
-    page = Page(lambda: shown, all_sections, Mask(secrets))
+    page = Page(lambda: shown, all_sections, Redactor(secrets))
     reader = Reader()
     reader.feed(page.render(refreshing=refreshing).decode())
     return reader

@@ -10,7 +10,6 @@ import pytest
 from google.rpc import code_pb2
 
 from prism.adapters.memstore import Memstore
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.page import texts
 from prism.adapters.observability.page.history import OperationSamples, RecentFailures
 from prism.adapters.observability.page.history.operations import Counts
@@ -21,6 +20,7 @@ from prism.adapters.observability.page.sections.operations import operations, pe
 from prism.adapters.observability.page.values import Chart, Facts, Mark, Section, Table
 from prism.bootstrap.configuration import Given, Source, choose, resolve
 from prism.bootstrap.container import Container
+from prism.domain.redaction import Redactor
 from prism.domain.tallies import OperationTallies
 from prism.ports import BackendUnavailable, Entry, InvalidArgument
 
@@ -223,7 +223,7 @@ async def test_capabilities_that_the_driver_lacks_are_listed_too(
 def configured(**texts: str) -> Container:
     given = {name: Given(text, Source.FLAG) for name, text in texts.items()}
     configuration = resolve(choose("redis", None), given)
-    return Container(configuration=configuration, mask=Mask(configuration.secrets))
+    return Container(configuration=configuration, redactor=Redactor(configuration.secrets))
 
 
 async def test_settings_are_those_of_an_initialize_command_once_there_was_one() -> None:

@@ -164,7 +164,7 @@ async def test_its_last_words_tell_why_it_ended(launch: Launch) -> None:
 async def test_its_last_words_hold_no_secret(launch: Launch) -> None:
     process = await launch(
         "raise SystemExit('no answer: redis://:hunter2@127.0.0.1:6379')",
-        mask=lambda text: text.replace("hunter2", "***"),
+        redact=lambda text: text.replace("hunter2", "***"),
     )
     assert await process.ended() == ("exited with status 1: no answer: redis://:***@127.0.0.1:6379")
 

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, get_current_span
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.outgoing import Outgoing
 from prism.adapters.observability.tracing.requests import RequestSpans
 from prism.adapters.observability.tracing.spans import Recorder
+from prism.domain.redaction import Redactor
 
 SECRET = "pass-planted"
 
@@ -41,7 +41,7 @@ class Traces:
     def __init__(self, ratio: float) -> None:
         self._exporter = InMemorySpanExporter()
         self.recorder = Recorder(Resource({}), InstrumentationScope("test"))
-        self.recorder.hand_to(SimpleSpanProcessor(Outgoing(self._exporter, Mask([SECRET]))))
+        self.recorder.hand_to(SimpleSpanProcessor(Outgoing(self._exporter, Redactor([SECRET]))))
         self.requests = RequestSpans(self.recorder, ratio)
 
     @property

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing import complaints
 from prism.adapters.observability.tracing.complaints import Complaints
+from prism.domain.redaction import Redactor
 
 EXPORTER = logging.getLogger("opentelemetry.exporter.test")
 
@@ -21,7 +21,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 @pytest.fixture
 def open_complaints() -> Iterator[Complaints]:
-    handler = Complaints(Mask())
+    handler = Complaints(Redactor())
     handler.open()
     yield handler
     handler.close()
@@ -51,7 +51,7 @@ def test_the_next_tells_how_many_went_untold(
 
 
 def test_a_secret_in_a_complaint_is_hidden(caplog: pytest.LogCaptureFixture) -> None:
-    handler = Complaints(Mask(["t0ken!"]))
+    handler = Complaints(Redactor(["t0ken!"]))
     handler.open()
     EXPORTER.warning("malformed header: t0ken!")
     handler.close()
@@ -59,7 +59,7 @@ def test_a_secret_in_a_complaint_is_hidden(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_once_closed_the_library_logs_as_it_likes(caplog: pytest.LogCaptureFixture) -> None:
-    handler = Complaints(Mask())
+    handler = Complaints(Redactor())
     handler.open()
     handler.close()
     EXPORTER.warning("mine again")

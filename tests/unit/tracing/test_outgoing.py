@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanKind
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.otlp import Encoding
 from prism.adapters.observability.tracing.outgoing import Outgoing, readable
+from prism.domain.redaction import Redactor
 from tests.unit.tracing.conftest import SECRET
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -48,8 +48,8 @@ def test_our_encoding_is_the_library_s(traces: Any, kept: Kept) -> None:
         parent = kept.spans[-1].context
         traces.recorder.begin(name, SpanKind.CLIENT, parent, {"db.operation.name": name}).end()
     assert len(kept.spans) == 15
-    theirs = encode_spans([readable(span, Mask()) for span in kept.spans])
-    assert by_id(Encoding(Mask()).request_of(kept.spans)) == by_id(theirs)
+    theirs = encode_spans([readable(span, Redactor()) for span in kept.spans])
+    assert by_id(Encoding(Redactor()).request_of(kept.spans)) == by_id(theirs)
 
 
 def test_what_a_library_adds_to_our_spans_is_told(traces: Any, kept: Kept) -> None:
@@ -60,14 +60,14 @@ def test_what_a_library_adds_to_our_spans_is_told(traces: Any, kept: Kept) -> No
     spans[1].record_exception(ValueError(f"{SECRET} is wrong"))
     for span in spans:
         span.end()
-    one, other = by_id(Encoding(Mask()).request_of(kept.spans)).values()
+    one, other = by_id(Encoding(Redactor()).request_of(kept.spans)).values()
     assert one.attributes[0].value.int_value == 1
     assert other.attributes[0].value.bool_value is True
     assert [event.name for event in other.events] == ["seen", "exception"]
     assert SECRET not in str(other)
 
 
-@pytest.mark.parametrize("encode", [Encoding(Mask([SECRET])).request_of, None])
+@pytest.mark.parametrize("encode", [Encoding(Redactor([SECRET])).request_of, None])
 def test_a_secret_that_a_library_traces_is_hidden(traces: Any, kept: Kept, encode: Any) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -82,7 +82,7 @@ def test_a_secret_that_a_library_traces_is_hidden(traces: Any, kept: Kept, encod
     assert SECRET in "".join(span.name for span in kept.spans)
     if encode is None:
         shown = Kept()
-        Outgoing(shown, Mask([SECRET])).export(kept.spans)
+        Outgoing(shown, Redactor([SECRET])).export(kept.spans)
         told = "".join(span.to_json() for span in shown.spans)
     else:
         told = str(encode(kept.spans))

@@ -119,7 +119,7 @@ class _Method:
             self.pattern_of(pattern)
 
     def _refuse(self, error: Exception, begun_ns: int) -> Rejected:
-        rejected = rejection_of(error, self.log.mask)
+        rejected = rejection_of(error, self.log.redact)
         self.log.failed(self.path, rejected.status, error, begun_ns)
         return rejected
 
@@ -292,10 +292,10 @@ def too_large(reply: bytes, limit: int) -> Exhausted:
     return Exhausted(f"the reply has {len(reply):,} bytes; the limit is {limit:,}")
 
 
-def rejection_of(error: Exception, mask: Callable[[str], str] = str) -> Rejected:
+def rejection_of(error: Exception, redact: Callable[[str], str] = str) -> Rejected:
     """What a caller may know of an error; of one that is not ours, that there was one."""
     if isinstance(error, PrismError):
-        return Rejected(status_of(error, mask))
+        return Rejected(status_of(error, redact))
     if isinstance(error, Rejected):
         return error
     return Rejected(status_of(Internal("internal error; the server's log has the details")))

@@ -68,7 +68,7 @@ class RequestLog:
         slow: from how long on a request that succeeded is told; zero: none is.
 
     Attributes:
-        mask: hides secrets in what is told of a failure, here and to its caller.
+        redact: hides secrets in what is told of a failure, here and to its caller.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class RequestLog:
         *,
         slow: timedelta = timedelta(),
         failures: FailureObserver | None = None,
-        mask: Callable[[str], str] = str,
+        redact: Callable[[str], str] = str,
     ) -> None:
-        self.mask = mask
+        self.redact = redact
         self._failures = failures
         self.slow_ns = int(slow.total_seconds() * NS_PER_SECOND) or sys.maxsize
         self._told: dict[_Kind, int] = {}

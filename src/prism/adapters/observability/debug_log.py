@@ -16,25 +16,25 @@ class DebugLog(logging.Handler):
     Whatever sends the events must log nothing for each, or it would never be done.
 
     Args:
-        mask: hides what is secret.
+        redact: hides what is secret.
     """
 
-    def __init__(self, events: DebugBuffer, mask: Callable[[str], str]) -> None:
+    def __init__(self, events: DebugBuffer, redact: Callable[[str], str]) -> None:
         super().__init__(logging.INFO)
         self._events = events
-        self._mask = mask
+        self._redact = redact
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             details = {
-                key: self._mask(str(value))
+                key: self._redact(str(value))
                 for key, value in extra_of(record).items()
                 if value is not None
             }
             details["logger"] = record.name
             if record.exc_info and record.exc_info[0] is not None:
                 details["error"] = record.exc_info[0].__name__
-            message = self._mask(record.getMessage())
+            message = self._redact(record.getMessage())
             self._events.add(_level(record.levelno), DebugKind.LOG, message, details)
         except Exception:
             # As every handler does: whoever logs is not to fail.

@@ -12,8 +12,8 @@ from typing import IO, Any, Literal
 from pythonjsonlogger.json import JsonFormatter
 
 from prism.adapters.observability.escapes import escaped
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.correlation import current_ids
+from prism.domain.redaction import Redact, redact_urls
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -25,7 +25,7 @@ def configure(
     form: Literal["json", "text"],
     *,
     fields: Mapping[str, str],
-    mask: Mask | None = None,
+    redact: Redact = redact_urls,
     debug: bool = False,
     stream: IO[str] | None = None,
 ) -> None:
@@ -35,14 +35,13 @@ def configure(
 
     Args:
         fields: go into every JSON line, such as service and version.
-        mask: hides secrets in text, whoever wrote the record.
+        redact: hides secrets in every text, whatever its origin.
         debug: Prism's own debug records too.
     """
     stream = stream or sys.stderr
-    mask = mask or Mask()
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Json(fields, mask) if form == "json" else _Text(mask, coloured))
+    handler.setFormatter(_Json(fields, redact) if form == "json" else _Text(redact, coloured))
     root = logging.getLogger()
     for old in root.handlers[:]:
         if isinstance(old.formatter, (_Json, _Text)):
@@ -59,9 +58,9 @@ def extra_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class _Json(JsonFormatter):
-    def __init__(self, fields: Mapping[str, str], mask: Mask) -> None:
+    def __init__(self, fields: Mapping[str, str], redact: Redact) -> None:
         super().__init__(static_fields=dict(fields))
-        self._mask = mask
+        self._redact = redact
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         return {key: self._masked(value) for key, value in log_data.items()}
@@ -73,7 +72,7 @@ class _Json(JsonFormatter):
             return [self._masked(each) for each in value]
         if value is None or isinstance(value, (bool, int, float)):
             return value
-        return self._mask(str(value))
+        return self._redact(str(value))
 
     def add_fields(
         self,
@@ -91,9 +90,9 @@ class _Json(JsonFormatter):
 
 
 class _Text(logging.Formatter):
-    def __init__(self, mask: Mask, coloured: bool) -> None:
+    def __init__(self, redact: Redact, coloured: bool) -> None:
         super().__init__()
-        self._mask = mask
+        self._redact = redact
         self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
@@ -108,7 +107,7 @@ class _Text(logging.Formatter):
             # Indented, for an error may quote what a caller sent, lines and all.
             lines = self.formatException(record.exc_info).split("\n")
             text = "\n".join([text, *(f"    {escaped(line)}" for line in lines)])
-        return self._mask(text)
+        return self._redact(text)
 
     def _level(self, record: logging.LogRecord) -> str:
         name = f"{record.levelname.lower():7}"

@@ -33,7 +33,7 @@ class LaunchOptions:
         flags: for the command line of each, such as `--slow-request`, `2s`.
         command: what is run.
         environment: of which the process gets what `scrubbed` leaves.
-        mask: hides secrets in how a process is told to have ended.
+        redact: hides secrets in how a process is told to have ended.
     """
 
     proxy_address: str
@@ -41,7 +41,7 @@ class LaunchOptions:
     flags: Sequence[str] = ()
     command: Sequence[str] = (sys.executable, "-m", "prism.bootstrap")
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    mask: Callable[[str], str] = str
+    redact: Callable[[str], str] = str
 
 
 class ProcessLauncher:
@@ -66,7 +66,7 @@ class ProcessLauncher:
             ours.callback(transport.close)
             process = self._spawn(plan, self._command(plan, handed, socket), handed, printing)
             ours.callback(socket.unlink, missing_ok=True)
-            output = Output(plan.name, process.pid, self._options.mask)
+            output = Output(plan.name, process.pid, self._options.redact)
             ours.callback(lambda: self._left.discard(launched))
             launched = LaunchedProcess(process, output, stream, ours.pop_all().close)
             self._left.add(launched)

@@ -29,12 +29,12 @@ class Output:
 
     Args:
         pattern: goes into each record, as does the process id.
-        mask: hides secrets in the last words; the log has a mask of its own.
+        redact: hides secrets in the last words; the log redacts by itself.
     """
 
-    def __init__(self, pattern: str, pid: int, mask: Callable[[str], str] = str) -> None:
+    def __init__(self, pattern: str, pid: int, redact: Callable[[str], str] = str) -> None:
         self._origin = {"pattern": pattern, "pattern_pid": pid}
-        self._mask = mask
+        self._redact = redact
         self._lines = Lines()
         self._bucket = TokenBucket(_PER_SECOND, _BURST)
         self._last: deque[bytes] = deque(maxlen=_LAST)
@@ -46,7 +46,7 @@ class Output:
         """The last error that it told of, or else the last line; empty: it said nothing."""
         records = [record_of(line, self._origin) for line in self._last]
         errors = [each for each in records if each.levelno >= logging.ERROR]
-        words = self._mask((errors or records)[-1].getMessage()) if records else ""
+        words = self._redact((errors or records)[-1].getMessage()) if records else ""
         return words if len(words) <= _LONGEST_WORDS else words[: _LONGEST_WORDS - 1] + "…"
 
     async def follow(self, stream: asyncio.StreamReader) -> None:

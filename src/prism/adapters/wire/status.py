@@ -58,14 +58,14 @@ _BY_CODE: dict[int, type[PrismError]] = {
 _NEVER_SERVED = {code_pb2.UNIMPLEMENTED, code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED}
 
 
-def status_of(error: PrismError, mask: Callable[[str], str] = str) -> status_pb2.Status:
+def status_of(error: PrismError, redact: Callable[[str], str] = str) -> status_pb2.Status:
     """The status of an error, with its reason and outcome as details.
 
     Args:
-        mask: hides secrets in its message.
+        redact: hides secrets in its message.
     """
     code = next(_CODES[base] for base in type(error).__mro__ if base in _CODES)
-    status = status_pb2.Status(code=code, message=sendable(mask(error.message)))
+    status = status_pb2.Status(code=code, message=sendable(redact(error.message)))
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
     status.details.add().Pack(pb.WriteOutcome(outcome=_OUTCOMES[error.outcome]))
     return status

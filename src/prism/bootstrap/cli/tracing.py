@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.tracing.environment import secrets_in
+from prism.domain.redaction import Redactor
 from prism.ports import PrismError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def traced(command: str, exporter: str | None) -> Iterator[Tracing]:
         exporter=exporter,
         ratio=None,
         out=sys.stderr,
-        mask=Mask(secrets_in(os.environ)),
+        redact=Redactor(secrets_in(os.environ)),
     )
     tracing.open()
     try:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from prism.adapters.observability.debug_log import DebugLog
-from prism.adapters.observability.masking import Mask
 from prism.adapters.remote.control import ControlClient, registration
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.listening import Listening
@@ -17,6 +16,7 @@ from prism.domain.debug import DebugBuffer
 from prism.domain.disclosure import Disclosure
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
 from prism.ports import DriverSpec
 
 TokenSource = Callable[[], Awaitable[str]]
@@ -27,7 +27,7 @@ def managed_by(
     configuration: Configuration,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
-    mask: Mask,
+    redactor: Redactor,
 ) -> Managed:
     """Have the proxy at the address command the driver, and tell it what happens here."""
     events = DebugBuffer()
@@ -35,7 +35,7 @@ def managed_by(
     readiness.wait_for(f"the proxy at {address}")
     client = ControlClient(address, lifecycle, events, disclosure.checked)
     token = _token_source(configuration.settings)
-    return Managed(client, configuration.spec, token, DebugLog(events, mask))
+    return Managed(client, configuration.spec, token, DebugLog(events, redactor))
 
 
 def _token_source(settings: ServeSettings) -> TokenSource:

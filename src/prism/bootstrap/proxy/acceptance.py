@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from prism.adapters.observability.masking import Mask
 from prism.bootstrap.configuration import secrets_of
 from prism.bootstrap.proxy.naming import load_driver
 from prism.domain.patterns.values import Plan
+from prism.domain.redaction import Redactor
 from prism.domain.settings import parse_settings
 from prism.ports import InvalidArgument
 
@@ -14,16 +14,16 @@ class Acceptance:
     """Of plans that an operator makes while the proxy runs.
 
     Args:
-        mask: learns their secrets, before anybody can log them.
+        redactor: is given their secrets, before anybody can log them.
     """
 
-    def __init__(self, mask: Mask) -> None:
-        self._mask = mask
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
 
     def __call__(self, plan: Plan) -> None:
         """Raises InvalidArgument for a plan that cannot be."""
         spec = load_driver(plan.name, plan.driver)
-        self._mask.learn(secrets_of(spec.settings, plan.settings))
+        self._redactor.register(secrets_of(spec.settings, plan.settings))
         try:
             parse_settings(spec.settings, plan.settings)
         except InvalidArgument as error:

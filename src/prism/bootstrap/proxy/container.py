@@ -15,7 +15,6 @@ from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.servicers.routed import RoutedServicer
 from prism.adapters.grpc.services import PATTERN_CONTROL, ControlServices, Services
 from prism.adapters.grpc.transports.options import ServerOptions
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.page.history import (
     History,
     LifecycleEvents,
@@ -41,6 +40,7 @@ from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.patterns import Patterns
 from prism.domain.patterns.tallies import PatternTallies
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
 from prism.ports import Driver, Limits
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from prism.adapters.observability.tracing.exporting import Tracing
 
 
-def _journal(mask: Mask) -> Journal:
-    journal = Journal(mask)
+def _journal(redactor: Redactor) -> Journal:
+    journal = Journal(redactor)
     narrate(journal)
     return journal
 
@@ -59,14 +59,14 @@ def _world(
     launcher: ProcessLauncher,
     reception: PatternReception,
     journal: Journal,
-    mask: Mask,
+    redactor: Redactor,
     tracing: Tracing | None,
 ) -> World:
     async def open_driver(name: str, address: str) -> Driver[Any]:
         driver = await open_pattern(name, address, forwarded=forwarding.get)
         return driver if tracing is None else tracing.around_pattern(driver, address)
 
-    return World(launcher, reception, open_driver, journal, mask)
+    return World(launcher, reception, open_driver, journal, redactor)
 
 
 def _terms(settings: ProxySettings, limits: Limits) -> Terms:
@@ -173,12 +173,14 @@ def _page(
     readiness: ReadinessMonitor,
     server: GrpcServer,
     history: History,
-    mask: Mask,
+    redactor: Redactor,
 ) -> Page:
     # What it takes is imported by the first who looks.
     from prism.bootstrap.proxy.page import page_of
 
-    return page_of(configuration, patterns, admission, lifecycle, readiness, server, history, mask)
+    return page_of(
+        configuration, patterns, admission, lifecycle, readiness, server, history, redactor
+    )
 
 
 def _standalone(lifecycle: LifecycleMachine) -> Commander:
@@ -189,16 +191,16 @@ class _Parts(Container):
     """What a proxy has besides; what takes the place of something is named as that."""
 
     folder: providers.Provider[PrivateFolder] = providers.Singleton(PrivateFolder)
-    journal: providers.Provider[Journal] = providers.Singleton(_journal, Container.mask)
+    journal: providers.Provider[Journal] = providers.Singleton(_journal, Container.redactor)
     launch_options: providers.Provider[LaunchOptions] = providers.Singleton(
-        launch_options, Container.settings, folder, Container.mask
+        launch_options, Container.settings, folder, Container.redactor
     )
     launcher: providers.Provider[ProcessLauncher] = providers.Singleton(
         ProcessLauncher, launch_options
     )
     reception: providers.Provider[PatternReception] = providers.Singleton(PatternReception)
     world: providers.Provider[World] = providers.Singleton(
-        _world, launcher, reception, journal, Container.mask, Container.tracing
+        _world, launcher, reception, journal, Container.redactor, Container.tracing
     )
     terms: providers.Provider[Terms] = providers.Singleton(
         _terms, Container.settings, Container.limits
@@ -206,7 +208,7 @@ class _Parts(Container):
     patterns: providers.Provider[Patterns] = providers.Singleton(
         _patterns, Container.configuration, world, terms
     )
-    acceptance: providers.Provider[Acceptance] = providers.Singleton(Acceptance, Container.mask)
+    acceptance: providers.Provider[Acceptance] = providers.Singleton(Acceptance, Container.redactor)
     proxy_admin_servicer: providers.Provider[ProxyAdminServicer] = providers.Singleton(
         ProxyAdminServicer, patterns, Container.admin_guard, acceptance
     )
@@ -221,9 +223,9 @@ class _Parts(Container):
     )
 
 
-def proxy_container(configuration: ProxyConfiguration, mask: Mask) -> Container:
+def proxy_container(configuration: ProxyConfiguration, redactor: Redactor) -> Container:
     """The parts of every server, with those of a proxy in the place of some."""
-    parts = _Parts(configuration=configuration, mask=mask)
+    parts = _Parts(configuration=configuration, redactor=redactor)
     parts.override_providers(
         driver=parts.patterns,
         admission=providers.Singleton(_admission, parts.configuration),
@@ -273,7 +275,7 @@ def proxy_container(configuration: ProxyConfiguration, mask: Mask) -> Container:
             parts.readiness,
             parts.grpc_server,
             parts.history,
-            parts.mask,
+            parts.redactor,
         ),
         commander=providers.Singleton(_standalone, parts.lifecycle),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.process import LaunchOptions
 from prism.bootstrap.proxy.folder import PrivateFolder
 from prism.bootstrap.proxy.settings import ProxySettings
+from prism.domain.redaction import Redactor
 from prism.domain.settings import to_text
 
 CONTROL_SOCKET = "control.sock"
@@ -16,13 +16,15 @@ CONTROL_SOCKET = "control.sock"
 _ROOM = 2
 
 
-def launch_options(settings: ProxySettings, folder: PrivateFolder, mask: Mask) -> LaunchOptions:
+def launch_options(
+    settings: ProxySettings, folder: PrivateFolder, redactor: Redactor
+) -> LaunchOptions:
     """Of processes that call back to the socket in the folder."""
     return LaunchOptions(
         proxy_address=f"unix:{folder.path / CONTROL_SOCKET}",
         folder=folder.path,
         flags=tuple(_flags(settings)),
-        mask=mask,
+        redact=redactor,
     )
 
 

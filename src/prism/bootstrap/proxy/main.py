@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prism.adapters.observability.masking import Mask
 from prism.bootstrap import main
 from prism.bootstrap.proxy.configuration import ProxyConfiguration
+from prism.domain.redaction import Redactor
 
 if TYPE_CHECKING:
     from prism.bootstrap.container import Container
@@ -17,7 +17,7 @@ def run(configuration: ProxyConfiguration) -> int:
     return main.run(configuration, _proxy)
 
 
-def _proxy(configuration: ProxyConfiguration, mask: Mask) -> Container:
+def _proxy(configuration: ProxyConfiguration, redactor: Redactor) -> Container:
     from prism.bootstrap.proxy.container import proxy_container
 
-    return proxy_container(configuration, mask)
+    return proxy_container(configuration, redactor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from importlib.metadata import version
 
-from prism.adapters.observability.masking import Mask
 from prism.adapters.observability.page.history import History
 from prism.adapters.observability.page.page import Page
 from prism.adapters.observability.page.sections.failures import recent_errors
@@ -21,6 +20,7 @@ from prism.domain.admission import Admission
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.patterns.patterns import Patterns
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
 
 
 def page_of(
@@ -31,7 +31,7 @@ def page_of(
     readiness: ReadinessMonitor,
     grpc_server: GrpcServer,
     history: History,
-    mask: Mask,
+    redactor: Redactor,
 ) -> Page:
     """The page of a proxy; that of each pattern tells more of its backend."""
     prism = version("prism")
@@ -62,5 +62,5 @@ def page_of(
             "Lifecycle": partial(lifecycle_events, history.events),
             "Settings": show_settings,
         },
-        mask,
+        redactor,
     )

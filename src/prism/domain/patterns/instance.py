@@ -23,7 +23,7 @@ from prism.domain.patterns.outbound import (
 from prism.domain.patterns.recollection import Recollection
 from prism.domain.patterns.running import Running
 from prism.domain.patterns.values import DebugEvent, EventKind, Plan, Registration
-from prism.domain.secrecy import Mask, mask_health
+from prism.domain.redaction import Redact, redact_health
 from prism.domain.tallies import OperationTallies
 from prism.domain.watches import MAX_WATCHES
 from prism.ports import (
@@ -72,14 +72,14 @@ class World:
     """What is outside.
 
     Attributes:
-        mask: hides secrets in what patterns say.
+        redact: hides secrets in what patterns say.
     """
 
     launcher: Launcher
     reception: Reception
     open_driver: OpenDriver
     journal: Journal
-    mask: Mask = str
+    redact: Redact = str
 
 
 class Instance:
@@ -283,7 +283,7 @@ class Instance:
                 health = await session.lifecycle.health()
             except PrismError as error:
                 health = Health(HealthStatus.UNHEALTHY, error.message)
-            health = mask_health(health, self._world.mask)
+            health = redact_health(health, self._world.redact)
             before, self.health = self.health, health
             # One that begins well is nothing to tell.
             expected = HealthStatus.HEALTHY if before is None else before.status
@@ -292,9 +292,9 @@ class Instance:
             await asyncio.sleep(self._terms.health_interval.total_seconds())
 
     def _told(self, event: DebugEvent) -> None:
-        mask = self._world.mask
-        details = {name: mask(text) for name, text in event.details.items()}
-        self._debug.add(replace(event, message=mask(event.message), details=details))
+        redact = self._world.redact
+        details = {name: redact(text) for name, text in event.details.items()}
+        self._debug.add(replace(event, message=redact(event.message), details=details))
 
     def _happened(self, kind: EventKind, message: str) -> None:
         self._world.journal.add(self.plan.name, kind, message)

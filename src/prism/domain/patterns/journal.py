@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from prism.domain.patterns.values import EventKind, PatternEvent
-from prism.domain.secrecy import Mask
+from prism.domain.redaction import Redact
 
 KEPT = 1000
 
@@ -16,11 +16,11 @@ class Journal:
     """One sequence of events over all patterns, bounded in number.
 
     Args:
-        mask: hides secrets in the words of each.
+        redact: hides secrets in the words of each.
     """
 
-    def __init__(self, mask: Mask = str) -> None:
-        self._mask = mask
+    def __init__(self, redact: Redact = str) -> None:
+        self._redact = redact
         self._events: deque[PatternEvent] = deque(maxlen=KEPT)
         self._sequence = 0
         self._followers: set[Callable[[PatternEvent], None]] = set()
@@ -30,9 +30,9 @@ class Journal:
     ) -> None:
         """Record one, and tell it."""
         self._sequence += 1
-        told = {name: self._mask(text) for name, text in (details or {}).items()}
+        told = {name: self._redact(text) for name, text in (details or {}).items()}
         event = PatternEvent(
-            self._sequence, datetime.now(UTC), pattern, kind, self._mask(message), told
+            self._sequence, datetime.now(UTC), pattern, kind, self._redact(message), told
         )
         self._events.append(event)
         for follower in tuple(self._followers):

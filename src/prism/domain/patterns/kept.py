@@ -12,7 +12,7 @@ from prism.domain.patterns.instance import Instance
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.pattern import Pattern
 from prism.domain.patterns.values import EventKind, PatternState, Plan
-from prism.domain.secrecy import Mask
+from prism.domain.redaction import Redact
 from prism.ports import InvalidArgument, PrismError
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Kept(Pattern):
     Args:
         make: an instance of a plan, not launched yet.
         waits: whoever comes while it does not serve waits, instead of being refused.
-        mask: hides secrets in why it fails.
+        redact: hides secrets in why it fails.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Kept(Pattern):
         backoff: Backoff,
         *,
         waits: bool = False,
-        mask: Mask = str,
+        redact: Redact = str,
     ) -> None:
         super().__init__(plan, waits=waits)
-        self._mask = mask
+        self._redact = redact
         self._make = make
         self._journal = journal
         self._backoff = backoff
@@ -144,6 +144,6 @@ class Kept(Pattern):
     def _told(self, error: Exception) -> str:
         """What may be said of an error; one that is not ours is logged whole."""
         if isinstance(error, PrismError):
-            return self._mask(error.message)
+            return self._redact(error.message)
         log.error("the pattern %r: unexpected", self.plan.name, exc_info=error)
         return "an unexpected error of the proxy; its log has the details"

@@ -66,7 +66,7 @@ class Patterns:
                 world.journal,
                 Backoff(policy),
                 waits=waits,
-                mask=world.mask,
+                redact=world.redact,
             )
             for plan in plans
         }

@@ -15,7 +15,7 @@ from prism.domain.patterns.instance import Instance
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.kept import GIVEN_UP_WITHIN, Kept
 from prism.domain.patterns.values import EventKind, PatternState, Plan
-from prism.domain.secrecy import Mask
+from prism.domain.redaction import Redact
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, DrainReport, PreconditionFailed, PrismError
 
 # What a drain may take beyond its time: less than the state machine around all patterns has.
@@ -26,7 +26,7 @@ class Supervisor(Kept):
     """Takes a pattern in hand: what it is told runs one after another.
 
     Args:
-        make, journal, backoff, waits, mask: as `Kept` has them.
+        make, journal, backoff, waits, redact: as `Kept` has them.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Supervisor(Kept):
         backoff: Backoff,
         *,
         waits: bool = False,
-        mask: Mask = str,
+        redact: Redact = str,
     ) -> None:
-        super().__init__(plan, make, journal, backoff, waits=waits, mask=mask)
+        super().__init__(plan, make, journal, backoff, waits=waits, redact=redact)
         self._commands = Commands()
         self._bring_ups = BringUps(plan.name)
         self._aside = Aside()

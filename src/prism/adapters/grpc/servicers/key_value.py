@@ -163,7 +163,7 @@ class KeyValueServicer:
             values=[b"" if entry is None else entry.value for entry in entries],
             versions=[0 if entry is None else entry.version for entry in entries],
             expire_time_ms=_expiry_column(entries),
-            errors=_item_errors(outcomes, self._bounds.log.mask),
+            errors=_item_errors(outcomes, self._bounds.log.redact),
         )
 
     async def batch_set(
@@ -183,7 +183,7 @@ class KeyValueServicer:
         outcomes = await self._gateway.set_many(puts)
         return pb.BatchSetResponse(
             versions=[0 if isinstance(outcome, PrismError) else outcome for outcome in outcomes],
-            errors=_item_errors(outcomes, self._bounds.log.mask),
+            errors=_item_errors(outcomes, self._bounds.log.redact),
         )
 
     async def batch_delete(
@@ -192,7 +192,7 @@ class KeyValueServicer:
         outcomes = await self._gateway.delete_many(request.keys)
         return pb.BatchDeleteResponse(
             existed=[outcome is True for outcome in outcomes],
-            errors=_item_errors(outcomes, self._bounds.log.mask),
+            errors=_item_errors(outcomes, self._bounds.log.redact),
         )
 
     async def scan(self, request: pb.ScanRequest, context: CallContext) -> pb.ScanResponse:
@@ -251,9 +251,9 @@ def _expiry_column(entries: Sequence[Entry | None]) -> list[int]:
     return column if any(column) else []
 
 
-def _item_errors(outcomes: Sequence[object], mask: Callable[[str], str]) -> list[pb.ItemError]:
+def _item_errors(outcomes: Sequence[object], redact: Callable[[str], str]) -> list[pb.ItemError]:
     return [
-        pb.ItemError(index=index, status=status_of(outcome, mask))
+        pb.ItemError(index=index, status=status_of(outcome, redact))
         for index, outcome in enumerate(outcomes)
         if isinstance(outcome, PrismError)
     ]

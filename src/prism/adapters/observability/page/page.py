@@ -36,18 +36,18 @@ class Page:
 
     Args:
         sections: by title, in their order.
-        mask: hides the secrets in a text, whoever wrote it.
+        redact: hides the secrets in a text, whoever wrote it.
     """
 
     def __init__(
         self,
         headline: Callable[[], Headline],
         sections: Mapping[str, Source],
-        mask: Callable[[str], str],
+        redact: Callable[[str], str],
     ) -> None:
         self._headline = headline
         self._sections = sections
-        self._mask = mask
+        self._redact = redact
         self._template = _template()
 
     @property
@@ -71,7 +71,7 @@ class Page:
         headline = self._headline()
         icon = _ICON.format(_ICON_COLOURS[headline.state.tone])
         document = self._template.render(
-            mask=self._mask,
+            redact=self._redact,
             headline=headline,
             icon=f"data:image/svg+xml,{quote(icon)}",
             sections=list(self._made()),
@@ -115,7 +115,7 @@ def _template() -> Template:
         """Every text of the page goes through here, and is escaped after that."""
         if not isinstance(value, str) or isinstance(value, Markup):
             return value
-        return visible(context["mask"](value))
+        return visible(context["redact"](value))
 
     environment = Environment(
         autoescape=True,

@@ -19,12 +19,12 @@ class Complaints(logging.Handler):
     every span that is dropped meanwhile.
 
     Args:
-        mask: hides secrets in text: of a header that is malformed it quotes the value.
+        redact: hides secrets in text: of a header that is malformed it quotes the value.
     """
 
-    def __init__(self, mask: Callable[[str], str]) -> None:
+    def __init__(self, redact: Callable[[str], str]) -> None:
         super().__init__(logging.WARNING)
-        self._mask = mask
+        self._redact = redact
         self._told_at_s: float | None = None
         self._untold = 0
 
@@ -46,4 +46,4 @@ class Complaints(logging.Handler):
             return
         untold = {"untold": self._untold} if self._untold else {}
         self._told_at_s, self._untold = now_s, 0
-        log.warning("traces may be lost: %s", self._mask(record.getMessage()), extra=untold)
+        log.warning("traces may be lost: %s", self._redact(record.getMessage()), extra=untold)

@@ -52,7 +52,7 @@ class Tracing:
         exporter: an option's word, which goes before the standard variables.
         ratio: likewise, of the traces that begin here.
         out: where spans are printed, if that is what is asked for.
-        mask: hides secrets in text.
+        redact: hides secrets in text.
 
     Attributes:
         tracer: begins spans that are no request's.
@@ -66,11 +66,11 @@ class Tracing:
         exporter: str | None,
         ratio: float | None,
         out: IO[str],
-        mask: Callable[[str], str],
+        redact: Callable[[str], str],
     ) -> None:
         self._named = exporter
         self._out = out
-        self._mask = mask
+        self._redact = redact
         resource = _resource(version)
         ratio = ratio_of(ratio, os.environ)
         self._provider = TracerProvider(
@@ -82,7 +82,7 @@ class Tracing:
         self.tracer = self._provider.get_tracer("prism", version)
         self._recorder = Recorder(resource, InstrumentationScope("prism", version))
         self.requests = RequestSpans(self._recorder, ratio)
-        self._complaints = Complaints(mask)
+        self._complaints = Complaints(redact)
         self._exporter: SpanExporter | None = None
 
     def around_driver(self, driver: Driver[Any], system: str) -> Driver[Any]:
@@ -123,7 +123,7 @@ class Tracing:
             self._complaints.close()
             raise InvalidArgument(
                 f"the exporter of traces cannot be made of what OTEL_… variables say: "
-                f"{self._mask(str(error))}"
+                f"{self._redact(str(error))}"
             ) from error
         self._exporter = exporter
         if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
@@ -133,12 +133,12 @@ class Tracing:
         if name == "none":
             return None
         if name == "stdout":
-            return Outgoing(ConsoleSpanExporter(out=self._out, formatter=_line), self._mask)
+            return Outgoing(ConsoleSpanExporter(out=self._out, formatter=_line), self._redact)
         warn_of_protocol(os.environ)
         # It brings grpcio, which a server on h2corn has no other use for.
         from prism.adapters.observability.tracing.otlp import OtlpExporter
 
-        return OtlpExporter(self._mask)
+        return OtlpExporter(self._redact)
 
     def none_sampled(self) -> AbstractContextManager[None]:
         """Tasks begun in this context work for requests that are not sampled, unless told so."""

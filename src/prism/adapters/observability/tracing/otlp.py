@@ -15,8 +15,9 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from prism.adapters.observability.tracing.outgoing import AnySpan, Mask, readable
+from prism.adapters.observability.tracing.outgoing import AnySpan, readable
 from prism.adapters.observability.tracing.spans import RecordedSpan
+from prism.domain.redaction import Redact
 
 _OWN_FIELDS: Final = (
     "trace_id",
@@ -31,9 +32,9 @@ _MOST_KINDS = 1000
 class OtlpExporter(OTLPSpanExporter):
     """The library's, which the standard variables set up, with our encoding."""
 
-    def __init__(self, mask: Mask) -> None:
+    def __init__(self, redact: Redact) -> None:
         super().__init__()
-        self._encoding = Encoding(mask)
+        self._encoding = Encoding(redact)
 
     def _translate_data(self, data: Sequence[AnySpan]) -> ExportTraceServiceRequest:
         return self._encoding.request_of(data)
@@ -45,8 +46,8 @@ class Encoding:
     Two spans are of one kind when they differ in nothing but ids and times.
     """
 
-    def __init__(self, mask: Mask) -> None:
-        self._mask = mask
+    def __init__(self, redact: Redact) -> None:
+        self._redact = redact
         self._kinds: dict[object, bytes] = {}
 
     def request_of(self, spans: Sequence[AnySpan]) -> ExportTraceServiceRequest:
@@ -66,7 +67,7 @@ class Encoding:
         return request
 
     def _as_the_library(self, spans: Sequence[AnySpan]) -> ExportTraceServiceRequest:
-        return encode_spans([readable(span, self._mask) for span in spans])
+        return encode_spans([readable(span, self._redact) for span in spans])
 
     def _add(self, encoded: Sequence[trace_pb2.Span], span: RecordedSpan) -> None:
         one = encoded.add()  # type: ignore[attr-defined]

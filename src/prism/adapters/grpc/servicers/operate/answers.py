@@ -70,7 +70,7 @@ class Answers:
 
     def fail(self, operation: Operation, error: Exception) -> None:
         """It failed, as the error says."""
-        status = rejection_of(error, self._log.mask).status
+        status = rejection_of(error, self._log.redact).status
         if not operation.answered:
             self._log.failed(operation.kind.path, status, error, operation.waited_from_ns)
         self._refuse(operation, status)

@@ -14,10 +14,10 @@ import pytest
 
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
 from prism.adapters.observability.logging import configure
-from prism.adapters.observability.masking import MASK, Mask, credentials_in
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
+from prism.domain.redaction import REDACTED, Redactor, credentials_in
 from prism.ports import DriverSpec, setting
 
 AWKWARD = "p@ss:w/rd%+ \\'\"\n\u00fcnd mehr"
@@ -28,21 +28,21 @@ AWKWARD = "p@ss:w/rd%+ \\'\"\n\u00fcnd mehr"
     [str, repr, json.dumps, quote, lambda text: quote(text, safe=""), lambda text: text.encode()],
 )
 def test_a_secret_is_hidden_in_whichever_form_it_stands(form: Callable[[str], object]) -> None:
-    masked = Mask([AWKWARD])(f"said {form(AWKWARD)} and no more")
+    masked = Redactor([AWKWARD])(f"said {form(AWKWARD)} and no more")
     assert "mehr" not in masked
-    assert MASK in masked
+    assert REDACTED in masked
     assert masked.endswith("and no more")
 
 
 def test_of_two_secrets_where_one_begins_the_other_neither_shows() -> None:
-    assert Mask(["hunter", "hunter2!"])("hunter2! and hunter") == f"{MASK} and {MASK}"
+    assert Redactor(["hunter", "hunter2!"])("hunter2! and hunter") == f"{REDACTED} and {REDACTED}"
 
 
 def test_what_is_learnt_later_is_hidden_by_whoever_holds_the_mask() -> None:
-    mask = Mask()
-    assert mask("hunter2!") == "hunter2!"
-    mask.learn(["hunter2!", "abc"])
-    assert mask("hunter2! abc") == f"{MASK} abc"
+    redactor = Redactor()
+    assert redactor("hunter2!") == "hunter2!"
+    redactor.register(["hunter2!", "abc"])
+    assert redactor("hunter2! abc") == f"{REDACTED} abc"
 
 
 @pytest.mark.parametrize("password", ["p'a\"ss", "pa,ss", "pa ss", "pa@ss", "pa/ss:word"])
@@ -76,11 +76,11 @@ class Talkative(Memstore):
 
 @pytest.fixture
 def log() -> Iterator[Any]:
-    """A mask, and what is logged through it."""
+    """A redactor, and what is logged through it."""
     root, before = logging.getLogger(), logging.getLogger().handlers[:]
-    mask, stream = Mask(), io.StringIO()
-    configure("json", fields={}, mask=mask, stream=stream)
-    yield mask, stream
+    redactor, stream = Redactor(), io.StringIO()
+    configure("json", fields={}, redact=redactor, stream=stream)
+    yield redactor, stream
     root.handlers[:] = before
     logging.captureWarnings(False)
 
@@ -89,9 +89,9 @@ def log() -> Iterator[Any]:
 async def test_a_secret_that_comes_by_an_initialize_command_is_hidden_from_then_on(
     log: Any, password: str
 ) -> None:
-    mask, stream = log
+    redactor, stream = log
     spec = DriverSpec("talkative", "1", "", TalkativeSettings, Talkative, DRIVER.capabilities)
-    container = Container(configuration=Configuration(ServeSettings(), spec, {}), mask=mask)
+    container = Container(configuration=Configuration(ServeSettings(), spec, {}), redactor=redactor)
     lifecycle = container.lifecycle()
     settings = {"url": "fake://me:hunter3!@host", "password": password}
     try:
@@ -100,7 +100,7 @@ async def test_a_secret_that_comes_by_an_initialize_command_is_hidden_from_then_
         logging.getLogger("prism.test").exception("it failed")
     health = await lifecycle.health()
     await lifecycle.stop()
-    assert f"password='{MASK}'" in stream.getvalue()
+    assert f"password='{REDACTED}'" in stream.getvalue()
     for secret in ("hunter2", "hunter3"):
         assert secret not in stream.getvalue()
         assert secret not in health.message
