@@ -14,7 +14,7 @@ import grpc
 
 import prism
 from benchmarks.wire import KEYS, VALUE
-from prism.bootstrap.load.closed_loop import ClosedLoop
+from prism.cli.bench.closed_loop import ClosedLoop
 from prism.v1 import keyvalue_pb2 as pb
 
 CALLERS = 64

@@ -13,7 +13,7 @@ from benchmarks.sides import Client, Measure, Place
 PROXY = Variant(
     "proxy",
     (
-        *("-c", "from prism.bootstrap.cli import main; main()", "proxy"),
+        *("-c", "from prism.cli import main; main()", "proxy"),
         *("--pattern", "a=memstore", "--grpc-port", "0", "--metrics-port", "0"),
     ),
     "prism proxy --pattern a=memstore, all else by default",

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.rounds import Result, Spread
-from prism.bootstrap.load.table import aligned
+from prism.cli.bench.table import aligned
 
 _LIBRARIES = (*("prism", "h2corn", "grpcio", "protobuf", "uvloop", "py-key-value-aio", "aiocache"),)
 

@@ -87,7 +87,7 @@ async def _proxy() -> AsyncIterator[str]:
     """Likewise, of a proxy with two patterns, of which one cannot be started."""
     port, metrics_port = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prism.bootstrap.cli", "proxy"),
+        *(sys.executable, "-m", "prism.cli", "proxy"),
         *("--pattern", "cache=memstore", "--pattern", "lost=redis"),
         *("--grpc-port", str(port), "--metrics-port", str(metrics_port)),
         env={

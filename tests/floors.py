@@ -15,6 +15,7 @@ FLOORS = {
     "ports": 85,
     "domain": 85,
     "bootstrap": 85,
+    "cli": 85,
     "testing": 85,
     "adapters/memstore": 80,
     "adapters/nats": 80,

@@ -29,7 +29,7 @@ class Proxy:
 async def running(arguments: Sequence[str]) -> AsyncIterator[Proxy]:
     """`prism proxy` on a free port, ended by SIGTERM when the context is left."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prism.bootstrap.cli", "proxy"),
+        *(sys.executable, "-m", "prism.cli", "proxy"),
         *("--grpc-port", "0", "--no-metrics", *arguments),
         stderr=asyncio.subprocess.PIPE,
     )

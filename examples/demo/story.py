@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack, aclosing
 
 import prism
 from examples.demo.proxy import Proxy, running
-from prism.bootstrap.cli.patterns.text import line_of_event, table_of
 from prism.bootstrap.proxy.admin import ProxyAdmin, connect_proxy
+from prism.cli.patterns.text import line_of_event, table_of
 from prism.domain.patterns.values import EventKind
 from prism.ports import PrismError
 from tests.servers.nats import NatsServer

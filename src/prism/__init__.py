@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prism.adapters.remote import TLS, Client, connect
-    from prism.bootstrap.serving import serve_driver
+    from prism.cli.serve_driver import serve_driver
 
 __all__ = ["TLS", "Client", "connect", "serve_driver"]
 
@@ -18,7 +18,7 @@ __all__ = ["TLS", "Client", "connect", "serve_driver"]
 def __getattr__(name: str) -> Any:
     # Lazily, so that whoever imports prism.ports does not load grpc.
     if name == "serve_driver":
-        from prism.bootstrap.serving import serve_driver
+        from prism.cli.serve_driver import serve_driver
 
         return serve_driver
     if name in __all__:

@@ -120,7 +120,7 @@ class Server:
 class ProxyServer(Server):
     """A process that runs `prism proxy`."""
 
-    program = ("-m", "prism.bootstrap.cli", "proxy")
+    program = ("-m", "prism.cli", "proxy")
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ async def test_prism_lifecycle_stop_finishes_what_is_in_flight(
         in_flight = asyncio.create_task(kv.get("slow"))
         await asyncio.to_thread(server.wait_for, "in flight")
         stopping = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from prism.bootstrap.cli import main; main()"),
+            *(sys.executable, "-c", "from prism.cli import main; main()"),
             *("lifecycle", "stop", "--address", server.address),
         )
         with pytest.raises(NotServing, match="draining"):

@@ -178,7 +178,7 @@ def test_version_and_help_need_no_server() -> None:
 
 def test_a_server_loads_nothing_that_it_does_not_need() -> None:
     program = (
-        "import sys, h2corn, prism.bootstrap.cli.commands, prism.bootstrap.main\n"
+        "import sys, h2corn, prism.cli.commands, prism.bootstrap.main\n"
         "import prism.bootstrap.container, prism.adapters.memstore\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )

@@ -1,8 +1,11 @@
-"""`python -m prism.bootstrap` is `prism serve`."""
+"""`python -m prism.bootstrap` is `prism serve`, as in `python -m prism.bootstrap --driver redis`.
+
+The one module of this package that imports `prism.cli`.
+"""
 
 import sys
 
-from prism.bootstrap.cli import main
+from prism.cli import main
 
 sys.argv[1:1] = ["serve"]
 main()

@@ -25,7 +25,7 @@ def _watch() -> None:
 
 
 if __name__ == "__main__":
-    from prism.bootstrap.cli import main
+    from prism.cli import main
 
     threading.Thread(target=_watch, name="tether", daemon=True).start()
     main()

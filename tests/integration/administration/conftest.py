@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.conftest import ProxyServer, Server
 
-PRISM = ("-m", "prism.bootstrap.cli")
+PRISM = ("-m", "prism.cli")
 
 StartProxy = Callable[..., Server]
 Ended = subprocess.CompletedProcess[str]

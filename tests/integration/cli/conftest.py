@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pytest
 
-PRISM = [sys.executable, "-c", "from prism.bootstrap.cli import main; main()"]
+PRISM = [sys.executable, "-c", "from prism.cli import main; main()"]
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_an_operator_drains_and_stops_a_server(server: Any, cli: Any) -> None:
 def test_an_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> None:
     assert cli("kv", "set", "big", stdin=b"x" * 1_000_000).returncode == 0
     out = tmp_path / "out"
-    program = "import sys; from prism.bootstrap.cli import main; main()"
+    program = "import sys; from prism.cli import main; main()"
     ended = subprocess.run(
         # Unbuffered, a stream takes a part only, and says so by a number.
         [

@@ -20,7 +20,7 @@ PAGES = ("README.md", "docs/quick-start.md", "docs/concurrency.md")
 
 # Of an environment that has the libraries, and no programs of theirs yet.
 PROGRAMS = {
-    "prism": 'exec python -c "from prism.bootstrap.cli import main; main()" "$@"',
+    "prism": 'exec python -c "from prism.cli import main; main()" "$@"',
     "pytest": 'exec python -m pytest "$@"',
 }
 

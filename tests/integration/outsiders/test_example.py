@@ -59,7 +59,7 @@ async def test_it_is_served_without_a_line_of_prism_changed(
 
 
 def test_the_command_line_knows_it(outside: Outside) -> None:
-    program = "from prism.bootstrap.cli import main; main()"
+    program = "from prism.cli import main; main()"
     drivers = json.loads(outside.run("-c", program, "drivers", "--json").stdout)["drivers"]
     (found,) = [driver for driver in drivers if driver["name"] == "sqlite"]
     assert found["package"] == "prism-driver-sqlite"

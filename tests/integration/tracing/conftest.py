@@ -48,7 +48,7 @@ def prism_cli() -> Prism:
 
     def run(address: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from prism.bootstrap.cli import main; main()", *arguments],
+            [sys.executable, "-c", "from prism.cli import main; main()", *arguments],
             env={**os.environ, "PRISM_ADDRESS": address, **env},
             capture_output=True,
             text=True,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 
 import pytest
 
-from prism.bootstrap.load.closed_loop import ClosedLoop
+from prism.cli.bench.closed_loop import ClosedLoop
 from prism.ports import InvalidArgument, NotServing
 
 A_LONG_TIME = 3600.0

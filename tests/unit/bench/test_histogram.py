@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from prism.bootstrap.load.histogram import Histogram
+from prism.cli.bench.histogram import Histogram
 
 
 def recorded(values: list[int]) -> Histogram:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from prism.bootstrap.load.mix import parse_mix
+from prism.cli.bench.mix import parse_mix
 
 
 def test_a_mix_reads_as_it_was_written() -> None:

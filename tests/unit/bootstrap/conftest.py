@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from prism.bootstrap.cli import app
+from prism.cli import app
 
 # Not yet imported when the test begins, and gone from sys.modules after it.
 _MODULE = """

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from prism.adapters.memstore import DRIVER
-from prism.bootstrap.cli import app
+from prism.cli import app
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine

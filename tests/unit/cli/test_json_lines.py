@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prism.bootstrap.cli.kv.json_lines import Refused, check, decode, encode
+from prism.cli.kv.json_lines import Refused, check, decode, encode
 from prism.ports import Entry, Profile, Put, Version, VersionKind
 
 

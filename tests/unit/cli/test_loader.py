@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from prism.bootstrap.cli.kv.loader import Loader
-from prism.bootstrap.cli.kv.progress import Progress
+from prism.cli.kv.loader import Loader
+from prism.cli.kv.progress import Progress
 from prism.domain.gateway import Gateway
 from prism.ports import (
     BackendUnavailable,

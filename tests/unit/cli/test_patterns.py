@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from prism.adapters.wire.proxy_messages import Shown, Told
-from prism.bootstrap.cli.patterns import text
+from prism.cli.patterns import text
 from prism.domain.patterns.values import (
     DebugEvent,
     DebugKind,

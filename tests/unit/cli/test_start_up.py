@@ -14,7 +14,7 @@ def loaded_by(arguments: list[str]) -> set[str]:
 import atexit, sys
 atexit.register(lambda: sys.stderr.write("LOADED " + " ".join({HEAVY} & set(sys.modules))))
 sys.argv = ["prism", *{arguments}]
-from prism.bootstrap.cli import main
+from prism.cli import main
 main()
 """
     ended = subprocess.run(

@@ -1,0 +1,5 @@
+"""`python -m prism.cli` is `prism`."""
+
+from prism.cli import main
+
+main()
