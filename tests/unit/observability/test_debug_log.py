@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from prism.adapters.observability.debug_log import DebugLog
-from prism.domain.debug import DebugBuffer
+from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel
 from prism.domain.redaction import Redactor
 
@@ -17,7 +17,7 @@ class Log:
     """A logger, and what became of its records."""
 
     def __init__(self) -> None:
-        self.events = DebugBuffer()
+        self.events = DebugEventBuffer()
         self.redactor = Redactor()
         self.handler = DebugLog(self.events, self.redactor)
         self.logger = logging.getLogger("tests.debug_log")

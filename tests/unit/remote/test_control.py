@@ -16,7 +16,7 @@ from google.rpc import code_pb2
 from prism.adapters.memstore import DRIVER, Memstore
 from prism.adapters.remote.control import ControlClient, registration
 from prism.domain.admission import Admission
-from prism.domain.debug import DebugBuffer
+from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.patterns.values import DebugKind, DebugLevel
 from prism.ports import BackendUnavailable, Health, InvalidArgument, Unauthenticated, Unsupported
@@ -40,7 +40,7 @@ class Pattern:
     def __init__(self, address: str, driver: Memstore) -> None:
         admission = Admission(max_in_flight=10, max_per_connection=10)
         self.lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
-        self.events = DebugBuffer()
+        self.events = DebugEventBuffer()
         self.checked: list[Health] = []
         self.client = ControlClient(
             address,
@@ -193,4 +193,4 @@ async def test_a_proxy_that_was_never_there_is_an_error() -> None:
 
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="neither host:port nor unix:PATH"):
-        ControlClient("nowhere", None, DebugBuffer(), print)  # type: ignore[arg-type]
+        ControlClient("nowhere", None, DebugEventBuffer(), print)  # type: ignore[arg-type]

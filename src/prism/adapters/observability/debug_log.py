@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from prism.adapters.observability.logging import extra_of
-from prism.domain.debug import DebugBuffer
+from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.values import DebugKind, DebugLevel
 
 
@@ -19,7 +19,7 @@ class DebugLog(logging.Handler):
         redact: hides what is secret.
     """
 
-    def __init__(self, events: DebugBuffer, redact: Callable[[str], str]) -> None:
+    def __init__(self, events: DebugEventBuffer, redact: Callable[[str], str]) -> None:
         super().__init__(logging.INFO)
         self._events = events
         self._redact = redact

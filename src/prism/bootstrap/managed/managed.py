@@ -12,8 +12,7 @@ from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.listening import Listening
 from prism.bootstrap.managed.lifeline import lifeline_at
 from prism.bootstrap.settings import ServeSettings
-from prism.domain.debug import DebugBuffer
-from prism.domain.disclosure import Disclosure
+from prism.domain.debug_events import DebugEventBuffer, DebugEventPublisher
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
@@ -30,10 +29,10 @@ def managed_by(
     redactor: Redactor,
 ) -> Managed:
     """Have the proxy at the address command the driver, and tell it what happens here."""
-    events = DebugBuffer()
-    disclosure = Disclosure(events, lifecycle, readiness)
+    events = DebugEventBuffer()
+    publisher = DebugEventPublisher(events, lifecycle, readiness)
     readiness.wait_for(f"the proxy at {address}")
-    client = ControlClient(address, lifecycle, events, disclosure.checked)
+    client = ControlClient(address, lifecycle, events, publisher.health_checked)
     token = _token_source(configuration.settings)
     return Managed(client, configuration.spec, token, DebugLog(events, redactor))
 

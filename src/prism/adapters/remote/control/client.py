@@ -14,7 +14,7 @@ from prism.adapters.remote.control.commands import Checked, Commands
 from prism.adapters.remote.control.stream import Broken, ControlStream
 from prism.adapters.remote.peer import Peer
 from prism.adapters.wire.keyvalue_messages import STATES, timedelta_of
-from prism.domain.debug import DebugBuffer
+from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
 from prism.ports import (
     AccessDenied,
@@ -63,7 +63,7 @@ class ControlClient:
         self,
         address: str,
         lifecycle: LifecycleControl,
-        events: DebugBuffer,
+        events: DebugEventBuffer,
         checked: Checked,
         *,
         gone_after: timedelta = GONE_AFTER,

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from prism.adapters.remote.control.commands import Commands
 from prism.adapters.remote.ending import Ending
 from prism.adapters.wire.pattern_messages import debug_event_message
-from prism.domain.debug import DebugBuffer
+from prism.domain.debug_events import DebugEventBuffer
 from prism.v1 import pattern_pb2 as pb
 
 _SILENT_INTERVALS = 2
@@ -31,7 +31,7 @@ class ControlStream:
         call: just begun.
     """
 
-    def __init__(self, call: Any, commands: Commands, events: DebugBuffer) -> None:
+    def __init__(self, call: Any, commands: Commands, events: DebugEventBuffer) -> None:
         self._call = call
         self._ending = Ending(call)
         self._commands = commands
