@@ -176,7 +176,7 @@ def _history(
     failures: RecentFailures,
 ) -> History:
     return History(
-        OperationSamples(gateway.tallies), failures, LifecycleEvents(lifecycle, readiness)
+        OperationSamples(gateway.tallies.items()), failures, LifecycleEvents(lifecycle, readiness)
     )
 
 

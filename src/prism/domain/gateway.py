@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from prism.domain import batches, page_tokens
 from prism.domain.admission import Admission
-from prism.domain.tallies import OperationTallies
+from prism.domain.tallies import OperationTallies, operation_tallies
 from prism.domain.validation import (
     check_delta,
     check_key,
@@ -69,7 +69,7 @@ class Gateway:
         # checked by _require before each is called.
         self._ports = cast("FullKeyValue", driver)
         self._admission = admission
-        self._tallies = tallies or OperationTallies()
+        self._tallies = tallies or operation_tallies()
         self._watches = Watches(admission, max_watches)
         self._own_limits = limits
         self._declared: Profile | None = None
@@ -115,43 +115,43 @@ class Gateway:
 
     async def get(self, key: str) -> Entry | None:
         check_key(key)
-        with self._admission.admit(self._tallies.get):
+        with self._admission.admit(self._tallies["get"]):
             return await self._driver.get(key)
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         check_key(key)
         if ttl is not None:
             check_ttl(ttl)
-        with self._admission.admit(self._tallies.set):
+        with self._admission.admit(self._tallies["set"]):
             self._check_write(value, ttl)
             return await self._driver.set(key, value, ttl=ttl)
 
     async def delete(self, key: str) -> bool:
         check_key(key)
-        with self._admission.admit(self._tallies.delete):
+        with self._admission.admit(self._tallies["delete"]):
             return await self._driver.delete(key)
 
     async def exists(self, key: str) -> bool:
         check_key(key)
-        with self._admission.admit(self._tallies.exists):
+        with self._admission.admit(self._tallies["exists"]):
             return await self._driver.exists(key)
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         check_key(key)
         check_ttl(ttl)
-        with self._admission.admit(self._tallies.expire):
+        with self._admission.admit(self._tallies["expire"]):
             self._require(Capability.TTL)
             return await self._ports.expire(key, ttl)
 
     async def ttl(self, key: str) -> Lifetime | None:
         check_key(key)
-        with self._admission.admit(self._tallies.ttl):
+        with self._admission.admit(self._tallies["ttl"]):
             self._require(Capability.TTL)
             return await self._ports.ttl(key)
 
     async def persist(self, key: str) -> Persisted:
         check_key(key)
-        with self._admission.admit(self._tallies.persist):
+        with self._admission.admit(self._tallies["persist"]):
             self._require(Capability.TTL)
             return await self._ports.persist(key)
 
@@ -161,37 +161,37 @@ class Gateway:
         check_key(key)
         if ttl is not None:
             check_ttl(ttl)
-        with self._admission.admit(self._tallies.compare_and_set):
+        with self._admission.admit(self._tallies["compare_and_set"]):
             self._require(Capability.COMPARE_AND_SET)
             self._check_write(value, ttl)
             return await self._ports.compare_and_set(key, value, expected=expected, ttl=ttl)
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
         check_key(key)
-        with self._admission.admit(self._tallies.compare_and_delete):
+        with self._admission.admit(self._tallies["compare_and_delete"]):
             self._require(Capability.COMPARE_AND_SET)
             await self._ports.compare_and_delete(key, expected=expected)
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        with self._admission.admit(self._tallies.get_many):
+        with self._admission.admit(self._tallies["get_many"]):
             self._require(Capability.BATCH)
-            self._tallies.get_many.items += len(keys)
+            self._tallies["get_many"].items += len(keys)
             limits = self.profile.limits
             errors = batches.check_keys(keys, limits)
             outcomes = await batches.spread(self._ports.get_many, keys, errors)
             return batches.within_reply(outcomes, limits.max_batch_bytes)
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
-        with self._admission.admit(self._tallies.set_many):
+        with self._admission.admit(self._tallies["set_many"]):
             self._require(Capability.BATCH)
-            self._tallies.set_many.items += len(puts)
+            self._tallies["set_many"].items += len(puts)
             errors = batches.check_puts(puts, self.profile)
             return await batches.spread(self._ports.set_many, puts, errors)
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
-        with self._admission.admit(self._tallies.delete_many):
+        with self._admission.admit(self._tallies["delete_many"]):
             self._require(Capability.BATCH)
-            self._tallies.delete_many.items += len(keys)
+            self._tallies["delete_many"].items += len(keys)
             errors = batches.check_keys(keys, self.profile.limits)
             return await batches.spread(self._ports.delete_many, keys, errors)
 
@@ -202,7 +202,7 @@ class Gateway:
         if page_size < 0:
             raise InvalidArgument(f"the page size is {page_size}; it must be 0 or more")
         cursor = page_tokens.unseal(page_token, prefix, values)
-        with self._admission.admit(self._tallies.scan):
+        with self._admission.admit(self._tallies["scan"]):
             self._require(Capability.SCAN)
             limits = self.profile.limits
             size = min(page_size or DEFAULT_PAGE_SIZE, limits.max_page_size)
@@ -219,7 +219,7 @@ class Gateway:
     async def increment(self, key: str, delta: int = 1) -> Count:
         check_key(key)
         check_delta(delta)
-        with self._admission.admit(self._tallies.increment):
+        with self._admission.admit(self._tallies["increment"]):
             self._require(Capability.COUNTER)
             return await self._ports.increment(key, delta)
 

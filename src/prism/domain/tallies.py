@@ -1,15 +1,16 @@
-"""Counts of what goes through, in plain integers: written often, and read when somebody asks."""
+"""Counts and durations of operations, in plain integers: updated often, read rarely."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+
+from prism.ports import OPERATIONS
 
 NS_PER_SECOND = 1_000_000_000
 
-# The bounds that OpenTelemetry recommends for durations of operations and of calls.
+# Bounds that OpenTelemetry recommends for database operations and for RPCs.
 # https://opentelemetry.io/docs/specs/semconv/database/database-metrics/
 OPERATION_BOUNDS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 # https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/
@@ -17,12 +18,12 @@ CALL_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 
 
 
 class Durations:
-    """A histogram of durations.
+    """Histogram of durations.
 
     Attributes:
-        bounds_s: the upper bounds, inclusive, of every bucket but the last.
-        counts: durations in each bucket.
-        total_ns: all of them together.
+        bounds_s: inclusive upper bounds of all buckets but the last, in seconds.
+        counts: number of durations in each bucket.
+        total_ns: sum of all durations.
     """
 
     __slots__ = ("_bounds_ns", "_first_ns", "bounds_s", "counts", "total_ns")
@@ -35,19 +36,19 @@ class Durations:
         self.total_ns = 0
 
     def add(self, elapsed_ns: int) -> None:
-        """Count one more."""
-        # Most end within the first bound, and a comparison costs half of a search.
+        """Count one duration."""
+        # Most durations are in the first bucket, and one comparison costs half of a search.
         bucket = 0 if elapsed_ns <= self._first_ns else bisect_left(self._bounds_ns, elapsed_ns)
         self.counts[bucket] += 1
         self.total_ns += elapsed_ns
 
 
 class OperationTally(Durations):
-    """How the operations of one kind fared that were let in.
+    """Durations and failures of one kind of operation; refused operations are not counted.
 
     Attributes:
-        failed: by what was raised, being cancelled included.
-        items: of batches.
+        failed: number of failures by the type of exception, cancellation included.
+        items: number of items in all batches.
     """
 
     __slots__ = ("failed", "items")
@@ -58,25 +59,10 @@ class OperationTally(Durations):
         self.items = 0
 
 
-@dataclass(frozen=True, slots=True)
-class OperationTallies:
-    """One for each method of the ports, under its name."""
+OperationTallies = Mapping[str, OperationTally]
+"""A tally for each operation, by its name."""
 
-    get: OperationTally = field(default_factory=OperationTally)
-    set: OperationTally = field(default_factory=OperationTally)
-    delete: OperationTally = field(default_factory=OperationTally)
-    exists: OperationTally = field(default_factory=OperationTally)
-    expire: OperationTally = field(default_factory=OperationTally)
-    ttl: OperationTally = field(default_factory=OperationTally)
-    persist: OperationTally = field(default_factory=OperationTally)
-    compare_and_set: OperationTally = field(default_factory=OperationTally)
-    compare_and_delete: OperationTally = field(default_factory=OperationTally)
-    get_many: OperationTally = field(default_factory=OperationTally)
-    set_many: OperationTally = field(default_factory=OperationTally)
-    delete_many: OperationTally = field(default_factory=OperationTally)
-    scan: OperationTally = field(default_factory=OperationTally)
-    increment: OperationTally = field(default_factory=OperationTally)
 
-    def __iter__(self) -> Iterator[tuple[str, OperationTally]]:
-        """Names and tallies."""
-        return ((each.name, getattr(self, each.name)) for each in fields(self))
+def operation_tallies() -> OperationTallies:
+    """Return an empty tally for each operation that returns one reply: all but watches."""
+    return {name: OperationTally() for name, spec in OPERATIONS.items() if not spec.streams}

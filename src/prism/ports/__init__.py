@@ -52,12 +52,14 @@ from prism.ports.lifecycle import (
     LifecycleControl,
     State,
 )
+from prism.ports.operations import OPERATIONS, Keys, OperationSpec
 from prism.ports.values import Change, Count, Entry, Event, Lifetime, Page, Persisted, Put, Version
 
 __all__ = [
     "DRAIN_TIMEOUT",
     "MAX_KEY_BYTES",
     "MAX_TTL",
+    "OPERATIONS",
     "STOP_TIMEOUT",
     "AccessDenied",
     "BackendTimeout",
@@ -83,11 +85,13 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "KeyValue",
+    "Keys",
     "Lifecycle",
     "LifecycleControl",
     "Lifetime",
     "Limits",
     "NotServing",
+    "OperationSpec",
     "Outcome",
     "Page",
     "Persisted",

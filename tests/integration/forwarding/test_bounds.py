@@ -153,9 +153,9 @@ async def test_an_operation_that_fails_is_counted_as_that_for_its_pattern(world:
         await kv.compare_and_delete("k", expected=Version(1))
     gateway: Any = world.a.gateway
     tallies = gateway.tallies
-    assert tallies.compare_and_delete.failed == {VersionConflict: 1}
-    assert sum(tallies.compare_and_delete.counts) == 1
-    assert sum(tallies.delete.counts) == 0
+    assert tallies["compare_and_delete"].failed == {VersionConflict: 1}
+    assert sum(tallies["compare_and_delete"].counts) == 1
+    assert sum(tallies["delete"].counts) == 0
 
 
 async def test_an_operation_that_fails_is_told_with_its_status(world: World) -> None:

@@ -21,7 +21,7 @@ from prism.adapters.observability.page.values import Chart, Facts, Mark, Section
 from prism.bootstrap.configuration import Given, Source, choose, resolve
 from prism.bootstrap.container import Container
 from prism.domain.redaction import Redactor
-from prism.domain.tallies import OperationTallies
+from prism.domain.tallies import operation_tallies
 from prism.ports import BackendUnavailable, Entry, InvalidArgument
 
 GET = "/prism.v1.KeyValueService/Get"
@@ -77,16 +77,16 @@ def test_a_percentile_is_the_bound_of_its_bucket(
 
 
 def test_rates_are_those_of_the_last_minute_and_totals_those_since_the_start() -> None:
-    clock, tallies = Clock(), OperationTallies()
-    samples = OperationSamples(tallies, clock)
+    clock, tallies = Clock(), operation_tallies()
+    samples = OperationSamples(tallies.items(), clock)
     for _ in range(1000):
-        tallies.get.add(7 * MS)
+        tallies["get"].add(7 * MS)
     for _ in range(100):
         clock.now += 2
         samples.take()
     for _ in range(30):
-        tallies.get.add(2 * MS)
-    tallies.get.failed[InvalidArgument] += 1
+        tallies["get"].add(2 * MS)
+    tallies["get"].failed[InvalidArgument] += 1
     section = operations(samples)
     assert rows_of(section) == [["get", "0.5", *["≤ 5 ms"] * 3, "1", "1,030", "1"]]
     (table,) = (block for block in section.blocks if isinstance(block, Table))
@@ -94,26 +94,26 @@ def test_rates_are_those_of_the_last_minute_and_totals_those_since_the_start() -
 
 
 def test_before_the_first_sample_the_rates_are_those_since_the_start() -> None:
-    clock, tallies = Clock(), OperationTallies()
-    samples = OperationSamples(tallies, clock)
+    clock, tallies = Clock(), operation_tallies()
+    samples = OperationSamples(tallies.items(), clock)
     clock.now += 4
     for _ in range(400):
-        tallies.set.add(20_000 * MS)
+        tallies["set"].add(20_000 * MS)
     assert rows_of(operations(samples)) == [["set", "100", *["> 10 s"] * 3, "0", "400", "0"]]
 
 
 def test_a_server_that_nobody_asked_has_no_operations() -> None:
-    section = operations(OperationSamples(OperationTallies(), Clock()))
+    section = operations(OperationSamples(operation_tallies().items(), Clock()))
     assert rows_of(section) == []
     assert len(section.blocks) == 1
 
 
 def test_the_chart_ends_with_what_is_latest_and_is_of_bounded_length() -> None:
-    clock, tallies = Clock(), OperationTallies()
-    samples = OperationSamples(tallies, clock)
+    clock, tallies = Clock(), operation_tallies()
+    samples = OperationSamples(tallies.items(), clock)
     for rate in range(200):
         for _ in range(rate):
-            tallies.get.add(MS)
+            tallies["get"].add(MS)
         clock.now += 2
         samples.take()
     (chart,) = (block for block in operations(samples).blocks if isinstance(block, Chart))

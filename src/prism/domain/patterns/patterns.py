@@ -14,7 +14,7 @@ from prism.domain.patterns.instance import ANSWER_GRACE, Instance, Terms, World
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import PatternState, Plan
-from prism.domain.tallies import OperationTallies
+from prism.domain.tallies import operation_tallies
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -58,7 +58,7 @@ class Patterns:
         self._patience = terms.start_timeout
         self._terminate_after = terms.terminate_after
         # One for all processes of a pattern, so that a new one goes on where the old one was.
-        self.tallies = {plan.name: OperationTallies() for plan in plans}
+        self.tallies = {plan.name: operation_tallies() for plan in plans}
         self._supervisors = {
             plan.name: Supervisor(
                 plan,

@@ -16,5 +16,5 @@ class PatternTallies:
     def __iter__(self) -> Iterator[tuple[str, OperationTally]]:
         """Names such as `sessions get`, and tallies."""
         for pattern, tallies in self._by_pattern.items():
-            for operation, tally in tallies:
+            for operation, tally in tallies.items():
                 yield f"{pattern} {operation}", tally

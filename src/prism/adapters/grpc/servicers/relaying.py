@@ -21,20 +21,20 @@ from prism.ports import NotServing, Outcome
 TallyOf = Callable[[OperationTallies, Any], OperationTally]
 
 RELAYED: Mapping[str, TallyOf] = {
-    "get": lambda tallies, _: tallies.get,
+    "get": lambda tallies, _: tallies["get"],
     "set": lambda tallies, request: (
-        tallies.compare_and_set
+        tallies["compare_and_set"]
         if request.if_absent or request.HasField("if_version")
-        else tallies.set
+        else tallies["set"]
     ),
     "delete": lambda tallies, request: (
-        tallies.compare_and_delete if request.HasField("if_version") else tallies.delete
+        tallies["compare_and_delete"] if request.HasField("if_version") else tallies["delete"]
     ),
-    "exists": lambda tallies, _: tallies.exists,
-    "expire": lambda tallies, _: tallies.expire,
-    "persist": lambda tallies, _: tallies.persist,
-    "get_ttl": lambda tallies, _: tallies.ttl,
-    "increment": lambda tallies, _: tallies.increment,
+    "exists": lambda tallies, _: tallies["exists"],
+    "expire": lambda tallies, _: tallies["expire"],
+    "persist": lambda tallies, _: tallies["persist"],
+    "get_ttl": lambda tallies, _: tallies["ttl"],
+    "increment": lambda tallies, _: tallies["increment"],
 }
 """By operation, where it is counted. Batches and scans have limits and tokens of ours."""
 

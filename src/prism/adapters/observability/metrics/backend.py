@@ -77,7 +77,7 @@ class Backend(Collector):
             labels=[*labels, ERROR],
         )
         items = CounterMetricFamily("backend_driver_batch_items", "Keys in batches.", labels=labels)
-        for operation, tally in self._gateway.tallies:
+        for operation, tally in self._gateway.tallies.items():
             names = [self._driver, operation]
             requests.add_metric(names, sum(tally.counts))
             add_durations(durations, names, tally)

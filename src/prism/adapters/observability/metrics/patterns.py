@@ -82,7 +82,7 @@ class PatternMetrics(Collector):
             labels=[*labels, ERROR],
         )
         for pattern, tallies in self._patterns.tallies.items():
-            for operation, tally in tallies:
+            for operation, tally in tallies.items():
                 names = [pattern, operation]
                 requests.add_metric(names, sum(tally.counts))
                 add_durations(durations, names, tally)
