@@ -27,8 +27,8 @@ from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
-from prism.domain.patterns.patterns import NoSettings
-from prism.domain.patterns.values import Plan
+from prism.domain.patterns.supervisor import NoSettings
+from prism.domain.patterns.values import PatternSpec
 from prism.domain.readiness import ReadinessMonitor
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -106,7 +106,7 @@ class FakePattern:
     """
 
     def __init__(self, name: str, transport: str, folder: Path, stack: AsyncExitStack) -> None:
-        self.plan = Plan(name, "memstore")
+        self.spec = PatternSpec(name, "memstore")
         self.gateway: Gateway | None = None
         self.admission: Admission
         self.driver: Any
@@ -131,7 +131,7 @@ class FakePattern:
             limits: of that process.
         """
         self._processes += 1
-        socket = self._folder / f"{self.plan.name}-{self._processes}.sock"
+        socket = self._folder / f"{self.spec.name}-{self._processes}.sock"
         self.driver = make()
         theirs = Admission(max_in_flight=1000, max_per_connection=1000)
         self.lifecycle = LifecycleMachine(self.driver, DRIVER.settings, theirs)
@@ -147,7 +147,7 @@ class FakePattern:
         await self.lifecycle.initialize({})
         await self.lifecycle.start()
         self._stack.push_async_callback(self.lifecycle.stop)
-        remote = await open_pattern(self.plan.name, address, forwarded=forwarding.get)
+        remote = await open_pattern(self.spec.name, address, forwarded=forwarding.get)
         self._stack.push_async_callback(remote.stop)
         # From its first answer on, operations are relayed to it as they came.
         await remote.exists("k")
@@ -169,7 +169,7 @@ class FakePattern:
         return self.gateway
 
     def refusal(self) -> NotServing:
-        return NotServing(f"the pattern {self.plan.name!r} is starting")
+        return NotServing(f"the pattern {self.spec.name!r} is starting")
 
 
 class FakePatterns:

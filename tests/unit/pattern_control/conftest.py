@@ -23,13 +23,13 @@ from prism.adapters.grpc.servicers.pattern_control import (
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
-from prism.domain.patterns.outbound import Session, Visit
-from prism.domain.patterns.values import DebugEvent, EventKind, Plan
+from prism.domain.patterns.ports import PendingRegistration, Session
+from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec
 from prism.v1 import pattern_pb2 as pb
 
 TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
 SERVICE = pb.DESCRIPTOR.services_by_name["PatternControlService"]
-PLAN = Plan("sessions", "memstore")
+SPEC = PatternSpec("sessions", "memstore")
 
 # Long enough for a busy machine to be heard in time, where nothing is to be lost.
 PATIENT = ReceptionOptions(heartbeat_interval=timedelta(seconds=10))
@@ -52,7 +52,7 @@ def registration(**changes: Any) -> pb.Registration:
 class Expected:
     """A visit, with everything that was told of it."""
 
-    visit: Visit
+    visit: PendingRegistration
     happened: list[tuple[EventKind, str]]
     told: list[DebugEvent]
 
@@ -104,19 +104,19 @@ class Stream:
 
 
 @dataclass
-class Reception:
+class ControlPlane:
     """The reception under test, and where it can be reached."""
 
     reception: PatternReception
     address: str
     stack: AsyncExitStack
-    visits: list[Visit] = field(default_factory=list)
+    visits: list[PendingRegistration] = field(default_factory=list)
 
-    def expect(self, plan: Plan = PLAN) -> Expected:
+    def expect(self, spec: PatternSpec = SPEC) -> Expected:
         happened: list[tuple[EventKind, str]] = []
         told: list[DebugEvent] = []
         visit = self.reception.expect(
-            plan, happened=lambda kind, text: happened.append((kind, text)), told=told.append
+            spec, happened=lambda kind, text: happened.append((kind, text)), told=told.append
         )
         self.visits.append(visit)
         return Expected(visit, happened, told)
@@ -153,7 +153,7 @@ Receive = Callable[..., Any]
 async def receive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Receive]:
     async with AsyncExitStack() as stack:
 
-        async def start(options: ReceptionOptions = PATIENT) -> Reception:
+        async def start(options: ReceptionOptions = PATIENT) -> ControlPlane:
             reception = PatternReception(options)
             calls = calls_of(
                 SERVICE,
@@ -166,7 +166,7 @@ async def receive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             (address,) = await server.start()
             stack.push_async_callback(server.stop)
             clients = await stack.enter_async_context(AsyncExitStack())
-            started = Reception(reception, address, clients)
+            started = ControlPlane(reception, address, clients)
             stack.callback(started.close)
             return started
 

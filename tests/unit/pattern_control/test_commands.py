@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prism.adapters.wire.status import status_of
-from prism.domain.patterns.outbound import Session
+from prism.domain.patterns.ports import Session
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,

@@ -11,7 +11,7 @@ import pytest
 
 from prism.adapters.grpc.servicers.pattern_control import ReceptionOptions
 from prism.adapters.wire.pattern_messages import debug_event_message
-from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel, EventKind, Plan
+from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel, EventKind, PatternSpec
 from prism.ports import Capability, PreconditionFailed, State
 from prism.v1 import keyvalue_pb2, lifecycle_pb2
 from prism.v1 import pattern_pb2 as pb
@@ -49,7 +49,7 @@ async def test_a_pattern_with_its_token_is_accepted_and_said_what_it_said_of_its
 
 async def test_patterns_are_told_apart_by_their_tokens(receive: Receive) -> None:
     reception = await receive()
-    first, second = reception.expect(), reception.expect(Plan("cache", "redis"))
+    first, second = reception.expect(), reception.expect(PatternSpec("cache", "redis"))
     await reception.register(second.visit.token, driver="redis")
     await reception.register(first.visit.token)
     assert (await first.session()).registration.driver == "memstore"

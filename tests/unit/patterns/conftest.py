@@ -1,4 +1,4 @@
-"""A world without processes."""
+"""Fakes in the place of processes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from prism.domain.patterns.supervisor import Supervisor
-from tests.unit.patterns.world import FakeWorld
+from prism.domain.patterns.pattern import Pattern
+from tests.unit.patterns.fakes import FakePorts
 
 
 @pytest.fixture
-async def world() -> FakeWorld:
-    return FakeWorld()
+async def fakes() -> FakePorts:
+    return FakePorts()
 
 
 @pytest.fixture
-async def supervisor(world: FakeWorld) -> AsyncIterator[Supervisor]:
+async def pattern(fakes: FakePorts) -> AsyncIterator[Pattern]:
     """One whose pattern serves."""
-    supervisor = world.supervisor()
-    supervisor.begin()
-    await supervisor.settled()
-    yield supervisor
-    await supervisor.stop()
+    pattern = fakes.pattern()
+    pattern.begin()
+    await pattern.settled()
+    yield pattern
+    await pattern.stop()

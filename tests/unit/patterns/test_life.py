@@ -8,25 +8,25 @@ from datetime import timedelta
 import pytest
 
 from prism.adapters.memstore import Memstore
-from prism.domain.patterns.supervisor import Supervisor
-from prism.domain.patterns.values import EventKind, PatternState, Plan
+from prism.domain.patterns.pattern import Pattern
+from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import Health, HealthStatus, NotServing, PreconditionFailed, State
 from prism.testing.suite import DriverWrapper
-from tests.unit.patterns.world import TERMS, FakeWorld
+from tests.unit.patterns.fakes import TERMS, FakePorts
 
 
 async def test_a_pattern_is_launched_initialized_started_and_serves(
-    world: FakeWorld, supervisor: Supervisor
+    fakes: FakePorts, pattern: Pattern
 ) -> None:
-    assert supervisor.state is PatternState.SERVING
-    assert world.kinds() == [
+    assert pattern.state is PatternState.SERVING
+    assert fakes.kinds() == [
         EventKind.LAUNCHED,
         EventKind.REGISTERED,
         EventKind.INITIALIZED,
         EventKind.STARTED,
         EventKind.SERVING,
     ]
-    gateway = supervisor.gateway
+    gateway = pattern.gateway
     assert gateway is not None
     await gateway.set("key", b"value")
     entry = await gateway.get("key")
@@ -34,148 +34,144 @@ async def test_a_pattern_is_launched_initialized_started_and_serves(
     assert entry.value == b"value"
 
 
-async def test_its_settings_reach_the_driver_by_command(world: FakeWorld) -> None:
-    supervisor = world.supervisor(Plan("cache", "memstore", {"max_value_bytes": "1234"}))
-    supervisor.begin()
-    await supervisor.settled()
-    assert supervisor.gateway is not None
-    assert supervisor.gateway.profile.limits.max_value_bytes == 1234
-    await supervisor.stop()
+async def test_its_settings_reach_the_driver_by_command(fakes: FakePorts) -> None:
+    pattern = fakes.pattern(PatternSpec("cache", "memstore", {"max_value_bytes": "1234"}))
+    pattern.begin()
+    await pattern.settled()
+    assert pattern.gateway is not None
+    assert pattern.gateway.profile.limits.max_value_bytes == 1234
+    await pattern.stop()
 
 
 async def test_stopping_ends_the_process_without_a_signal(
-    world: FakeWorld, supervisor: Supervisor
+    fakes: FakePorts, pattern: Pattern
 ) -> None:
-    await supervisor.stop()
-    assert supervisor.state is PatternState.STOPPED
-    assert world.processes[0].signals == []
-    assert world.kinds()[-2:] == [EventKind.STOPPED, EventKind.EXITED]
-    assert "exited with status 0" in world.message_of(EventKind.EXITED)
-    assert world.visits[0].closed
+    await pattern.stop()
+    assert pattern.state is PatternState.STOPPED
+    assert fakes.processes[0].signals == []
+    assert fakes.kinds()[-2:] == [EventKind.STOPPED, EventKind.EXITED]
+    assert "exited with status 0" in fakes.message_of(EventKind.EXITED)
+    assert fakes.visits[0].closed
 
 
-async def test_stopping_twice_is_stopping_once(world: FakeWorld, supervisor: Supervisor) -> None:
-    await supervisor.stop()
-    await supervisor.stop()
-    assert world.kinds().count(EventKind.EXITED) == 1
+async def test_stopping_twice_is_stopping_once(fakes: FakePorts, pattern: Pattern) -> None:
+    await pattern.stop()
+    await pattern.stop()
+    assert fakes.kinds().count(EventKind.EXITED) == 1
 
 
-async def test_one_that_ignores_stop_is_terminated_and_then_killed(world: FakeWorld) -> None:
-    supervisor = world.supervisor()
-    supervisor.begin()
-    await supervisor.settled()
-    process = world.processes[0]
+async def test_one_that_ignores_stop_is_terminated_and_then_killed(fakes: FakePorts) -> None:
+    pattern = fakes.pattern()
+    pattern.begin()
+    await pattern.settled()
+    process = fakes.processes[0]
     process.stubborn = True
-    await supervisor.stop()
+    await pattern.stop()
     assert process.signals == ["SIGTERM", "SIGKILL"]
-    assert "was killed by SIGKILL" in world.message_of(EventKind.EXITED)
+    assert "was killed by SIGKILL" in fakes.message_of(EventKind.EXITED)
 
 
 async def test_a_drained_pattern_refuses_and_is_not_launched_again(
-    world: FakeWorld, supervisor: Supervisor
+    fakes: FakePorts, pattern: Pattern
 ) -> None:
-    await supervisor.drain(timedelta(seconds=1))
-    assert supervisor.state is PatternState.DRAINING
-    assert supervisor.gateway is None
-    assert world.processes[0].lifecycle.current is State.DRAINING
-    world.processes[0].exit("was killed by SIGKILL")
+    await pattern.drain(timedelta(seconds=1))
+    assert pattern.state is PatternState.DRAINING
+    assert pattern.gateway is None
+    assert fakes.processes[0].lifecycle.current is State.DRAINING
+    fakes.processes[0].exit("was killed by SIGKILL")
     with pytest.raises(NotServing, match=r"'cache' is draining: .*restart it"):
-        await supervisor.wait_for_gateway()
-    assert len(world.processes) == 1
+        await pattern.wait_for_gateway()
+    assert len(fakes.processes) == 1
 
 
 async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restarted(
-    world: FakeWorld, supervisor: Supervisor
+    fakes: FakePorts, pattern: Pattern
 ) -> None:
-    await supervisor.drain()
-    world.processes[0].exit("was killed by SIGKILL")
-    await world.happens(EventKind.EXITED)
-    assert "was killed by SIGKILL" in world.message_of(EventKind.FAILED)
-    status = supervisor.status
+    await pattern.drain()
+    fakes.processes[0].exit("was killed by SIGKILL")
+    await fakes.happens(EventKind.EXITED)
+    assert "was killed by SIGKILL" in fakes.message_of(EventKind.FAILED)
+    status = pattern.status
     assert (status.state, status.process_id) == (PatternState.STOPPED, None)
     assert status.health is None
     assert status.reason.startswith("it was drained, and then: the pattern 'cache' was killed by")
     with pytest.raises(NotServing, match=r"'cache' is stopped: .*restart it"):
-        await supervisor.wait_for_gateway()
-    assert world.visits[0].closed
-    assert len(world.processes) == 1
-    await supervisor.restart()
-    assert supervisor.state is PatternState.SERVING
+        await pattern.wait_for_gateway()
+    assert fakes.visits[0].closed
+    assert len(fakes.processes) == 1
+    await pattern.restart()
+    assert pattern.state is PatternState.SERVING
 
 
-async def test_a_drained_pattern_that_is_lost_is_ended(
-    world: FakeWorld, supervisor: Supervisor
-) -> None:
-    await supervisor.drain()
-    world.sessions[0].silence.set_result("nothing was heard of it for 5 s")
-    await world.happens(EventKind.EXITED)
-    assert world.processes[0].end.done()
-    assert "nothing was heard of it for 5 s" in supervisor.status.reason
-    assert len(world.processes) == 1
+async def test_a_drained_pattern_that_is_lost_is_ended(fakes: FakePorts, pattern: Pattern) -> None:
+    await pattern.drain()
+    fakes.sessions[0].silence.set_result("nothing was heard of it for 5 s")
+    await fakes.happens(EventKind.EXITED)
+    assert fakes.processes[0].end.done()
+    assert "nothing was heard of it for 5 s" in pattern.status.reason
+    assert len(fakes.processes) == 1
 
 
-async def test_a_drain_waits_for_what_is_in_flight(
-    world: FakeWorld, supervisor: Supervisor
-) -> None:
-    gateway = supervisor.gateway
+async def test_a_drain_waits_for_what_is_in_flight(fakes: FakePorts, pattern: Pattern) -> None:
+    gateway = pattern.gateway
     assert gateway is not None
     with gateway.admission.admit():
-        draining = asyncio.create_task(supervisor.drain(timedelta(seconds=10)))
-        while supervisor.state is PatternState.SERVING:
+        draining = asyncio.create_task(pattern.drain(timedelta(seconds=10)))
+        while pattern.state is PatternState.SERVING:
             await asyncio.sleep(0)
-        assert world.processes[0].lifecycle.current is State.RUNNING
+        assert fakes.processes[0].lifecycle.current is State.RUNNING
     assert (await draining).completed == 1
-    assert world.message_of(EventKind.DRAINED) == "1 operations completed, 0 aborted"
+    assert fakes.message_of(EventKind.DRAINED) == "1 operations completed, 0 aborted"
 
 
-async def test_only_one_that_serves_can_be_drained(supervisor: Supervisor) -> None:
-    await supervisor.stop()
+async def test_only_one_that_serves_can_be_drained(pattern: Pattern) -> None:
+    await pattern.stop()
     with pytest.raises(PreconditionFailed, match=r"'cache' is stopped"):
-        await supervisor.drain()
+        await pattern.drain()
 
 
-async def test_a_restart_makes_another_process(world: FakeWorld, supervisor: Supervisor) -> None:
-    await supervisor.restart()
-    assert supervisor.state is PatternState.SERVING
-    assert supervisor.status.restarts == 1
-    assert [process.end.done() for process in world.processes] == [True, False]
-    assert "is empty" in world.message_of(EventKind.SERVING)
+async def test_a_restart_makes_another_process(fakes: FakePorts, pattern: Pattern) -> None:
+    await pattern.restart()
+    assert pattern.state is PatternState.SERVING
+    assert pattern.status.restarts == 1
+    assert [process.end.done() for process in fakes.processes] == [True, False]
+    assert "is empty" in fakes.message_of(EventKind.SERVING)
 
 
 async def test_a_restart_goes_on_when_its_caller_goes_away(
-    world: FakeWorld, supervisor: Supervisor
+    fakes: FakePorts, pattern: Pattern
 ) -> None:
-    restarting = asyncio.create_task(supervisor.restart())
+    restarting = asyncio.create_task(pattern.restart())
     await asyncio.sleep(0)
     restarting.cancel()
-    await world.happens(EventKind.SERVING, 2)
-    assert supervisor.state is PatternState.SERVING
+    await fakes.happens(EventKind.SERVING, 2)
+    assert pattern.state is PatternState.SERVING
 
 
 async def test_health_is_checked_and_a_change_is_an_event(
-    world: FakeWorld, supervisor: Supervisor
+    fakes: FakePorts, pattern: Pattern
 ) -> None:
-    while supervisor.status.health is None:
+    while pattern.status.health is None:
         await asyncio.sleep(0)
-    process = world.processes[0]
+    process = fakes.processes[0]
     await process.lifecycle.drain(timedelta())
     await process.driver.stop()
-    await world.happens(EventKind.HEALTH)
-    assert world.message_of(EventKind.HEALTH).startswith("unhealthy: ")
+    await fakes.happens(EventKind.HEALTH)
+    assert fakes.message_of(EventKind.HEALTH).startswith("unhealthy: ")
 
 
-async def test_one_that_begins_unhealthy_is_an_event(world: FakeWorld) -> None:
-    world.make_driver = lambda _: Ailing(Memstore())
-    supervisor = world.supervisor()
-    supervisor.begin()
-    await world.happens(EventKind.HEALTH)
-    assert world.message_of(EventKind.HEALTH) == "degraded: half of it is away"
-    await supervisor.stop()
-    assert world.kinds().count(EventKind.HEALTH) == 1
+async def test_one_that_begins_unhealthy_is_an_event(fakes: FakePorts) -> None:
+    fakes.make_driver = lambda _: Ailing(Memstore())
+    pattern = fakes.pattern()
+    pattern.begin()
+    await fakes.happens(EventKind.HEALTH)
+    assert fakes.message_of(EventKind.HEALTH) == "degraded: half of it is away"
+    await pattern.stop()
+    assert fakes.kinds().count(EventKind.HEALTH) == 1
 
 
-async def test_the_status_tells_process_address_and_restarts(supervisor: Supervisor) -> None:
-    status = supervisor.status
+async def test_the_status_tells_process_address_and_restarts(pattern: Pattern) -> None:
+    status = pattern.status
     assert (status.name, status.driver, status.state) == ("cache", "memstore", "serving")
     assert status.process_id == 1000
     assert status.registration is not None
@@ -184,16 +180,16 @@ async def test_the_status_tells_process_address_and_restarts(supervisor: Supervi
     assert (status.restarts, status.in_flight) == (0, 0)
 
 
-async def test_a_process_cut_short_by_a_stop_is_not_left_behind(world: FakeWorld) -> None:
+async def test_a_process_cut_short_by_a_stop_is_not_left_behind(fakes: FakePorts) -> None:
     """Whenever the stop comes."""
     for steps in range(30):
-        supervisor = world.supervisor(terms=TERMS)
-        supervisor.begin()
+        pattern = fakes.pattern(terms=TERMS)
+        pattern.begin()
         for _ in range(steps):
             await asyncio.sleep(0)
-        await supervisor.stop()
-        assert all(process.end.done() for process in world.processes)
-        assert all(visit.closed for visit in world.visits)
+        await pattern.stop()
+        assert all(process.end.done() for process in fakes.processes)
+        assert all(visit.closed for visit in fakes.visits)
 
 
 class Ailing(DriverWrapper):

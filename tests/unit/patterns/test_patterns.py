@@ -7,24 +7,24 @@ from datetime import timedelta
 
 import pytest
 
-from prism.domain.patterns.patterns import NoSettings, Patterns
-from prism.domain.patterns.values import EventKind, PatternState, Plan
+from prism.domain.patterns.supervisor import NoSettings, Supervisor
+from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import HealthStatus, InvalidArgument, PreconditionFailed
+from tests.unit.patterns.fakes import TERMS, FakePorts, ends
 from tests.unit.patterns.test_failing import LONG
-from tests.unit.patterns.world import TERMS, FakeWorld, ends
 
-PLANS = (Plan("cache", "memstore"), Plan("sessions", "memstore"))
+SPECS = (PatternSpec("cache", "memstore"), PatternSpec("sessions", "memstore"))
 
 
 @pytest.fixture
-async def patterns(world: FakeWorld) -> AsyncIterator[Patterns]:
-    patterns = Patterns(PLANS, world.world, TERMS, LONG)
+async def patterns(fakes: FakePorts) -> AsyncIterator[Supervisor]:
+    patterns = Supervisor(SPECS, fakes.ports, TERMS, LONG)
     await patterns.initialize(NoSettings())
     yield patterns
     await patterns.stop()
 
 
-async def test_all_are_launched_and_healthy(patterns: Patterns) -> None:
+async def test_all_are_launched_and_healthy(patterns: Supervisor) -> None:
     await patterns.start()
     assert [each.state for each in patterns] == [PatternState.SERVING] * 2
     health = await patterns.health()
@@ -33,9 +33,9 @@ async def test_all_are_launched_and_healthy(patterns: Patterns) -> None:
 
 
 async def test_one_that_fails_degrades_the_whole_and_is_named(
-    world: FakeWorld, patterns: Patterns
+    fakes: FakePorts, patterns: Supervisor
 ) -> None:
-    world.mishaps.append(ends("exited with status 1"))
+    fakes.mishaps.append(ends("exited with status 1"))
     await patterns.start()
     health = await patterns.health()
     assert health.status is HealthStatus.DEGRADED
@@ -44,20 +44,20 @@ async def test_one_that_fails_degrades_the_whole_and_is_named(
     )
 
 
-async def test_none_that_serves_is_unhealthy(world: FakeWorld, patterns: Patterns) -> None:
-    world.every_launch = ends("exited with status 1")
+async def test_none_that_serves_is_unhealthy(fakes: FakePorts, patterns: Supervisor) -> None:
+    fakes.every_launch = ends("exited with status 1")
     await patterns.start()
     assert (await patterns.health()).status is HealthStatus.UNHEALTHY
 
 
-async def test_the_first_is_the_default_unless_another_is_named(world: FakeWorld) -> None:
-    assert Patterns(PLANS, world.world, TERMS).find("").plan.name == "cache"
-    named = Patterns(PLANS, world.world, TERMS, default="sessions")
-    assert named.find("").plan.name == "sessions"
+async def test_the_first_is_the_default_unless_another_is_named(fakes: FakePorts) -> None:
+    assert Supervisor(SPECS, fakes.ports, TERMS).find("").spec.name == "cache"
+    named = Supervisor(SPECS, fakes.ports, TERMS, default="sessions")
+    assert named.find("").spec.name == "sessions"
 
 
 async def test_a_pattern_that_is_not_there_is_refused_with_the_names_of_those_that_are(
-    patterns: Patterns,
+    patterns: Supervisor,
 ) -> None:
     with pytest.raises(
         PreconditionFailed, match=r"no pattern 'sesions'.*cache, sessions"
@@ -66,21 +66,23 @@ async def test_a_pattern_that_is_not_there_is_refused_with_the_names_of_those_th
     assert refused.value.reason == "UNKNOWN_PATTERN"
 
 
-async def test_a_name_given_twice_is_refused(world: FakeWorld) -> None:
+async def test_a_name_given_twice_is_refused(fakes: FakePorts) -> None:
     with pytest.raises(InvalidArgument, match=r"each of another name"):
-        Patterns((*PLANS, PLANS[0]), world.world, TERMS)
+        Supervisor((*SPECS, SPECS[0]), fakes.ports, TERMS)
 
 
-async def test_draining_counts_what_all_have_finished(world: FakeWorld, patterns: Patterns) -> None:
+async def test_draining_counts_what_all_have_finished(
+    fakes: FakePorts, patterns: Supervisor
+) -> None:
     await patterns.start()
-    world.processes[0].exit("was killed by SIGKILL")
-    await world.happens(EventKind.BACKING_OFF)
+    fakes.processes[0].exit("was killed by SIGKILL")
+    await fakes.happens(EventKind.BACKING_OFF)
     report = await patterns.drain(timedelta(seconds=1))
     assert (report.completed, report.aborted) == (0, 0)
     assert patterns.find("sessions").state is PatternState.DRAINING
 
 
-async def test_stopping_leaves_no_process(world: FakeWorld, patterns: Patterns) -> None:
+async def test_stopping_leaves_no_process(fakes: FakePorts, patterns: Supervisor) -> None:
     await patterns.start()
     await patterns.stop()
-    assert all(process.end.done() for process in world.processes)
+    assert all(process.end.done() for process in fakes.processes)

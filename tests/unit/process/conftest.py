@@ -14,7 +14,7 @@ import uvloop
 
 from prism.adapters.process import LaunchOptions, ProcessLauncher
 from prism.adapters.process.process import LaunchedProcess
-from prism.domain.patterns.values import Plan
+from prism.domain.patterns.values import PatternSpec
 
 TOKEN = "a-token-of-one-launch"
 
@@ -37,7 +37,7 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
             "command": (sys.executable, "-c", script),
         }
         launcher = ProcessLauncher(LaunchOptions(**given | options))
-        launched.append(await launcher.launch(Plan(name, "memstore"), TOKEN))
+        launched.append(await launcher.launch(PatternSpec(name, "memstore"), TOKEN))
         return launched[-1]
 
     yield start

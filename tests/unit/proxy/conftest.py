@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from prism.domain.patterns.patterns import Patterns
-from prism.domain.patterns.values import Plan
-from tests.unit.patterns.world import AT_ONCE, TERMS, FakeWorld
+from prism.domain.patterns.supervisor import Supervisor
+from prism.domain.patterns.values import PatternSpec
+from tests.unit.patterns.fakes import AT_ONCE, TERMS, FakePorts
 
 
 @pytest.fixture
-def world() -> FakeWorld:
-    return FakeWorld()
+def fakes() -> FakePorts:
+    return FakePorts()
 
 
 @pytest.fixture
-def patterns(world: FakeWorld) -> Patterns:
+def patterns(fakes: FakePorts) -> Supervisor:
     """Two, not launched yet."""
-    plans = [Plan("a", "memstore", {"max_keys": "10"}), Plan("b", "memstore")]
-    return Patterns(plans, world.world, TERMS, AT_ONCE)
+    specs = [PatternSpec("a", "memstore", {"max_keys": "10"}), PatternSpec("b", "memstore")]
+    return Supervisor(specs, fakes.ports, TERMS, AT_ONCE)

@@ -6,8 +6,8 @@ from prism.adapters.observability.metrics.exposition import Metrics
 from prism.adapters.observability.metrics.patterns import PatternMetrics
 from prism.adapters.observability.page.sections.patterns import pattern_events
 from prism.adapters.observability.page.sections.patterns import patterns as section_of
-from prism.domain.patterns.patterns import NoSettings, Patterns
-from tests.unit.patterns.world import FakeWorld, never_calls
+from prism.domain.patterns.supervisor import NoSettings, Supervisor
+from tests.unit.patterns.fakes import FakePorts, never_calls
 
 
 def lines_of(collector: Collector) -> set[str]:
@@ -15,7 +15,7 @@ def lines_of(collector: Collector) -> set[str]:
     return {line for line in text.decode().splitlines() if not line.startswith("#")}
 
 
-async def test_each_pattern_has_its_series_from_the_start(patterns: Patterns) -> None:
+async def test_each_pattern_has_its_series_from_the_start(patterns: Supervisor) -> None:
     lines = lines_of(PatternMetrics(patterns, "1.0"))
     assert 'prism_pattern_up{pattern="a"} 0.0' in lines
     assert 'backend_driver_info{driver="proxy",version="1.0"} 1.0' in lines
@@ -23,7 +23,7 @@ async def test_each_pattern_has_its_series_from_the_start(patterns: Patterns) ->
     assert 'prism_pattern_requests_total{operation="get",pattern="b"} 0.0' in lines
 
 
-async def test_operations_and_errors_are_counted_by_pattern(patterns: Patterns) -> None:
+async def test_operations_and_errors_are_counted_by_pattern(patterns: Supervisor) -> None:
     await patterns.start()
     try:
         gateway = patterns.gateway_of("a")
@@ -42,14 +42,14 @@ async def test_operations_and_errors_are_counted_by_pattern(patterns: Patterns) 
 
 
 async def test_the_page_can_show_patterns_in_every_state(
-    patterns: Patterns, world: FakeWorld
+    patterns: Supervisor, fakes: FakePorts
 ) -> None:
     def rows() -> list[list[str]]:
         (table,) = section_of(patterns).blocks
         return [[str(getattr(cell, "text", cell)) for cell in row] for row in table.rows]  # type: ignore[union-attr]
 
     assert [row[2] for row in rows()] == ["stopped", "stopped"]
-    world.mishaps.append(never_calls)
+    fakes.mishaps.append(never_calls)
     await patterns.initialize(NoSettings())
     for supervisor in patterns:
         supervisor.begin()

@@ -3,13 +3,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind
-from tests.unit.patterns.world import FakeProcess, FakeVisit, FakeWorld
+from tests.unit.patterns.fakes import FakePorts, FakeProcess, FakeVisit
 
 
 async def test_a_pattern_that_hangs_in_its_stop_is_killed_within_the_time_of_all(
-    patterns: Patterns, world: FakeWorld
+    patterns: Supervisor, fakes: FakePorts
 ) -> None:
     async def hang(timeout: timedelta = timedelta()) -> None:
         await asyncio.Event().wait()
@@ -17,13 +17,13 @@ async def test_a_pattern_that_hangs_in_its_stop_is_killed_within_the_time_of_all
     def register_and_hang(process: FakeProcess, visit: FakeVisit) -> None:
         process.stubborn = True
         process.lifecycle.stop = hang  # type: ignore[method-assign]
-        world.register(process, visit)
+        fakes.register(process, visit)
 
-    world.mishaps.append(register_and_hang)
+    fakes.mishaps.append(register_and_hang)
     await patterns.start()
     async with asyncio.timeout(4):
         await patterns.stop(timedelta(seconds=2))
-    hung = next(each for each in world.processes if each.stubborn)
+    hung = next(each for each in fakes.processes if each.stubborn)
     assert hung.signals == ["SIGTERM", "SIGKILL"]
-    said = [each.message for each in world.journal.events() if each.kind is EventKind.FAILED]
+    said = [each.message for each in fakes.journal.events() if each.kind is EventKind.FAILED]
     assert said == ["it did not stop within 1.5 s"]

@@ -7,8 +7,8 @@ import pytest
 
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard
 from prism.adapters.grpc.servicers.proxy_admin import UNREAD, ProxyAdminServicer
-from prism.domain.patterns.patterns import Patterns
-from prism.domain.patterns.values import EventKind, Plan
+from prism.domain.patterns.supervisor import Supervisor
+from prism.domain.patterns.values import EventKind, PatternSpec
 from prism.ports import AccessDenied, InvalidArgument, PreconditionFailed, WatchEnded
 from prism.v1 import proxy_pb2 as pb
 
@@ -28,11 +28,11 @@ async def once(request: pb.WatchPatternsRequest) -> AsyncIterator[pb.WatchPatter
     yield request
 
 
-def servicer_of(patterns: Patterns, *, required: bool = False) -> ProxyAdminServicer:
-    return ProxyAdminServicer(patterns, AdminGuard(None, required=required), lambda _plan: None)
+def servicer_of(patterns: Supervisor, *, required: bool = False) -> ProxyAdminServicer:
+    return ProxyAdminServicer(patterns, AdminGuard(None, required=required), lambda _spec: None)
 
 
-async def test_what_is_remembered_comes_first_and_then_what_happens(patterns: Patterns) -> None:
+async def test_what_is_remembered_comes_first_and_then_what_happens(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "one")
     request = pb.WatchPatternsRequest()
     async with aclosing(servicer_of(patterns).watch_patterns(once(request), Anybody())) as replies:
@@ -41,7 +41,7 @@ async def test_what_is_remembered_comes_first_and_then_what_happens(patterns: Pa
         assert (await anext(replies)).event.message == "two"
 
 
-async def test_of_one_pattern_nothing_is_told_of_another(patterns: Patterns) -> None:
+async def test_of_one_pattern_nothing_is_told_of_another(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "one")
     patterns.journal.add("b", EventKind.LAUNCHED, "two")
     request = pb.WatchPatternsRequest(name="b")
@@ -53,7 +53,7 @@ async def test_of_one_pattern_nothing_is_told_of_another(patterns: Patterns) -> 
 
 
 async def test_a_reader_that_is_too_slow_loses_its_stream_and_no_event_before(
-    patterns: Patterns,
+    patterns: Supervisor,
 ) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "first")
     replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
@@ -67,7 +67,7 @@ async def test_a_reader_that_is_too_slow_loses_its_stream_and_no_event_before(
             await anext(replies)
 
 
-async def test_whoever_has_enough_is_forgotten(patterns: Patterns) -> None:
+async def test_whoever_has_enough_is_forgotten(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "first")
     replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
     await anext(replies)
@@ -76,7 +76,7 @@ async def test_whoever_has_enough_is_forgotten(patterns: Patterns) -> None:
     assert not patterns.journal._followers
 
 
-async def test_an_unknown_or_empty_name_is_refused(patterns: Patterns) -> None:
+async def test_an_unknown_or_empty_name_is_refused(patterns: Supervisor) -> None:
     servicer = servicer_of(patterns)
     with pytest.raises(PreconditionFailed, match="no pattern 'c'; there are: a, b") as refused:
         await servicer.get_pattern(pb.GetPatternRequest(name="c"), Anybody())
@@ -85,7 +85,7 @@ async def test_an_unknown_or_empty_name_is_refused(patterns: Patterns) -> None:
         await servicer.drain_pattern(pb.DrainPatternRequest(), Anybody())
 
 
-async def test_every_call_is_for_administrators_alone(patterns: Patterns) -> None:
+async def test_every_call_is_for_administrators_alone(patterns: Supervisor) -> None:
     servicer = servicer_of(patterns, required=True)
     replies = servicer.watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
     with pytest.raises(AccessDenied):
@@ -106,23 +106,23 @@ async def test_every_call_is_for_administrators_alone(patterns: Patterns) -> Non
     [
         (
             pb.ReplacePatternRequest(name="a", settings={"max_bytes": "1"}),
-            Plan("a", "memstore", {"max_keys": "10", "max_bytes": "1"}),
+            PatternSpec("a", "memstore", {"max_keys": "10", "max_bytes": "1"}),
         ),
         (
             pb.ReplacePatternRequest(name="a", driver="memstore", settings={"max_keys": "2"}),
-            Plan("a", "memstore", {"max_keys": "2"}),
+            PatternSpec("a", "memstore", {"max_keys": "2"}),
         ),
         (
             pb.ReplacePatternRequest(name="a", driver="redis", settings={"url": "x"}),
-            Plan("a", "redis", {"url": "x"}),
+            PatternSpec("a", "redis", {"url": "x"}),
         ),
     ],
 )
 async def test_what_is_not_named_stays_where_the_driver_does(
-    patterns: Patterns, request_: pb.ReplacePatternRequest, expected: Plan
+    patterns: Supervisor, request_: pb.ReplacePatternRequest, expected: PatternSpec
 ) -> None:
-    def refuse(plan: Plan) -> None:
-        assert plan == expected
+    def refuse(spec: PatternSpec) -> None:
+        assert spec == expected
         raise InvalidArgument("as asked")
 
     servicer = ProxyAdminServicer(patterns, AdminGuard(None, required=False), refuse)

@@ -16,7 +16,7 @@ from pathlib import Path
 from prism.adapters.process.environment import scrubbed
 from prism.adapters.process.output import Output
 from prism.adapters.process.process import LaunchedProcess
-from prism.domain.patterns.values import Plan
+from prism.domain.patterns.values import PatternSpec
 from prism.ports import PreconditionFailed
 
 # Of the 108 that Linux has for a socket's path, and macOS 104.
@@ -56,17 +56,17 @@ class ProcessLauncher:
         self._numbers = itertools.count(1)
         self._left: set[LaunchedProcess] = set()
 
-    async def launch(self, plan: Plan, token: str) -> LaunchedProcess:
-        socket = self._socket_of(plan.name)
+    async def launch(self, spec: PatternSpec, token: str) -> LaunchedProcess:
+        socket = self._socket_of(spec.name)
         with ExitStack() as ours, ExitStack() as theirs:
             handed, handing = _pipe(reader=theirs, writer=ours)
             os.write(handing, f"{token}\n".encode())
             printed, printing = _pipe(reader=None, writer=theirs)
             stream, transport = await _open(printed)
             ours.callback(transport.close)
-            process = self._spawn(plan, self._command(plan, handed, socket), handed, printing)
+            process = self._spawn(spec, self._command(spec, handed, socket), handed, printing)
             ours.callback(socket.unlink, missing_ok=True)
-            output = Output(plan.name, process.pid, self._options.redact)
+            output = Output(spec.name, process.pid, self._options.redact)
             ours.callback(lambda: self._left.discard(launched))
             launched = LaunchedProcess(process, output, stream, ours.pop_all().close)
             self._left.add(launched)
@@ -81,7 +81,7 @@ class ProcessLauncher:
             await process.ended()
 
     def _spawn(
-        self, plan: Plan, command: Sequence[str], handed: int, printing: int
+        self, spec: PatternSpec, command: Sequence[str], handed: int, printing: int
     ) -> subprocess.Popen[bytes]:
         try:
             # Not by the loop: uvloop forks, by which gRPC would stop all its threads for a
@@ -97,14 +97,14 @@ class ProcessLauncher:
             )
         except OSError as error:
             raise PreconditionFailed(
-                f"the pattern {plan.name!r} cannot be launched: {command[0]}: {error.strerror}"
+                f"the pattern {spec.name!r} cannot be launched: {command[0]}: {error.strerror}"
             ) from None
 
-    def _command(self, plan: Plan, handed: int, socket: Path) -> Sequence[str]:
+    def _command(self, spec: PatternSpec, handed: int, socket: Path) -> Sequence[str]:
         options = self._options
         return (
             *options.command,
-            *("--driver", plan.driver),
+            *("--driver", spec.driver),
             *("--proxy-address", options.proxy_address),
             *("--proxy-fd", str(handed)),
             *("--grpc-socket", str(socket)),

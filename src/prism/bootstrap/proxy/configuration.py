@@ -1,4 +1,4 @@
-"""From what was given, where, to the settings and the plans that hold."""
+"""From what was given, where, to the settings and the pattern specs that hold."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from prism.bootstrap.proxy.naming import (
     pattern_options,
 )
 from prism.bootstrap.proxy.settings import ProxySettings
-from prism.domain.patterns.patterns import NoSettings
-from prism.domain.patterns.values import Plan
+from prism.domain.patterns.supervisor import NoSettings
+from prism.domain.patterns.values import PatternSpec
 from prism.domain.settings import SettingField, parse_settings
 from prism.ports import DriverSpec, InvalidArgument
 
@@ -72,11 +72,11 @@ class ProxyConfiguration(ServerConfiguration):
     """Everything that was configured of a proxy.
 
     Attributes:
-        plans: in the order in which they were given.
+        patterns: in the order in which they were given.
     """
 
     settings: ProxySettings
-    plans: Sequence[Plan]
+    patterns: Sequence[PatternSpec]
 
 
 def choose(given: Iterable[str], file: Path | None) -> PatternChoice:
@@ -110,7 +110,7 @@ def choose(given: Iterable[str], file: Path | None) -> PatternChoice:
 
 
 def resolve(choice: PatternChoice, given: Mapping[str, Given]) -> ProxyConfiguration:
-    """Make the settings and the plans.
+    """Make the settings and the pattern specs.
 
     Args:
         given: by option parameter, what was not left to its default.
@@ -126,7 +126,7 @@ def resolve(choice: PatternChoice, given: Mapping[str, Given]) -> ProxyConfigura
     values = values_of(choice, given)
     settings = server_settings(ProxySettings, values)
     _check_default(settings, values, choice.specs)
-    plans = [_plan(name, spec, values) for name, spec in choice.specs.items()]
+    patterns = [_pattern_spec(name, spec, values) for name, spec in choice.specs.items()]
     return ProxyConfiguration(
         settings=settings,
         spec=choice.spec,
@@ -134,7 +134,7 @@ def resolve(choice: PatternChoice, given: Mapping[str, Given]) -> ProxyConfigura
         values=[*_with_drivers(choice, values)],
         file=choice.file,
         options=choice.options,
-        plans=plans,
+        patterns=patterns,
     )
 
 
@@ -158,14 +158,14 @@ def _check_default(settings: ProxySettings, values: Iterable[Value], names: Iter
         )
 
 
-def _plan(name: str, spec: DriverSpec, values: Iterable[Value]) -> Plan:
+def _pattern_spec(name: str, spec: DriverSpec, values: Iterable[Value]) -> PatternSpec:
     settings = chosen_texts(v for v in values if v.option.pattern == name)
     try:
         # Its process reads the texts again; what is wrong is better said before it is launched.
         parse_settings(spec.settings, settings)
     except InvalidArgument as error:
         raise InvalidArgument(f"the pattern {name!r}: {error.message}") from None
-    return Plan(name, spec.name, settings)
+    return PatternSpec(name, spec.name, settings)
 
 
 def _with_drivers(choice: PatternChoice, values: Iterable[Value]) -> Iterable[Value]:

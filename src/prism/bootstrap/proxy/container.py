@@ -35,9 +35,9 @@ from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.settings import ProxySettings
 from prism.domain.admission import Admission
 from prism.domain.lifecycle import LifecycleMachine
-from prism.domain.patterns.instance import Terms, World
+from prism.domain.patterns.instance import PatternPolicy, SupervisionPorts
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.tallies import PatternTallies
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
@@ -55,22 +55,22 @@ def _journal(redactor: Redactor) -> Journal:
     return journal
 
 
-def _world(
+def _supervision_ports(
     launcher: ProcessLauncher,
     reception: PatternReception,
     journal: Journal,
     redactor: Redactor,
     tracing: Tracing | None,
-) -> World:
+) -> SupervisionPorts:
     async def open_driver(name: str, address: str) -> Driver[Any]:
         driver = await open_pattern(name, address, forwarded=forwarding.get)
         return driver if tracing is None else tracing.around_pattern(driver, address)
 
-    return World(launcher, reception, open_driver, journal, redactor)
+    return SupervisionPorts(launcher, reception, open_driver, journal, redactor)
 
 
-def _terms(settings: ProxySettings, limits: Limits) -> Terms:
-    return Terms(
+def _pattern_policy(settings: ProxySettings, limits: Limits) -> PatternPolicy:
+    return PatternPolicy(
         start_timeout=settings.start_timeout,
         health_interval=settings.health_interval,
         terminate_after=settings.terminate_after,
@@ -81,12 +81,14 @@ def _terms(settings: ProxySettings, limits: Limits) -> Terms:
     )
 
 
-def _patterns(configuration: ProxyConfiguration, world: World, terms: Terms) -> Patterns:
+def _supervisor(
+    configuration: ProxyConfiguration, ports: SupervisionPorts, policy: PatternPolicy
+) -> Supervisor:
     settings = configuration.settings
-    return Patterns(
-        configuration.plans,
-        world,
-        terms,
+    return Supervisor(
+        configuration.patterns,
+        ports,
+        policy,
         default=settings.default_pattern or "",
         waits=settings.pattern_wait,
     )
@@ -94,7 +96,7 @@ def _patterns(configuration: ProxyConfiguration, world: World, terms: Terms) -> 
 
 def _admission(configuration: ProxyConfiguration) -> Admission:
     # Each pattern has bounds of its own; what waits here must not wait for another's.
-    settings, patterns = configuration.settings, len(configuration.plans)
+    settings, patterns = configuration.settings, len(configuration.patterns)
     return Admission(
         max_in_flight=patterns * settings.max_in_flight,
         max_per_connection=patterns * settings.max_in_flight_per_connection,
@@ -102,14 +104,14 @@ def _admission(configuration: ProxyConfiguration) -> Admission:
 
 
 def _routed(
-    patterns: Patterns,
+    supervisor: Supervisor,
     admission: Admission,
     settings: ProxySettings,
     observer: CallObserver | None,
     log: RequestLog,
 ) -> RoutedServicer:
     return RoutedServicer(
-        patterns,
+        supervisor,
         admission,
         default_timeout=settings.default_timeout,
         max_message_bytes=settings.max_message_bytes,
@@ -132,7 +134,7 @@ def _control_server(
 
 
 def _metrics(
-    patterns: Patterns,
+    supervisor: Supervisor,
     admission: Admission,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
@@ -149,25 +151,25 @@ def _metrics(
     return Metrics(
         (
             Calls(services.calls.values(), routed.kinds.values()),
-            PatternMetrics(patterns, prism),
+            PatternMetrics(supervisor, prism),
             Server(prism, admission, lifecycle, readiness),
         )
     )
 
 
 def _history(
-    patterns: Patterns,
+    supervisor: Supervisor,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
     failures: RecentFailures,
 ) -> History:
-    samples = OperationSamples(PatternTallies(patterns.tallies))
+    samples = OperationSamples(PatternTallies(supervisor.tallies))
     return History(samples, failures, LifecycleEvents(lifecycle, readiness))
 
 
 def _page(
     configuration: ProxyConfiguration,
-    patterns: Patterns,
+    supervisor: Supervisor,
     admission: Admission,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
@@ -179,7 +181,7 @@ def _page(
     from prism.bootstrap.proxy.page import page_of
 
     return page_of(
-        configuration, patterns, admission, lifecycle, readiness, server, history, redactor
+        configuration, supervisor, admission, lifecycle, readiness, server, history, redactor
     )
 
 
@@ -199,18 +201,18 @@ class _Parts(Container):
         ProcessLauncher, launch_options
     )
     reception: providers.Provider[PatternReception] = providers.Singleton(PatternReception)
-    world: providers.Provider[World] = providers.Singleton(
-        _world, launcher, reception, journal, Container.redactor, Container.tracing
+    supervision_ports: providers.Provider[SupervisionPorts] = providers.Singleton(
+        _supervision_ports, launcher, reception, journal, Container.redactor, Container.tracing
     )
-    terms: providers.Provider[Terms] = providers.Singleton(
-        _terms, Container.settings, Container.limits
+    pattern_policy: providers.Provider[PatternPolicy] = providers.Singleton(
+        _pattern_policy, Container.settings, Container.limits
     )
-    patterns: providers.Provider[Patterns] = providers.Singleton(
-        _patterns, Container.configuration, world, terms
+    supervisor: providers.Provider[Supervisor] = providers.Singleton(
+        _supervisor, Container.configuration, supervision_ports, pattern_policy
     )
     acceptance: providers.Provider[Acceptance] = providers.Singleton(Acceptance, Container.redactor)
     proxy_admin_servicer: providers.Provider[ProxyAdminServicer] = providers.Singleton(
-        ProxyAdminServicer, patterns, Container.admin_guard, acceptance
+        ProxyAdminServicer, supervisor, Container.admin_guard, acceptance
     )
     calls_server: providers.Provider[GrpcServer] = providers.Singleton(
         grpc_server, Container.settings, Container.services, Container.server_options
@@ -227,11 +229,11 @@ def proxy_container(configuration: ProxyConfiguration, redactor: Redactor) -> Co
     """The parts of every server, with those of a proxy in the place of some."""
     parts = _Parts(configuration=configuration, redactor=redactor)
     parts.override_providers(
-        driver=parts.patterns,
+        driver=parts.supervisor,
         admission=providers.Singleton(_admission, parts.configuration),
         key_value_servicer=providers.Singleton(
             _routed,
-            parts.patterns,
+            parts.supervisor,
             parts.admission,
             parts.settings,
             parts.call_observer,
@@ -256,7 +258,7 @@ def proxy_container(configuration: ProxyConfiguration, redactor: Redactor) -> Co
         ),
         metrics=providers.Singleton(
             _metrics,
-            parts.patterns,
+            parts.supervisor,
             parts.admission,
             parts.lifecycle,
             parts.readiness,
@@ -264,12 +266,12 @@ def proxy_container(configuration: ProxyConfiguration, redactor: Redactor) -> Co
             parts.key_value_servicer,
         ),
         history=providers.Singleton(
-            _history, parts.patterns, parts.lifecycle, parts.readiness, parts.failures
+            _history, parts.supervisor, parts.lifecycle, parts.readiness, parts.failures
         ),
         page=providers.Singleton(
             _page,
             parts.configuration,
-            parts.patterns,
+            parts.supervisor,
             parts.admission,
             parts.lifecycle,
             parts.readiness,

@@ -18,14 +18,14 @@ from prism.bootstrap.application import GrpcServer
 from prism.bootstrap.proxy.configuration import ProxyConfiguration
 from prism.domain.admission import Admission
 from prism.domain.lifecycle import LifecycleMachine
-from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
 
 
 def page_of(
     configuration: ProxyConfiguration,
-    known: Patterns,
+    known: Supervisor,
     admission: Admission,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prism.bootstrap.settings import InvalidSetting, ServerSettings
-from prism.domain.patterns.instance import Terms
+from prism.domain.patterns.instance import PatternPolicy
 from prism.ports import setting
 
-_TERMS = Terms()
+_POLICY = PatternPolicy()
 
 # A proxy's own start waits twice as long, and has a minute at most.
 _LONGEST_START = timedelta(seconds=25)
@@ -27,13 +27,13 @@ class ProxySettings(ServerSettings):
         help="Let calls to a pattern that restarts wait within their deadline, not fail at once.",
     )
     start_timeout: timedelta = setting(
-        _TERMS.start_timeout, help="Time for the process of a pattern to call back."
+        _POLICY.start_timeout, help="Time for the process of a pattern to call back."
     )
     health_interval: timedelta = setting(
-        _TERMS.health_interval, help="Time between two health checks of a pattern."
+        _POLICY.health_interval, help="Time between two health checks of a pattern."
     )
     terminate_after: timedelta = setting(
-        _TERMS.terminate_after,
+        _POLICY.terminate_after,
         help="Time from asking a process to stop to SIGTERM, and from that to SIGKILL.",
     )
 

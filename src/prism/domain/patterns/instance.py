@@ -12,17 +12,17 @@ from typing import Any
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.outbound import (
+from prism.domain.patterns.ports import (
+    ControlPlane,
     Launcher,
     OpenDriver,
+    PendingRegistration,
     Process,
-    Reception,
     Session,
-    Visit,
 )
 from prism.domain.patterns.recollection import Recollection
 from prism.domain.patterns.running import Running
-from prism.domain.patterns.values import DebugEvent, EventKind, Plan, Registration
+from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec, Registration
 from prism.domain.redaction import Redact, redact_health
 from prism.domain.tallies import OperationTallies
 from prism.domain.watches import MAX_WATCHES
@@ -46,7 +46,7 @@ ANSWER_GRACE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PatternPolicy:
     """The same for every process.
 
     Attributes:
@@ -68,7 +68,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SupervisionPorts:
     """What is outside.
 
     Attributes:
@@ -76,7 +76,7 @@ class World:
     """
 
     launcher: Launcher
-    reception: Reception
+    reception: ControlPlane
     open_driver: OpenDriver
     journal: Journal
     redact: Redact = str
@@ -94,9 +94,13 @@ class Instance:
     """
 
     def __init__(
-        self, plan: Plan, world: World, terms: Terms, tallies: OperationTallies | None = None
+        self,
+        spec: PatternSpec,
+        world: SupervisionPorts,
+        terms: PatternPolicy,
+        tallies: OperationTallies | None = None,
     ) -> None:
-        self.plan = plan
+        self.spec = spec
         self._tallies = tallies
         self._world = world
         self._terms = terms
@@ -105,7 +109,7 @@ class Instance:
         )
         self._launching: asyncio.Future[Process] | None = None
         self._process: Running | None = None
-        self._visit: Visit | None = None
+        self._visit: PendingRegistration | None = None
         self._session: Session | None = None
         self._driver: Driver[Any] | None = None
         self._gateway: Gateway | None = None
@@ -150,10 +154,10 @@ class Instance:
             BackendTimeout: it did not register in time.
             PrismError: it could not be started, or was refused.
         """
-        name, world = self.plan.name, self._world
-        self._visit = world.reception.expect(self.plan, happened=self._happened, told=self._told)
+        name, world = self.spec.name, self._world
+        self._visit = world.reception.expect(self.spec, happened=self._happened, told=self._told)
         # Not given up half-way, or nobody would know of the process.
-        self._launching = asyncio.ensure_future(world.launcher.launch(self.plan, self._visit.token))
+        self._launching = asyncio.ensure_future(world.launcher.launch(self.spec, self._visit.token))
         process = self._process = Running(await asyncio.shield(self._launching), name)
         self._happened(EventKind.LAUNCHED, f"process {process.pid}")
         seconds = self._terms.start_timeout.total_seconds()
@@ -179,12 +183,12 @@ class Instance:
         session, process = self._session, self._process
         assert session is not None
         assert process is not None
-        await process.unless_ended(session.lifecycle.initialize(self.plan.settings))
+        await process.unless_ended(session.lifecycle.initialize(self.spec.settings))
         self._happened(EventKind.INITIALIZED, "its driver is initialized")
         await process.unless_ended(session.lifecycle.start())
         self._happened(EventKind.STARTED, "its driver is started")
         self._driver = await process.unless_ended(
-            self._world.open_driver(self.plan.name, session.registration.data_address)
+            self._world.open_driver(self.spec.name, session.registration.data_address)
         )
         terms = self._terms
         self._gateway = Gateway(
@@ -236,7 +240,7 @@ class Instance:
             async with asyncio.timeout((timeout + _DRAIN_GRACE).total_seconds()):
                 return await process.unless_ended(session.lifecycle.drain(timeout))
         except TimeoutError:
-            raise BackendTimeout(f"the pattern {self.plan.name!r} did not drain in time") from None
+            raise BackendTimeout(f"the pattern {self.spec.name!r} did not drain in time") from None
 
     async def close(self, why: str, timeout: timedelta = STOP_TIMEOUT) -> None:
         """Stop it, then terminate it, then kill it. Safe in every state, and more than once.
@@ -251,7 +255,7 @@ class Instance:
         self._admission.close(why)
         if self._launching is not None and self._process is None:
             with suppress(Exception):  # `launch` raised it already
-                self._process = Running(await self._launching, self.plan.name)
+                self._process = Running(await self._launching, self.spec.name)
         if self._checking is not None:
             self._checking.cancel()
         # One that was told to stop ends by itself; of any other that cannot be expected.
@@ -297,4 +301,4 @@ class Instance:
         self._debug.add(replace(event, message=redact(event.message), details=details))
 
     def _happened(self, kind: EventKind, message: str) -> None:
-        self._world.journal.add(self.plan.name, kind, message)
+        self._world.journal.add(self.spec.name, kind, message)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from prism.domain.patterns.outbound import Process
+from prism.domain.patterns.ports import Process
 from prism.ports import BackendUnavailable
 
 Result = TypeVar("Result")

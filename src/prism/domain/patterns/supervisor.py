@@ -1,221 +1,172 @@
-"""The commands to one pattern."""
+"""All patterns of a proxy, in the shape of a driver's lifecycle."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from prism.domain.commands import Commands
-from prism.domain.patterns.aside import Aside
-from prism.domain.patterns.backoff import Backoff
-from prism.domain.patterns.bring_ups import BringUps, CutShort
-from prism.domain.patterns.comparison import compare, try_alone
-from prism.domain.patterns.instance import Instance
+from prism.domain.gateway import Gateway
+from prism.domain.patterns.backoff import Backoff, BackoffPolicy
+from prism.domain.patterns.instance import ANSWER_GRACE, Instance, PatternPolicy, SupervisionPorts
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.kept import GIVEN_UP_WITHIN, Kept
-from prism.domain.patterns.values import EventKind, PatternState, Plan
-from prism.domain.redaction import Redact
-from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, DrainReport, PreconditionFailed, PrismError
+from prism.domain.patterns.pattern import Pattern
+from prism.domain.patterns.values import PatternSpec, PatternState
+from prism.domain.tallies import operation_tallies
+from prism.ports import (
+    DRAIN_TIMEOUT,
+    STOP_TIMEOUT,
+    DrainReport,
+    Health,
+    HealthStatus,
+    InvalidArgument,
+    PreconditionFailed,
+)
 
-# What a drain may take beyond its time: less than the state machine around all patterns has.
-_LEAVE_GRACE = timedelta(milliseconds=750)
+
+@dataclass(frozen=True, slots=True)
+class NoSettings:
+    """A proxy is told everything when it is made."""
 
 
-class Supervisor(Kept):
-    """Takes a pattern in hand: what it is told runs one after another.
+class Supervisor:
+    """Implements `Lifecycle[NoSettings]`: what a driver is to a server, these are to a proxy.
 
     Args:
-        make, journal, backoff, waits, redact: as `Kept` has them.
+        default: serves the calls that name none; empty: the first.
+        waits: calls to a pattern that is restarting wait, instead of being refused.
+
+    Attributes:
+        default: by its own name.
+        tallies: of the operations through here, by name of the pattern.
     """
 
     def __init__(
         self,
-        plan: Plan,
-        make: Callable[[Plan], Instance],
-        journal: Journal,
-        backoff: Backoff,
+        specs: Sequence[PatternSpec],
+        world: SupervisionPorts,
+        terms: PatternPolicy,
+        policy: BackoffPolicy | None = None,
         *,
+        default: str = "",
         waits: bool = False,
-        redact: Redact = str,
     ) -> None:
-        super().__init__(plan, make, journal, backoff, waits=waits, redact=redact)
-        self._commands = Commands()
-        self._bring_ups = BringUps(plan.name)
-        self._aside = Aside()
+        policy = policy or BackoffPolicy()
+        self._journal = world.journal
+        self._patience = terms.start_timeout
+        self._terminate_after = terms.terminate_after
+        # One for all processes of a pattern, so that a new one goes on where the old one was.
+        self.tallies = {spec.name: operation_tallies() for spec in specs}
+        self._supervisors = {
+            spec.name: Pattern(
+                spec,
+                lambda spec: Instance(spec, world, terms, self.tallies[spec.name]),
+                world.journal,
+                Backoff(policy),
+                waits=waits,
+                redact=world.redact,
+            )
+            for spec in specs
+        }
+        if not specs or len(self._supervisors) < len(specs):
+            raise InvalidArgument("a proxy needs one pattern or more, each of another name")
+        self.default = default or specs[0].name
+        self.find(self.default)
 
-    async def restart(self) -> None:
-        """Drain and stop its process, and launch another.
+    def __iter__(self) -> Iterator[Pattern]:
+        return iter(self._supervisors.values())
+
+    @property
+    def journal(self) -> Journal:
+        """What has happened to them."""
+        return self._journal
+
+    @property
+    def names(self) -> Iterable[str]:
+        return self._supervisors.keys()
+
+    def find(self, name: str) -> Pattern:
+        """The pattern of that name; empty: the default.
 
         Raises:
-            PreconditionFailed: the other did not come to serve; it is tried again.
-            CutShort: the pattern is ended meanwhile.
+            PreconditionFailed: there is none.
         """
-        await self._commands.run(self._restart())
+        found = self._supervisors.get(name or self.default)
+        if found is None:
+            raise PreconditionFailed(
+                f"there is no pattern {name!r}; there are: {', '.join(self._supervisors)}",
+                reason="UNKNOWN_PATTERN",
+            )
+        return found
+
+    def gateway_of(self, name: str) -> Gateway | None:
+        """In front of the pattern of that name; None while it does not serve; else as `find`."""
+        return self.find(name).gateway
+
+    async def initialize(self, settings: NoSettings) -> None:
+        """Nothing yet: they are launched by `start`."""
+
+    async def start(self) -> None:
+        """Launch all, and wait until each has served or failed once, within bounds.
+
+        One that fails does not keep the others from serving: health tells of it.
+        """
+        for supervisor in self:
+            supervisor.begin()
+        settled = [asyncio.create_task(supervisor.settled()) for supervisor in self]
+        # Its registration has this long, and what follows needs some time too.
+        await asyncio.wait(settled, timeout=2 * self._patience.total_seconds())
+        for task in settled:
+            task.cancel()
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        """Refuse new work and finish what is in flight; it stays so until restarted.
-
-        Raises:
-            PreconditionFailed: it does not serve.
-        """
-        return await self._commands.run(self._drain(timeout))
-
-    async def leave(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        """Drain it, with all others: it waits for nothing that is brought up.
-
-        One that does not serve has nothing in flight.
-        """
-        with self._bring_ups.barred():
-            report, _ = await asyncio.gather(
-                self._drained(timeout), self._aside.finish_calls(timeout)
-            )
-        return report
-
-    async def replace(self, plan: Plan, *, discard_data: bool = False) -> None:
-        """Launch another beside it, switch over to that when it will do, and end the old.
-
-        Where none serves, there is none to compare it with, and no data to lose.
-
-        Args:
-            discard_data: go on although the new one cannot read what the old one holds.
-
-        Raises:
-            PreconditionFailed: it will not do; the pattern is as before.
-            CutShort: the pattern is ended meanwhile.
-        """
-        seeing_out = await self._commands.run(self._replace(plan, discard_data=discard_data))
-        if seeing_out is not None:
-            await asyncio.shield(seeing_out)
-
-    async def stop(
-        self, drain_timeout: timedelta = timedelta(), timeout: timedelta = STOP_TIMEOUT
-    ) -> None:
-        """End it for good: drain, stop, terminate, kill.
-
-        Safe in every state, and more than once. It waits for nothing that is brought up.
-        """
-        self._bring_ups.bar()
-        if self._state is PatternState.STOPPING and self._instance is not None:
-            # A restart waits for its calls; they have had their time.
-            await self._instance.close("stopping", timeout)
-        await self._commands.run(self._stop(drain_timeout, timeout))
-
-    async def _restart(self) -> None:
-        self._bring_ups.check("restart")
-        await self._finish("restarting")
-        self._backoff.forget()
-        self._restarts += 1
-        self.begin()
-        await self._bring_ups.run("restart", self._settled.wait())
-        if self._state is not PatternState.SERVING:
-            raise PreconditionFailed(
-                f"the pattern {self.plan.name!r} was restarted and is {self._state.words}: "
-                f"{self._reason}",
-                reason="NOT_SERVING_AGAIN",
-            )
-
-    async def _drain(self, timeout: timedelta) -> DrainReport:
-        instance = self._instance
-        if self._state is not PatternState.SERVING or instance is None:
-            raise PreconditionFailed(
-                f"the pattern {self.plan.name!r} is {self._state.words}: "
-                "only one that serves can be drained"
-            )
-        await self._interrupt()
-        self._enter(PatternState.DRAINING, "it was drained; restart it to serve again")
-        self._running = asyncio.create_task(self._keep_drained(instance))
-        return await instance.finish("draining", timeout)
-
-    async def _drained(self, timeout: timedelta) -> DrainReport:
-        try:
-            # Whatever else is under way.
-            async with asyncio.timeout((timeout + _LEAVE_GRACE).total_seconds()):
-                return await self.drain(timeout)
-        except (PrismError, TimeoutError):
-            # It failed, which is told elsewhere, or there was nothing to drain.
-            return DrainReport()
-
-    async def _replace(self, plan: Plan, *, discard_data: bool) -> asyncio.Task[None] | None:
-        self._bring_ups.check("replacement")
-        new = self._make(plan)
-        work = self._bring_up_beside(new, discard_data=discard_data)
-        try:
-            await self._bring_ups.run("replacement", work)
-        except CutShort as error:
-            self._aside.put(new, new.close("it was not taken", GIVEN_UP_WITHIN))
-            self._journal.add(self.plan.name, EventKind.KEPT, error.message)
-            raise
-        except Exception as error:
-            await new.close("it was not taken")
-            why = self._told(error)
-            self._journal.add(self.plan.name, EventKind.KEPT, why)
-            raise PreconditionFailed(
-                f"the pattern {self.plan.name!r} was not replaced, and is as before: {why}",
-                reason="NOT_REPLACED",
-            ) from None
-        return await self._take_over(plan, new)
-
-    async def _bring_up_beside(self, new: Instance, *, discard_data: bool) -> None:
-        served = self.gateway is not None
-        await new.launch()
-        await new.start()
-        if self.gateway is not None:
-            await compare(self.gateway, new.gateway, discard_data=discard_data)
-        elif served:
-            # It was to be compared with what has just failed.
-            raise self.refusal()
-        else:
-            await try_alone(new.gateway)
-
-    async def _take_over(self, plan: Plan, new: Instance) -> asyncio.Task[None] | None:
-        """Every call from here on goes to the new one; the old one is seen out."""
-        serving = self.gateway is not None
-        await self._interrupt()
-        old, self._instance = self._instance, new
-        self.plan = plan
-        self._backoff.forget()
-        self._restarts += 1
-        self._enter(PatternState.SERVING, "")
-        profile = new.gateway.profile
-        self._journal.add(
-            plan.name, EventKind.REPLACED, f"{profile.driver} {profile.version} serves"
+        reports = await asyncio.gather(*(each.leave(timeout) for each in self))
+        return DrainReport(
+            completed=sum(report.completed for report in reports),
+            aborted=sum(report.aborted for report in reports),
         )
-        self._running = asyncio.create_task(self._keep_serving_with(new))
-        if old is None:
-            return None
-        why = "replaced by another process; begin again"
-        drain_timeout = DRAIN_TIMEOUT if serving else timedelta()
-        return self._aside.put(old, self._see_out(old, why, drain_timeout, STOP_TIMEOUT))
 
-    async def _stop(self, drain_timeout: timedelta, timeout: timedelta) -> None:
-        await asyncio.gather(
-            self._finish("stopping", drain_timeout, timeout),
-            self._aside.close("stopping", timeout),
-        )
-        self._enter(PatternState.STOPPED, "")
+    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        # Whoever does not stop is terminated and killed, and all that within the time.
+        rest = timeout - self._terminate_after - 2 * ANSWER_GRACE
+        stop_within = max(rest, timeout / 4)
+        await asyncio.gather(*(each.stop(timeout=stop_within) for each in self))
 
-    async def _finish(
-        self,
-        why: str,
-        drain_timeout: timedelta = DRAIN_TIMEOUT,
-        timeout: timedelta = STOP_TIMEOUT,
-    ) -> None:
-        await self._interrupt()
-        instance = self._instance
-        if instance is None:
-            return
-        serving = self._state is PatternState.SERVING
-        self._enter(PatternState.STOPPING, why)
-        await self._see_out(instance, why, drain_timeout if serving else timedelta(), timeout)
-        self._instance = None
+    async def health(self) -> Health:
+        """Healthy when every pattern is, unhealthy when none serves well, else degraded."""
+        details: dict[str, str] = {}
+        well = 0
+        for supervisor in self:
+            status = supervisor.status
+            known = status.health
+            serves = status.state is PatternState.SERVING and (
+                known is None or known.status is not HealthStatus.UNHEALTHY
+            )
+            well += serves
+            details[f"pattern.{status.name}"] = _in_words(supervisor)
+        total = len(self._supervisors)
+        if well == total:
+            return Health(HealthStatus.HEALTHY, f"all {total} patterns serve", details)
+        ill = ", ".join(f"{name} is {what}" for name, what in _unwell(details).items())
+        if not well:
+            return Health(HealthStatus.UNHEALTHY, f"no pattern serves: {ill}", details)
+        return Health(HealthStatus.DEGRADED, f"{well} of {total} patterns serve: {ill}", details)
 
-    async def _see_out(
-        self, instance: Instance, why: str, drain_timeout: timedelta, timeout: timedelta
-    ) -> None:
-        if drain_timeout:
-            try:
-                await instance.finish(why, drain_timeout)
-            except PrismError as error:
-                self._journal.add(self.plan.name, EventKind.FAILED, f"draining: {error.message}")
-        await instance.close(why, timeout)
+
+def _in_words(supervisor: Pattern) -> str:
+    status = supervisor.status
+    state = status.state.words
+    if status.state is PatternState.SERVING and status.health is not None:
+        if status.health.status is HealthStatus.HEALTHY:
+            return state
+        return f"{state}, {status.health.status}: {status.health.message}"
+    return f"{state}: {status.reason}" if status.reason else state
+
+
+def _unwell(details: Mapping[str, Any]) -> dict[str, str]:
+    serving = PatternState.SERVING.value
+    return {
+        name.removeprefix("pattern."): what for name, what in details.items() if what != serving
+    }

@@ -74,7 +74,7 @@ class DebugKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PatternSpec:
     """What a pattern is to be.
 
     Attributes:

@@ -17,9 +17,9 @@ from prism.adapters.wire.proxy_messages import (
     pattern_message,
     told_message,
 )
-from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.pattern import Pattern
 from prism.domain.patterns.supervisor import Supervisor
-from prism.domain.patterns.values import PatternEvent, Plan
+from prism.domain.patterns.values import PatternEvent, PatternSpec
 from prism.ports import DRAIN_TIMEOUT, InvalidArgument, WatchEnded
 from prism.v1 import proxy_pb2 as pb
 
@@ -31,11 +31,11 @@ class ProxyAdminServicer:
     """One method for each call of `proto/prism/v1/proxy.proto`, which describes them.
 
     Args:
-        accept: raises InvalidArgument for a plan that cannot be.
+        accept: raises InvalidArgument for a spec that cannot be.
     """
 
     def __init__(
-        self, patterns: Patterns, guard: AdminGuard, accept: Callable[[Plan], None]
+        self, patterns: Supervisor, guard: AdminGuard, accept: Callable[[PatternSpec], None]
     ) -> None:
         self._patterns = patterns
         self._guard = guard
@@ -54,7 +54,7 @@ class ProxyAdminServicer:
         instance = found.instance
         told = Told(
             self._shown(found),
-            self._patterns.journal.events(found.plan.name),
+            self._patterns.journal.events(found.spec.name),
             [] if instance is None else list(instance.debug_events),
         )
         return told_message(told)
@@ -78,13 +78,13 @@ class ProxyAdminServicer:
         self, request: pb.ReplacePatternRequest, context: CallContext
     ) -> pb.ReplacePatternResponse:
         found = self._find(request.name, context)
-        old = found.plan
+        old = found.spec
         if request.driver in ("", old.driver):
-            plan = replace(old, settings={**old.settings, **request.settings})
+            spec = replace(old, settings={**old.settings, **request.settings})
         else:
-            plan = Plan(old.name, request.driver, dict(request.settings))
-        self._accept(plan)
-        await found.replace(plan, discard_data=request.discard_data)
+            spec = PatternSpec(old.name, request.driver, dict(request.settings))
+        self._accept(spec)
+        await found.replace(spec, discard_data=request.discard_data)
         return pb.ReplacePatternResponse(pattern=self._message(found))
 
     async def watch_patterns(
@@ -105,17 +105,17 @@ class ProxyAdminServicer:
             finally:
                 forget()
 
-    def _find(self, name: str, context: CallContext) -> Supervisor:
+    def _find(self, name: str, context: CallContext) -> Pattern:
         """Checks who asks, first of all."""
         self._guard.check(context)
         if not name:
             raise InvalidArgument("name is empty: say which pattern")
         return self._patterns.find(name)
 
-    def _shown(self, found: Supervisor) -> Shown:
-        return Shown(found.status, found.plan.name == self._patterns.default)
+    def _shown(self, found: Pattern) -> Shown:
+        return Shown(found.status, found.spec.name == self._patterns.default)
 
-    def _message(self, found: Supervisor) -> pb.Pattern:
+    def _message(self, found: Pattern) -> pb.Pattern:
         return pattern_message(self._shown(found))
 
 

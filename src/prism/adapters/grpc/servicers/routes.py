@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.relaying import HandOn, hand_on_of
 from prism.domain.gateway import Gateway
-from prism.domain.patterns.values import Plan
+from prism.domain.patterns.values import PatternSpec
 from prism.ports import NotServing
 
 
@@ -15,7 +15,7 @@ class Pattern(Protocol):
     """Where calls are forwarded to."""
 
     @property
-    def plan(self) -> Plan: ...
+    def spec(self) -> PatternSpec: ...
 
     @property
     def gateway(self) -> Gateway | None: ...
@@ -47,7 +47,7 @@ class Route:
     __slots__ = ("_front", "name", "pattern")
 
     def __init__(self, pattern: Pattern) -> None:
-        self.name = pattern.plan.name
+        self.name = pattern.spec.name
         self.pattern = pattern
         self._front: Front | None = None
 

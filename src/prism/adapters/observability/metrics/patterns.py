@@ -14,7 +14,7 @@ from prism.adapters.observability.metrics.families import (
     InfoMetricFamily,
     add_durations,
 )
-from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import PatternState
 
 PATTERN, STATE, OPERATION, ERROR = "pattern", "state", "operation", "error_type"
@@ -25,7 +25,7 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoM
 class PatternMetrics(Collector):
     """Of those that are configured; no other name becomes a label."""
 
-    def __init__(self, patterns: Patterns, version: str) -> None:
+    def __init__(self, patterns: Supervisor, version: str) -> None:
         self._patterns = patterns
         self._version = version
 

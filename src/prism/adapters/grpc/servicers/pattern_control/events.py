@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prism.adapters.wire.pattern_messages import debug_event_of
-from prism.domain.patterns.outbound import Told
+from prism.domain.patterns.ports import OnDebugEvent
 from prism.domain.token_bucket import TokenBucket
 from prism.v1 import pattern_pb2 as pb
 
@@ -22,7 +22,7 @@ class DebugEvents:
         told: called with each.
     """
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: OnDebugEvent) -> None:
         self._told = told
         self._bucket = TokenBucket(_PER_SECOND, _BURST)
         self._last = 0

@@ -1,12 +1,12 @@
-"""Where patterns call back; implements the domain's `Reception`."""
+"""Where patterns call back; implements the domain's `ControlPlane`."""
 
 from __future__ import annotations
 
 from prism.adapters.grpc.servicers.pattern_control.options import ReceptionOptions
 from prism.adapters.grpc.servicers.pattern_control.session import PatternSession
 from prism.adapters.grpc.servicers.pattern_control.visit import PatternVisit
-from prism.domain.patterns.outbound import Happened, Told
-from prism.domain.patterns.values import Plan
+from prism.domain.patterns.ports import OnDebugEvent, OnEvent
+from prism.domain.patterns.values import PatternSpec
 from prism.ports import Unauthenticated
 from prism.v1 import pattern_pb2 as pb
 
@@ -18,8 +18,8 @@ class PatternReception:
         self.options = options or ReceptionOptions()
         self._visits: set[PatternVisit] = set()
 
-    def expect(self, plan: Plan, *, happened: Happened, told: Told) -> PatternVisit:
-        visit = PatternVisit(plan, self.options, happened, told, self._visits.discard)
+    def expect(self, spec: PatternSpec, *, happened: OnEvent, told: OnDebugEvent) -> PatternVisit:
+        visit = PatternVisit(spec, self.options, happened, told, self._visits.discard)
         self._visits.add(visit)
         return visit
 

@@ -13,7 +13,7 @@ from prism.adapters.grpc.servicers.pattern_control.lifecycle import PatternLifec
 from prism.adapters.grpc.servicers.pattern_control.options import ReceptionOptions
 from prism.adapters.grpc.servicers.pattern_control.stream import ControlStream
 from prism.adapters.wire.keyvalue_messages import duration_of
-from prism.domain.patterns.outbound import Happened, Told
+from prism.domain.patterns.ports import OnDebugEvent, OnEvent
 from prism.domain.patterns.values import EventKind, Registration
 from prism.ports import InvalidArgument, NotServing, PreconditionFailed, PrismError
 from prism.v1 import pattern_pb2 as pb
@@ -35,8 +35,8 @@ class PatternSession:
         pattern: str,
         registration: Registration,
         options: ReceptionOptions,
-        happened: Happened,
-        told: Told,
+        happened: OnEvent,
+        told: OnDebugEvent,
     ) -> None:
         self.secret = secrets.token_urlsafe()
         self.heard = False

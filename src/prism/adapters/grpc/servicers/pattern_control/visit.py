@@ -1,4 +1,4 @@
-"""A pattern that is expected to call back; implements the domain's `Visit`."""
+"""A pattern that is expected to call back; implements the domain's `PendingRegistration`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from prism.adapters.grpc.servicers.pattern_control.options import ReceptionOptions
 from prism.adapters.grpc.servicers.pattern_control.session import PatternSession
 from prism.adapters.wire.pattern_messages import PROTOCOL_VERSION, registration_of
-from prism.domain.patterns.outbound import Happened, Told
-from prism.domain.patterns.values import EventKind, Plan
+from prism.domain.patterns.ports import OnDebugEvent, OnEvent
+from prism.domain.patterns.values import EventKind, PatternSpec
 from prism.ports import NotServing, PreconditionFailed, PrismError
 from prism.v1 import pattern_pb2 as pb
 
@@ -25,13 +25,13 @@ class PatternVisit:
 
     def __init__(
         self,
-        plan: Plan,
+        spec: PatternSpec,
         options: ReceptionOptions,
-        happened: Happened,
-        told: Told,
+        happened: OnEvent,
+        told: OnDebugEvent,
         closed: Callable[[PatternVisit], None],
     ) -> None:
-        self._plan = plan
+        self._spec = spec
         self._options = options
         self._happened = happened
         self._told = told
@@ -49,7 +49,7 @@ class PatternVisit:
         await self._settled.wait()
         if self._session is None:
             raise PreconditionFailed(
-                f"the pattern {self._plan.name!r} was refused: {self._refusal}",
+                f"the pattern {self._spec.name!r} was refused: {self._refusal}",
                 reason="REFUSED",
             )
         return self._session
@@ -87,7 +87,7 @@ class PatternVisit:
             raise
         if self._session is None:
             self._session = PatternSession(
-                self._plan.name, registration, self._options, self._happened, self._told
+                self._spec.name, registration, self._options, self._happened, self._told
             )
             self._settled.set()
         else:
@@ -101,9 +101,9 @@ class PatternVisit:
                 f"proxy version {PROTOCOL_VERSION}: run the same Prism on both sides",
                 reason="PROTOCOL_VERSION",
             )
-        if message.driver != self._plan.driver:
+        if message.driver != self._spec.driver:
             raise PreconditionFailed(
-                f"its driver is {message.driver!r}; expected is {self._plan.driver!r}",
+                f"its driver is {message.driver!r}; expected is {self._spec.driver!r}",
                 reason="WRONG_DRIVER",
             )
 

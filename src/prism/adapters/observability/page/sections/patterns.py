@@ -9,7 +9,7 @@ from itertools import islice
 from prism.adapters.observability.page import texts
 from prism.adapters.observability.page.values import Column, Mark, Section, Table, Text, Tone
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.patterns import Patterns
+from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind, PatternState, PatternStatus
 from prism.ports import HealthStatus
 
@@ -35,7 +35,7 @@ _TONES = {
 }
 
 
-def patterns(known: Patterns) -> Section:
+def patterns(known: Supervisor) -> Section:
     """A row for each."""
     now = datetime.now(UTC)
     table = Table(

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from prism.domain.patterns.availability import Availability
 from prism.domain.patterns.backoff import Backoff
 from prism.domain.patterns.instance import Instance
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.pattern import Pattern
-from prism.domain.patterns.values import EventKind, PatternState, Plan
+from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.domain.redaction import Redact
 from prism.ports import InvalidArgument, PrismError
 
@@ -21,26 +21,26 @@ GIVEN_UP_WITHIN = timedelta(seconds=1)
 """What a process that is of no use any more has for its stop."""
 
 
-class Kept(Pattern):
+class RestartLoop(Availability):
     """A pattern, and the task that looks after it.
 
     Args:
-        make: an instance of a plan, not launched yet.
+        make: an instance of a spec, not launched yet.
         waits: whoever comes while it does not serve waits, instead of being refused.
         redact: hides secrets in why it fails.
     """
 
     def __init__(
         self,
-        plan: Plan,
-        make: Callable[[Plan], Instance],
+        spec: PatternSpec,
+        make: Callable[[PatternSpec], Instance],
         journal: Journal,
         backoff: Backoff,
         *,
         waits: bool = False,
         redact: Redact = str,
     ) -> None:
-        super().__init__(plan, waits=waits)
+        super().__init__(spec, waits=waits)
         self._redact = redact
         self._make = make
         self._journal = journal
@@ -63,7 +63,7 @@ class Kept(Pattern):
         """
         while True:
             before = f"it failed before: {why}" if why else ""
-            instance = self._instance = self._make(self.plan)
+            instance = self._instance = self._make(self.spec)
             served = timedelta()
             permanent = False
             try:
@@ -75,7 +75,7 @@ class Kept(Pattern):
                 why, permanent = self._told(error), isinstance(error, InvalidArgument)
             else:
                 why, served = await self._serve(instance)
-            self._journal.add(self.plan.name, EventKind.FAILED, why)
+            self._journal.add(self.spec.name, EventKind.FAILED, why)
             await self._back_off(instance, why, served, permanent=permanent)
             if permanent:
                 return
@@ -88,7 +88,7 @@ class Kept(Pattern):
         if profile.ephemeral and self._restarts:
             message += ", and is empty: it keeps its data in its own process"
         self._enter(PatternState.SERVING, "")
-        self._journal.add(self.plan.name, EventKind.SERVING, message)
+        self._journal.add(self.spec.name, EventKind.SERVING, message)
         return await self._served(instance)
 
     async def _served(self, instance: Instance) -> tuple[str, timedelta]:
@@ -113,7 +113,7 @@ class Kept(Pattern):
             seconds = delay.total_seconds()
             failures = self._backoff.failures
             self._journal.add(
-                self.plan.name,
+                self.spec.name,
                 kind,
                 f"failed {failures} times in a row, tried again in {seconds:.1f} s",
             )
@@ -121,7 +121,7 @@ class Kept(Pattern):
 
     async def _keep_serving_with(self, instance: Instance) -> None:
         why, served = await self._served(instance)
-        self._journal.add(self.plan.name, EventKind.FAILED, why)
+        self._journal.add(self.spec.name, EventKind.FAILED, why)
         await self._back_off(instance, why, served, permanent=False)
         self._restarts += 1
         await self._keep_serving(why)
@@ -129,7 +129,7 @@ class Kept(Pattern):
     async def _keep_drained(self, instance: Instance) -> None:
         """Should it end now, it is not launched again."""
         why = await instance.failed()
-        self._journal.add(self.plan.name, EventKind.FAILED, why)
+        self._journal.add(self.spec.name, EventKind.FAILED, why)
         reason = f"it was drained, and then: {why}; restart it to serve again"
         self._enter(PatternState.STOPPED, reason)
         await instance.close(why, GIVEN_UP_WITHIN)
@@ -145,5 +145,5 @@ class Kept(Pattern):
         """What may be said of an error; one that is not ours is logged whole."""
         if isinstance(error, PrismError):
             return self._redact(error.message)
-        log.error("the pattern %r: unexpected", self.plan.name, exc_info=error)
+        log.error("the pattern %r: unexpected", self.spec.name, exc_info=error)
         return "an unexpected error of the proxy; its log has the details"

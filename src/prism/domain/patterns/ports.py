@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
-from prism.domain.patterns.values import DebugEvent, EventKind, Plan, Registration
+from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec, Registration
 from prism.ports import Driver, LifecycleControl
 
 
@@ -37,7 +37,7 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts processes, one for each launch of a pattern."""
 
-    async def launch(self, plan: Plan, token: str) -> Process:
+    async def launch(self, spec: PatternSpec, token: str) -> Process:
         """Start one, which will call back with the token.
 
         Raises:
@@ -65,7 +65,7 @@ class Session(Protocol):
         ...
 
 
-class Visit(Protocol):
+class PendingRegistration(Protocol):
     """A pattern that is expected to call back. Whoever expects it closes this."""
 
     @property
@@ -86,14 +86,16 @@ class Visit(Protocol):
         ...
 
 
-Happened: TypeAlias = Callable[[EventKind, str], None]
-Told: TypeAlias = Callable[[DebugEvent], None]
+OnEvent: TypeAlias = Callable[[EventKind, str], None]
+OnDebugEvent: TypeAlias = Callable[[DebugEvent], None]
 
 
-class Reception(Protocol):
+class ControlPlane(Protocol):
     """Where patterns call back."""
 
-    def expect(self, plan: Plan, *, happened: Happened, told: Told) -> Visit:
+    def expect(
+        self, spec: PatternSpec, *, happened: OnEvent, told: OnDebugEvent
+    ) -> PendingRegistration:
         """Let one call back.
 
         Args:

@@ -13,15 +13,15 @@ from prism.adapters.memstore import Memstore, MemstoreSettings
 from prism.domain.admission import Admission
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
-from prism.domain.patterns.instance import Instance, Terms, World
+from prism.domain.patterns.instance import Instance, PatternPolicy, SupervisionPorts
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.outbound import Happened, Told
-from prism.domain.patterns.supervisor import Supervisor
-from prism.domain.patterns.values import EventKind, Plan, Registration
+from prism.domain.patterns.pattern import Pattern
+from prism.domain.patterns.ports import OnDebugEvent, OnEvent
+from prism.domain.patterns.values import EventKind, PatternSpec, Registration
 from prism.ports import Driver, LifecycleControl, NotServing, PrismError
 from prism.testing.suite import DriverWrapper
 
-TERMS = Terms(
+TERMS = PatternPolicy(
     start_timeout=timedelta(seconds=10),
     health_interval=timedelta(milliseconds=5),
     terminate_after=timedelta(milliseconds=20),
@@ -40,7 +40,7 @@ class FakeProcess:
     """
 
     pid: int
-    plan: Plan
+    spec: PatternSpec
     driver: Driver[Any]
     lifecycle: LifecycleMachine
     end: asyncio.Future[str]
@@ -69,7 +69,7 @@ class FakeSession:
 
     def __init__(self, process: FakeProcess, lifecycle: LifecycleControl) -> None:
         self.registration = Registration(
-            driver=process.plan.driver,
+            driver=process.spec.driver,
             driver_version="1",
             prism_version="1",
             process_id=process.pid,
@@ -83,9 +83,9 @@ class FakeSession:
 
 
 class FakeVisit:
-    """Implements `Visit`."""
+    """Implements `PendingRegistration`."""
 
-    def __init__(self, token: str, happened: Happened, told: Told) -> None:
+    def __init__(self, token: str, happened: OnEvent, told: OnDebugEvent) -> None:
         self.token = token
         self.happened = happened
         self.told = told
@@ -113,7 +113,7 @@ class Commanded(LifecycleMachine):
 Mishap = Callable[["FakeProcess", "FakeVisit"], None]
 
 
-class FakeWorld:
+class FakePorts:
     """Launches memstores, and lets a test say what becomes of the next ones.
 
     Attributes:
@@ -130,22 +130,22 @@ class FakeWorld:
         self.mishaps: list[Mishap] = []
         self.every_launch: Mishap | None = None
         self.journal = Journal()
-        self.world = World(self, self, self.open_driver, self.journal)
+        self.ports = SupervisionPorts(self, self, self.open_driver, self.journal)
         self.drivers: dict[str, Driver[Any]] = {}
-        self.make_driver: Callable[[Plan], Driver[Any]] = lambda _: Memstore()
+        self.make_driver: Callable[[PatternSpec], Driver[Any]] = lambda _: Memstore()
 
-    def expect(self, plan: Plan, *, happened: Happened, told: Told) -> FakeVisit:
+    def expect(self, spec: PatternSpec, *, happened: OnEvent, told: OnDebugEvent) -> FakeVisit:
         visit = FakeVisit(f"token-{len(self.visits)}", happened, told)
         self.visits.append(visit)
         return visit
 
-    async def launch(self, plan: Plan, token: str) -> FakeProcess:
+    async def launch(self, spec: PatternSpec, token: str) -> FakeProcess:
         visit = next(visit for visit in self.visits if visit.token == token)
-        driver = self.make_driver(plan)
+        driver = self.make_driver(spec)
         admission = Admission(max_in_flight=100, max_per_connection=100)
         lifecycle = Commanded(driver, MemstoreSettings, admission)
         end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        process = FakeProcess(1000 + len(self.processes), plan, driver, lifecycle, end)
+        process = FakeProcess(1000 + len(self.processes), spec, driver, lifecycle, end)
         lifecycle.process = process
         self.processes.append(process)
         self.drivers[str(process.pid)] = driver
@@ -166,17 +166,17 @@ class FakeWorld:
     async def open_driver(self, _name: str, address: str) -> Driver[Any]:
         return self.drivers[address]
 
-    def supervisor(
+    def pattern(
         self,
-        plan: Plan | None = None,
+        spec: PatternSpec | None = None,
         *,
-        terms: Terms = TERMS,
+        terms: PatternPolicy = TERMS,
         policy: BackoffPolicy = AT_ONCE,
         waits: bool = False,
-    ) -> Supervisor:
-        return Supervisor(
-            plan or Plan("cache", "memstore"),
-            lambda plan: Instance(plan, self.world, terms),
+    ) -> Pattern:
+        return Pattern(
+            spec or PatternSpec("cache", "memstore"),
+            lambda spec: Instance(spec, self.ports, terms),
             self.journal,
             Backoff(policy),
             waits=waits,
@@ -236,7 +236,7 @@ class Outliving(DriverWrapper):
         """They stay there."""
 
 
-async def shared_store() -> Callable[[Plan], Driver[Any]]:
+async def shared_store() -> Callable[[PatternSpec], Driver[Any]]:
     """What makes drivers that all have the same data."""
     store = Memstore()
     await store.initialize(MemstoreSettings())
