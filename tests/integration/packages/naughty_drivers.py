@@ -55,7 +55,7 @@ def _mute() -> Memstore:
 
 
 def _outdated() -> Memstore:
-    from prism.adapters.remote.control import messages
+    from prism.adapters.control import messages
 
     vars(messages)["PROTOCOL_VERSION"] = 9
     return Memstore()

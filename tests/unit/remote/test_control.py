@@ -13,8 +13,8 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 
+from prism.adapters.control import ControlClient, registration
 from prism.adapters.memstore import DRIVER, Memstore
-from prism.adapters.remote.control import ControlClient, registration
 from prism.domain.admission import Admission
 from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.lifecycle import LifecycleMachine

@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from prism.adapters.control import ControlClient, registration
 from prism.adapters.observability.debug_log import DebugLog
-from prism.adapters.remote.control import ControlClient, registration
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.listening import Listening
 from prism.bootstrap.managed.lifeline import lifeline_at

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from prism.adapters.remote.control.commands import Commands
+from prism.adapters.control.commands import Commands
 from prism.adapters.remote.ending import Ending
 from prism.adapters.wire.pattern_messages import debug_event_message
 from prism.domain.debug_events import DebugEventBuffer

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from prism.adapters.remote.control.commands import Checked, Commands
-from prism.adapters.remote.control.stream import Broken, ControlStream
+from prism.adapters.control.commands import Checked, Commands
+from prism.adapters.control.stream import Broken, ControlStream
 from prism.adapters.remote.peer import Peer
 from prism.adapters.wire.keyvalue_messages import STATES, timedelta_of
 from prism.domain.debug_events import DebugEventBuffer
