@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.charts import CHARTS
 from benchmarks.tables import full_table, short_table
-from prism.testing.marks import between_marks
+from prism.testing.markdown_block import replace_block
 
 TABLES = {"docs/performance.md": full_table, "README.md": short_table}
 
@@ -25,7 +25,7 @@ def draw(fields: Mapping[str, Any], folder: Path) -> list[Path]:
     if not fields["complete"]:
         raise ValueError("only what a run of everything has measured goes into the documentation")
     pages = {
-        folder / name: between_marks((folder / name).read_text(), "benchmark", table(fields))
+        folder / name: replace_block((folder / name).read_text(), "benchmark", table(fields))
         for name, table in TABLES.items()
     }
     pictures = {

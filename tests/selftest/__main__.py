@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import typer
 
-from prism.testing.suite.faults import FAULTS, Fault
+from tests.selftest.faults import FAULTS, Fault
 from tests.selftest.verdict import judge
 
 # The tests wait more than they compute.

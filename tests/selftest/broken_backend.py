@@ -13,14 +13,14 @@ from hypothesis import Phase
 from prism.adapters.memstore import DRIVER
 from prism.testing import AcceptanceSuite, Level, OpenBackend
 from prism.testing.levels import in_process
-from prism.testing.suite.faults import with_fault
+from tests.selftest.faults import with_fault
 from tests.selftest.verdict import FAULT
 
 
 class TestBroken(AcceptanceSuite):
     # What is looked for shows early, there are dozens of faults, and what does not
     # come from a store in the same process within a second never comes.
-    patience: ClassVar[float] = 0.1
+    timeout_factor: ClassVar[float] = 0.1
     stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 0.3}
     model_examples: ClassVar[dict[Level, int]] = {Level.IN_PROCESS: 10}
     model_phases = (Phase.generate,)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prism.testing.suite.faults import Fault
+from tests.selftest.faults import Fault
 
 CASES = 2
 """Of a test with many, so many say as much as all; but of the one that is named, all run."""

@@ -35,7 +35,7 @@ from prism.testing.suite import (
     OpenBackend,
     Wrap,
 )
-from prism.testing.way import Way, channel_to, client_of
+from prism.testing.target import Target, channel_to, client_of
 
 SERVER = ServeSettings(grpc_port=0, metrics=False, reflection=False)
 """Any free port of loopback, and nothing beside gRPC."""
@@ -83,7 +83,7 @@ def in_process(
                 max_in_flight=server.max_in_flight,
             )
 
-    return Way(name or _name(driver), "in process", open_backend)
+    return Target(name or _name(driver), "in process", open_backend)
 
 
 def over_grpc(
@@ -137,7 +137,7 @@ def over_grpc(
                 min(server.max_in_flight, server.max_in_flight_per_connection),
             )
 
-    return Way(name or _name(driver), f"gRPC on {transport}", open_backend)
+    return Target(name or _name(driver), f"gRPC on {transport}", open_backend)
 
 
 def through_proxy(
@@ -188,7 +188,7 @@ def through_proxy(
                 bound,
             )
 
-    return Way(name or spec.name, "through a proxy", open_backend)
+    return Target(name or spec.name, "through a proxy", open_backend)
 
 
 def _name(driver: DriverSpec | str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from prism.adapters.remote.client import connect_lifecycle
 from prism.ports import HealthStatus, PrismError, State
-from prism.testing import tethered
+from prism.testing import parent_bound
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class ProxyProcess:
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         # Its own package is no place to find modules in.
-        command = (sys.executable, "-P", str(Path(tethered.__file__)), *arguments)
+        command = (sys.executable, "-P", str(Path(parent_bound.__file__)), *arguments)
         self._process = subprocess.Popen(
             command,
             env=environment,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from prism.testing import marks
+from prism.testing import markdown_block
 from prism.testing.matrix import Matrix, Verdict
 from prism.testing.suite import NOT_REACHABLE, UNSUPPORTED, group_of
 
@@ -74,7 +74,7 @@ class Report:
         self._path.with_suffix(".md").write_text(self._matrix.as_markdown() + "\n")
         if self._into is not None:
             text = self._into.read_text()
-            self._into.write_text(between_marks(text, self._matrix.as_markdown()))
+            self._into.write_text(replace_block(text, self._matrix.as_markdown()))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._matrix:
@@ -82,10 +82,10 @@ class Report:
             terminalreporter.write_line(self._matrix.as_markdown())
 
 
-def between_marks(text: str, table: str) -> str:
+def replace_block(text: str, table: str) -> str:
     """The text with the table between its marks."""
     try:
-        return marks.between_marks(text, "compliance", table)
+        return markdown_block.replace_block(text, "compliance", table)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -18,7 +18,7 @@ from prism.ports import (
     ScanExpired,
     WatchEnded,
 )
-from prism.testing.suite.clock import until
+from prism.testing.suite.timing import wait_until
 from tests.integration.redis.conftest import Open
 from tests.servers.redis_topologies import RedisSentinel
 
@@ -47,7 +47,7 @@ async def test_calls_fail_clearly_until_the_replica_has_taken_over(
         async def replicated() -> bool:
             return bool(replica.ask("DBSIZE") == 50)
 
-        await until(replicated, "the replica has what the master has")
+        await wait_until(replicated, "the replica has what the master has")
         async with kv.watch() as events:
             await old.kill()
             with pytest.raises(WatchEnded):
@@ -55,7 +55,7 @@ async def test_calls_fail_clearly_until_the_replica_has_taken_over(
         with pytest.raises(BackendUnavailable) as failure:
             await kv.set("during", b"value")
         assert failure.value.outcome is Outcome.NOT_APPLIED
-        await until(lambda: _writes(kv), "a write succeeds again", FAILOVER)
+        await wait_until(lambda: _writes(kv), "a write succeeds again", FAILOVER)
         assert sentinel.master is replica
         assert replica.ask("GET", "prism:after") == b"value"
         entry = await kv.get("7")

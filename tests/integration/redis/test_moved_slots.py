@@ -19,7 +19,7 @@ from prism.ports import (
     Put,
     ScanExpired,
 )
-from prism.testing.suite.clock import until
+from prism.testing.suite.timing import wait_until
 from tests.integration.redis.conftest import Open
 from tests.servers.redis_topologies import ClusterNode, RedisCluster
 
@@ -111,7 +111,7 @@ async def test_a_scan_does_not_go_on_across_a_move(cluster: RedisCluster, open_r
                 return len(await _scan(kv, await kv.scan(page_size=50))) == 100
             return False
 
-        await until(scanned, "a scan from the start returns every key")
+        await wait_until(scanned, "a scan from the start returns every key")
 
 
 async def test_a_scan_includes_a_node_that_was_added(
@@ -134,7 +134,7 @@ async def test_a_scan_includes_a_node_that_was_added(
                 return True
             return False
 
-        await until(scanned, "a scan from the start returns every key")
+        await wait_until(scanned, "a scan from the start returns every key")
         assert added.ask("DBSIZE") == len(keys)
 
 
@@ -160,7 +160,7 @@ async def test_a_node_that_dies_and_returns(cluster: RedisCluster, open_redis: O
             except BackendUnavailable:
                 return False
 
-        await until(back, "the node serves again")
+        await wait_until(back, "the node serves again")
         await kv.set("{tag}", b"other")
 
 

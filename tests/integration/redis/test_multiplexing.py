@@ -8,7 +8,7 @@ import random
 import pytest
 
 from prism.ports import BackendTimeout, BackendUnavailable, Entry, FullKeyValue, Outcome
-from prism.testing.suite.clock import until
+from prism.testing.suite.timing import wait_until
 from tests.integration.redis.conftest import Open
 from tests.servers.redis import RedisServer
 from tests.servers.relay import Relay
@@ -77,7 +77,7 @@ async def test_a_thousand_cancelled_calls_among_ten_thousand_disturb_nobody(
     async def gone() -> bool:
         return not connections_of(own_server)
 
-    await until(gone, "no connection is left behind")
+    await wait_until(gone, "no connection is left behind")
 
 
 async def test_callers_of_one_turn_wait_for_one_round_trip(
@@ -149,7 +149,7 @@ async def test_a_connection_that_falls_silent_is_left_and_nothing_repeated(
         async def closed() -> bool:
             return len(connections_of(own_server)) == SHARED
 
-        await until(closed, "the silent connection is closed")
+        await wait_until(closed, "the silent connection is closed")
 
 
 async def test_a_server_that_is_no_master_any_more_is_connected_to_anew(

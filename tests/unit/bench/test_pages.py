@@ -13,7 +13,7 @@ from benchmarks.charts import CHARTS
 from benchmarks.ink import steps_between
 from benchmarks.pages import TABLES, draw
 from benchmarks.tables import full_table, in_words, short_table
-from prism.testing.marks import between_marks
+from prism.testing.markdown_block import replace_block
 from tests.unit.bench.a_run import FIELDS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -132,10 +132,10 @@ def test_where_a_mark_is_missing_nothing_is_written(folder: Path) -> None:
 
 def test_marks_of_another_name_are_left_alone() -> None:
     text = "<!-- a -->\n1\n<!-- /a -->\n<!-- b -->\n2\n<!-- /b -->\n"
-    assert between_marks(text, "b", "3") == text.replace("2", "3")
+    assert replace_block(text, "b", "3") == text.replace("2", "3")
 
 
 @pytest.mark.parametrize("page", TABLES)
 def test_the_pages_have_a_place_for_the_table(page: str) -> None:
     text = (Path(__file__).parents[3] / page).read_text()
-    assert "of now" in between_marks(text, "benchmark", "of now")
+    assert "of now" in replace_block(text, "benchmark", "of now")

@@ -16,18 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from prism.testing.suite.faults import FAULTS, Fault
+from tests.selftest.faults import FAULTS, Fault
 
 BINDING = """
 import pytest
 from prism.adapters.memstore import DRIVER
 from prism.testing.levels import in_process
 from prism.testing.suite import GROUPS
-from prism.testing.suite.faults import FAULTS, with_fault
+from tests.selftest.faults import FAULTS, with_fault
 
 def bind(fault):
     class Bound(next(group for group in GROUPS.values() if hasattr(group, fault.caught_by))):
-        patience = 0.1
+        timeout_factor = 0.1
         @pytest.fixture(scope="class")
         @staticmethod
         def open_backend():
@@ -40,7 +40,7 @@ for fault in FAULTS:
 """
 
 SELECTION = """
-from prism.testing.suite.faults import FAULTS
+from tests.selftest.faults import FAULTS
 
 CAUGHT_BY = {f"Test{fault.__name__}": fault.caught_by for fault in FAULTS}
 

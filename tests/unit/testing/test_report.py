@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prism.testing.matrix import Matrix, Verdict
-from prism.testing.report import BEGIN, END, between_marks
+from prism.testing.report import BEGIN, END, replace_block
 from prism.testing.suite import GROUPS
 
 BINDING = """
@@ -109,7 +109,7 @@ def test_a_failed_teardown_outweighs_a_pass() -> None:
 
 def test_a_file_without_marks_is_refused() -> None:
     with pytest.raises(pytest.UsageError, match="compliance"):
-        between_marks("no marks here", "table")
+        replace_block("no marks here", "table")
 
 
 def test_the_readme_has_a_place_for_the_table() -> None:

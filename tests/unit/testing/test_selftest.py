@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prism.testing.suite.faults import FAULTS
+from tests.selftest.faults import FAULTS
 from tests.selftest.verdict import Verdict
 
 FAULT = FAULTS[0]

@@ -16,11 +16,11 @@ from prism.testing.suite.compare_and_sets import CompareAndSets
 from prism.testing.suite.concurrency import Concurrency
 from prism.testing.suite.counters import Counters
 from prism.testing.suite.errors import Errors
-from prism.testing.suite.gate import Gate
 from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED
 from prism.testing.suite.lifecycle_rules import LifecycleRules
 from prism.testing.suite.linearizability import Linearizability
 from prism.testing.suite.model import Model
+from prism.testing.suite.operation_blocker import OperationBlocker
 from prism.testing.suite.scans import Scans
 from prism.testing.suite.ttl import Ttl
 from prism.testing.suite.watches import Watches
@@ -82,12 +82,12 @@ __all__ = [
     "Counters",
     "DriverWrapper",
     "Errors",
-    "Gate",
     "Level",
     "LifecycleRules",
     "Linearizability",
     "Model",
     "OpenBackend",
+    "OperationBlocker",
     "Scans",
     "Ttl",
     "Watches",

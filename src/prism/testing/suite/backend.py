@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from prism.ports import Driver, FullKeyValue, LifecycleControl, Profile
 
 Wrap: TypeAlias = Callable[[Driver[Any]], Driver[Any]]
-"""Puts something around a new driver: a gate, a recorder, a fault."""
+"""Wraps a new driver, to block, record or break its operations."""
 
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[FullKeyValue]]

@@ -20,8 +20,8 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.batch_limits import BatchLimits
-from prism.testing.suite.clock import LONG, Clock
-from prism.testing.suite.group import group, needs, whatever_is_declared
+from prism.testing.suite.group import group, needs, runs_without_capability
+from prism.testing.suite.timing import LONG, Clock
 
 BAD_KEYS = {"empty": "", "too long": "k" * 1025, "lone surrogate": "a\ud800b"}
 
@@ -30,7 +30,7 @@ BAD_KEYS = {"empty": "", "too long": "k" * 1025, "lone surrogate": "a\ud800b"}
 class Batches(BatchLimits):
     """get_many, set_many, delete_many: one outcome per item, in request order."""
 
-    @whatever_is_declared
+    @runs_without_capability
     async def test_batch_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
         kv = backend.kv
         if Capability.BATCH in backend.profile.capabilities:
@@ -158,8 +158,8 @@ class Batches(BatchLimits):
         lifetime = await kv.ttl(long)
         assert lifetime is not None
         assert lifetime.remaining is not None
-        assert lifetime.remaining.total_seconds() <= clock.too_late(LONG)
-        await clock.outlive(kv, short)
+        assert lifetime.remaining.total_seconds() <= clock.latest_expiry(LONG)
+        await clock.wait_for_expiry(kv, short)
         outcomes = await kv.get_many([short, none, long])
         assert [outcome and _value(outcome) for outcome in outcomes] == [None, b"2", b"3"]
 
@@ -180,7 +180,7 @@ class Batches(BatchLimits):
     ) -> None:
         smallest = timedelta(microseconds=1)
         assert _failed(await kv.set_many([Put(key, b"value", smallest)])) == []
-        await clock.outlive(kv, key, smallest)
+        await clock.wait_for_expiry(kv, key, smallest)
 
 
 def _value(outcome: Entry | PrismError | None) -> bytes:

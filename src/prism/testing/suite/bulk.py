@@ -9,7 +9,7 @@ import pytest
 
 from prism.ports import FullKeyValue, InvalidArgument, Outcome
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.flight import at_once
+from prism.testing.suite.gathering import gather_bounded
 from prism.testing.suite.group import Group, group
 
 
@@ -54,15 +54,15 @@ class Bulk(Group):
             )
             for _ in range(200)
         }
-        await at_once(kv.set(key, value) for key, value in stored.items())
-        entries = await at_once(kv.get(key) for key in stored)
+        await gather_bounded(kv.set(key, value) for key, value in stored.items())
+        entries = await gather_bounded(kv.get(key) for key in stored)
         found = {key: entry and entry.value for key, entry in zip(stored, entries, strict=True)}
         assert found == stored
 
     async def test_many_keys_keep_their_values_apart(self, kv: FullKeyValue, prefix: str) -> None:
         keys = [f"{prefix}{number}" for number in range(1000)]
-        await at_once(kv.set(key, key.encode()) for key in keys)
-        entries = await at_once(kv.get(key) for key in keys)
+        await gather_bounded(kv.set(key, key.encode()) for key in keys)
+        entries = await gather_bounded(kv.get(key) for key in keys)
         wrong = [
             key
             for key, entry in zip(keys, entries, strict=True)

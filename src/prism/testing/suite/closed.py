@@ -11,8 +11,8 @@ from prism.ports import BackendUnavailable, NotServing, PrismError
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.operations import EVERY_OPERATION, Operation
-from prism.testing.suite.patience import bounded
-from prism.testing.suite.wrapper import Captured
+from prism.testing.suite.timing import time_limit
+from prism.testing.suite.wrapper import DriverCapture
 
 _HANGS_AFTER_SECONDS = 10.0
 
@@ -34,7 +34,7 @@ class Closed(Group):
         self, stopped: Backend, key: str, operation: Operation
     ) -> None:
         operation.skip_unless_offered_by(stopped.profile)
-        async with bounded(_HANGS_AFTER_SECONDS):
+        async with time_limit(_HANGS_AFTER_SECONDS):
             with pytest.raises((NotServing, BackendUnavailable)):
                 await operation.call(stopped.kv, key)
 
@@ -43,28 +43,28 @@ class Closed(Group):
         self, open_backend: OpenBackend, key: str, operation: Operation
     ) -> None:
         # Past the gateway, which would refuse by itself.
-        driver = Captured()
+        driver = DriverCapture()
         async with open_backend(wrap=driver.capture) as backend:
             operation.skip_unless_offered_by(backend.profile)
             await backend.lifecycle.stop()
-            async with bounded(_HANGS_AFTER_SECONDS):
+            async with time_limit(_HANGS_AFTER_SECONDS):
                 with pytest.raises(PrismError):
-                    await operation.call(driver.it, key)
+                    await operation.call(driver.driver, key)
 
     async def test_closing_a_driver_twice_is_safe(self, open_backend: OpenBackend) -> None:
-        driver = Captured()
+        driver = DriverCapture()
         async with open_backend(wrap=driver.capture) as backend:
             await backend.lifecycle.stop()
-            async with bounded(_HANGS_AFTER_SECONDS):
-                await driver.it.stop()
-                await driver.it.stop()
+            async with time_limit(_HANGS_AFTER_SECONDS):
+                await driver.driver.stop()
+                await driver.driver.stop()
 
     async def test_a_driver_that_was_never_opened_can_be_closed(
         self, open_backend: OpenBackend
     ) -> None:
-        driver = Captured()
+        driver = DriverCapture()
         async with (
             open_backend(wrap=driver.capture, start=False),
-            bounded(_HANGS_AFTER_SECONDS),
+            time_limit(_HANGS_AFTER_SECONDS),
         ):
-            await driver.it.stop()
+            await driver.driver.stop()

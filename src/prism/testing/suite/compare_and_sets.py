@@ -15,7 +15,7 @@ from prism.ports import (
     VersionKind,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.group import UNSUPPORTED, group, whatever_is_declared
+from prism.testing.suite.group import UNSUPPORTED, group, runs_without_capability
 from prism.testing.suite.races import Races
 
 SOME_VERSIONS = [Version(0), Version(1), Version(1 << 63), Version((1 << 64) - 1)]
@@ -25,7 +25,7 @@ SOME_VERSIONS = [Version(0), Version(1), Version(1 << 63), Version((1 << 64) - 1
 class CompareAndSets(Races):
     """One caller at a time; `Races` has many."""
 
-    @whatever_is_declared
+    @runs_without_capability
     async def test_compare_and_set_is_refused_unless_declared(
         self, backend: Backend, key: str
     ) -> None:

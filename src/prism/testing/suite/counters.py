@@ -17,9 +17,9 @@ from prism.ports import (
     Unsupported,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.clock import LONG, Clock
-from prism.testing.suite.flight import at_once
-from prism.testing.suite.group import Group, group, needs, whatever_is_declared
+from prism.testing.suite.gathering import gather_bounded
+from prism.testing.suite.group import Group, group, needs, runs_without_capability
+from prism.testing.suite.timing import LONG, Clock
 
 MIN = -(1 << 63)
 MAX = (1 << 63) - 1
@@ -59,7 +59,7 @@ NEAR_MISSES = [
 class Counters(Group):
     """increment."""
 
-    @whatever_is_declared
+    @runs_without_capability
     async def test_counter_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
         if Capability.COUNTER in backend.profile.capabilities:
             await backend.kv.increment(key)
@@ -178,7 +178,7 @@ class Counters(Group):
     ) -> None:
         chance = random.Random(key)
         deltas = [chance.randint(-1000, 1000) for _ in range(200)]
-        await at_once(kv.increment(key, delta) for delta in deltas)
+        await gather_bounded(kv.increment(key, delta) for delta in deltas)
         assert (await kv.increment(key, 0)).value == sum(deltas)
 
     @needs(Capability.TTL)
@@ -207,13 +207,13 @@ class Counters(Group):
         while (await kv.increment(key)).value == 1:
             # The machine was busy for as long as the key had to live.
             await kv.set(key, b"1", ttl=clock.short)
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
 
     @needs(Capability.TTL)
     async def test_an_expired_counter_begins_at_zero(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"41", ttl=clock.short)
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
         assert (await kv.increment(key)).value == 1
         assert await kv.ttl(key) == Lifetime(None)

@@ -21,8 +21,8 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.closed import Closed
-from prism.testing.suite.gate import Gate
 from prism.testing.suite.group import NOT_REACHABLE, group, needs
+from prism.testing.suite.operation_blocker import OperationBlocker
 from prism.testing.suite.operations import (
     EVERY_KEYED_OPERATION,
     EVERY_OPERATION,
@@ -116,14 +116,14 @@ class Errors(Closed):
     async def test_a_call_that_is_cancelled_ends_at_the_driver_too(
         self, open_backend: OpenBackend, key: str
     ) -> None:
-        gate = Gate()
-        async with open_backend(wrap=gate.wrap) as backend:
-            gate.close()
+        blocker = OperationBlocker()
+        async with open_backend(wrap=blocker.wrap) as backend:
+            blocker.block()
             read = asyncio.create_task(backend.kv.get(key))
-            await gate.holds(1)
+            await blocker.wait_for(1)
             read.cancel()
-            await gate.holds(0)
-            gate.open()
+            await blocker.wait_for(0)
+            blocker.release()
             # Nothing of it is left in flight.
             assert await backend.lifecycle.drain() == DrainReport(completed=0, aborted=0)
 

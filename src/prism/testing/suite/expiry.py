@@ -15,8 +15,8 @@ from prism.ports import (
     Lifetime,
     Persisted,
 )
-from prism.testing.suite.clock import LONG, Clock
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.timing import LONG, Clock
 
 Seen = Callable[[FullKeyValue, str], Awaitable[bool]]
 
@@ -69,7 +69,7 @@ class Expiring(Group):
     ) -> None:
         await kv.set(f"{prefix}stays", b"value")
         await kv.set(f"{prefix}goes", b"value", ttl=clock.short)
-        await clock.outlive(kv, f"{prefix}goes")
+        await clock.wait_for_expiry(kv, f"{prefix}goes")
         assert await kv.exists(f"{prefix}stays") is True
 
     async def test_set_resets_the_ttl(self, kv: FullKeyValue, prefix: str, clock: Clock) -> None:
@@ -80,7 +80,7 @@ class Expiring(Group):
         await kv.set(longer, b"new", ttl=LONG)
         # Set last and gone: so the first ttls are over as well.
         await kv.set(sentinel, b"value", ttl=clock.short)
-        await clock.outlive(kv, sentinel)
+        await clock.wait_for_expiry(kv, sentinel)
         assert await kv.get(lasting) is not None
         assert await kv.get(longer) is not None
 
@@ -92,7 +92,7 @@ class Expiring(Group):
             # The machine was busy for as long as the key had to live.
             await kv.set(f"{prefix}key", b"value", ttl=clock.short)
         await kv.set(f"{prefix}sentinel", b"value", ttl=clock.short)
-        await clock.outlive(kv, f"{prefix}sentinel")
+        await clock.wait_for_expiry(kv, f"{prefix}sentinel")
         assert await kv.exists(f"{prefix}key") is True
 
     async def test_a_persisted_key_outlives_its_ttl(
@@ -103,7 +103,7 @@ class Expiring(Group):
             # The machine was busy for as long as the key had to live.
             await kv.set(f"{prefix}key", b"value", ttl=clock.short)
         await kv.set(f"{prefix}sentinel", b"value", ttl=clock.short)
-        await clock.outlive(kv, f"{prefix}sentinel")
+        await clock.wait_for_expiry(kv, f"{prefix}sentinel")
         assert await kv.exists(f"{prefix}key") is True
 
     async def test_a_key_set_again_after_delete_does_not_inherit_the_expiry(
@@ -113,14 +113,14 @@ class Expiring(Group):
         await kv.delete(f"{prefix}key")
         await kv.set(f"{prefix}key", b"value")
         await kv.set(f"{prefix}sentinel", b"value", ttl=clock.short)
-        await clock.outlive(kv, f"{prefix}sentinel")
+        await clock.wait_for_expiry(kv, f"{prefix}sentinel")
         assert await kv.exists(f"{prefix}key") is True
 
     async def test_an_expired_key_is_an_absent_key(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"value", ttl=clock.short)
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
         assert await kv.exists(key) is False
         assert await kv.ttl(key) is None
         assert await kv.expire(key, LONG) is False
@@ -132,7 +132,7 @@ class Expiring(Group):
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"old", ttl=clock.short)
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
         await kv.set(key, b"new")
         entry = await kv.get(key)
         assert entry is not None
@@ -151,7 +151,7 @@ class Expiring(Group):
         # Rounded down it would be lost at once, or worse, never.
         assert lifetime != Lifetime(None)
         assert lifetime is not None or took >= (clock.granularity - clock.error).total_seconds()
-        await clock.outlive(kv, key, ttl)
+        await clock.wait_for_expiry(kv, key, ttl)
 
 
 async def _watch(
@@ -175,9 +175,9 @@ async def _watch(
         alive = await seen(kv, key)
         answered = time.monotonic()
         if not alive:
-            early = asked_for + clock.too_early(ttl) - answered
+            early = asked_for + clock.earliest_expiry(ttl) - answered
             assert early <= 0, f"lost {early:.3f} s before its expiry"
             return
-        late = asked - granted - clock.too_late(ttl)
+        late = asked - granted - clock.latest_expiry(ttl)
         assert late <= 0, f"returned {late:.3f} s after its expiry"
         await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""What every group of the suite is made of: fixtures, and how a test is prepared."""
+"""Base class of every group of tests: shared fixtures, and the decorators that prepare tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest_asyncio
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend, OpenBackend
-from prism.testing.suite.clock import Clock
-from prism.testing.suite.patience import bounded, patience
+from prism.testing.suite.timing import Clock, time_limit, timeouts_scaled_by
 
 P = ParamSpec("P")
 Test: TypeAlias = Callable[Concatenate[Any, P], Awaitable[None]]
@@ -23,24 +22,25 @@ TestT = TypeVar("TestT", bound=Callable[..., Any])
 UNSUPPORTED = "unsupported by declaration: "
 NOT_REACHABLE = "not reachable at this level: "
 
-_HANGS_AFTER_SECONDS = 60.0
+_TEST_SECONDS = 60.0
 
 
 class Group:
     """Fixtures that the tests share.
 
-    They need one more, `open_backend`, which the author of a driver supplies with
-    the scope of a class or wider. The store may hold anything and may be shared:
-    a test works on keys of its own.
+    The author of a driver supplies one more, `open_backend`, of class scope or wider.
+    The store may hold other keys and may be shared, so each test uses keys of its own.
+
+    Attributes:
+        timeout_factor: multiplies every time limit; raise it on a slow machine.
     """
 
-    patience: ClassVar[float] = 1.0
-    """Factor of every wait for what should come at once: raise it where the machine is slow."""
+    timeout_factor: ClassVar[float] = 1.0
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
     @classmethod
     async def backend(cls, open_backend: OpenBackend) -> AsyncIterator[Backend]:
-        """A running backend, shared by the tests of a class: no test stops it."""
+        """A running backend, shared by the tests of a class: no test may stop it."""
         async with open_backend() as backend:
             yield backend
 
@@ -54,12 +54,12 @@ class Group:
 
     @pytest.fixture
     def prefix(self) -> str:
-        """What the keys of this test begin with, and no other's do."""
+        """A prefix that no other test uses."""
         return f"{uuid.uuid4().hex[:16]}/"
 
     @pytest.fixture
     def key(self, prefix: str) -> str:
-        """A key that is absent."""
+        """A key under `prefix` that is absent."""
         return f"{prefix}key"
 
     @pytest.fixture
@@ -93,27 +93,35 @@ def _skip_unless_declared(backend: Backend, capability: Capability) -> None:
 
 
 def needs(*capabilities: Capability) -> Callable[[TestT], TestT]:
-    """The test uses these capabilities besides that of its group."""
+    """Skip the test unless these capabilities, besides that of its group, are declared."""
     return pytest.mark.usefixtures(*(f"needs_{each}" for each in capabilities))
 
 
-def whatever_is_declared(test: TestT) -> TestT:
-    """The test runs also where the capability of its group is not declared."""
-    test.whatever_is_declared = True  # type: ignore[attr-defined]
+def runs_without_capability(test: TestT) -> TestT:
+    """Run the test even where the capability of its group is not declared."""
+    test.runs_without_capability = True  # type: ignore[attr-defined]
     return test
 
 
 def group(
-    capability: Capability | None = None, *, hangs_after_seconds: float = _HANGS_AFTER_SECONDS
+    capability: Capability | None = None, *, time_limit_seconds: float = _TEST_SECONDS
 ) -> Callable[[ClassT], ClassT]:
-    """Prepare the tests of a class: all are coroutines, and need its capability."""
+    """Prepare the tests of a class: coroutines with a time limit and a required capability.
+
+    The marks are explicit, so that an author's project needs no setting of pytest-asyncio.
+
+    Args:
+        capability: tests are skipped where this is not declared; None: they always run.
+        time_limit_seconds: limit of each test, scaled by `timeout_factor`.
+    """
 
     def prepare(cls: ClassT) -> ClassT:
         for name, test in list(vars(cls).items()):
             if not name.startswith("test_"):
                 continue
-            prepared = pytest.mark.asyncio(loop_scope="class")(_patient(test, hangs_after_seconds))
-            if capability and not hasattr(test, "whatever_is_declared"):
+            limited = _with_time_limit(test, time_limit_seconds)
+            prepared = pytest.mark.asyncio(loop_scope="class")(limited)
+            if capability and not hasattr(test, "runs_without_capability"):
                 prepared = needs(capability)(prepared)
             setattr(cls, name, prepared)
         return cls
@@ -121,13 +129,13 @@ def group(
     return prepare
 
 
-def _patient(test: Test[P], seconds: float) -> Test[P]:
-    """A backend that hangs fails one test, and does not hold up the rest."""
+def _with_time_limit(test: Test[P], seconds: float) -> Test[P]:
+    """Limit the test, so that a backend that hangs fails one test and not the whole run."""
 
     @functools.wraps(test)
-    async def patient(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        with patience(self.patience):
-            async with bounded(seconds):
+    async def limited(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        with timeouts_scaled_by(self.timeout_factor):
+            async with time_limit(seconds):
                 await test(self, *args, **kwargs)
 
-    return patient
+    return limited

@@ -9,7 +9,7 @@ import pytest
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.flight import together
+from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
 from prism.testing.suite.histories import Recorder, check
 from prism.testing.suite.workload import Workload
@@ -58,7 +58,7 @@ class Linearizability(Group):
                 else:
                     await caller.get(key)
 
-        await together(*(count(f"caller {number}") for number in range(CALLERS)))
+        await gather_or_cancel(*(count(f"caller {number}") for number in range(CALLERS)))
         check(recorder.histories)
 
     async def test_a_history_with_cancelled_calls_is_linearizable(
@@ -79,7 +79,7 @@ class Linearizability(Group):
                 if not step.cancelled():
                     step.result()
 
-        await together(*(work(f"caller {number}") for number in range(CALLERS)))
+        await gather_or_cancel(*(work(f"caller {number}") for number in range(CALLERS)))
         check(recorder.histories)
 
 
@@ -94,4 +94,4 @@ async def _work(
             await workload.step()
             await asyncio.sleep(0)
 
-    await together(*(work(number) for number in range(CALLERS)))
+    await gather_or_cancel(*(work(number) for number in range(CALLERS)))

@@ -22,8 +22,8 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.clock import LONG
 from prism.testing.suite.pages import pages_under
+from prism.testing.suite.timing import LONG
 
 Result = TypeVar("Result")
 

@@ -14,7 +14,7 @@ from prism.testing.suite.machine import ModelMachine
 
 
 # Every call has a bound of its own; what takes long is to shrink a failure.
-@group(hangs_after_seconds=600.0)
+@group(time_limit_seconds=600.0)
 class Model(Group):
     """The stateful property test."""
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prism.ports import Capability, FullKeyValue, PrismError, Profile, Put, Version
-from prism.testing.suite.clock import LONG
 from prism.testing.suite.group import UNSUPPORTED
+from prism.testing.suite.timing import LONG
 
 
 @dataclass(frozen=True, slots=True)

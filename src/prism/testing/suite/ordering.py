@@ -19,9 +19,9 @@ from prism.ports import (
     State,
 )
 from prism.testing.suite.backend import OpenBackend
-from prism.testing.suite.clock import until
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.states import command
+from prism.testing.suite.timing import wait_until
 from prism.testing.suite.wrapper import DriverWrapper
 
 COMMANDS = ("initialize", "start", "drain", "stop")
@@ -68,7 +68,7 @@ class Ordering(Group):
                 pytest.skip(f"{NOT_REACHABLE}it is initialized before the test gets to it")
             record.hold()
             caller = asyncio.create_task(command(backend, "initialize"))
-            await until(record.is_inside, "the command reaches the driver")
+            await wait_until(record.is_inside, "the command reaches the driver")
             caller.cancel()
             await asyncio.gather(caller, return_exceptions=True)
             record.release()
@@ -76,7 +76,7 @@ class Ordering(Group):
             async def initialized() -> bool:
                 return await backend.lifecycle.state() is State.INITIALIZED
 
-            await until(initialized, "the command takes effect")
+            await wait_until(initialized, "the command takes effect")
 
     async def test_a_health_check_does_not_wait_for_a_command(
         self, open_backend: OpenBackend
@@ -85,7 +85,7 @@ class Ordering(Group):
         async with open_backend(wrap=record.wrap) as backend:
             record.hold()
             drain = asyncio.create_task(command(backend, "drain"))
-            await until(record.is_inside, "the command reaches the driver")
+            await wait_until(record.is_inside, "the command reaches the driver")
             async with asyncio.timeout(5):
                 await backend.lifecycle.health()
                 await backend.lifecycle.state()

@@ -15,7 +15,7 @@ from prism.ports import (
     ScanExpired,
 )
 from prism.testing.suite.backend import Backend, OpenBackend
-from prism.testing.suite.flight import at_once
+from prism.testing.suite.gathering import gather_bounded
 from prism.testing.suite.group import Group, group
 
 _MOST_PAGES = 20_000
@@ -37,7 +37,7 @@ BAD_TOKENS = {
 async def put_all(kv: FullKeyValue, prefix: str, count: int) -> set[str]:
     """Keys under the prefix, each with a value of its own."""
     keys = [f"{prefix}{number:05}" for number in range(count)]
-    await at_once(kv.set(key, key.encode()) for key in keys)
+    await gather_bounded(kv.set(key, key.encode()) for key in keys)
     return set(keys)
 
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import pytest
 
 from prism.ports import Capability, FullKeyValue, Lifetime, VersionConflict
-from prism.testing.suite.clock import LONG, Clock
 from prism.testing.suite.group import Group, group, needs
+from prism.testing.suite.timing import LONG, Clock
 
 RACERS = 16
 ROUNDS = 10
@@ -99,7 +99,7 @@ class Races(Group):
     ) -> None:
         await kv.compare_and_set(key, b"value", expected=None, ttl=clock.short)
         assert await kv.exists(key) is True
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
 
     @needs(Capability.TTL)
     async def test_a_winner_without_ttl_removes_an_earlier_one(
@@ -125,7 +125,7 @@ class Races(Group):
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"old", ttl=clock.short)
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
         await kv.compare_and_set(key, b"new", expected=None)
         entry = await kv.get(key)
         assert entry is not None
@@ -136,7 +136,7 @@ class Races(Group):
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         version = await kv.set(key, b"old", ttl=clock.short)
-        await clock.outlive(kv, key)
+        await clock.wait_for_expiry(kv, key)
         with pytest.raises(VersionConflict):
             await kv.compare_and_set(key, b"new", expected=version)
         with pytest.raises(VersionConflict):

@@ -6,9 +6,9 @@ import pytest
 
 from prism.ports import Capability, Entry, FullKeyValue, InvalidArgument, Unsupported
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.clock import Clock
-from prism.testing.suite.group import group, needs, whatever_is_declared
+from prism.testing.suite.group import group, needs, runs_without_capability
 from prism.testing.suite.pages import Pages, keys_under, pages_under, put_all
+from prism.testing.suite.timing import Clock
 
 PATTERNS = {
     "star": ("a*", "ab"),
@@ -39,7 +39,7 @@ PATTERNS = {
 class Scans(Pages):
     """Which keys a scan returns; `Pages` has how it goes about it."""
 
-    @whatever_is_declared
+    @runs_without_capability
     async def test_scan_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
         await backend.kv.set(key, b"value")
         if Capability.SCAN in backend.profile.capabilities:
@@ -110,7 +110,7 @@ class Scans(Pages):
         expected = await put_all(kv, f"{prefix}stays/", 3)
         await kv.set(f"{prefix}goes", b"value", ttl=clock.short)
         assert f"{prefix}goes" in await keys_under(kv, prefix)
-        await clock.outlive(kv, f"{prefix}goes")
+        await clock.wait_for_expiry(kv, f"{prefix}goes")
         assert await keys_under(kv, prefix) == expected
 
     async def test_awkward_keys_come_back_as_they_were(self, kv: FullKeyValue, prefix: str) -> None:

@@ -17,9 +17,9 @@ from prism.ports import (
     Unsupported,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.clock import LONG, Clock
 from prism.testing.suite.expiry import Expiring
-from prism.testing.suite.group import group, whatever_is_declared
+from prism.testing.suite.group import group, runs_without_capability
+from prism.testing.suite.timing import LONG, Clock
 
 BAD_TTLS = {
     "zero": timedelta(),
@@ -35,7 +35,7 @@ BAD_TTLS = {
 class Ttl(Expiring):
     """set with a ttl, expire, ttl, persist; `Expiring` has what happens at the expiry."""
 
-    @whatever_is_declared
+    @runs_without_capability
     async def test_ttl_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
         kv = backend.kv
         if Capability.TTL in backend.profile.capabilities:
@@ -180,6 +180,6 @@ def _is_about(lifetime: Lifetime | None, ttl: timedelta, clock: Clock) -> bool:
     """The time remaining a moment after the ttl was asked for."""
     if lifetime is None or lifetime.remaining is None:
         return False
-    latest = timedelta(seconds=clock.too_late(ttl))
-    earliest = timedelta(seconds=clock.too_early(ttl)) - timedelta(seconds=30)
+    latest = timedelta(seconds=clock.latest_expiry(ttl))
+    earliest = timedelta(seconds=clock.earliest_expiry(ttl)) - timedelta(seconds=30)
     return earliest < lifetime.remaining <= latest

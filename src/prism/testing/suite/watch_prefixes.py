@@ -8,7 +8,7 @@ from prism.ports import Capability, Change, FullKeyValue, InvalidArgument
 from prism.testing.suite.group import group
 from prism.testing.suite.keys import AWKWARD_KEYS
 from prism.testing.suite.scans import PATTERNS
-from prism.testing.suite.witness import Watched, Witness, watching
+from prism.testing.suite.watch_recorder import WatchGroup, WatchRecorder, watching
 
 BAD_PREFIXES = {
     "1025 bytes": "k" * 1025,
@@ -17,7 +17,7 @@ BAD_PREFIXES = {
 
 
 @group(Capability.WATCH)
-class WatchPrefixes(Watched):
+class WatchPrefixes(WatchGroup):
     """Every key that begins with the prefix, and no other."""
 
     async def test_a_watch_reports_no_key_beside_its_prefix(
@@ -56,10 +56,10 @@ class WatchPrefixes(Watched):
     async def test_an_empty_prefix_watches_every_key(self, kv: FullKeyValue, prefix: str) -> None:
         # Of a store that others may use as well.
         keys = {prefix, f"{prefix}1", f"🔑{prefix}"}
-        async with watching(kv, "") as witness:
+        async with watching(kv, "") as recorder:
             for key in keys:
                 await kv.set(key, b"value")
-            await witness.until(lambda _: keys <= _put(witness), f"the puts of {keys}")
+            await recorder.wait_until(lambda _: keys <= _put(recorder), f"the puts of {keys}")
 
     async def test_a_prefix_of_1024_bytes_can_be_watched(
         self, kv: FullKeyValue, prefix: str
@@ -86,27 +86,27 @@ class WatchPrefixes(Watched):
             keys = [f"{prefix}{name}" for name in ("a/1", "b/1", "a/2", "b/2", "a/11", "c")]
             for key in keys:
                 await kv.set(key, b"value")
-            for witness, watched in ((one, "a/"), (other, "b/"), (inner, "a/1"), (outer, "")):
+            for recorder, watched in ((one, "a/"), (other, "b/"), (inner, "a/1"), (outer, "")):
                 expected = [key for key in keys if key.startswith(prefix + watched)]
-                await witness.has(len(expected))
-                assert sorted(event.key for event in witness.events) == sorted(expected)
+                await recorder.wait_for_count(len(expected))
+                assert sorted(event.key for event in recorder.events) == sorted(expected)
 
 
-def _put(witness: Witness) -> set[str]:
-    return {event.key for event in witness.events if event.change is Change.PUT}
+def _put(recorder: WatchRecorder) -> set[str]:
+    return {event.key for event in recorder.events if event.change is Change.PUT}
 
 
 async def _only_within(
     kv: FullKeyValue, watched: str, within: list[str], beside: list[str]
 ) -> None:
     """Put what lies beside the prefix before what lies within, and see only the latter."""
-    async with watching(kv, watched) as witness:
+    async with watching(kv, watched) as recorder:
         for key in (*beside, *within):
             await kv.set(key, b"value")
         for key in beside:
             await kv.delete(key)
         await kv.delete(within[-1])
-        await witness.until(lambda events: len(events) > len(within), f"events of {within}")
-        seen = [(event.change, event.key) for event in witness.events]
+        await recorder.wait_until(lambda events: len(events) > len(within), f"events of {within}")
+        seen = [(event.change, event.key) for event in recorder.events]
         expected = [(Change.PUT, key) for key in within] + [(Change.DELETE, within[-1])]
         assert sorted(seen) == sorted(expected)

@@ -15,105 +15,109 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.clock import LONG, Clock
-from prism.testing.suite.group import group, needs, whatever_is_declared
+from prism.testing.suite.group import group, needs, runs_without_capability
+from prism.testing.suite.timing import LONG, Clock
 from prism.testing.suite.watch_endings import WatchEndings
 from prism.testing.suite.watch_order import WatchOrder
 from prism.testing.suite.watch_prefixes import WatchPrefixes
-from prism.testing.suite.witness import SOON, Reports, watching
+from prism.testing.suite.watch_recorder import SOON, DeclaredEvents, watching
 
 
 @group(Capability.WATCH)
 class Watches(WatchPrefixes, WatchOrder, WatchEndings):
     """put, delete and expire, and nothing else."""
 
-    @whatever_is_declared
+    @runs_without_capability
     async def test_watch_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
         if Capability.WATCH in backend.profile.capabilities:
-            async with watching(backend.kv, key) as witness:
+            async with watching(backend.kv, key) as recorder:
                 await backend.kv.set(key, b"value")
-                await witness.until(bool, "the put is reported")
+                await recorder.wait_until(bool, "the put is reported")
             return
         with pytest.raises(Unsupported):
             async with backend.kv.watch(key):
                 pass
 
-    async def test_a_put_is_reported(self, kv: FullKeyValue, key: str, reports: Reports) -> None:
-        async with watching(kv, key) as witness:
+    async def test_a_put_is_reported(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        async with watching(kv, key) as recorder:
             version = await kv.set(key, b"value")
-            await witness.sees(reports.put(key, b"value", version))
+            await recorder.expect(declared.put(key, b"value", version))
 
     async def test_an_overwrite_is_reported(
-        self, kv: FullKeyValue, key: str, reports: Reports
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             puts = [
-                reports.put(key, value, await kv.set(key, value)) for value in (b"1", b"2", b"3")
+                declared.put(key, value, await kv.set(key, value)) for value in (b"1", b"2", b"3")
             ]
-            await witness.sees(*puts)
+            await recorder.expect(*puts)
 
     async def test_an_empty_value_is_reported_as_one(
-        self, kv: FullKeyValue, key: str, reports: Reports
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             version = await kv.set(key, b"")
-            await witness.sees(reports.put(key, b"", version))
+            await recorder.expect(declared.put(key, b"", version))
 
     @pytest.mark.parametrize("value", [bytes(range(256)), "é🔑".encode(), b"\r\n\x00"], ids=repr)
     async def test_bytes_are_reported_as_they_are(
-        self, kv: FullKeyValue, key: str, reports: Reports, value: bytes
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents, value: bytes
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             version = await kv.set(key, value)
-            await witness.sees(reports.put(key, value, version))
+            await recorder.expect(declared.put(key, value, version))
 
     async def test_the_largest_value_is_reported(
-        self, backend: Backend, key: str, reports: Reports
+        self, backend: Backend, key: str, declared: DeclaredEvents
     ) -> None:
         value = bytes(range(256)) * (backend.profile.limits.max_value_bytes // 256)
-        async with watching(backend.kv, key) as witness:
+        async with watching(backend.kv, key) as recorder:
             version = await backend.kv.set(key, value)
-            await witness.until(bool, "the put is reported")
+            await recorder.wait_until(bool, "the put is reported")
             # Compared by hand, for a report of it would be too large as well.
-            (event,) = witness.events
+            (event,) = recorder.events
             assert (event.change, event.key) == (Change.PUT, key)
-            assert (event == reports.put(key, value, version)) is True
+            assert (event == declared.put(key, value, version)) is True
 
-    async def test_a_delete_is_reported(self, kv: FullKeyValue, key: str, reports: Reports) -> None:
-        async with watching(kv, key) as witness:
+    async def test_a_delete_is_reported(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        async with watching(kv, key) as recorder:
             version = await kv.set(key, b"value")
             assert await kv.delete(key) is True
-            await witness.sees(reports.put(key, b"value", version), Event(Change.DELETE, key))
+            await recorder.expect(declared.put(key, b"value", version), Event(Change.DELETE, key))
 
     async def test_a_delete_of_an_absent_key_is_no_event(
-        self, kv: FullKeyValue, key: str, reports: Reports
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             assert await kv.delete(key) is False
             version = await kv.set(key, b"value")
             assert await kv.delete(key) is True
             assert await kv.delete(key) is False
             again = await kv.set(key, b"again")
-            await witness.sees(
-                reports.put(key, b"value", version),
+            await recorder.expect(
+                declared.put(key, b"value", version),
                 Event(Change.DELETE, key),
-                reports.put(key, b"again", again),
+                declared.put(key, b"again", again),
             )
 
     async def test_a_refused_write_is_no_event(
-        self, backend: Backend, key: str, reports: Reports
+        self, backend: Backend, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(backend.kv, key) as witness:
+        async with watching(backend.kv, key) as recorder:
             with pytest.raises(InvalidArgument):
                 await backend.kv.set(key, bytes(backend.profile.limits.max_value_bytes + 1))
             version = await backend.kv.set(key, b"value")
-            await witness.sees(reports.put(key, b"value", version))
+            await recorder.expect(declared.put(key, b"value", version))
 
     @needs(Capability.COMPARE_AND_SET)
     async def test_the_winner_of_a_compare_and_set_is_reported_and_no_loser(
-        self, kv: FullKeyValue, key: str, reports: Reports
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             first = await kv.compare_and_set(key, b"1", expected=None)
             with pytest.raises(VersionConflict):
                 await kv.compare_and_set(key, b"lost", expected=None)
@@ -125,107 +129,113 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
                 await kv.compare_and_delete(key, expected=first)
             await kv.compare_and_delete(key, expected=second)
             third = await kv.set(key, b"3")
-            await witness.sees(
-                reports.put(key, b"1", first),
-                reports.put(key, b"2", second),
+            await recorder.expect(
+                declared.put(key, b"1", first),
+                declared.put(key, b"2", second),
                 Event(Change.DELETE, key),
-                reports.put(key, b"3", third),
+                declared.put(key, b"3", third),
             )
 
     @needs(Capability.COUNTER)
     async def test_an_increment_is_reported_as_a_put(
-        self, kv: FullKeyValue, key: str, reports: Reports
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             counts = [await kv.increment(key, delta) for delta in (5, -7)]
-            await witness.sees(
-                *(reports.put(key, b"%d" % count.value, count.version) for count in counts)
+            await recorder.expect(
+                *(declared.put(key, b"%d" % count.value, count.version) for count in counts)
             )
 
     @needs(Capability.BATCH)
     async def test_each_item_of_a_batch_is_reported(
-        self, kv: FullKeyValue, prefix: str, reports: Reports
+        self, kv: FullKeyValue, prefix: str, declared: DeclaredEvents
     ) -> None:
         keys = [f"{prefix}{number}" for number in range(30)]
-        async with watching(kv, prefix) as witness:
+        async with watching(kv, prefix) as recorder:
             versions = await kv.set_many([Put(key, key.encode()) for key in keys])
             assert await kv.delete_many([*keys, f"{prefix}absent"]) == [*[True] * 30, False]
             last = await kv.set(f"{prefix}absent", b"last")
-            await witness.has(61)
+            await recorder.wait_for_count(61)
             for key, version in zip(keys, versions, strict=True):
                 assert isinstance(version, int)
-                put = reports.put(key, key.encode(), version)
-                assert witness.of(key) == [put, Event(Change.DELETE, key)]
-            assert witness.of(f"{prefix}absent") == [reports.put(f"{prefix}absent", b"last", last)]
+                put = declared.put(key, key.encode(), version)
+                assert recorder.events_of(key) == [put, Event(Change.DELETE, key)]
+            assert recorder.events_of(f"{prefix}absent") == [
+                declared.put(f"{prefix}absent", b"last", last)
+            ]
 
     @needs(Capability.TTL)
     async def test_an_expiry_is_reported(
-        self, kv: FullKeyValue, key: str, reports: Reports, clock: Clock
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents, clock: Clock
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             version = await kv.set(key, b"value", ttl=clock.short)
-            put = reports.put(key, b"value", version)
-            await clock.outlive(kv, key)
-            if reports.delay is not None:
+            put = declared.put(key, b"value", version)
+            await clock.wait_for_expiry(kv, key)
+            if declared.expiry_delay is not None:
                 what = "the expiry is reported"
-                await witness.until(lambda events: len(events) > 1, what, reports.delay + SOON)
-                assert witness.events == [put, Event(Change.EXPIRE, key)]
+                await recorder.wait_until(
+                    lambda events: len(events) > 1, what, declared.expiry_delay + SOON
+                )
+                assert recorder.events == [put, Event(Change.EXPIRE, key)]
             else:
-                await witness.until(bool, "the put is reported")
-                assert witness.events in ([put], [put, Event(Change.EXPIRE, key)])
+                await recorder.wait_until(bool, "the put is reported")
+                assert recorder.events in ([put], [put, Event(Change.EXPIRE, key)])
 
     @needs(Capability.TTL)
     async def test_expire_and_persist_are_no_events(
-        self, kv: FullKeyValue, key: str, reports: Reports
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             first = await kv.set(key, b"1", ttl=LONG)
             await kv.expire(key, LONG * 2)
             await kv.persist(key)
             await kv.persist(key)
             await kv.expire(key, LONG)
             second = await kv.set(key, b"2")
-            await witness.sees(reports.put(key, b"1", first), reports.put(key, b"2", second))
+            await recorder.expect(declared.put(key, b"1", first), declared.put(key, b"2", second))
 
     @needs(Capability.TTL)
     async def test_a_put_in_time_leaves_no_expiry_to_report(
-        self, kv: FullKeyValue, key: str, reports: Reports, clock: Clock
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents, clock: Clock
     ) -> None:
         later = f"{key}/later"
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             first = await kv.set(key, b"1", ttl=clock.short)
             second = await kv.set(key, b"2")
             await kv.set(later, b"", ttl=clock.short)
-            await clock.outlive(kv, later)
-            if reports.delay is not None:
+            await clock.wait_for_expiry(kv, later)
+            if declared.expiry_delay is not None:
                 # Whatever there was to report of the first is due before this.
                 expired = Event(Change.EXPIRE, later)
                 what = "the later expiry is reported"
-                await witness.until(lambda events: expired in events, what, reports.delay + SOON)
+                await recorder.wait_until(
+                    lambda events: expired in events, what, declared.expiry_delay + SOON
+                )
             third = await kv.set(key, b"3")
-            await witness.until(lambda _: len(witness.of(key)) >= 3, "3 puts")
-            assert witness.of(key) == [
-                reports.put(key, b"1", first),
-                reports.put(key, b"2", second),
-                reports.put(key, b"3", third),
+            await recorder.wait_until(lambda _: len(recorder.events_of(key)) >= 3, "3 puts")
+            assert recorder.events_of(key) == [
+                declared.put(key, b"1", first),
+                declared.put(key, b"2", second),
+                declared.put(key, b"3", third),
             ]
 
     @needs(Capability.TTL)
     async def test_a_put_after_an_expiry_is_reported_after_it_or_alone(
-        self, kv: FullKeyValue, key: str, reports: Reports, clock: Clock
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents, clock: Clock
     ) -> None:
-        async with watching(kv, key) as witness:
+        async with watching(kv, key) as recorder:
             first = await kv.set(key, b"1", ttl=clock.short)
-            await clock.outlive(kv, key)
+            await clock.wait_for_expiry(kv, key)
             second = await kv.set(key, b"2")
             end = await kv.set(key, b"end")
             puts = [
-                reports.put(key, b"1", first),
-                reports.put(key, b"2", second),
-                reports.put(key, b"end", end),
+                declared.put(key, b"1", first),
+                declared.put(key, b"2", second),
+                declared.put(key, b"end", end),
             ]
-            await witness.until(
+            await recorder.wait_until(
                 lambda events: sum(event.change is Change.PUT for event in events) == 3, "3 puts"
             )
             expired = Event(Change.EXPIRE, key)
-            assert witness.events in (puts, [puts[0], expired, *puts[1:]])
+            assert recorder.events in (puts, [puts[0], expired, *puts[1:]])

@@ -125,12 +125,12 @@ class DriverWrapper:
         return watch
 
 
-class Captured:
+class DriverCapture:
     """The driver itself, behind everything around it."""
 
-    it: Any
+    driver: Any
 
     def capture(self, driver: Driver[Any]) -> Driver[Any]:
         """What a test gives as `wrap`."""
-        self.it = driver
+        self.driver = driver
         return driver

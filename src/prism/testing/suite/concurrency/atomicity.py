@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import Capability, FullKeyValue, VersionConflict
-from prism.testing.suite.flight import together
+from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group, needs
 
 CALLERS = 16
@@ -21,7 +21,7 @@ class Atomicity(Group):
     ) -> None:
         for _ in range(ROUNDS):
             await kv.set(key, b"value")
-            existed = await together(*(kv.delete(key) for _ in range(CALLERS)))
+            existed = await gather_or_cancel(*(kv.delete(key) for _ in range(CALLERS)))
             assert existed.count(True) == 1
             assert await kv.exists(key) is False
 
@@ -43,7 +43,7 @@ class Atomicity(Group):
         for _ in range(ROUNDS):
             deleted = asyncio.Event()
             await kv.set(key, b"value")
-            await together(*(watch() for _ in range(3)), delete())
+            await gather_or_cancel(*(watch() for _ in range(3)), delete())
 
     @needs(Capability.COMPARE_AND_SET)
     async def test_each_round_of_a_race_has_one_winner(self, kv: FullKeyValue, key: str) -> None:
@@ -64,7 +64,7 @@ class Atomicity(Group):
 
         chain: list[bytes] = []
         await kv.set(key, b"start")
-        await together(*(race(caller) for caller in range(CALLERS)))
+        await gather_or_cancel(*(race(caller) for caller in range(CALLERS)))
         # Nobody won on what another had replaced already.
         assert len(set(chain)) == len(chain) == len(wins)
         assert wins
@@ -83,5 +83,5 @@ class Atomicity(Group):
                 latest = int(entry.value)
                 assert latest >= number
 
-        await together(*(count() for _ in range(CALLERS)))
+        await gather_or_cancel(*(count() for _ in range(CALLERS)))
         assert (await kv.increment(key, 0)).value == CALLERS * ROUNDS

@@ -20,7 +20,7 @@ from prism.ports import (
     Version,
 )
 from prism.testing.suite.backend import OpenBackend
-from prism.testing.suite.flight import together
+from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.histories import Recorder, check
 from prism.testing.suite.workload import Workload
@@ -97,7 +97,7 @@ class Degradation(Group):
                         await workload.step()
                     await asyncio.sleep(0)
 
-            await together(*(work(f"caller {number}") for number in range(CALLERS)))
+            await gather_or_cancel(*(work(f"caller {number}") for number in range(CALLERS)))
         check(recorder.histories)
 
 

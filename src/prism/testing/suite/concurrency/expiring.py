@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from prism.ports import Capability, FullKeyValue
-from prism.testing.suite.clock import LONG, Clock
-from prism.testing.suite.flight import at_once, together
+from prism.testing.suite.gathering import gather_bounded, gather_or_cancel
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.timing import LONG, Clock
 
 KEYS = 40
 _PAUSE_SECONDS = 0.005
@@ -24,9 +24,11 @@ class ExpiryUnderLoad(Group):
         ttls = {
             f"{prefix}{number}": (clock.short, LONG, None)[number % 3] for number in range(KEYS)
         }
-        await at_once(kv.set(key, b"value", ttl=ttl) for key, ttl in ttls.items())
-        await together(*(clock.outlive(kv, key) for key, ttl in ttls.items() if ttl == clock.short))
-        left = await at_once(kv.exists(key) for key in ttls)
+        await gather_bounded(kv.set(key, b"value", ttl=ttl) for key, ttl in ttls.items())
+        await gather_or_cancel(
+            *(clock.wait_for_expiry(kv, key) for key, ttl in ttls.items() if ttl == clock.short)
+        )
+        left = await gather_bounded(kv.exists(key) for key in ttls)
         assert left == [ttl != clock.short for ttl in ttls.values()]
 
     async def test_reads_while_keys_expire_see_them_alive_or_absent_and_in_time(
@@ -40,15 +42,15 @@ class ExpiryUnderLoad(Group):
                 begun = time.monotonic()
                 entry = await kv.get(key)
                 if entry is None:
-                    early = asked + clock.too_early(clock.short) - time.monotonic()
+                    early = asked + clock.earliest_expiry(clock.short) - time.monotonic()
                     assert early <= 0, f"lost {early:.3f} s before its expiry"
                     return
                 assert entry.value == key.encode()
-                late = begun - granted - clock.too_late(clock.short)
+                late = begun - granted - clock.latest_expiry(clock.short)
                 assert late <= 0, f"returned {late:.3f} s after its expiry"
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-        await together(*(live(f"{prefix}{number}") for number in range(KEYS)))
+        await gather_or_cancel(*(live(f"{prefix}{number}") for number in range(KEYS)))
 
     async def test_a_key_that_is_renewed_under_load_never_goes_away(
         self, kv: FullKeyValue, key: str, clock: Clock
@@ -67,4 +69,4 @@ class ExpiryUnderLoad(Group):
                 await asyncio.sleep(_PAUSE_SECONDS)
 
         await kv.set(key, b"1", ttl=LONG)
-        await together(renew(), *(read() for _ in range(4)))
+        await gather_or_cancel(renew(), *(read() for _ in range(4)))

@@ -19,9 +19,9 @@ from prism.ports import (
     State,
 )
 from prism.testing.suite.backend import Backend, BackendServer, OpenBackend
-from prism.testing.suite.clock import until
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.timing import wait_until
 from prism.testing.suite.workload import Workload
 
 CALLERS = 8
@@ -34,7 +34,7 @@ _PAUSE_AFTER_FAILURE_SECONDS = 0.02
 _BUSY_STEPS = 200
 
 
-@group(hangs_after_seconds=120.0)
+@group(time_limit_seconds=120.0)
 class Outages(Group):
     """Recovery needs no restart of Prism, and every failure says what it means."""
 
@@ -69,11 +69,11 @@ class Outages(Group):
         async with _with_server(open_backend) as (backend, server):
             await server.kill()
             try:
-                await until(lambda: has(HealthStatus.UNHEALTHY), "it is unhealthy")
+                await wait_until(lambda: has(HealthStatus.UNHEALTHY), "it is unhealthy")
                 assert await backend.lifecycle.state() is State.RUNNING
             finally:
                 await server.start()
-            await until(lambda: has(HealthStatus.HEALTHY), "it is healthy again")
+            await wait_until(lambda: has(HealthStatus.HEALTHY), "it is healthy again")
 
     async def test_what_was_acknowledged_outlives_a_crash_of_the_server(
         self, open_backend: OpenBackend, prefix: str
@@ -98,15 +98,15 @@ class Outages(Group):
             for number in range(CALLERS):
                 tasks.create_task(load.run(f"caller {number}"))
             try:
-                await until(load.has_succeeded(_BUSY_STEPS), "the load is on")
+                await wait_until(load.has_succeeded(_BUSY_STEPS), "the load is on")
                 await server.kill()
                 try:
-                    await until(load.has_failed(CALLERS), "calls fail", timedelta(seconds=40))
+                    await wait_until(load.has_failed(CALLERS), "calls fail", timedelta(seconds=40))
                 finally:
                     await server.start()
                 # By then a call was answered again, and without a restart of Prism.
-                await until(load.has_succeeded(1), "calls succeed again", RETURNS_WITHIN)
-                await until(load.has_succeeded(_BUSY_STEPS), "the load is on again")
+                await wait_until(load.has_succeeded(1), "calls succeed again", RETURNS_WITHIN)
+                await wait_until(load.has_succeeded(_BUSY_STEPS), "the load is on again")
             finally:
                 load.ended = True
         await asyncio.to_thread(check, recorder.histories)
@@ -178,4 +178,4 @@ async def _serves(kv: FullKeyValue, prefix: str) -> None:
             return False
         return True
 
-    await until(answered, "calls succeed again", RETURNS_WITHIN)
+    await wait_until(answered, "calls succeed again", RETURNS_WITHIN)

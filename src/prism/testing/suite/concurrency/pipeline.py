@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import FullKeyValue
-from prism.testing.suite.flight import together
+from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
 
 ITEMS = 300
@@ -45,5 +45,5 @@ class Pipeline(Group):
                 verified.append(number)
 
         workers = [stage() for stage in (write, verify) for _ in range(WORKERS)]
-        await together(generate(), *workers)
+        await gather_or_cancel(generate(), *workers)
         assert sorted(verified) == list(range(ITEMS))

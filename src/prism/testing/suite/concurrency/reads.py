@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from prism.ports import FullKeyValue
-from prism.testing.suite.flight import at_once
+from prism.testing.suite.gathering import gather_bounded
 from prism.testing.suite.group import Group, group
 
 READERS = 300
@@ -17,7 +17,7 @@ class ConcurrentReads(Group):
 
     async def test_many_readers_of_one_key_see_the_same(self, kv: FullKeyValue, key: str) -> None:
         version = await kv.set(key, b"value")
-        entries = await at_once(kv.get(key) for _ in range(READERS))
+        entries = await gather_bounded(kv.get(key) for _ in range(READERS))
         assert {(entry.value, entry.version) for entry in entries if entry} == {(b"value", version)}
         assert None not in entries
 
@@ -30,9 +30,9 @@ class ConcurrentReads(Group):
             f"{prefix}{number}": random.Random(number).randbytes(sizes[number % len(sizes)])
             for number in range(25)
         }
-        await at_once(kv.set(key, value) for key, value in stored.items())
+        await gather_bounded(kv.set(key, value) for key, value in stored.items())
         asked = random.Random(prefix).choices([*stored, f"{prefix}absent"], k=READERS)
-        entries = await at_once(kv.get(key) for key in asked)
+        entries = await gather_bounded(kv.get(key) for key in asked)
         wrong = [
             key
             for key, entry in zip(asked, entries, strict=True)
@@ -42,10 +42,10 @@ class ConcurrentReads(Group):
 
     async def test_different_reads_at_once_agree(self, kv: FullKeyValue, prefix: str) -> None:
         keys = [f"{prefix}{number}" for number in range(50)]
-        await at_once(kv.set(key, b"value") for key in keys[::2])
+        await gather_bounded(kv.set(key, b"value") for key in keys[::2])
 
         async def both(key: str) -> tuple[bool, bool]:
             return await kv.exists(key), await kv.get(key) is not None
 
-        seen = await at_once(both(key) for key in keys)
+        seen = await gather_bounded(both(key) for key in keys)
         assert seen == [(True, True), (False, False)] * 25

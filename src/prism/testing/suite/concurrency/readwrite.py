@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import FullKeyValue
-from prism.testing.suite.flight import together
+from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
 
 READERS = 8
@@ -37,7 +37,7 @@ class ReadWriteRace(Group):
                 await asyncio.sleep(0)
             done.set()
 
-        await together(write(), *(read() for _ in range(READERS)))
+        await gather_or_cancel(write(), *(read() for _ in range(READERS)))
 
     async def test_readers_never_go_back_in_time(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"0")
@@ -62,4 +62,4 @@ class ReadWriteRace(Group):
                 written = turn
                 await asyncio.sleep(0)
 
-        await together(write(), *(read() for _ in range(READERS)))
+        await gather_or_cancel(write(), *(read() for _ in range(READERS)))

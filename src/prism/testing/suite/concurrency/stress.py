@@ -7,7 +7,7 @@ import time
 from typing import ClassVar
 
 from prism.testing.suite.backend import Backend, Level
-from prism.testing.suite.flight import together
+from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.histories import Recorder, check
 from prism.testing.suite.workload import Workload
@@ -42,6 +42,6 @@ class Stress(Group):
                 await workload.step()
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-        await together(*(work(f"caller {number}") for number in range(CALLERS)))
+        await gather_or_cancel(*(work(f"caller {number}") for number in range(CALLERS)))
         assert recorder.size > CALLERS
         await asyncio.to_thread(check, recorder.histories)

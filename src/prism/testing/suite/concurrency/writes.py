@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import FullKeyValue
-from prism.testing.suite.flight import at_once, together
+from prism.testing.suite.gathering import gather_bounded, gather_or_cancel
 from prism.testing.suite.group import Group, group
 
 WRITERS = 20
@@ -20,8 +20,8 @@ class ConcurrentWrites(Group):
         self, kv: FullKeyValue, prefix: str
     ) -> None:
         keys = [f"{prefix}{number}" for number in range(WRITERS * TURNS)]
-        await at_once(kv.set(key, key.encode()) for key in keys)
-        entries = await at_once(kv.get(key) for key in keys)
+        await gather_bounded(kv.set(key, key.encode()) for key in keys)
+        entries = await gather_bounded(kv.get(key) for key in keys)
         assert [entry and entry.value for entry in entries] == [key.encode() for key in keys]
 
     async def test_writers_on_their_own_keys_do_not_disturb_one_another(
@@ -35,12 +35,12 @@ class ConcurrentWrites(Group):
                 assert entry is not None
                 assert entry.value == value
 
-        await together(*(write(f"{prefix}{number}") for number in range(WRITERS)))
+        await gather_or_cancel(*(write(f"{prefix}{number}") for number in range(WRITERS)))
 
     async def test_of_many_writers_on_one_key_one_is_last(self, kv: FullKeyValue, key: str) -> None:
         values = [b"%d" % number * 50 for number in range(WRITERS)]
         for _ in range(TURNS):
-            versions = await together(*(kv.set(key, value) for value in values))
+            versions = await gather_or_cancel(*(kv.set(key, value) for value in values))
             entry = await kv.get(key)
             assert entry is not None
             # Whole, and with the version of whoever wrote it.
@@ -62,7 +62,7 @@ class ConcurrentWrites(Group):
                 done += 1
             return done
 
-        done = await together(*(work() for _ in range(WRITERS)))
+        done = await gather_or_cancel(*(work() for _ in range(WRITERS)))
         assert sum(done) == WRITERS * TURNS
-        entries = await at_once(kv.get(f"{prefix}{number}") for number in range(sum(done)))
+        entries = await gather_bounded(kv.get(f"{prefix}{number}") for number in range(sum(done)))
         assert [entry and int(entry.value) for entry in entries] == list(range(sum(done)))

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from prism.ports import Change, Event, WatchEnded
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 Watched: TypeAlias = AbstractAsyncContextManager[AsyncIterator[Event]]
 _KEPT = 50

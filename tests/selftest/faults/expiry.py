@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from prism.ports import Persisted, Version
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class SetDropsTheTtl(Fault):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, DrainReport, Driver, Entry, Version
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class DrainForgetsTheBuffer(Fault):

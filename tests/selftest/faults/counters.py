@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import Count, PreconditionFailed
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class IncrementsAreLost(Fault):

@@ -16,7 +16,7 @@ _CALL = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Target:
     """A factory of backends, and what a report calls it.
 
     Attributes:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from prism.ports import BackendTimeout, Driver, Entry, Outcome, Version
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class ReadsAreCached(Fault):

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from prism.ports import Version, VersionConflict
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class CompareAndSetAlwaysWins(Fault):

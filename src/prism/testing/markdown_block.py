@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def between_marks(text: str, name: str, table: str) -> str:
+def replace_block(text: str, name: str, table: str) -> str:
     """The text with the table between `<!-- name -->` and `<!-- /name -->`.
 
     Raises:

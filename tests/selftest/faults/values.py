@@ -7,7 +7,7 @@ import unicodedata
 from datetime import timedelta
 
 from prism.ports import Entry, Version
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class EmptyValueBecomesAbsent(Fault):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prism.ports import Driver, Page
-from prism.testing.suite.faults.fault import Fault
+from tests.selftest.faults.fault import Fault
 
 
 class PrefixesBleed(Fault):

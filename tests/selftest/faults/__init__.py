@@ -6,7 +6,7 @@ that catches it: so the suite itself is tested.
 
 from types import ModuleType
 
-from prism.testing.suite.faults import (
+from tests.selftest.faults import (
     batches,
     compare_and_sets,
     concurrency,
@@ -17,7 +17,7 @@ from prism.testing.suite.faults import (
     values,
     watches,
 )
-from prism.testing.suite.faults.fault import Fault, with_fault
+from tests.selftest.faults.fault import Fault, with_fault
 
 
 def _in(module: ModuleType) -> list[type[Fault]]:
