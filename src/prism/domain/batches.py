@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from prism.domain.validation import check_key, check_ttl, check_value
+from prism.kit import ReplyBudget
 from prism.ports import (
     Capability,
     Entry,
-    Exhausted,
     InvalidArgument,
     Limits,
     Page,
@@ -79,17 +79,10 @@ async def spread(
 
 
 def within_reply(
-    outcomes: list[Entry | PrismError | None], budget: int
+    outcomes: list[Entry | PrismError | None], max_bytes: int
 ) -> list[Entry | PrismError | None]:
-    """The outcomes, with what does not fit the reply turned into an error."""
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, Entry):
-            size = len(outcome.value) + _ENTRY_OVERHEAD_BYTES
-            if size > budget:
-                outcomes[index] = Exhausted("does not fit this reply: ask for it again")
-            else:
-                budget -= size
-    return outcomes
+    """Return the outcomes, with each entry that does not fit the reply replaced by an error."""
+    return ReplyBudget(max_bytes, entry_overhead=_ENTRY_OVERHEAD_BYTES).limit(outcomes)
 
 
 def page_bytes(page: Page) -> int:

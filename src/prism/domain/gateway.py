@@ -23,6 +23,7 @@ from prism.domain.validation import (
     check_value,
 )
 from prism.domain.watches import MAX_WATCHES, Watches
+from prism.kit import clamp_page_size
 from prism.ports import (
     Capability,
     Count,
@@ -41,8 +42,6 @@ from prism.ports import (
     Unsupported,
     Version,
 )
-
-DEFAULT_PAGE_SIZE = 100
 
 
 class Gateway:
@@ -205,7 +204,7 @@ class Gateway:
         with self._admission.admit(self._tallies["scan"]):
             self._require(Capability.SCAN)
             limits = self.profile.limits
-            size = min(page_size or DEFAULT_PAGE_SIZE, limits.max_page_size)
+            size = clamp_page_size(page_size, limits)
             while True:
                 page = await self._ports.scan(
                     prefix, page_size=size, page_token=cursor, values=values

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prism.ports import MAX_KEY_BYTES, MAX_TTL, InvalidArgument
-
-INT64_MIN = -(1 << 63)
-INT64_MAX = (1 << 63) - 1
+from prism.ports import INT64_MAX, INT64_MIN, MAX_KEY_BYTES, MAX_TTL, InvalidArgument
 
 _NO_TIME = timedelta()
 

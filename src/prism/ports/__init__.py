@@ -53,10 +53,24 @@ from prism.ports.lifecycle import (
     State,
 )
 from prism.ports.operations import OPERATIONS, Keys, OperationSpec
-from prism.ports.values import Change, Count, Entry, Event, Lifetime, Page, Persisted, Put, Version
+from prism.ports.values import (
+    INT64_MAX,
+    INT64_MIN,
+    Change,
+    Count,
+    Entry,
+    Event,
+    Lifetime,
+    Page,
+    Persisted,
+    Put,
+    Version,
+)
 
 __all__ = [
     "DRAIN_TIMEOUT",
+    "INT64_MAX",
+    "INT64_MIN",
     "MAX_KEY_BYTES",
     "MAX_TTL",
     "OPERATIONS",

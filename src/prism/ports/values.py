@@ -8,6 +8,9 @@ from datetime import timedelta
 from enum import Enum, StrEnum, auto
 from typing import NamedTuple, NewType
 
+INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
+"""Bounds of a counter and of what is added to it."""
+
 Version = NewType("Version", int)
 """An opaque unsigned 64-bit token; only equality means anything."""
 

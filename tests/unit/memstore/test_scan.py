@@ -7,7 +7,8 @@ import pytest
 
 from prism.adapters.memstore import Memstore, MemstoreSettings
 from prism.adapters.memstore.index import LEAF_KEYS, KeyIndex
-from prism.adapters.memstore.pages import DEFAULT_PAGE_SIZE, MAX_SKIPPED
+from prism.adapters.memstore.pages import MAX_SKIPPED
+from prism.kit import DEFAULT_PAGE_SIZE
 from prism.ports import InvalidArgument
 
 Open = Callable[[MemstoreSettings], Awaitable[Memstore]]

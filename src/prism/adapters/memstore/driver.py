@@ -10,15 +10,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Never
 
-from prism.adapters.memstore import counter
 from prism.adapters.memstore.health import CLOSED, health_of
 from prism.adapters.memstore.pages import page
 from prism.adapters.memstore.profile import profile_of
 from prism.adapters.memstore.settings import MemstoreSettings
 from prism.adapters.memstore.store import Store
 from prism.adapters.memstore.sweeper import SLICE_SECONDS, Sweeper
+from prism.kit import ReplyBudget, add_to_counter, closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -29,7 +28,6 @@ from prism.ports import (
     Exhausted,
     Health,
     Lifetime,
-    NotServing,
     Page,
     Persisted,
     PrismError,
@@ -39,15 +37,7 @@ from prism.ports import (
     VersionConflict,
 )
 
-
-class Closed:
-    """In the place of a store that is not open: no operation has to ask."""
-
-    def __getattr__(self, name: str) -> Never:
-        raise NotServing("the memstore is not open: it is not initialized yet, or was stopped")
-
-
-_CLOSED: Any = Closed()
+_CLOSED = closed("the memstore")
 
 
 class Memstore:
@@ -125,18 +115,8 @@ class Memstore:
         self._store.remove(key)
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        room = self._profile.limits.max_batch_bytes
-        outcomes: list[Entry | PrismError | None] = []
-        for key in keys:
-            entry = self._store.read(key)
-            if entry is None:
-                outcomes.append(None)
-            elif len(entry.value) > room:
-                outcomes.append(Exhausted("the value does not fit this reply: get fewer at once"))
-            else:
-                room -= len(entry.value)
-                outcomes.append(entry)
-        return outcomes
+        budget = ReplyBudget(self._profile.limits.max_batch_bytes)
+        return budget.limit(map(self._store.read, keys))
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         store = self._store
@@ -167,9 +147,9 @@ class Memstore:
     async def increment(self, key: str, delta: int = 1) -> Count:
         entry = self._store.read(key)
         stored, expires_at_ms = (
-            (b"0", None) if entry is None else (entry.value, entry.expires_at_ms)
+            (None, None) if entry is None else (entry.value, entry.expires_at_ms)
         )
-        number = counter.add(stored, delta)
+        number = add_to_counter(stored, delta)
         return Count(number, self._store.write(key, b"%d" % number, expires_at_ms))
 
     @asynccontextmanager

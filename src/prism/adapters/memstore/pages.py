@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from prism.adapters.memstore.store import Store
+from prism.kit import clamp_page_size
 from prism.ports import Entry, InvalidArgument, Limits, Page
 
-DEFAULT_PAGE_SIZE = 100
 MAX_SKIPPED = 1000
 """Expired keys that one page passes over before it ends short."""
 
@@ -20,7 +20,7 @@ def page(
     """
     if not page_token.startswith(prefix) and page_token:
         raise InvalidArgument("the page token is of a scan with another prefix")
-    size = min(page_size or DEFAULT_PAGE_SIZE, limits.max_page_size)
+    size = clamp_page_size(page_size, limits)
     keys: list[str] = []
     entries: list[Entry] = []
     skipped = room_taken = 0

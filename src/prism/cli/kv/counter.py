@@ -9,7 +9,7 @@ import typer
 from prism.cli.arguments import AsJson, Key
 from prism.cli.connection import Connection, connected_to_keys
 from prism.cli.output import version_field, write_json, write_line
-from prism.domain.validation import INT64_MAX, INT64_MIN
+from prism.ports import INT64_MAX, INT64_MIN
 
 
 @connected_to_keys
