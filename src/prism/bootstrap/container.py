@@ -20,8 +20,7 @@ from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
 from prism.adapters.grpc.services import Served, Services
 from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
-from prism.adapters.observability.endpoints import Endpoints
-from prism.adapters.observability.http import EndpointServer
+from prism.adapters.observability.endpoints import Endpoints, EndpointServer
 from prism.adapters.observability.page.history import (
     History,
     LifecycleEvents,
@@ -190,9 +189,9 @@ def _page(
     redactor: Redactor,
 ) -> Page:
     # What it takes is imported by the first who looks.
-    from prism.bootstrap.page import page_of
+    from prism.bootstrap.page import server_page
 
-    return page_of(configuration, gateway, lifecycle, readiness, grpc_server, history, redactor)
+    return server_page(configuration, gateway, lifecycle, readiness, grpc_server, history, redactor)
 
 
 def _http_server(

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prism.adapters.observability.escapes import escaped
+from prism.adapters.observability.formatting import escaped
 from prism.ports import PrismError, VersionConflict, WatchEnded
 
 

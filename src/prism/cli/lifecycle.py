@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from prism.adapters.observability.escapes import escaped
+from prism.adapters.observability.formatting import escaped
 from prism.bootstrap.secret_files import read_secret
 from prism.cli.arguments import AsJson, positive_duration
 from prism.cli.connection import Connection, connected

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from prism.adapters.observability.debug_log import DebugLog
+from prism.adapters.observability.logging import DebugEventHandler
 from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel
 from prism.domain.redaction import Redactor
@@ -19,7 +19,7 @@ class Log:
     def __init__(self) -> None:
         self.events = DebugEventBuffer()
         self.redactor = Redactor()
-        self.handler = DebugLog(self.events, self.redactor)
+        self.handler = DebugEventHandler(self.events, self.redactor)
         self.logger = logging.getLogger("tests.debug_log")
         self.logger.addHandler(self.handler)
         self.logger.setLevel(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""What is answered over HTTP when something is wrong with us."""
+"""HTTP endpoints when Prism itself has a defect."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.observability.endpoints import Endpoints
+from prism.adapters.observability.endpoints import Endpoints, Scope
 
 
 class Broken:
-    """Metrics, a page, or whatever else is asked of it."""
+    """Metrics whose rendering fails."""
 
     def render(self, *_: object, **__: object) -> Any:
         raise RuntimeError("hunter2")
 
 
 async def ask(endpoints: Endpoints, path: str) -> tuple[int, Any]:
-    """Status and body."""
+    """Return the status and the JSON body."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -28,17 +28,23 @@ async def ask(endpoints: Endpoints, path: str) -> tuple[int, Any]:
     async def receive() -> Any:
         raise AssertionError("no body is read")
 
-    scope = {"type": "http", "method": "GET", "path": path, "headers": (), "query_string": b""}
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": (),
+    }
     await endpoints(scope, receive, send)
     start, body = sent
     return start["status"], json.loads(body["body"])
 
 
-async def test_a_defect_is_answered_without_details_and_logged_a_few_times(
+async def test_a_defect_answers_500_without_details_and_is_logged_a_few_times(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    nobody: Any = None
-    endpoints = Endpoints(nobody, nobody, Broken(), nobody)
+    unused: Any = None
+    endpoints = Endpoints(unused, unused, Broken(), unused)
     with caplog.at_level(logging.ERROR):
         for _ in range(50):
             status, body = await ask(endpoints, "/metrics")

@@ -1,4 +1,4 @@
-"""What the page shows of whatever it is given."""
+"""The page: escaping, redaction, structure, and what loads it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.observability.page.page import Page
-from prism.adapters.observability.page.values import (
+from prism.adapters.observability.page.page import (
+    Badge,
     Chart,
-    Column,
+    ColumnKind,
     Facts,
     Headline,
-    Mark,
+    MakeSection,
+    Page,
     Section,
-    Source,
     Table,
     Tone,
 )
 from prism.domain.redaction import Redactor
 
 HOSTILE = """</td><script>alert(1)</script><img src=x onerror="alert(2)">'&"""
-ALIEN = {"script", "img", "iframe", "object", "form"}
+FORBIDDEN_ELEMENTS = {"script", "img", "iframe", "object", "form"}
 
 
 class Reader(HTMLParser):
@@ -52,9 +52,9 @@ async def read(
     headline: Headline | None = None,
     secrets: Iterable[str] = (),
     refreshing: bool = False,
-    **sections: Source,
+    **sections: MakeSection,
 ) -> Reader:
-    shown = headline or Headline("fake 1.0", Mark("running", Tone.GOOD), "")
+    shown = headline or Headline("fake 1.0", Badge("running", Tone.GOOD), "")
     all_sections = {"First": lambda: Section(blocks), **sections}
     page = Page(lambda: shown, all_sections, Redactor(secrets))
     reader = Reader()
@@ -63,7 +63,7 @@ async def read(
 
 
 def table(*cells: str) -> Table:
-    columns = [("Name", Column.NAME), ("Text", Column.VERBATIM)]
+    columns = [("Name", ColumnKind.NAME), ("Text", ColumnKind.VERBATIM)]
     return Table("A caption", columns, [cells] if cells else [], "Nothing here.")
 
 
@@ -71,30 +71,30 @@ def table(*cells: str) -> Table:
     "blocks",
     [
         [Facts([(HOSTILE, HOSTILE)])],
-        [Facts([("marked", Mark(HOSTILE, Tone.BAD))])],
+        [Facts([("marked", Badge(HOSTILE, Tone.BAD))])],
         [table("row", HOSTILE), table(HOSTILE, "")],
-        [Table(HOSTILE, [(HOSTILE, Column.WORDS)], [[HOSTILE]], "")],
+        [Table(HOSTILE, [(HOSTILE, ColumnKind.WORDS)], [[HOSTILE]], "")],
         [Table("", [], [], HOSTILE)],
         [Chart(HOSTILE, [1.0], 2)],
     ],
 )
-async def test_a_hostile_text_is_text_wherever_it_stands(
+async def test_hostile_text_is_escaped_everywhere(
     blocks: Sequence[Facts | Table | Chart],
 ) -> None:
     reader = await read(*blocks)
     assert HOSTILE in reader.text
-    assert ALIEN.isdisjoint(reader.elements)
+    assert FORBIDDEN_ELEMENTS.isdisjoint(reader.elements)
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
 
 
-async def test_a_hostile_headline_is_text() -> None:
-    headline = Headline(HOSTILE, Mark("failed", Tone.BAD), HOSTILE)
+async def test_a_hostile_headline_is_escaped() -> None:
+    headline = Headline(HOSTILE, Badge("failed", Tone.BAD), HOSTILE)
     reader = await read(headline=headline)
-    assert reader.text.count(HOSTILE) == 3  # in the title, too
-    assert ALIEN.isdisjoint(reader.elements)
+    assert reader.text.count(HOSTILE) == 3  # the title has it too
+    assert FORBIDDEN_ELEMENTS.isdisjoint(reader.elements)
 
 
-async def test_what_would_not_be_seen_is_made_visible() -> None:
+async def test_invisible_characters_are_escaped() -> None:
     reader = await read(table("row", "a\x00b\x1b[31m\n\u202egnp.exe\ud800"))
     assert r"a\x00b\x1b[31m\n\u202egnp.exe\ud800" in reader.text
 
@@ -105,10 +105,10 @@ async def test_a_long_text_is_cut() -> None:
     assert len(longest) == 600
 
 
-async def test_a_secret_is_masked_wherever_it_stands() -> None:
+async def test_a_secret_is_redacted_everywhere() -> None:
     secret = "<p4ss&word>"
     facts, rows = Facts([(secret, secret)]), table(secret, f"redis://user:hidden@{secret}")
-    headline = Headline("fake", Mark("failed", Tone.BAD), f"no {secret}")
+    headline = Headline("fake", Badge("failed", Tone.BAD), f"no {secret}")
     reader = await read(facts, rows, headline=headline, secrets=[secret])
     assert "***" in reader.text
     for planted in (secret, html.escape(secret), "p4ss", "hidden"):
@@ -116,61 +116,61 @@ async def test_a_secret_is_masked_wherever_it_stands() -> None:
         assert not [value for _, value in reader.attributes if value and planted in value]
 
 
-async def test_a_secret_that_would_be_cut_in_two_is_masked_whole() -> None:
+async def test_a_secret_is_redacted_before_the_text_is_cut() -> None:
     reader = await read(table("row", "x" * 595 + "pass-planted"), secrets=["pass-planted"])
     assert "pass" not in reader.text
 
 
-async def test_a_section_that_cannot_be_made_leaves_the_others(
+async def test_a_failing_section_leaves_the_other_sections(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken() -> Section:
-        raise ZeroDivisionError("a detail that is nobody's business")
+        raise ZeroDivisionError("an internal detail")
 
     reader = await read(Facts([("name", "value")]), Broken=broken)
     assert "value" in reader.text
-    assert "This cannot be shown: ZeroDivisionError." in reader.text
-    assert "nobody's business" not in reader.text
+    assert "This section failed: ZeroDivisionError." in reader.text
+    assert "internal detail" not in reader.text
     assert "'Broken'" in caplog.text
 
 
-async def test_a_table_without_rows_says_so() -> None:
+async def test_a_table_without_rows_shows_its_sentence_instead() -> None:
     reader = await read(table())
     assert "Nothing here." in reader.text
     assert "table" not in reader.elements
 
 
-async def test_tables_have_what_a_screen_reader_needs() -> None:
+async def test_tables_are_marked_up_for_screen_readers() -> None:
     reader = await read(table("row", "text"))
     assert reader.elements.count("caption") == 1
     assert [value for name, value in reader.attributes if name == "scope"] == ["col", "col", "row"]
     assert ("lang", "en") in reader.attributes
 
 
-async def test_it_refreshes_itself_only_when_asked_to() -> None:
+async def test_the_page_reloads_itself_only_on_request() -> None:
     refreshed = ("http-equiv", "refresh")
     assert refreshed not in (await read()).attributes
     assert refreshed in (await read(refreshing=True)).attributes
 
 
-async def test_what_is_shown_of_each_state(build: Callable[..., Any]) -> None:
+async def test_the_title_shows_the_state(build: Callable[..., Any]) -> None:
     house = build()
     page = house.container.page()
 
-    async def told() -> str:
-        document: bytes = page.render()
-        return document.decode()
+    def document() -> str:
+        rendered: bytes = page.render()
+        return rendered.decode()
 
-    assert "<title>created · memstore 0.1.0 · Prism</title>" in await told()
+    assert "<title>created · memstore 0.1.0 · Prism</title>" in document()
     await house.run()
-    assert "<title>running · memstore 0.1.0 · Prism</title>" in await told()
+    assert "<title>running · memstore 0.1.0 · Prism</title>" in document()
     await house.lifecycle.stop()
-    assert "<title>stopped · memstore 0.1.0 · Prism</title>" in await told()
+    assert "<title>stopped · memstore 0.1.0 · Prism</title>" in document()
 
 
-def test_what_the_page_takes_is_not_loaded_before_somebody_looks() -> None:
+def test_the_page_is_not_loaded_before_it_is_opened() -> None:
     code = "import sys, prism.bootstrap.container; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "prism.adapters.observability.page.history" in loaded
-    assert loaded.isdisjoint({"jinja2", "prism.adapters.observability.page.values"})
+    assert loaded.isdisjoint({"jinja2", "prism.adapters.observability.page.page"})

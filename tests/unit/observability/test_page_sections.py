@@ -1,4 +1,4 @@
-"""What the sections make of what is known."""
+"""The sections of the page."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from google.rpc import code_pb2
 
 from prism.adapters.memstore import Memstore
-from prism.adapters.observability.page import texts
-from prism.adapters.observability.page.history import OperationSamples, RecentFailures
-from prism.adapters.observability.page.history.operations import Counts
-from prism.adapters.observability.page.sections.backend import capabilities
-from prism.adapters.observability.page.sections.failures import recent_errors
-from prism.adapters.observability.page.sections.lifecycle import lifecycle_events
-from prism.adapters.observability.page.sections.operations import operations, percentile_s
-from prism.adapters.observability.page.values import Chart, Facts, Mark, Section, Table
+from prism.adapters.observability.formatting import duration, moment
+from prism.adapters.observability.page.history import Counts, OperationSamples, RecentFailures
+from prism.adapters.observability.page.page import Badge, Chart, Facts, Section, Table
+from prism.adapters.observability.page.sections import (
+    capabilities_section,
+    failures_section,
+    lifecycle_section,
+    operations_section,
+    percentile_s,
+)
 from prism.bootstrap.configuration import Given, Source, choose, resolve
 from prism.bootstrap.container import Container
 from prism.domain.redaction import Redactor
@@ -38,26 +40,26 @@ class Clock:
 
 def rows_of(section: Section) -> list[list[str]]:
     (table,) = (block for block in section.blocks if isinstance(block, Table))
-    return [[each.text if isinstance(each, Mark) else each for each in row] for row in table.rows]
+    return [[each.text if isinstance(each, Badge) else each for each in row] for row in table.rows]
 
 
 def facts_of(section: Section) -> dict[str, str]:
     (facts,) = (block for block in section.blocks if isinstance(block, Facts))
-    return {name: each.text if isinstance(each, Mark) else each for name, each in facts.pairs}
+    return {name: each.text if isinstance(each, Badge) else each for name, each in facts.pairs}
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (59.9, "59 s"), (3600, "1 h"), (3661, "1 h 1 min"), (200_000, "2 d 7 h")],
 )
-def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
-    assert texts.duration(seconds) == text
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
-def test_a_moment_has_its_date_unless_it_is_of_today() -> None:
+def test_a_moment_has_a_date_unless_it_is_today() -> None:
     now = 1_700_000_000.0  # 2023-11-14 22:13:20
-    assert texts.moment(now - 1000, now) == "21:56:40 (16 min 40 s ago)"
-    assert texts.moment(now - 86_400, now) == "2023-11-13 22:13:20 (1 d ago)"
+    assert moment(now - 1000, now) == "21:56:40 (16 min 40 s ago)"
+    assert moment(now - 86_400, now) == "2023-11-13 22:13:20 (1 d ago)"
 
 
 @pytest.mark.parametrize(
@@ -70,13 +72,13 @@ def test_a_moment_has_its_date_unless_it_is_of_today() -> None:
         ((98, 0, 0, 0, 0, 0, 0, 0, 0, 2), 99, math.inf),
     ],
 )
-def test_a_percentile_is_the_bound_of_its_bucket(
+def test_a_percentile_is_the_upper_bound_of_its_bucket(
     ended: tuple[int, ...], percent: int, bound_s: float
 ) -> None:
     assert percentile_s(Counts(ended, 0), percent) == bound_s
 
 
-def test_rates_are_those_of_the_last_minute_and_totals_those_since_the_start() -> None:
+def test_rates_cover_the_last_minute_and_totals_the_time_since_the_start() -> None:
     clock, tallies = Clock(), operation_tallies()
     samples = OperationSamples(tallies.items(), clock)
     for _ in range(1000):
@@ -87,28 +89,30 @@ def test_rates_are_those_of_the_last_minute_and_totals_those_since_the_start() -
     for _ in range(30):
         tallies["get"].add(2 * MS)
     tallies["get"].failed[InvalidArgument] += 1
-    section = operations(samples)
+    section = operations_section(samples)
     assert rows_of(section) == [["get", "0.5", *["≤ 5 ms"] * 3, "1", "1,030", "1"]]
     (table,) = (block for block in section.blocks if isinstance(block, Table))
     assert "58 s" in table.caption
 
 
-def test_before_the_first_sample_the_rates_are_those_since_the_start() -> None:
+def test_before_the_first_sample_rates_cover_the_time_since_the_start() -> None:
     clock, tallies = Clock(), operation_tallies()
     samples = OperationSamples(tallies.items(), clock)
     clock.now += 4
     for _ in range(400):
         tallies["set"].add(20_000 * MS)
-    assert rows_of(operations(samples)) == [["set", "100", *["> 10 s"] * 3, "0", "400", "0"]]
+    assert rows_of(operations_section(samples)) == [
+        ["set", "100", *["> 10 s"] * 3, "0", "400", "0"]
+    ]
 
 
-def test_a_server_that_nobody_asked_has_no_operations() -> None:
-    section = operations(OperationSamples(operation_tallies().items(), Clock()))
+def test_a_server_without_calls_shows_no_operations() -> None:
+    section = operations_section(OperationSamples(operation_tallies().items(), Clock()))
     assert rows_of(section) == []
     assert len(section.blocks) == 1
 
 
-def test_the_chart_ends_with_what_is_latest_and_is_of_bounded_length() -> None:
+def test_the_chart_ends_with_the_latest_rate_and_has_a_bounded_length() -> None:
     clock, tallies = Clock(), operation_tallies()
     samples = OperationSamples(tallies.items(), clock)
     for rate in range(200):
@@ -116,57 +120,57 @@ def test_the_chart_ends_with_what_is_latest_and_is_of_bounded_length() -> None:
             tallies["get"].add(MS)
         clock.now += 2
         samples.take()
-    (chart,) = (block for block in operations(samples).blocks if isinstance(block, Chart))
-    assert len(chart.heights) == chart.room
+    (chart,) = (block for block in operations_section(samples).blocks if isinstance(block, Chart))
+    assert len(chart.heights) == chart.capacity
     assert chart.heights[-1] == max(chart.heights) == 1
     assert list(chart.heights) == sorted(chart.heights)
 
 
-def test_failures_of_one_kind_are_one_row_and_hide_no_other() -> None:
+def test_failures_of_one_kind_are_one_row_and_hide_no_other_kind() -> None:
     failures = RecentFailures()
     failures.failed(GET, code_pb2.INVALID_ARGUMENT, "wrong")
     for _ in range(1000):
         failures.failed(GET, code_pb2.UNAVAILABLE, "gone")
-    gone, wrong = rows_of(recent_errors(failures))
+    gone, wrong = rows_of(failures_section(failures))
     assert gone[1:] == ["KeyValueService/Get", "UNAVAILABLE", "1,000", "gone"]
     assert wrong[1:] == ["KeyValueService/Get", "INVALID_ARGUMENT", "1", "wrong"]
 
 
-def test_of_many_kinds_of_failure_the_latest_are_kept() -> None:
+def test_the_latest_kinds_of_failure_are_kept() -> None:
     failures = RecentFailures()
     for number in range(1000):
         failures.failed(f"/Service/Method{number}", code_pb2.INVALID_ARGUMENT, "wrong")
         failures.failed(GET, code_pb2.UNAVAILABLE, "gone")
-    rows = rows_of(recent_errors(failures))
+    rows = rows_of(failures_section(failures))
     assert len(rows) == 20
     assert rows[0][3:] == ["1,000", "gone"]
     assert rows[1][1] == "/Service/Method999"
 
 
-def test_a_caller_that_fails_in_many_words_drives_out_nobody_else() -> None:
+def test_many_messages_of_one_code_displace_no_other_failure() -> None:
     failures = RecentFailures()
     failures.failed(GET, code_pb2.UNAVAILABLE, "gone")
     for number in range(1000):
         failures.failed(GET, code_pb2.INVALID_ARGUMENT, f"wrong {number}")
-    *wrong, gone = rows_of(recent_errors(failures))
+    *wrong, gone = rows_of(failures_section(failures))
     assert gone[-1] == "gone"
     assert [row[-1] for row in wrong] == [f"wrong {number}" for number in range(999, 994, -1)]
 
 
-async def test_a_request_that_fails_is_among_the_recent_errors(
+async def test_a_failed_request_is_shown(
     build: Callable[..., Any],
 ) -> None:
     class Quoting(Memstore):
         async def get(self, key: str) -> Entry | None:
-            raise BackendUnavailable(f"nobody knows {key}")
+            raise BackendUnavailable(f"cannot find {key}")
 
     house = build(Quoting())
     await house.run()
     call = house.container.services().calls[GET]
-    with pytest.raises(Exception, match="nobody knows"):
+    with pytest.raises(Exception, match="cannot find"):
         await call(b"\x0a\x03<b>", Context())
     page = house.container.page().render().decode()
-    assert "nobody knows &lt;b&gt;" in page
+    assert "cannot find &lt;b&gt;" in page
     assert "UNAVAILABLE" in page
 
 
@@ -179,7 +183,7 @@ class Context:
         return None
 
 
-async def test_events_tell_a_state_before_the_readiness_that_follows_from_it(
+async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(
     build: Callable[..., Any],
 ) -> None:
     house = build()
@@ -187,8 +191,8 @@ async def test_events_tell_a_state_before_the_readiness_that_follows_from_it(
     await house.run()
     house.container.readiness().leave("shutting down")
     await house.lifecycle.drain()
-    told = [(what, why) for _, what, why in rows_of(lifecycle_events(events))]
-    assert told == [
+    changes = [(change, reason) for _, change, reason in rows_of(lifecycle_section(events))]
+    assert changes == [
         ("draining", ""),
         ("not ready", "shutting down"),
         ("ready", ""),
@@ -198,26 +202,28 @@ async def test_events_tell_a_state_before_the_readiness_that_follows_from_it(
     ]
 
 
-async def test_an_event_and_the_headline_say_why_it_failed(build: Callable[..., Any]) -> None:
+async def test_an_event_and_the_headline_show_the_reason_of_a_failure(
+    build: Callable[..., Any],
+) -> None:
     house = build()
     page, events = house.container.page(), house.container.history().events
     with pytest.raises(InvalidArgument):
         await house.lifecycle.initialize({"max_keys": "many"})
-    (_, state, why), *_ = rows_of(lifecycle_events(events))
+    (_, state, reason), *_ = rows_of(lifecycle_section(events))
     assert state == "failed"
-    assert why == "initialize failed: max_keys is 'many'; it must be a whole number"
+    assert reason == "initialize failed: max_keys is 'many'; it must be a whole number"
     assert "max_keys is &#39;many&#39;" in page.render().decode()
 
 
-async def test_capabilities_that_the_driver_lacks_are_listed_too(
+async def test_capabilities_and_limits_are_listed(
     build: Callable[..., Any],
 ) -> None:
     house = build()
     await house.run()
-    section = capabilities(house.gateway)
+    section = capabilities_section(house.gateway)
     support = {row[0]: row[1] for row in rows_of(section)}
     assert support["watch"] == "native"
-    assert facts_of(section)["Value at most"] == "1 MiB"
+    assert facts_of(section)["Largest value"] == "1 MiB"
 
 
 def configured(**texts: str) -> Container:
@@ -226,14 +232,14 @@ def configured(**texts: str) -> Container:
     return Container(configuration=configuration, redactor=Redactor(configuration.secrets))
 
 
-async def test_settings_are_those_of_an_initialize_command_once_there_was_one() -> None:
+async def test_an_initialize_command_replaces_the_settings_shown() -> None:
     container = configured(redis_url="redis://:pass-planted@127.0.0.1:1", redis_timeout="7s")
     page = container.page()
     before = page.render().decode()
     assert "flag --redis-timeout" in before
-    told = {"url": "redis://:word-planted@127.0.0.1:1", "password": "Pa55", "connections": "3"}
+    settings = {"url": "redis://:word-planted@127.0.0.1:1", "password": "Pa55", "connections": "3"}
     with pytest.raises(BackendUnavailable):
-        await container.lifecycle().initialize(told)
+        await container.lifecycle().initialize(settings)
     after = page.render().decode()
     assert "Initialize command" in after
     assert "flag --redis-timeout" not in after

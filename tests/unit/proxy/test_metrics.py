@@ -4,8 +4,8 @@ from prometheus_client.registry import Collector
 
 from prism.adapters.observability.metrics.exposition import Metrics
 from prism.adapters.observability.metrics.patterns import PatternMetrics
-from prism.adapters.observability.page.sections.patterns import pattern_events
-from prism.adapters.observability.page.sections.patterns import patterns as section_of
+from prism.adapters.observability.page.page import Table
+from prism.adapters.observability.page.sections import pattern_events_section, patterns_section
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from tests.unit.patterns.fakes import FakePorts, never_calls
 
@@ -45,8 +45,9 @@ async def test_the_page_can_show_patterns_in_every_state(
     patterns: Supervisor, fakes: FakePorts
 ) -> None:
     def rows() -> list[list[str]]:
-        (table,) = section_of(patterns).blocks
-        return [[str(getattr(cell, "text", cell)) for cell in row] for row in table.rows]  # type: ignore[union-attr]
+        (table,) = patterns_section(patterns).blocks
+        assert isinstance(table, Table)
+        return [[str(getattr(cell, "text", cell)) for cell in row] for row in table.rows]
 
     assert [row[2] for row in rows()] == ["stopped", "stopped"]
     fakes.mishaps.append(never_calls)
@@ -56,7 +57,8 @@ async def test_the_page_can_show_patterns_in_every_state(
     await patterns.find("b").settled()
     try:
         assert [row[2] for row in rows()] == ["launching", "serving"]
-        (events,) = pattern_events(patterns.journal).blocks
-        assert len(events.rows) == len(patterns.journal.events())  # type: ignore[union-attr]
+        (events,) = pattern_events_section(patterns.journal).blocks
+        assert isinstance(events, Table)
+        assert len(events.rows) == len(patterns.journal.events())
     finally:
         await patterns.stop()

@@ -1,4 +1,4 @@
-"""Log lines on stderr, one event each: JSON for machines, or text for people."""
+"""Log lines on stderr, one event each, as JSON or text; log records as debug events."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from pythonjsonlogger.json import JsonFormatter
 
-from prism.adapters.observability.escapes import escaped
-from prism.adapters.observability.tracing.correlation import current_ids
+from prism.adapters.observability.formatting import escaped
+from prism.domain.debug_events import DebugEventBuffer
+from prism.domain.patterns.values import DebugKind, DebugLevel
 from prism.domain.redaction import Redact, redact_urls
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+}
 
 # https://en.wikipedia.org/wiki/ANSI_escape_code#Select_Graphic_Rendition_parameters
 _COLOURS = {logging.DEBUG: 2, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
@@ -29,14 +34,16 @@ def configure(
     debug: bool = False,
     stream: IO[str] | None = None,
 ) -> None:
-    """Send every log record of this process to stderr.
+    """Write every log record of this process to stderr.
 
     Text is coloured on a terminal, unless `NO_COLOR` is set (https://no-color.org).
 
     Args:
-        fields: go into every JSON line, such as service and version.
-        redact: hides secrets in every text, whatever its origin.
-        debug: Prism's own debug records too.
+        form: format of a line.
+        fields: names and values in every JSON line, such as service and version.
+        redact: removes secrets from every text, whatever logged it.
+        debug: include Prism's own debug records.
+        stream: where to write instead of stderr.
     """
     stream = stream or sys.stderr
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
@@ -52,9 +59,35 @@ def configure(
     logging.captureWarnings(True)
 
 
-def extra_of(record: logging.LogRecord) -> dict[str, Any]:
-    """What was logged beside the message."""
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+class DebugEventHandler(logging.Handler):
+    """Adds a debug event for each log record of level INFO and above.
+
+    The code that sends the events must not log each one, or it would never finish.
+
+    Args:
+        redact: removes secrets from messages and details.
+    """
+
+    def __init__(self, events: DebugEventBuffer, redact: Redact) -> None:
+        super().__init__(logging.INFO)
+        self._events = events
+        self._redact = redact
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            details = {
+                key: self._redact(str(value))
+                for key, value in _extra_of(record).items()
+                if value is not None
+            }
+            details["logger"] = record.name
+            if record.exc_info and record.exc_info[0] is not None:
+                details["error"] = record.exc_info[0].__name__
+            message = self._redact(record.getMessage())
+            self._events.add(_debug_level_of(record), DebugKind.LOG, message, details)
+        except Exception:
+            # Like every handler: logging must not fail in the code that logs.
+            self.handleError(record)
 
 
 class _Json(JsonFormatter):
@@ -62,31 +95,30 @@ class _Json(JsonFormatter):
         super().__init__(static_fields=dict(fields))
         self._redact = redact
 
-    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return {key: self._masked(value) for key, value in log_data.items()}
-
-    def _masked(self, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: self._masked(each) for key, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._masked(each) for each in value]
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        return self._redact(str(value))
-
     def add_fields(
         self,
-        log_data: dict[str, Any],
+        log_data: dict[str, object],
         record: logging.LogRecord,
-        message_dict: dict[str, Any],
+        message_dict: dict[str, object],
     ) -> None:
         log_data["time"] = _time_of(record)
         log_data["level"] = record.levelname.lower()
         log_data["message"] = record.getMessage()
         log_data["logger"] = record.name
-        if ids := current_ids():
-            log_data |= ids._asdict()
+        log_data |= _trace_ids()
         super().add_fields(log_data, record, message_dict)
+
+    def process_log_record(self, log_data: dict[str, object]) -> dict[str, object]:
+        return {key: self._redacted(value) for key, value in log_data.items()}
+
+    def _redacted(self, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {key: self._redacted(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._redacted(each) for each in value]
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        return self._redact(str(value))
 
 
 class _Text(logging.Formatter):
@@ -96,15 +128,12 @@ class _Text(logging.Formatter):
         self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = extra_of(record)
-        if ids := current_ids():
-            extra |= ids._asdict()
+        extra = _extra_of(record) | _trace_ids()
         pairs = "".join(f" {key}={value}" for key, value in extra.items() if value is not None)
-        # A line of text is one event too.
-        said = escaped(f"{record.getMessage()}{pairs}")
-        text = f"{_time_of(record)} {self._level(record)} {said}"
+        event = escaped(f"{record.getMessage()}{pairs}")
+        text = f"{_time_of(record)} {self._level(record)} {event}"
         if record.exc_info:
-            # Indented, for an error may quote what a caller sent, lines and all.
+            # Indented, because an error may quote lines that a caller sent.
             lines = self.formatException(record.exc_info).split("\n")
             text = "\n".join([text, *(f"    {escaped(line)}" for line in lines)])
         return self._redact(text)
@@ -117,6 +146,34 @@ class _Text(logging.Formatter):
         return f"\x1b[{colour}m{name}\x1b[0m"
 
 
+def _extra_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what was logged with `extra=`."""
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
+
+
 def _time_of(record: logging.LogRecord) -> str:
     moment = datetime.fromtimestamp(record.created, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _trace_ids() -> dict[str, object]:
+    """Return the ids of the current span if it is recorded, in lower-case hexadecimal.
+
+    https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/
+    """
+    # Not imported here: without tracing, nothing loads OpenTelemetry.
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return {}
+    span = trace.get_current_span()
+    # A task may outlive the request that started it, whose span has ended by then.
+    if not span.is_recording():
+        return {}
+    context = span.get_span_context()
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
+def _debug_level_of(record: logging.LogRecord) -> DebugLevel:
+    if record.levelno >= logging.ERROR:
+        return DebugLevel.ERROR
+    return DebugLevel.WARNING if record.levelno >= logging.WARNING else DebugLevel.INFO

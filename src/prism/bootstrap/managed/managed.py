@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from prism.adapters.control import ControlClient, registration
-from prism.adapters.observability.debug_log import DebugLog
+from prism.adapters.observability.logging import DebugEventHandler
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.listening import Listening
 from prism.bootstrap.managed.lifeline import lifeline_at
@@ -34,7 +34,7 @@ def managed_by(
     readiness.wait_for(f"the proxy at {address}")
     client = ControlClient(address, lifecycle, events, publisher.health_checked)
     token = _token_source(configuration.settings)
-    return Managed(client, configuration.spec, token, DebugLog(events, redactor))
+    return Managed(client, configuration.spec, token, DebugEventHandler(events, redactor))
 
 
 def _token_source(settings: ServeSettings) -> TokenSource:

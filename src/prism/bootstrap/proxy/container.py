@@ -178,9 +178,9 @@ def _page(
     redactor: Redactor,
 ) -> Page:
     # What it takes is imported by the first who looks.
-    from prism.bootstrap.proxy.page import page_of
+    from prism.bootstrap.page import proxy_page
 
-    return page_of(
+    return proxy_page(
         configuration, supervisor, admission, lifecycle, readiness, server, history, redactor
     )
 

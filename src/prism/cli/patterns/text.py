@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from prism.adapters.observability.escapes import escaped
-from prism.adapters.observability.page.texts import duration
+from prism.adapters.observability.formatting import duration, escaped
 from prism.cli.config import align
 from prism.ports import Health, HealthStatus
 

@@ -1,4 +1,4 @@
-"""The page for people: what is kept of the past, sections made of it, and their template.
+"""The page for people: its document, its sections, and the history that they show.
 
-Only `history` is loaded with the server; the rest is by the first who looks.
+A server loads only `history` when it starts; the rest is loaded when the page is first opened.
 """

@@ -1,10 +1,16 @@
-"""Numbers and times as people read them."""
+"""Texts for people: durations, rates, times, and untrusted text on one line."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 _UNITS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))}
+
+
+def escaped(text: str) -> str:
+    """Escape control characters, so that untrusted text stays on one line of a terminal or log."""
+    return text.translate(_ESCAPES)
 
 
 def duration(seconds: float) -> str:
@@ -24,12 +30,17 @@ def latency(seconds: float) -> str:
 
 
 def rate(per_second: float) -> str:
-    """With a decimal where it matters."""
+    """`0`, `7.5`, `1,234`: one decimal below 100."""
     return f"{per_second:,.1f}" if 0 < per_second < 100 else f"{per_second:,.0f}"
 
 
 def moment(at: float, now: float) -> str:
-    """A Unix time in UTC, and how long ago it was; with its date unless it is today's."""
+    """`12:30:05 (8 s ago)`: UTC, with the date if it is not today's.
+
+    Args:
+        at: Unix time.
+        now: Unix time.
+    """
     then, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC).date()
     form = "%H:%M:%S" if then.date() == today else "%Y-%m-%d %H:%M:%S"
     return f"{then.strftime(form)} ({duration(max(now - at, 0.0))} ago)"
