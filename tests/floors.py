@@ -17,6 +17,7 @@ FLOORS = {
     "bootstrap": 85,
     "cli": 85,
     "testing": 85,
+    "adapters/client": 80,
     "adapters/memstore": 80,
     "adapters/nats": 80,
     "adapters/redis": 80,

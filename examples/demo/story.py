@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, aclosing
 
 import prism
 from examples.demo.proxy import Proxy, running
-from prism.bootstrap.proxy.admin import ProxyAdmin, connect_proxy
+from prism.adapters.client import connect_admin
+from prism.adapters.client.patterns import PatternsClient
 from prism.cli.patterns.text import line_of_event, table_of
 from prism.domain.patterns.values import EventKind
 from prism.ports import PrismError
@@ -32,8 +33,8 @@ async def tell() -> None:
         )
         _step("The proxy is started; it launches a process for each pattern:")
         _say(f"  prism proxy {' '.join(arguments)}")
-        async with running(arguments) as proxy, connect_proxy(proxy.address) as admin:
-            await _use(proxy, admin)
+        async with running(arguments) as proxy, connect_admin(proxy.address) as admin:
+            await _use(proxy, admin.patterns)
             _step("The proxy is told to end: it drains and stops its patterns first.")
     status = proxy.process.returncode
     if status:
@@ -41,14 +42,14 @@ async def tell() -> None:
     _say("  It ended with status 0, and so does the demo.")
 
 
-async def _use(proxy: Proxy, admin: ProxyAdmin) -> None:
+async def _use(proxy: Proxy, admin: PatternsClient) -> None:
     async with AsyncExitStack() as stack:
         clients = {
             name: await stack.enter_async_context(prism.connect(proxy.address, pattern=name))
             for name in NAMES
         }
         _step("What `prism patterns list` says:")
-        for line in table_of(await admin.patterns()):
+        for line in table_of(await admin.all()):
             _say(f"  {line}")
 
         _step("A greeting is written through each, over the one address of the proxy:")
@@ -82,8 +83,8 @@ async def _read(clients: dict[str, prism.Client]) -> None:
         _say(f"  {name:10} {client.profile.driver:10} {answer}")
 
 
-async def _kill(admin: ProxyAdmin) -> None:
-    told = await admin.pattern(VICTIM)
+async def _kill(admin: PatternsClient) -> None:
+    told = await admin.get(VICTIM)
     process = told.pattern.status.process_id
     assert process is not None, f"{VICTIM} serves"
     _step(f"The process of {VICTIM} is killed: kill -9 {process}")
@@ -94,7 +95,7 @@ async def _kill(admin: ProxyAdmin) -> None:
                 return
 
 
-async def _until_it_serves(admin: ProxyAdmin) -> int:
+async def _until_it_serves(admin: PatternsClient) -> int:
     """The number of the last event before it was killed."""
     first_serving = 0
     async with aclosing(admin.follow(VICTIM)) as events:

@@ -1,28 +1,28 @@
 """One key-value interface in front of any backend.
 
-`prism.connect` is for applications, `prism.ports` and `prism.serve_driver` for authors
-of drivers, and `prism.testing` for whoever wants to know that a driver keeps its promises.
+`prism.connect` is for applications, `prism.ports` and `prism.serve_driver` for authors of
+drivers, and `prism.testing` for checking that a driver keeps its promises.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prism.adapters.remote import TLS, Client, connect
+    from prism.adapters.client import TLS, AdminClient, Client, connect, connect_admin
     from prism.cli.serve_driver import serve_driver
 
-__all__ = ["TLS", "Client", "connect", "serve_driver"]
+__all__ = ["TLS", "AdminClient", "Client", "connect", "connect_admin", "serve_driver"]
 
 
-def __getattr__(name: str) -> Any:
-    # Lazily, so that whoever imports prism.ports does not load grpc.
+def __getattr__(name: str) -> object:
+    # Lazily, so that importing prism.ports does not load grpc.
     if name == "serve_driver":
         from prism.cli.serve_driver import serve_driver
 
         return serve_driver
     if name in __all__:
-        from prism.adapters import remote
+        from prism.adapters import client
 
-        return getattr(remote, name)
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,11 +19,19 @@ from typing import Any
 
 import pytest
 
+from prism import connect_admin
+
 PACKAGES = Path(__file__).parent / "packages"
 """Holds a driver `slow`, installed for the servers' eyes only."""
 
 PATIENCE_S = 30.0
 """Nothing here takes this long, on whichever machine."""
+
+
+async def serving_status(address: str) -> str:
+    """Status of the standard health service at this address."""
+    async with connect_admin(address) as admin:
+        return await admin.serving_status()
 
 
 class Server:

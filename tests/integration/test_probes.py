@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.remote import connect_lifecycle
+from prism.adapters.client import connect_admin
 
 Start = Callable[..., Any]
 READY = (200, {"status": "ready"})
@@ -122,8 +122,8 @@ def test_a_server_that_was_told_to_end_is_not_ready_while_it_still_serves(
 
 
 async def test_a_drained_server_is_not_ready(server: Any) -> None:
-    async with connect_lifecycle(server.address) as lifecycle:
-        await lifecycle.drain()
+    async with connect_admin(server.address) as admin:
+        await admin.lifecycle.drain()
     assert await asyncio.to_thread(ask, server.metrics_address, "/ready") == (
         503,
         {"status": "not ready", "state": "draining", "reason": "the driver is draining"},

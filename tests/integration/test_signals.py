@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import prism
-from prism.adapters.remote import connect_lifecycle
+from prism.adapters.client import connect_admin
 from prism.ports import NotServing, State
 
 Start = Callable[..., Any]
@@ -106,8 +106,8 @@ async def test_calls_are_served_during_the_drain_delay_and_a_stop_cuts_it_short(
     await asyncio.to_thread(server.wait_for, "shutting down")
     async with prism.connect(server.address) as kv:
         await kv.set("k", b"v")
-    async with connect_lifecycle(server.address) as lifecycle:
-        await lifecycle.stop()
+    async with connect_admin(server.address) as admin:
+        await admin.lifecycle.stop()
     assert await asyncio.to_thread(server.wait) == 0
 
 
@@ -125,16 +125,16 @@ def test_a_signal_while_the_backend_is_being_opened_ends_with_status_0(
 
 
 async def test_a_stop_by_rpc_is_answered_and_ends_the_process(server: Any) -> None:
-    async with connect_lifecycle(server.address) as lifecycle:
-        assert await lifecycle.state() is State.RUNNING
-        await lifecycle.stop()
+    async with connect_admin(server.address) as admin:
+        assert await admin.lifecycle.state() is State.RUNNING
+        await admin.lifecycle.stop()
     assert await asyncio.to_thread(server.wait) == 0
 
 
 async def test_a_drain_by_rpc_leaves_the_process_up_to_be_stopped(server: Any) -> None:
-    async with connect_lifecycle(server.address) as lifecycle:
-        await lifecycle.drain()
-        assert await lifecycle.state() is State.DRAINING
+    async with connect_admin(server.address) as admin:
+        await admin.lifecycle.drain()
+        assert await admin.lifecycle.state() is State.DRAINING
     server.signal(signal.SIGTERM)
     assert await asyncio.to_thread(server.wait) == 0
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import prism
-from prism.adapters.remote import TLS
+from prism.adapters.client import TLS
 from prism.ports import BackendTimeout, BackendUnavailable
 
 Start = Callable[..., Any]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from prism.adapters.remote import connect_lifecycle
+from prism.adapters.client import connect_admin
 from tests.integration.conftest import ProxyServer, Server
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.work import Done, do_work, knock
@@ -105,8 +105,8 @@ def _sets(prometheus: Prometheus, driver: str) -> float:
 
 
 async def _drain(address: str) -> None:
-    async with connect_lifecycle(address) as lifecycle:
-        await lifecycle.drain()
+    async with connect_admin(address) as admin:
+        await admin.lifecycle.drain()
 
 
 def _until(condition: Callable[[], bool]) -> None:

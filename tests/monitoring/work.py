@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 
-from prism.adapters.remote import connect
+from prism.adapters.client import connect
 from prism.ports import Exhausted, Put, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
 

@@ -152,10 +152,10 @@ class ServeSettings(ServerSettings):
 
     def _check_proxy(self, address: str) -> None:
         # Whoever talks to no proxy does without what this imports.
-        from prism.adapters.remote.peer import Peer
+        from prism.adapters.client.errors import check_address
 
         try:
-            Peer(address)
+            check_address(address)
         except InvalidArgument as error:
             raise InvalidSetting("proxy_address", error.message) from None
         if self.proxy_fd is None and self.proxy_token is None:

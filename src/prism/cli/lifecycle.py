@@ -119,14 +119,14 @@ def _command(
     token = None if admin_token_file is None else read_secret(admin_token_file)
 
     async def connect_and_command() -> Result:
-        from prism.adapters.remote import connect_lifecycle
+        from prism import connect_admin
 
-        async with connect_lifecycle(
+        async with connect_admin(
             connection.address,
             timeout=connection.timeout,
             tls=connection.security,
             admin_token=token,
-        ) as control:
-            return await command(control)
+        ) as admin:
+            return await command(admin.lifecycle)
 
     return asyncio.run(connect_and_command())

@@ -16,8 +16,8 @@ from datetime import timedelta
 import pytest
 from dependency_injector import providers
 
-from prism.adapters.remote.key_value import RemoteKeyValue
-from prism.adapters.remote.lifecycle import RemoteLifecycle
+from prism.adapters.client.key_value import KeyValueClient
+from prism.adapters.client.lifecycle import LifecycleClient
 from prism.bootstrap import discovery
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
@@ -118,7 +118,7 @@ def over_grpc(
             stack.push_async_callback(grpc_server.stop)
             await stack.enter_async_context(_closing(container.lifecycle(), start, texts))
             channel = await stack.enter_async_context(channel_to(address))
-            kv = RemoteKeyValue(channel)
+            kv = KeyValueClient(channel)
             if start:
                 profile = await kv.fetch_profile()
                 describe = lambda: profile  # noqa: E731
@@ -128,7 +128,7 @@ def over_grpc(
                 describe = lambda: gateway.profile  # noqa: E731
             yield Backend(
                 kv,
-                RemoteLifecycle(channel),
+                LifecycleClient(channel),
                 Level.WIRE,
                 texts,
                 describe,
@@ -175,11 +175,11 @@ def through_proxy(
         if wrap is not None:
             pytest.skip(f"{NOT_REACHABLE}the driver is in a process of its own")
         async with proxies.lent() as address, channel_to(address, PATTERN) as channel:
-            kv = RemoteKeyValue(channel)
+            kv = KeyValueClient(channel)
             profile = await kv.fetch_profile()
             yield Backend(
                 kv,
-                RemoteLifecycle(channel),
+                LifecycleClient(channel),
                 Level.PROXY,
                 {},
                 lambda: profile,

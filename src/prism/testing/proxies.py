@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from prism.adapters.remote.client import connect_lifecycle
+from prism.adapters.client import connect_admin
 from prism.ports import HealthStatus, PrismError, State
 from prism.testing import parent_bound
 
@@ -162,10 +162,11 @@ def _event_in(line: str) -> dict[str, Any]:
 
 async def _serves(address: str) -> bool:
     try:
-        async with connect_lifecycle(address, timeout=_ANSWERS_WITHIN) as lifecycle:
-            health = await lifecycle.health()
+        async with connect_admin(address, timeout=_ANSWERS_WITHIN) as admin:
+            health = await admin.lifecycle.health()
             return (
-                await lifecycle.state() is State.RUNNING and health.status is HealthStatus.HEALTHY
+                await admin.lifecycle.state() is State.RUNNING
+                and health.status is HealthStatus.HEALTHY
             )
     except PrismError:
         return False

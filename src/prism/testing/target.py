@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from prism.adapters.remote.channel import Channel
-from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.key_value import KeyValueClient
 from prism.testing.suite import Backend, OpenBackend, Wrap
 
 # Of each call: a machine that is busy fails no test.
@@ -36,10 +36,10 @@ class Target:
 
 
 @asynccontextmanager
-async def client_of(address: str, pattern: str | None = None) -> AsyncIterator[RemoteKeyValue]:
+async def client_of(address: str, pattern: str | None = None) -> AsyncIterator[KeyValueClient]:
     """One more client of the same backend, for as long as the context lasts."""
     async with channel_to(address, pattern) as channel:
-        yield RemoteKeyValue(channel)
+        yield KeyValueClient(channel)
 
 
 @asynccontextmanager

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from prism.adapters.client.operation_stream import PendingOperation
 from prism.adapters.grpc.servicers.operate import Operation
 from prism.adapters.grpc.servicers.relaying import Relay
-from prism.adapters.remote.pending import Pending
 from tests.integration.forwarding.world import World
 
 
@@ -23,7 +23,9 @@ def in_circles() -> Iterator[Callable[[], Counter[type]]]:
     def find() -> Counter[type]:
         gc.collect()
         return Counter(
-            type(each) for each in gc.garbage if isinstance(each, (Operation, Relay, Pending))
+            type(each)
+            for each in gc.garbage
+            if isinstance(each, (Operation, Relay, PendingOperation))
         )
 
     gc.collect()

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 import prism
-from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.wire.status import error_of
 from prism.ports import InvalidArgument, PreconditionFailed, Put
 from prism.v1 import keyvalue_pb2 as pb
@@ -18,10 +18,10 @@ from tests.integration.forwarding.world import OPERATE, World
 
 WAYS = pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
 
-Ask = Callable[[RemoteKeyValue], Awaitable[object]]
+Ask = Callable[[KeyValueClient], Awaitable[object]]
 
 
-async def _watch(kv: RemoteKeyValue) -> None:
+async def _watch(kv: KeyValueClient) -> None:
     async with kv.watch():
         pass
 

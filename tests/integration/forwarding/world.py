@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.forwarding import forwarding
@@ -22,8 +24,6 @@ from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
 from prism.adapters.remote import open_pattern
-from prism.adapters.remote.channel import Channel
-from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -232,13 +232,13 @@ class World:
 
     def client(
         self, *, timeout: timedelta = timedelta(seconds=20), address: str = "", **options: Any
-    ) -> RemoteKeyValue:
+    ) -> KeyValueClient:
         """Another connection, to the proxy unless told otherwise."""
         channel = Channel(
             address or self.address, timeout=timeout, tls=None, admin_token=None, **options
         )
         self._stack.push_async_callback(channel.close)
-        return RemoteKeyValue(channel)
+        return KeyValueClient(channel)
 
 
 def _server(

@@ -16,8 +16,9 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import prism
+from prism.adapters.client import connect_admin
 from prism.adapters.grpc.transports.options import ServerTls
-from prism.adapters.remote import Remote, RemoteSettings, check_health, connect_lifecycle
+from prism.adapters.remote import Remote, RemoteSettings
 from prism.ports import (
     AccessDenied,
     BackendUnavailable,
@@ -27,6 +28,7 @@ from prism.ports import (
     State,
     Unauthenticated,
 )
+from tests.integration.conftest import serving_status
 
 
 async def test_a_taken_port_is_an_error_that_names_it(serve: Any) -> None:
@@ -34,7 +36,7 @@ async def test_a_taken_port_is_an_error_that_names_it(serve: Any) -> None:
     port = int(first.address.rpartition(":")[2])
     with pytest.raises(PreconditionFailed, match=f"port {port} on 127.0.0.1 is taken"):
         await serve(port=port)
-    assert await check_health(first.address) == "SERVING"
+    assert await serving_status(first.address) == "SERVING"
 
 
 async def test_a_unix_socket_is_for_its_owner_alone(serve: Any, tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ async def test_a_unix_socket_in_use_is_not_taken_over(serve: Any, tmp_path: Path
     served = await serve(socket=path)
     with pytest.raises(PreconditionFailed, match="another process serves on it"):
         await serve(socket=path)
-    assert await check_health(served.address) == "SERVING"
+    assert await serving_status(served.address) == "SERVING"
 
 
 async def test_a_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ async def test_a_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_p
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     served = await serve(socket=path)
-    assert await check_health(served.address) == "SERVING"
+    assert await serving_status(served.address) == "SERVING"
 
 
 async def test_a_file_in_place_of_a_socket_is_kept(serve: Any, tmp_path: Path) -> None:
@@ -113,9 +115,9 @@ async def test_a_tls_file_that_cannot_be_used_is_named(
 async def test_beyond_loopback_lifecycle_calls_are_off_without_a_token(serve: Any) -> None:
     served = await serve(host="0.0.0.0")
     address = served.address.replace("0.0.0.0", "127.0.0.1")
-    async with connect_lifecycle(address) as lifecycle:
+    async with connect_admin(address) as admin:
         with pytest.raises(AccessDenied, match="--admin-token-file"):
-            await lifecycle.stop()
+            await admin.lifecycle.stop()
     async with prism.connect(address) as kv:
         await kv.set("k", b"v")
     assert served.lifecycle.current is State.RUNNING
@@ -124,15 +126,15 @@ async def test_beyond_loopback_lifecycle_calls_are_off_without_a_token(serve: An
 async def test_lifecycle_calls_want_the_admin_token(serve: Any) -> None:
     served = await serve(host="0.0.0.0", admin_token="right")
     address = served.address.replace("0.0.0.0", "127.0.0.1")
-    async with connect_lifecycle(address) as lifecycle:
+    async with connect_admin(address) as admin:
         with pytest.raises(Unauthenticated):
-            await lifecycle.drain()
-    async with connect_lifecycle(address, admin_token="wrong") as lifecycle:
+            await admin.lifecycle.drain()
+    async with connect_admin(address, admin_token="wrong") as admin:
         with pytest.raises(AccessDenied, match="token is wrong") as denied:
-            await lifecycle.drain()
+            await admin.lifecycle.drain()
         assert "right" not in denied.value.message
-    async with connect_lifecycle(address, admin_token="right") as lifecycle:
-        assert await lifecycle.state() is State.RUNNING
+    async with connect_admin(address, admin_token="right") as admin:
+        assert await admin.lifecycle.state() is State.RUNNING
 
 
 async def test_the_standard_health_service_tells_the_readiness(serve: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.remote import connect, connect_lifecycle
+from prism.adapters.client import connect, connect_admin
 from prism.ports import InvalidArgument, PrismError
 from tests.servers.redis import RedisServer
 
@@ -110,8 +110,8 @@ def test_it_is_there_while_the_backend_is_being_opened(
 async def test_a_drained_server_says_so_and_when(
     server: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
 ) -> None:
-    async with connect_lifecycle(server.address) as lifecycle:
-        await lifecycle.drain()
+    async with connect_admin(server.address) as admin:
+        await admin.lifecycle.drain()
     text = text_of((await in_thread(get, server.metrics_address, "/")).text)
     assert re.search(r"\d\d:\d\d:\d\d \(\d+ s ago\)\s+not ready\s+the driver is draining", text)
 
@@ -145,12 +145,12 @@ async def test_no_secret_is_on_it_whoever_wrote_the_text(
         url = f"redis://:{password}@127.0.0.1:{redis.port}"
         flags = ("--driver", "redis", "--redis-url", url, "--admin-token-file", str(file))
         server = start_server(*flags).serving()
-        async with connect(server.address) as kv, connect_lifecycle(server.address) as lifecycle:
+        async with connect(server.address) as kv, connect_admin(server.address) as admin:
             for quoted in (password, token, url):
                 with pytest.raises(InvalidArgument):
                     await kv.scan(page_token=f"({quoted})")
             with pytest.raises(PrismError):
-                await lifecycle.drain()
+                await admin.lifecycle.drain()
         page = get(server.metrics_address, "/").text
     assert "the page token &#39;(***)&#39; is malformed" in page
     assert "LifecycleService/Drain" in page

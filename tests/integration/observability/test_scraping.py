@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from prism.adapters.remote import connect
+from prism.adapters.client import connect
 from prism.ports import Put
 
 _LONG_S = 0.1

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.remote import check_health
 from prism.bootstrap import discovery
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
 from prism.ports import BackendUnavailable
+from tests.integration.conftest import serving_status
 
 HEALTHY = {"status": "healthy"}
 READY = {"status": "ready"}
@@ -99,9 +99,9 @@ async def test_a_backend_that_hangs_makes_a_server_not_ready_until_it_is_back(
         assert (told["status"], told["state"]) == ("not ready", "running")
         assert told["reason"]
         assert get(address, "/health").json == HEALTHY
-        assert await check_health(server.address) == "NOT_SERVING"
+        assert await serving_status(server.address) == "NOT_SERVING"
         assert "prism_ready 0.0" in get(address, "/metrics").text
     finally:
         await deployed.server.resume()
     await until(lambda: get(address, "/ready").status == 200)
-    assert await check_health(server.address) == "SERVING"
+    assert await serving_status(server.address) == "SERVING"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import prism
-from prism.adapters.remote import connect_lifecycle
+from prism.adapters.client import connect_admin
 from prism.v1 import lifecycle_pb2 as lpb
 from prism.v1 import pattern_pb2 as pb
 from tests.servers.fake_proxy import FakeProxy
@@ -120,8 +120,8 @@ async def test_what_happens_while_the_proxy_is_away_is_told_later(
     stream = await proxy.stream()
     await stream.start()
     await proxy.stop()
-    async with connect_lifecycle(stream.registration.data_address) as lifecycle:
-        await lifecycle.drain()
+    async with connect_admin(stream.registration.data_address) as admin:
+        await admin.lifecycle.drain()
     await proxy.start()
     again = await proxy.stream()
     await again.told_of(lambda event: event.details["state"] == "draining")

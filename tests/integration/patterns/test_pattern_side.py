@@ -14,7 +14,7 @@ import pytest
 from google.rpc import code_pb2
 
 import prism
-from prism.adapters.remote import connect_lifecycle
+from prism.adapters.client import connect_admin
 from prism.ports import State
 from prism.v1 import keyvalue_pb2 as kpb
 from prism.v1 import lifecycle_pb2 as lpb
@@ -118,9 +118,9 @@ async def test_any_lifecycle_client_reaches_it_as_well(
     pattern = start_pattern()
     stream = await proxy.stream()
     await stream.start()
-    async with connect_lifecycle(stream.registration.data_address) as lifecycle:
-        assert await lifecycle.state() is State.RUNNING
-        await lifecycle.stop()
+    async with connect_admin(stream.registration.data_address) as admin:
+        assert await admin.lifecycle.state() is State.RUNNING
+        await admin.lifecycle.stop()
     assert await asyncio.to_thread(pattern.wait) == 0
 
 

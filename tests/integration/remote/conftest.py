@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
 from prism.adapters.grpc.services import Services
@@ -18,8 +20,6 @@ from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
-from prism.adapters.remote.channel import Channel
-from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -59,7 +59,7 @@ class Served:
     services: Services
     server: Any
     channel: Channel
-    kv: RemoteKeyValue
+    kv: KeyValueClient
 
     @property
     def streams(self) -> int:
@@ -95,7 +95,7 @@ async def serving(transport: str, *, operate: bool, timeout: timedelta) -> Async
             services,
             server,
             channel,
-            RemoteKeyValue(channel),
+            KeyValueClient(channel),
         )
     finally:
         driver.release.set()

@@ -10,9 +10,9 @@ from typing import cast
 
 import pytest
 
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.memstore import DRIVER
-from prism.adapters.remote.channel import Channel
-from prism.adapters.remote.key_value import RemoteKeyValue
 from prism.testing import Backend, OpenBackend, Wrap
 from prism.testing.levels import over_grpc
 from prism.testing.suite.basic import Basic
@@ -31,7 +31,7 @@ class TestByUnaryCalls(Basic, Batches, Errors):
             *, wrap: Wrap | None = None, start: bool = True
         ) -> AsyncIterator[Backend]:
             async with streaming(wrap=wrap, start=start) as backend:
-                address = cast("Channel", cast("RemoteKeyValue", backend.kv)._channel).address
+                address = cast("Channel", cast("KeyValueClient", backend.kv)._channel).address
                 channel = Channel(
                     address,
                     timeout=timedelta(seconds=30),
@@ -39,7 +39,7 @@ class TestByUnaryCalls(Basic, Batches, Errors):
                     admin_token=None,
                     streams=False,
                 )
-                yield replace(backend, kv=RemoteKeyValue(channel))
+                yield replace(backend, kv=KeyValueClient(channel))
                 assert not channel.streams
                 await channel.close()
 

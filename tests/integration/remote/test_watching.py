@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from prism.adapters.remote.channel import Channel
-from prism.adapters.remote.key_value import RemoteKeyValue
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.key_value import KeyValueClient
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -119,7 +119,7 @@ async def test_a_connection_that_breaks_ends_a_watch(serve: Any) -> None:
     address = f"127.0.0.1:{between.sockets[0].getsockname()[1]}"
     channel = Channel(address, timeout=timedelta(seconds=10), tls=None, admin_token=None)
     try:
-        async with RemoteKeyValue(channel).watch("k") as events:
+        async with KeyValueClient(channel).watch("k") as events:
             for writer in writers:
                 writer.transport.abort()
             ended = await end_of(events)
@@ -151,7 +151,7 @@ async def test_a_server_without_watches_does_not_support_them() -> None:
     )
     try:
         with pytest.raises(Unsupported):
-            async with RemoteKeyValue(channel).watch("k"):
+            async with KeyValueClient(channel).watch("k"):
                 pass
     finally:
         await channel.close()
@@ -162,7 +162,7 @@ async def test_nobody_there_is_said_on_entering() -> None:
     channel = Channel("127.0.0.1:1", timeout=timedelta(seconds=5), tls=None, admin_token=None)
     try:
         with pytest.raises(BackendUnavailable, match="no Prism server answers at"):
-            async with RemoteKeyValue(channel).watch("k"):
+            async with KeyValueClient(channel).watch("k"):
                 pass
     finally:
         await channel.close()
@@ -184,7 +184,7 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
     )
     try:
         with pytest.raises((BackendTimeout, BackendUnavailable)):
-            async with RemoteKeyValue(channel).watch("k"):
+            async with KeyValueClient(channel).watch("k"):
                 pass
     finally:
         await channel.close()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from prism.bootstrap.proxy.admin import ProxyAdmin, connect_proxy
+from prism.adapters.client import connect_admin
+from prism.adapters.client.patterns import PatternsClient
 from prism.domain.patterns.values import EventKind, PatternEvent, PatternStatus
 from tests.integration.conftest import PATIENCE_S, ProxyServer
 
@@ -19,10 +20,10 @@ class Proxy(ProxyServer):
     """With an operator's view of its patterns."""
 
     @asynccontextmanager
-    async def admin(self) -> AsyncIterator[ProxyAdmin]:
+    async def admin(self) -> AsyncIterator[PatternsClient]:
         """An operator's way in."""
-        async with connect_proxy(self.address) as admin:
-            yield admin
+        async with connect_admin(self.address) as admin:
+            yield admin.patterns
 
     async def events(self, name: str = "") -> list[PatternEvent]:
         """What it remembers."""
@@ -42,12 +43,12 @@ class Proxy(ProxyServer):
     async def status(self, name: str) -> PatternStatus:
         """Of a pattern, now."""
         async with self.admin() as admin:
-            return (await admin.pattern(name)).pattern.status
+            return (await admin.get(name)).pattern.status
 
     async def comes_to(self, name: str, wanted: Callable[[PatternStatus], bool]) -> PatternStatus:
         """Wait until a pattern is as it is wanted."""
         async with asyncio.timeout(PATIENCE_S), self.admin() as admin:
-            while not wanted(status := (await admin.pattern(name)).pattern.status):
+            while not wanted(status := (await admin.get(name)).pattern.status):
                 await asyncio.sleep(0.01)
             return status
 

@@ -15,8 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 import prism
-from prism.adapters.remote import connect_lifecycle
-from prism.bootstrap.proxy.admin import ProxyAdmin
+from prism.adapters.client import connect_admin
+from prism.adapters.client.patterns import PatternsClient
 from prism.domain.patterns.values import EventKind, PatternEvent, PatternState, PatternStatus
 from prism.ports import BackendUnavailable, HealthStatus, NotServing
 from tests.integration.conftest import PATIENCE_S
@@ -79,13 +79,13 @@ async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
 async def test_one_that_somebody_else_drained_is_told_to_be_unhealthy(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--health-interval", "50ms")
     async with proxy.admin() as admin:
-        registration = (await admin.pattern("a")).pattern.status.registration
+        registration = (await admin.get("a")).pattern.status.registration
         assert registration is not None
-        async with connect_lifecycle(registration.data_address) as beside:
-            await beside.drain()
+        async with connect_admin(registration.data_address) as beside:
+            await beside.lifecycle.drain()
         told = await proxy.happens("a", EventKind.HEALTH)
         assert told.message.startswith("unhealthy: its driver is draining, by another command")
-        health = (await admin.pattern("a")).pattern.status.health
+        health = (await admin.get("a")).pattern.status.health
         assert health is not None
         assert health.status is HealthStatus.UNHEALTHY
         await admin.restart("a")
@@ -149,7 +149,7 @@ async def test_one_that_crashes_again_and_again_is_in_a_crash_loop(start_proxy: 
     event = await proxy.happens("a", EventKind.CRASH_LOOP)
     assert event.message.startswith("failed 5 times in a row, tried again in ")
     async with proxy.admin() as admin:
-        status = (await admin.pattern("a")).pattern.status
+        status = (await admin.get("a")).pattern.status
     assert status.state in (PatternState.CRASH_LOOP, PatternState.LAUNCHING)
     failed = [each for each in await proxy.events("a") if each.kind is EventKind.FAILED]
     assert failed[0].message == "the pattern 'a' exited with status 3: out of luck"
@@ -245,7 +245,7 @@ def _has_failed(status: PatternStatus) -> bool:
     return status.state in (PatternState.BACKING_OFF, PatternState.CRASH_LOOP)
 
 
-async def _follow(admin: ProxyAdmin) -> list[PatternEvent]:
+async def _follow(admin: PatternsClient) -> list[PatternEvent]:
     """All that happens, until the proxy ends."""
     seen: list[PatternEvent] = []
     with suppress(BackendUnavailable, NotServing):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import prism
-from prism.adapters.remote import connect_lifecycle
+from prism.adapters.client import connect_admin
 from prism.domain.patterns.values import DebugKind, EventKind, PatternEvent, PatternStatus
 from prism.ports import DrainReport, HealthStatus, State
 from tests.integration.conftest import PATIENCE_S
@@ -70,7 +70,7 @@ async def test_the_keys_that_were_written_are_told_by_the_pattern_itself(
             await kv.set(f"key {number}", b"")
     async with asyncio.timeout(PATIENCE_S), proxy.admin() as admin:
         while True:
-            told = (await admin.pattern("cache")).debug_events
+            told = (await admin.get("cache")).debug_events
             backend = [event for event in told if event.kind is DebugKind.BACKEND]
             if backend and backend[-1].details["keys"] == "17":
                 break
@@ -83,15 +83,15 @@ async def test_five_lifecycle_clients_command_one_pattern_at_once(start_proxy: S
     """The pull style: they ask the pattern itself, beside its proxy."""
     proxy = start_proxy("--pattern", "cache=memstore")
     async with proxy.admin() as admin:
-        registration = (await admin.pattern("cache")).pattern.status.registration
+        registration = (await admin.get("cache")).pattern.status.registration
     assert registration is not None
 
     async def command() -> tuple[State, HealthStatus, DrainReport, State]:
-        async with connect_lifecycle(registration.data_address) as lifecycle:
-            before, health = await lifecycle.state(), await lifecycle.health()
+        async with connect_admin(registration.data_address) as admin:
+            before, health = await admin.lifecycle.state(), await admin.lifecycle.health()
             await arrived.wait()
-            report = await lifecycle.drain(timedelta(seconds=5))
-            return before, health.status, report, await lifecycle.state()
+            report = await admin.lifecycle.drain(timedelta(seconds=5))
+            return before, health.status, report, await admin.lifecycle.state()
 
     arrived = asyncio.Barrier(5)
     answers = await asyncio.gather(*(command() for _ in range(5)))
@@ -125,7 +125,7 @@ async def test_a_proxy_that_is_stopped_leaves_no_process_and_no_folder(start_pro
     async with proxy.admin() as admin:
         addresses = [
             shown.status.registration.data_address
-            for shown in await admin.patterns()
+            for shown in await admin.all()
             if shown.status.registration is not None
         ]
     (folder,) = {Path(address.removeprefix("unix:")).parent for address in addresses}

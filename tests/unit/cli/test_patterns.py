@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from prism.adapters.wire.proxy_messages import Shown, Told
+from prism.adapters.wire.proxy_messages import PatternDetails, PatternInfo
 from prism.cli.patterns import text
 from prism.domain.patterns.values import (
     DebugEvent,
@@ -21,7 +21,7 @@ from prism.ports import Health, HealthStatus
 NOON = datetime(2030, 1, 2, 12, 0, 0, 1000, tzinfo=UTC)
 ODD = "red \x1b[31m\nsecond line"
 EVENT = PatternEvent(7, NOON, "a", EventKind.FAILED, ODD)
-SHOWN = Shown(
+SHOWN = PatternInfo(
     PatternStatus(
         name="a",
         driver="redis",
@@ -42,7 +42,7 @@ def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() ->
     debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, ODD, {ODD: ODD})
     lines = [
         *text.table_of([SHOWN]),
-        *text.lines_of(Told(SHOWN, [EVENT], [debug])),
+        *text.lines_of(PatternDetails(SHOWN, [EVENT], [debug])),
         text.line_of_event(EVENT),
     ]
     written = "\n".join(lines)
@@ -55,6 +55,6 @@ def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() ->
 def test_a_pattern_that_serves_badly_has_the_reason_under_its_row() -> None:
     health = Health(HealthStatus.UNHEALTHY, "its driver is draining")
     status = replace(SHOWN.status, state=PatternState.SERVING, reason="", health=health)
-    assert "  its driver is draining" in text.table_of([Shown(status, True)])
+    assert "  its driver is draining" in text.table_of([PatternInfo(status, True)])
     well = replace(status, health=Health(HealthStatus.HEALTHY, "all is well"))
-    assert "  all is well" not in text.table_of([Shown(well, True)])
+    assert "  all is well" not in text.table_of([PatternInfo(well, True)])

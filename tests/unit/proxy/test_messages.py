@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from prism.adapters.wire.proxy_messages import (
-    Shown,
-    Told,
+    PatternDetails,
+    PatternInfo,
+    details_message,
+    details_of,
     event_message,
     event_of,
     pattern_message,
     pattern_of,
-    told_message,
-    told_of,
 )
 from prism.domain.patterns.recollection import KEPT, Recollection
 from prism.domain.patterns.values import (
@@ -59,13 +59,13 @@ STOPPED = PatternStatus(
 @pytest.mark.parametrize("status", [SERVING, STOPPED])
 @pytest.mark.parametrize("is_default", [True, False])
 def test_a_pattern_arrives_as_it_was_sent(status: PatternStatus, is_default: bool) -> None:
-    shown = Shown(status, is_default)
+    shown = PatternInfo(status, is_default)
     assert pattern_of(pattern_message(shown)) == shown
 
 
 @pytest.mark.parametrize("state", PatternState)
 def test_every_state_has_a_number_of_its_own(state: PatternState) -> None:
-    shown = Shown(replace(STOPPED, state=state), False)
+    shown = PatternInfo(replace(STOPPED, state=state), False)
     assert pattern_of(pattern_message(shown)).status.state is state
 
 
@@ -77,15 +77,15 @@ def test_every_kind_of_event_has_a_number_of_its_own(kind: EventKind) -> None:
 
 def test_what_is_told_of_a_pattern_arrives_whole() -> None:
     debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, "hello", {"x": "y"}, 2)
-    told = Told(Shown(SERVING, True), [EVENT], [debug])
-    assert told_of(told_message(told)) == told
+    told = PatternDetails(PatternInfo(SERVING, True), [EVENT], [debug])
+    assert details_of(details_message(told)) == told
 
 
 def test_what_a_newer_proxy_tells_is_left_out_or_refused() -> None:
     event = event_message(EVENT)
     event.kind = 999  # type: ignore[assignment]
     assert event_of(event) is None
-    pattern = pattern_message(Shown(STOPPED, False))
+    pattern = pattern_message(PatternInfo(STOPPED, False))
     pattern.state = 999  # type: ignore[assignment]
     with pytest.raises(Internal, match="the pattern 'a' is in a state unknown here: 999"):
         pattern_of(pattern)
@@ -95,8 +95,10 @@ def test_what_no_text_can_hold_breaks_no_answer() -> None:
     odd = "caf\udce9"
     health = Health(HealthStatus.DEGRADED, odd, {odd: odd})
     event = replace(EVENT, message=odd, details={odd: odd})
-    told = Told(Shown(replace(SERVING, reason=odd, health=health), True), [event], [])
-    back = told_of(told_message(told))
+    told = PatternDetails(
+        PatternInfo(replace(SERVING, reason=odd, health=health), True), [event], []
+    )
+    back = details_of(details_message(told))
     assert back.pattern.status.reason == "caf?"
     assert back.pattern.status.health == Health(HealthStatus.DEGRADED, "caf?", {"caf?": "caf?"})
     assert back.events == [replace(EVENT, message="caf?", details={"caf?": "caf?"})]
@@ -111,7 +113,8 @@ def test_however_much_a_pattern_tells_it_fits_into_one_answer() -> None:
         )
     kept = list(recollection.events)
     assert kept[-1].sequence == 500
-    assert len(told_message(Told(Shown(SERVING, True), [], kept)).SerializeToString()) < 1 << 20
+    told = PatternDetails(PatternInfo(SERVING, True), [], kept)
+    assert len(details_message(told).SerializeToString()) < 1 << 20
 
 
 def test_of_short_events_a_number_is_kept() -> None:

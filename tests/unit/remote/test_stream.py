@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 from google.rpc import status_pb2
 
-from prism.adapters.remote import methods
-from prism.adapters.remote.stream import NoStream, OperationStream
+from prism.adapters.client import methods
+from prism.adapters.client.operation_stream import OperationStream, StreamsUnsupported
 from prism.adapters.wire.status import status_of
 from prism.ports import (
     BackendTimeout,
@@ -99,7 +99,7 @@ class Setting:
     def __init__(self, timeout_s: float = 30) -> None:
         self.calls: list[Call] = []
         self.prepare: Callable[[Call], None] = lambda call: None
-        self.stream = OperationStream(self._open, self._error, timeout_s)
+        self.stream = OperationStream(cast("Any", self._open), self._error, timeout_s)
 
     def _open(self) -> Call:
         self.calls.append(Call())
@@ -294,7 +294,7 @@ async def test_a_server_without_streams_has_seen_nothing(setting: Setting) -> No
     await settle()
     setting.calls[0].finish(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
     for task in tasks:
-        with pytest.raises(NoStream):
+        with pytest.raises(StreamsUnsupported):
             await task
 
 

@@ -10,7 +10,7 @@ from google.rpc import code_pb2, status_pb2
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from prism.adapters.remote.propagation import propagation
+from prism.adapters.client.propagation import trace_context_source
 from tests.unit.tracing.conftest import Request
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -87,7 +87,7 @@ def test_a_failure_is_told_and_is_an_error_where_it_is_the_server_s_own(
 
 
 async def test_what_is_not_sampled_is_handed_on_as_it_came(traces: Any) -> None:
-    hand_on = propagation()
+    hand_on = trace_context_source()
     assert hand_on is not None
     traceparent = f"00-{TRACE}-{PARENT}-00"
     begun = traces.requests.begin("/x", Request(traceparent=traceparent, tracestate="a=1"))
@@ -96,7 +96,7 @@ async def test_what_is_not_sampled_is_handed_on_as_it_came(traces: Any) -> None:
 
 
 async def test_tasks_of_a_server_belong_to_requests_that_are_not_sampled(traces: Any) -> None:
-    hand_on = propagation()
+    hand_on = trace_context_source()
     assert hand_on is not None
 
     async def handed_on() -> Any:
@@ -109,7 +109,7 @@ async def test_tasks_of_a_server_belong_to_requests_that_are_not_sampled(traces:
 
 
 async def test_a_toss_that_was_lost_is_handed_on_as_such(untraced: Any) -> None:
-    hand_on = propagation()
+    hand_on = trace_context_source()
     assert hand_on is not None
     untraced.requests.resume(untraced.requests.begin("/x", Request()))
     context = hand_on()

@@ -10,9 +10,9 @@ from typing import Any
 
 import grpc
 
+from prism.adapters.client.errors import ErrorTranslator
 from prism.adapters.control.commands import Checked, Commands
 from prism.adapters.control.stream import Broken, ControlStream
-from prism.adapters.remote.peer import Peer
 from prism.adapters.wire.keyvalue_messages import STATES, timedelta_of
 from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
@@ -68,7 +68,7 @@ class ControlClient:
         *,
         gone_after: timedelta = GONE_AFTER,
     ) -> None:
-        self._peer = Peer(address)
+        self._errors = ErrorTranslator(address)
         self._lifecycle = lifecycle
         self._events = events
         self._commands = Commands(lifecycle, checked)
@@ -99,12 +99,12 @@ class ControlClient:
             began_at = loop.time()
             why = await self._call(registration)
             if self._leaving:
-                return f"the proxy at {self._peer.address} was left"
+                return f"the proxy at {self._errors.address} was left"
             served_s = self._heard_at - began_at
             log.log(
                 logging.WARNING if served_s > 0 else logging.DEBUG,
                 "there is no stream to the proxy at %s: %s",
-                *(self._peer.address, why),
+                *(self._errors.address, why),
             )
             left_s = self._heard_at + self._gone_after_s - loop.time()
             if left_s <= 0:
@@ -126,7 +126,7 @@ class ControlClient:
         """One stream, from its opening to its end; why it ended."""
         metadata = (("authorization", f"Bearer {self._secret}"),)
         try:
-            async with grpc.aio.insecure_channel(self._peer.target, _OPTIONS) as channel:
+            async with grpc.aio.insecure_channel(self._errors.address, _OPTIONS) as channel:
                 method: Any = channel.stream_stream(_CONNECT)
                 stream = ControlStream(method(metadata=metadata), self._commands, self._events)
                 accepted = await stream.register(await self._as_of_now(registration))
@@ -135,10 +135,10 @@ class ControlClient:
         except Broken as broken:
             return str(broken)
         except grpc.aio.AioRpcError as failure:
-            error = self._peer.call_failed(failure)
+            error = self._errors.of_call(failure)
             if isinstance(error, _FOR_GOOD):
                 raise type(error)(
-                    f"the proxy at {self._peer.address} refuses this pattern: {error.message}",
+                    f"the proxy at {self._errors.address} refuses this pattern: {error.message}",
                     reason=error.reason,
                 ) from None
             return error.message
@@ -146,7 +146,7 @@ class ControlClient:
     async def _converse(self, stream: ControlStream, accepted: pb.Accepted) -> None:
         self._secret = accepted.session
         again, self._known = ("again " if self._known else ""), True
-        log.info("connected %sto the proxy at %s", again, self._peer.address)
+        log.info("connected %sto the proxy at %s", again, self._errors.address)
         self._stream = stream
         self._no_stream.clear()
         interval_s = timedelta_of(accepted.heartbeat_interval).total_seconds()
@@ -162,7 +162,7 @@ class ControlClient:
         return registration
 
     def _gone(self) -> str:
-        address, seconds = self._peer.address, self._gone_after_s
+        address, seconds = self._errors.address, self._gone_after_s
         if not self._known:
             raise BackendUnavailable(
                 f"no proxy answered at {address} within {seconds:g} s; "

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from prism.adapters.client.errors import TrueStatus
 from prism.adapters.control.commands import Commands
-from prism.adapters.remote.ending import Ending
 from prism.adapters.wire.pattern_messages import debug_event_message
 from prism.domain.debug_events import DebugEventBuffer
 from prism.v1 import pattern_pb2 as pb
@@ -33,7 +33,7 @@ class ControlStream:
 
     def __init__(self, call: Any, commands: Commands, events: DebugEventBuffer) -> None:
         self._call = call
-        self._ending = Ending(call)
+        self._true_status = TrueStatus(call)
         self._commands = commands
         self._events = events
         self._answering: set[asyncio.Task[None]] = set()
@@ -108,7 +108,7 @@ class ControlStream:
         except DecodeError:
             raise Broken("it sent what is no message of the control stream") from None
         except grpc.aio.AioRpcError as error:
-            raise await self._ending.of(error) from None
+            raise await self._true_status.of(error) from None
         finally:
             reading.cancel()
 

@@ -1,17 +1,5 @@
-"""The gRPC client as an implementation of the ports, and the driver made of it."""
+"""Driver whose backend is another Prism server: the client, as an implementation of the ports."""
 
-from prism.adapters.remote.client import Client, check_health, connect, connect_lifecycle
 from prism.adapters.remote.driver import DRIVER, Remote, RemoteSettings, open_pattern
-from prism.adapters.remote.tls import TLS
 
-__all__ = [
-    "DRIVER",
-    "TLS",
-    "Client",
-    "Remote",
-    "RemoteSettings",
-    "check_health",
-    "connect",
-    "connect_lifecycle",
-    "open_pattern",
-]
+__all__ = ["DRIVER", "Remote", "RemoteSettings", "open_pattern"]

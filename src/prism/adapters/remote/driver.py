@@ -1,4 +1,4 @@
-"""The driver whose backend is another Prism server."""
+"""Driver whose backend is another Prism server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-from prism.adapters.remote.calls import Closed
-from prism.adapters.remote.channel import Channel, Relay
-from prism.adapters.remote.health import SERVING, ask_health
-from prism.adapters.remote.key_value import RemoteKeyValue
-from prism.adapters.remote.propagation import Forwarded, propagation
-from prism.adapters.remote.tls import TLS
+from prism.adapters.client.channel import Channel, ClosedChannel
+from prism.adapters.client.key_value import KeyValueClient
+from prism.adapters.client.lifecycle import SERVING, serving_status
+from prism.adapters.client.propagation import Forwarded, trace_context_source
+from prism.adapters.client.tls import TLS
+from prism.adapters.wire.relay import RelayOperation
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -33,33 +33,33 @@ from prism.ports import (
 
 VERSION = version("prism")
 
-# Of what a proxy asks a pattern on its own account.
+# For calls of the proxy itself; forwarded calls keep their own deadline.
 _PATTERN_TIMEOUT = timedelta(seconds=5)
 
-# What is really there, and how, is the server's to say once connected.
+# The server declares the real ones, once connected.
 _AT_BEST: Mapping[Capability, Declaration] = {
-    capability: Declaration(Support.NATIVE, notes="as the server behind it declares")
+    capability: Declaration(Support.NATIVE, notes="as the other server declares")
     for capability in Capability
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:
-    """Where the other server is."""
+    """Address of the other server, and how to connect to it."""
 
     address: str = setting("127.0.0.1:9090", help="Prism server: host:port or unix:PATH")
-    timeout: timedelta = setting(timedelta(seconds=5), help="Of each call to it")
-    tls: bool = setting(False, help="Talk TLS")
+    timeout: timedelta = setting(timedelta(seconds=5), help="Timeout of each call to the server")
+    tls: bool = setting(False, help="Use TLS")
     tls_ca: Path | None = setting(None, help="PEM file of the authority to trust")
-    tls_cert: Path | None = setting(None, help="PEM file of our certificate")
-    tls_key: Path | None = setting(None, help="PEM file of its key")
+    tls_cert: Path | None = setting(None, help="PEM file of the client's certificate")
+    tls_key: Path | None = setting(None, help="PEM file of that certificate's key")
 
 
-class Remote(RemoteKeyValue):
+class Remote(KeyValueClient):
     """A `Driver` whose operations are calls to another Prism server."""
 
     def __init__(self) -> None:
-        super().__init__(Closed())
+        super().__init__(ClosedChannel())
         self._open: Channel | None = None
         self._profile = Profile("remote", VERSION, VersionKind.DIGEST)
 
@@ -68,8 +68,8 @@ class Remote(RemoteKeyValue):
         return self._profile
 
     @property
-    def relay(self) -> Relay | None:
-        """Hands operations on as they came, while it is connected; see `Channel.relay`."""
+    def relay(self) -> RelayOperation | None:
+        """Relays an operation as a message; None: not connected. See `RelayingDriver`."""
         return None if self._open is None else self._open.relay
 
     async def initialize(self, settings: RemoteSettings) -> None:
@@ -81,16 +81,15 @@ class Remote(RemoteKeyValue):
                 settings.address,
                 timeout=settings.timeout,
                 tls=TLS(*given) if settings.tls else None,
-                admin_token=None,
-                trace_context=propagation(),
+                trace_context=trace_context_source(),
             )
         )
 
     async def connect(self, channel: Channel) -> None:
-        """Use this channel, which `stop` closes; it is closed as well when this fails.
+        """Use this channel, which `stop` closes, or this method if it fails.
 
         Raises:
-            PrismError: as the server said, or there is none.
+            PrismError: sent by the server, or no server answers.
         """
         self._channel = self._open = channel
         try:
@@ -100,7 +99,7 @@ class Remote(RemoteKeyValue):
             raise
 
     async def start(self) -> None:
-        """Nothing to begin: the server serves already."""
+        """Do nothing: the server serves already."""
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
         return DrainReport()
@@ -108,7 +107,7 @@ class Remote(RemoteKeyValue):
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         if self._open is not None:
             channel, self._open = self._open, None
-            self._channel = Closed()
+            self._channel = ClosedChannel()
             await channel.close()
 
     async def health(self) -> Health:
@@ -116,14 +115,14 @@ class Remote(RemoteKeyValue):
             return Health(HealthStatus.UNHEALTHY, "the connection is closed")
         details = {"backend": self._open.address}
         try:
-            serving = await ask_health(self._open)
+            status = await serving_status(self._open)
         except PrismError as error:
             last = {**details, "last_error": error.message}
             return Health(HealthStatus.UNHEALTHY, error.message, last)
         details["remote_driver"] = self._profile.driver
-        if serving != SERVING:
+        if status != SERVING:
             return Health(
-                HealthStatus.UNHEALTHY, f"{self._open.address} is reached and {serving}", details
+                HealthStatus.UNHEALTHY, f"{self._open.address} answers and is {status}", details
             )
         return Health(HealthStatus.HEALTHY, f"{self._open.address} serves", details)
 
@@ -131,26 +130,24 @@ class Remote(RemoteKeyValue):
 async def open_pattern(
     name: str, address: str, *, forwarded: Callable[[], Forwarded | None]
 ) -> Remote:
-    """A driver whose backend is the pattern of this name, connected.
+    """Return a driver that is connected to a pattern.
 
     Args:
-        name: of the pattern, by which errors call it.
-        address: of its gRPC services.
+        name: name of the pattern, for error messages.
+        address: address of the pattern's gRPC services.
         forwarded: finds the call that is being forwarded, whose deadline and trace context
-            go with it.
+            are passed on.
 
     Raises:
-        PrismError: it does not answer, or does not serve.
+        PrismError: the pattern does not answer, or does not serve.
     """
     driver = Remote()
     await driver.connect(
         Channel(
             address,
             timeout=_PATTERN_TIMEOUT,
-            tls=None,
-            admin_token=None,
-            called=f"the pattern {name!r}",
-            trace_context=propagation(),
+            name=f"the pattern {name!r}",
+            trace_context=trace_context_source(),
             forwarded=forwarded,
         )
     )

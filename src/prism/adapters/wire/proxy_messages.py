@@ -33,7 +33,7 @@ _STATE_OF = {wire: state for state, wire in _STATES.items()}
 _KIND_OF = {wire: kind for kind, wire in _KINDS.items()}
 
 
-class Shown(NamedTuple):
+class PatternInfo(NamedTuple):
     """A pattern, as an operator is shown it.
 
     Attributes:
@@ -44,15 +44,15 @@ class Shown(NamedTuple):
     is_default: bool
 
 
-class Told(NamedTuple):
+class PatternDetails(NamedTuple):
     """A pattern with what has happened to it, and what it told of itself last."""
 
-    pattern: Shown
+    pattern: PatternInfo
     events: list[PatternEvent]
     debug_events: list[DebugEvent]
 
 
-def pattern_message(shown: Shown) -> pb.Pattern:
+def pattern_message(shown: PatternInfo) -> pb.Pattern:
     status, is_default = shown
     registration = status.registration
     message = pb.Pattern(
@@ -78,7 +78,7 @@ def pattern_message(shown: Shown) -> pb.Pattern:
     return message
 
 
-def pattern_of(message: pb.Pattern) -> Shown:
+def pattern_of(message: pb.Pattern) -> PatternInfo:
     """The inverse of `pattern_message`.
 
     Raises:
@@ -110,7 +110,7 @@ def pattern_of(message: pb.Pattern) -> Shown:
         health=_health_of(message.health) if message.HasField("health") else None,
         in_flight=message.in_flight,
     )
-    return Shown(status, message.is_default)
+    return PatternInfo(status, message.is_default)
 
 
 def event_message(event: PatternEvent) -> pb.PatternEvent:
@@ -139,7 +139,7 @@ def event_of(message: pb.PatternEvent) -> PatternEvent | None:
     )
 
 
-def told_message(told: Told) -> pb.GetPatternResponse:
+def details_message(told: PatternDetails) -> pb.GetPatternResponse:
     return pb.GetPatternResponse(
         pattern=pattern_message(told.pattern),
         events=map(event_message, told.events),
@@ -147,11 +147,11 @@ def told_message(told: Told) -> pb.GetPatternResponse:
     )
 
 
-def told_of(message: pb.GetPatternResponse) -> Told:
-    """The inverse of `told_message`; what we do not know is left out."""
+def details_of(message: pb.GetPatternResponse) -> PatternDetails:
+    """The inverse of `details_message`; what we do not know is left out."""
     events = (event_of(each) for each in message.events)
     debug_events = (debug_event_of(each) for each in message.debug_events)
-    return Told(
+    return PatternDetails(
         pattern_of(message.pattern),
         [each for each in events if each is not None],
         [each for each in debug_events if each is not None],

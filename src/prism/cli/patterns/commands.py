@@ -22,8 +22,8 @@ from prism.cli.patterns.options import settings_of
 from prism.ports import DRAIN_TIMEOUT
 
 if TYPE_CHECKING:
-    from prism.adapters.wire.proxy_messages import Shown
-    from prism.bootstrap.proxy.admin import ProxyAdmin
+    from prism.adapters.client.patterns import PatternsClient
+    from prism.adapters.wire.proxy_messages import PatternInfo
     from prism.domain.patterns.values import PatternEvent
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ def list_patterns(
     connection: Connection, admin_token_file: AdminTokenFile = None, as_json: AsJson = False
 ) -> None:
     """List the patterns, and how each fares."""
-    patterns = _ask(connection, admin_token_file, lambda proxy: proxy.patterns())
+    patterns = _ask(connection, admin_token_file, lambda proxy: proxy.all())
     if as_json:
         write_json(patterns=[fields.of_pattern(each) for each in patterns])
         return
@@ -60,7 +60,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a pattern, what has happened to it, and what it told of itself last."""
-    told = _ask(connection, admin_token_file, lambda proxy: proxy.pattern(name))
+    told = _ask(connection, admin_token_file, lambda proxy: proxy.get(name))
     if as_json:
         write_json(
             **fields.of_pattern(told.pattern),
@@ -178,7 +178,7 @@ def events(
         else:
             write_line(text.line_of_event(event))
 
-    async def tell_all(proxy: ProxyAdmin) -> None:
+    async def tell_all(proxy: PatternsClient) -> None:
         if not follow:
             for event in await proxy.events(name):
                 write(event)
@@ -198,7 +198,7 @@ async def _write_each(
         write(event)
 
 
-def _tell_serving(pattern: Shown, done: str, *, as_json: bool) -> None:
+def _tell_serving(pattern: PatternInfo, done: str, *, as_json: bool) -> None:
     if as_json:
         write_json(**fields.of_pattern(pattern))
         return
@@ -209,19 +209,19 @@ def _tell_serving(pattern: Shown, done: str, *, as_json: bool) -> None:
 def _ask(
     connection: Connection,
     admin_token_file: Path | None,
-    command: Callable[[ProxyAdmin], Awaitable[Result]],
+    command: Callable[[PatternsClient], Awaitable[Result]],
 ) -> Result:
     token = None if admin_token_file is None else read_secret(admin_token_file)
 
     async def connect_and_ask() -> Result:
-        from prism.bootstrap.proxy.admin import connect_proxy
+        from prism import connect_admin
 
-        async with connect_proxy(
+        async with connect_admin(
             connection.address,
             timeout=connection.timeout,
             tls=connection.security,
             admin_token=token,
-        ) as proxy:
-            return await command(proxy)
+        ) as admin:
+            return await command(admin.patterns)
 
     return asyncio.run(connect_and_ask())

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prism.adapters.wire.proxy_messages import Shown
+    from prism.adapters.wire.proxy_messages import PatternInfo
     from prism.domain.patterns.values import DebugEvent, PatternEvent
 
 
-def of_pattern(shown: Shown) -> dict[str, Any]:
+def of_pattern(shown: PatternInfo) -> dict[str, Any]:
     status, is_default = shown
     registration, health = status.registration, status.health
     return {

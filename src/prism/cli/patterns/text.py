@@ -11,14 +11,14 @@ from prism.cli.config import align
 from prism.ports import Health, HealthStatus
 
 if TYPE_CHECKING:
-    from prism.adapters.wire.proxy_messages import Shown, Told
+    from prism.adapters.wire.proxy_messages import PatternDetails, PatternInfo
     from prism.domain.patterns.values import DebugEvent, PatternEvent, PatternStatus
 
 _HEAD = ("NAME", "DRIVER", "STATE", "HEALTH", "PROCESS", "SERVES FOR", "RESTARTS", "IN FLIGHT")
 _EVENTS = 20
 
 
-def table_of(patterns: Sequence[Shown]) -> Iterator[str]:
+def table_of(patterns: Sequence[PatternInfo]) -> Iterator[str]:
     """A row for each, and under it why it does not fare well."""
     head, *rows = align([_HEAD, *(_row(each) for each in patterns)])
     yield head
@@ -33,7 +33,7 @@ def table_of(patterns: Sequence[Shown]) -> Iterator[str]:
     )
 
 
-def lines_of(told: Told) -> Iterator[str]:
+def lines_of(told: PatternDetails) -> Iterator[str]:
     """All that is known of one."""
     status = told.pattern.status
     registration = status.registration
@@ -69,7 +69,7 @@ def _ailment(health: Health | None) -> str:
     return "" if health is None or health.status is HealthStatus.HEALTHY else health.message
 
 
-def _row(shown: Shown) -> tuple[str, ...]:
+def _row(shown: PatternInfo) -> tuple[str, ...]:
     status = shown.status
     return (
         status.name,

@@ -11,11 +11,11 @@ from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard
 from prism.adapters.wire.keyvalue_messages import timedelta_of
 from prism.adapters.wire.proxy_messages import (
-    Shown,
-    Told,
+    PatternDetails,
+    PatternInfo,
+    details_message,
     event_message,
     pattern_message,
-    told_message,
 )
 from prism.domain.patterns.pattern import Pattern
 from prism.domain.patterns.supervisor import Supervisor
@@ -52,12 +52,12 @@ class ProxyAdminServicer:
     ) -> pb.GetPatternResponse:
         found = self._find(request.name, context)
         instance = found.instance
-        told = Told(
+        told = PatternDetails(
             self._shown(found),
             self._patterns.journal.events(found.spec.name),
             [] if instance is None else list(instance.debug_events),
         )
-        return told_message(told)
+        return details_message(told)
 
     async def restart_pattern(
         self, request: pb.RestartPatternRequest, context: CallContext
@@ -112,8 +112,8 @@ class ProxyAdminServicer:
             raise InvalidArgument("name is empty: say which pattern")
         return self._patterns.find(name)
 
-    def _shown(self, found: Pattern) -> Shown:
-        return Shown(found.status, found.spec.name == self._patterns.default)
+    def _shown(self, found: Pattern) -> PatternInfo:
+        return PatternInfo(found.status, found.spec.name == self._patterns.default)
 
     def _message(self, found: Pattern) -> pb.Pattern:
         return pattern_message(self._shown(found))

@@ -1,4 +1,4 @@
-"""`FullKeyValue` over a channel; see the ports for each method."""
+"""`FullKeyValue` of a Prism server, over a channel."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from prism.adapters.remote import methods
-from prism.adapters.remote.calls import Calls
-from prism.adapters.remote.methods import SERVICE
+from prism.adapters.client import methods
+from prism.adapters.client.channel import Channel, ClosedChannel
+from prism.adapters.client.methods import SERVICE
 from prism.adapters.wire.keyvalue_messages import (
     duration_of,
     milliseconds_of,
@@ -41,24 +41,23 @@ Result = TypeVar("Result")
 _INT32_MAX = (1 << 31) - 1
 
 
-class RemoteKeyValue:
-    """The key-value ports of a Prism server.
+class KeyValueClient:
+    """Key-value operations of a Prism server; the ports describe each method.
 
-    The server decides what is valid and what is supported, and its errors come
-    back as they were raised there.
+    The server validates and knows its capabilities; its errors are raised here as there.
     """
 
-    def __init__(self, channel: Calls) -> None:
+    def __init__(self, channel: Channel | ClosedChannel) -> None:
         self._channel = channel
 
     async def fetch_profile(self) -> Profile:
-        """What the server's driver says of itself."""
+        """Return the profile of the server's driver."""
         path, reply_type = f"{SERVICE}GetCapabilities", pb.GetCapabilitiesResponse
         request = pb.GetCapabilitiesRequest()
         return profile_of(await self._channel.unary(path, request, reply_type))
 
     async def get(self, key: str) -> Entry | None:
-        request = _made(pb.GetRequest, key=key)
+        request = _message(pb.GetRequest, key=key)
         reply = await self._channel.operate(methods.GET, request)
         if not reply.HasField("entry"):
             return None
@@ -91,27 +90,27 @@ class RemoteKeyValue:
         )
 
     async def _set(self, make: Callable[[], pb.SetRequest]) -> Version:
-        reply = await self._channel.operate(methods.SET, _made(make))
+        reply = await self._channel.operate(methods.SET, _message(make))
         return Version(reply.version)
 
     async def delete(self, key: str) -> bool:
-        request = _made(pb.DeleteRequest, key=key)
+        request = _message(pb.DeleteRequest, key=key)
         return (await self._channel.operate(methods.DELETE, request)).existed
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        request = _made(pb.DeleteRequest, key=key, if_version=expected)
+        request = _message(pb.DeleteRequest, key=key, if_version=expected)
         await self._channel.operate(methods.DELETE, request)
 
     async def exists(self, key: str) -> bool:
-        request = _made(pb.ExistsRequest, key=key)
+        request = _message(pb.ExistsRequest, key=key)
         return (await self._channel.operate(methods.EXISTS, request)).exists
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
-        request = _made(lambda: pb.ExpireRequest(key=key, ttl=duration_of(ttl)))
+        request = _message(lambda: pb.ExpireRequest(key=key, ttl=duration_of(ttl)))
         return (await self._channel.operate(methods.EXPIRE, request)).existed
 
     async def ttl(self, key: str) -> Lifetime | None:
-        request = _made(pb.GetTtlRequest, key=key)
+        request = _message(pb.GetTtlRequest, key=key)
         reply = await self._channel.operate(methods.GET_TTL, request)
         if reply.state == pb.TTL_STATE_ABSENT:
             return None
@@ -119,7 +118,7 @@ class RemoteKeyValue:
         return Lifetime(timedelta_of(reply.remaining) if expiring else None)
 
     async def persist(self, key: str) -> Persisted:
-        request = _made(pb.PersistRequest, key=key)
+        request = _message(pb.PersistRequest, key=key)
         reply = await self._channel.operate(methods.PERSIST, request)
         if not reply.existed:
             return Persisted.NO_KEY
@@ -161,7 +160,7 @@ class RemoteKeyValue:
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Page:
-        request = _made(
+        request = _message(
             lambda: pb.ScanRequest(
                 prefix=prefix,
                 page_size=min(page_size, _INT32_MAX),
@@ -181,18 +180,18 @@ class RemoteKeyValue:
         return Page(list(reply.keys), entries, reply.next_page_token)
 
     async def increment(self, key: str, delta: int = 1) -> Count:
-        request = _made(pb.IncrementRequest, key=key, delta=delta)
+        request = _message(pb.IncrementRequest, key=key, delta=delta)
         reply = await self._channel.operate(methods.INCREMENT, request)
         return Count(reply.value, Version(reply.version))
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
-        async with self._channel.watch(_made(pb.WatchRequest, prefix=prefix)) as events:
+        async with self._channel.watch(_message(pb.WatchRequest, prefix=prefix)) as events:
             yield events
 
 
-def _made(make: Callable[..., Request], **fields: Any) -> Request:
-    """What cannot even be put into a message was never sent."""
+def _message(make: Callable[..., Request], **fields: Any) -> Request:
+    """Make a request; raises InvalidArgument if a field cannot hold its value."""
     try:
         return make(**fields)
     except (UnicodeError, ValueError, OverflowError) as error:
@@ -200,7 +199,7 @@ def _made(make: Callable[..., Request], **fields: Any) -> Request:
 
 
 def _fill(items: Sequence[Result], append: Callable[[Result], None]) -> dict[int, PrismError]:
-    """Append what can be sent; what cannot fails alone, by position."""
+    """Append each item; return the errors of those that the message cannot hold, by index."""
     bad: dict[int, PrismError] = {}
     for index, item in enumerate(items):
         try:
@@ -215,7 +214,7 @@ def _complete(
     errors: Sequence[pb.ItemError],
     bad: dict[int, PrismError],
 ) -> list[Result | PrismError]:
-    """The outcomes with the errors of the server, and of what was never sent, in place."""
+    """Put the errors of the server, and those of items that were not sent, in their places."""
     for error in errors:
         outcomes[error.index] = error_of(error.status)
     for index, unsent in sorted(bad.items()):

@@ -1,4 +1,4 @@
-"""`LifecycleControl` over a channel: what an operator, or a proxy, commands."""
+"""Lifecycle commands and health of a server, over a channel."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 
-from prism.adapters.remote.calls import Calls
-from prism.adapters.remote.methods import Reply
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.methods import Reply
 from prism.adapters.wire.keyvalue_messages import HEALTH_OF, STATE_OF, duration_of
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -21,15 +22,18 @@ from prism.ports import (
 )
 from prism.v1 import lifecycle_pb2 as pb
 
+SERVING = "SERVING"
+
+REPLY_MARGIN = timedelta(seconds=5)
+"""How long a reply may take beyond the timeout of the command itself."""
+
 _SERVICE = "/prism.v1.LifecycleService/"
-# What an answer may take beyond the time that the command itself may.
-_ANSWER = timedelta(seconds=5)
 
 
-class RemoteLifecycle:
-    """The lifecycle of the driver behind a Prism server."""
+class LifecycleClient:
+    """`LifecycleControl` of the driver behind a Prism server; raises PrismError."""
 
-    def __init__(self, channel: Calls) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
     async def initialize(self, settings: Mapping[str, str]) -> None:
@@ -41,12 +45,12 @@ class RemoteLifecycle:
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
         request = pb.DrainRequest(timeout=duration_of(timeout))
-        reply = await self._call("Drain", request, pb.DrainResponse, timeout + _ANSWER)
+        reply = await self._call("Drain", request, pb.DrainResponse, timeout + REPLY_MARGIN)
         return DrainReport(completed=reply.completed, aborted=reply.aborted)
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         request = pb.StopRequest(timeout=duration_of(timeout))
-        await self._call("Stop", request, pb.StopResponse, timeout + _ANSWER)
+        await self._call("Stop", request, pb.StopResponse, timeout + REPLY_MARGIN)
 
     async def health(self) -> Health:
         reply = await self._health_check()
@@ -57,7 +61,7 @@ class RemoteLifecycle:
     async def state(self) -> State:
         reply = await self._health_check()
         if reply.state not in STATE_OF:
-            raise Internal(f"the server is in a state unknown here: {reply.state}")
+            raise Internal(f"the server is in a state unknown to this client: {reply.state}")
         return STATE_OF[reply.state]
 
     async def _health_check(self) -> pb.HealthCheckResponse:
@@ -71,3 +75,19 @@ class RemoteLifecycle:
         timeout: timedelta | None = None,
     ) -> Reply:
         return await self._channel.unary(_SERVICE + method, request, reply_type, timeout=timeout)
+
+
+async def serving_status(channel: Channel) -> str:
+    """Return the status of the server as a whole: `SERVING`, `NOT_SERVING`, …
+
+    https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+
+    Raises:
+        PrismError: the server does not answer, or refuses the call.
+    """
+    reply = await channel.unary(
+        "/grpc.health.v1.Health/Check",
+        health_pb2.HealthCheckRequest(),
+        health_pb2.HealthCheckResponse,
+    )
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))

@@ -1,49 +1,51 @@
-"""What an operator asks and tells a proxy, over a channel."""
+"""Patterns of a proxy, over a channel."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 
 from google.protobuf.message import Message
 
-from prism.adapters.remote.channel import Channel
-from prism.adapters.remote.client import CALL_TIMEOUT
-from prism.adapters.remote.methods import Reply
-from prism.adapters.remote.propagation import propagation
-from prism.adapters.remote.tls import TLS
+from prism.adapters.client.channel import Channel
+from prism.adapters.client.lifecycle import REPLY_MARGIN
+from prism.adapters.client.methods import Reply
 from prism.adapters.wire.keyvalue_messages import duration_of
-from prism.adapters.wire.proxy_messages import Shown, Told, event_of, pattern_of, told_of
+from prism.adapters.wire.proxy_messages import (
+    PatternDetails,
+    PatternInfo,
+    details_of,
+    event_of,
+    pattern_of,
+)
 from prism.domain.patterns.values import PatternEvent
 from prism.ports import DRAIN_TIMEOUT, DrainReport
 from prism.v1 import proxy_pb2 as pb
 
 _SERVICE = "/prism.v1.ProxyAdminService/"
-# What an answer may take beyond the time that the command itself may.
-_ANSWER = timedelta(seconds=5)
 # Draining and stopping one process, and starting another.
 _LONGEST_COMMAND = timedelta(minutes=2)
 
 
-class ProxyAdmin:
-    """`ProxyAdminService`; each method raises PrismError, as the proxy said."""
+class PatternsClient:
+    """Administers the patterns of a proxy; each method raises PrismError sent by the proxy."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    async def patterns(self) -> list[Shown]:
-        """All of them, in the order in which they are configured."""
+    async def all(self) -> list[PatternInfo]:
+        """Return all patterns, in the order of the configuration."""
         reply = await self._call("ListPatterns", pb.ListPatternsRequest(), pb.ListPatternsResponse)
         return [pattern_of(each) for each in reply.patterns]
 
-    async def pattern(self, name: str) -> Told:
-        """One, with what has happened to it."""
+    async def get(self, name: str) -> PatternDetails:
+        """Return one pattern with its latest events."""
         request = pb.GetPatternRequest(name=name)
-        return told_of(await self._call("GetPattern", request, pb.GetPatternResponse))
+        return details_of(await self._call("GetPattern", request, pb.GetPatternResponse))
 
-    async def restart(self, name: str) -> Shown:
-        """Stop its process and launch another; returns when that serves."""
+    async def restart(self, name: str) -> PatternInfo:
+        """Stop the pattern's process and launch another; returns when the new one serves."""
         request = pb.RestartPatternRequest(name=name)
         reply = await self._call(
             "RestartPattern", request, pb.RestartPatternResponse, _LONGEST_COMMAND
@@ -51,22 +53,22 @@ class ProxyAdmin:
         return pattern_of(reply.pattern)
 
     async def drain(self, name: str, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        """Refuse new work and finish what is in flight."""
+        """Refuse new calls of the pattern and wait for those in flight."""
         request = pb.DrainPatternRequest(name=name, timeout=duration_of(timeout))
         reply = await self._call(
-            "DrainPattern", request, pb.DrainPatternResponse, timeout + _ANSWER
+            "DrainPattern", request, pb.DrainPatternResponse, timeout + REPLY_MARGIN
         )
         return DrainReport(completed=reply.completed, aborted=reply.aborted)
 
     async def replace(
         self, name: str, driver: str, settings: Mapping[str, str], *, discard_data: bool
-    ) -> Shown:
-        """Switch over to another process; returns when the old one has ended.
+    ) -> PatternInfo:
+        """Switch the pattern to another process; returns when the old one has ended.
 
         Args:
-            driver: empty: the same.
-            settings: of the driver; where that stays the same, what is to change.
-            discard_data: go on although the new one cannot read what the old one holds.
+            driver: name of the new driver; empty: the same driver.
+            settings: settings of the new driver; for the same driver, those to change.
+            discard_data: whether to go on if the new process cannot read the old one's data.
         """
         request = pb.ReplacePatternRequest(
             name=name, driver=driver, settings=settings, discard_data=discard_data
@@ -77,13 +79,13 @@ class ProxyAdmin:
         return pattern_of(reply.pattern)
 
     async def events(self, name: str = "") -> list[PatternEvent]:
-        """What is remembered, oldest first; of one pattern, or of all."""
-        names = [name] if name else [each.status.name for each in await self.patterns()]
-        found = [event for each in names for event in (await self.pattern(each)).events]
+        """Return the remembered events of one pattern or of all, oldest first."""
+        names = [name] if name else [each.status.name for each in await self.all()]
+        found = [event for each in names for event in (await self.get(each)).events]
         return sorted(found, key=lambda event: event.sequence)
 
     async def follow(self, name: str = "") -> AsyncGenerator[PatternEvent, None]:
-        """What is remembered, and then what happens, until the caller has enough."""
+        """Yield the remembered events, and then new ones, until the caller closes it."""
         request = pb.WatchPatternsRequest(name=name)
         replies = self._channel.stream(
             f"{_SERVICE}WatchPatterns", request, pb.WatchPatternsResponse
@@ -102,25 +104,3 @@ class ProxyAdmin:
         timeout: timedelta | None = None,
     ) -> Reply:
         return await self._channel.unary(_SERVICE + method, request, reply_type, timeout=timeout)
-
-
-@asynccontextmanager
-async def connect_proxy(
-    address: str,
-    *,
-    timeout: timedelta = CALL_TIMEOUT,
-    tls: TLS | None = None,
-    admin_token: str | None = None,
-) -> AsyncIterator[ProxyAdmin]:
-    """Connect to administer a proxy, for as long as the context lasts; else as `connect`."""
-    channel = Channel(
-        address,
-        timeout=timeout,
-        tls=tls,
-        admin_token=admin_token,
-        trace_context=propagation(),
-    )
-    try:
-        yield ProxyAdmin(channel)
-    finally:
-        await channel.close()

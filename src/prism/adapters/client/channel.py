@@ -1,4 +1,4 @@
-"""One channel to a Prism server, and calls over it that raise our errors only."""
+"""Connection to a Prism server; its calls raise PrismError and nothing else."""
 
 from __future__ import annotations
 
@@ -7,65 +7,92 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 
-from prism.adapters.remote.calls import CLOSED
-from prism.adapters.remote.methods import BY_FIELD, OPERATE, SERVICE, Method, Reply
-from prism.adapters.remote.peer import Peer
-from prism.adapters.remote.pending import Waiter
-from prism.adapters.remote.propagation import Forwarded, TraceContext
-from prism.adapters.remote.stream import NoStream, OperationStream
-from prism.adapters.remote.tls import TLS
-from prism.adapters.remote.watching import watching
+from prism.adapters.client.errors import ErrorTranslator
+from prism.adapters.client.methods import BY_FIELD, OPERATE, Method, Reply
+from prism.adapters.client.operation_stream import (
+    CLOSED,
+    OperateCall,
+    OperationStream,
+    StreamsUnsupported,
+)
+from prism.adapters.client.propagation import Forwarded, TraceContext
+from prism.adapters.client.tls import TLS
+from prism.adapters.client.watch import UnaryStreamMethod, open_watch
+from prism.adapters.wire.relay import Waiter
 from prism.ports import BackendUnavailable, Event, InvalidArgument, NotServing
 from prism.v1 import keyvalue_pb2 as pb
 
+PATTERN = "prism-pattern"
+"""Metadata key by which a call names a pattern."""
+
 _OPTIONS = [
-    # The server bounds its replies; a second bound here could only disagree.
+    # The server limits its replies; a second limit here could only disagree.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # Repeating a write is the caller's decision.
+    # Whether to repeat a write is the caller's decision.
     ("grpc.enable_retries", 0),
-    # Each channel has a connection of its own, with the server's bound on calls in flight.
-    # For watches more depends on it: on h2corn a stream that nobody reads holds up its
-    # whole connection, once some megabytes wait in it.
+    # Each channel has a connection of its own, with the server's limit on calls in flight.
+    # Watches depend on it even more: on h2corn a stream that nobody reads blocks its whole
+    # connection, once some megabytes wait in it.
     ("grpc.use_local_subchannel_pool", 1),
     # A server that returns is found again within a second, not in minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # Not between attempts: how long one may take.
+    # Longest duration of one attempt to connect, in spite of its name.
     ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
-WATCH = f"{SERVICE}Watch"
-PATTERN = "prism-pattern"
-
 _STREAMED_BYTES = 128 << 10
 
-# A deadline further away overflows inside grpc, and is over at once.
+# gRPC treats a longer timeout, which overflows, as expired.
 _LONGEST_S = 10.0**8
 
-Relay: TypeAlias = Callable[[str, pb.Operation, Waiter], Callable[[], None] | None]
-"""`Channel.relay`."""
+_UnaryMethod: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+
+
+class ClosedChannel:
+    """Stands for a channel that is not open: each call raises NotServing."""
+
+    async def unary(
+        self,
+        path: str,
+        request: Message,
+        reply_type: type[Reply],
+        *,
+        timeout: timedelta | None = None,
+    ) -> Reply:
+        raise NotServing(CLOSED)
+
+    async def operate(self, method: Method[Reply], request: Message) -> Reply:
+        raise NotServing(CLOSED)
+
+    def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        raise NotServing(CLOSED)
 
 
 class Channel:
-    """Calls to one address.
+    """Connection to one address; opened by the first call.
 
     Args:
         address: `host:port` or `unix:PATH`.
-        timeout: of each call.
-        tls: None talks plain text.
-        admin_token: shown with every call.
-        pattern: behind a proxy, shall serve every call; None: its default.
-        called: what errors call the server by; empty: its address.
-        streams: send operations through a stream where the server has them.
-        trace_context: finds what is to be handed on; None: nothing ever is.
-        forwarded: finds the call on whose behalf another is made, whose deadline holds in
-            place of the timeout; None: there never is one.
+        timeout: timeout of each call.
+        tls: certificates; None: plain text.
+        admin_token: token to send with every call.
+        pattern: name of the proxy's pattern that serves the calls; None: its default.
+        name: name of the server in error messages; empty: its address.
+        streams: whether to send operations through a stream, if the server supports it.
+        trace_context: finds the trace context to send; None: none is ever sent.
+        forwarded: finds the incoming call on whose behalf a call is made, whose deadline
+            then replaces the timeout; None: there never is one.
+
+    Raises:
+        InvalidArgument: the address has neither form, a TLS file cannot be used, or the
+            token or pattern cannot be sent.
     """
 
     def __init__(
@@ -73,16 +100,16 @@ class Channel:
         address: str,
         *,
         timeout: timedelta,
-        tls: TLS | None,
-        admin_token: str | None,
+        tls: TLS | None = None,
+        admin_token: str | None = None,
         pattern: str | None = None,
-        called: str = "",
+        name: str = "",
         streams: bool = True,
         trace_context: Callable[[], TraceContext | None] | None = None,
         forwarded: Callable[[], Forwarded | None] | None = None,
     ) -> None:
         self.address = address
-        self._peer = Peer(address, called)
+        self._errors = ErrorTranslator(address, name)
         self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
         self._metadata = _metadata(admin_token, pattern)
         self._trace_context = trace_context
@@ -90,9 +117,9 @@ class Channel:
         self._credentials = None if tls is None else tls.credentials()
         self._channel = self._open()
         self._watches: set[grpc.aio.Channel] = set()
-        self._methods: dict[str, Any] = {}
+        self._methods: dict[str, _UnaryMethod] = {}
         self._operations = OperationStream(
-            self._open_stream, self._peer.stream_broke, self._timeout_s
+            self._open_stream, self._errors.of_operations, self._timeout_s
         )
         self._streams = streams
         self._closed = False
@@ -103,44 +130,34 @@ class Channel:
         return self._streams
 
     async def operate(self, method: Method[Reply], request: Message) -> Reply:
-        """Call a method, through the stream where there is one.
+        """Send an operation, through the stream if the server supports it.
 
         Raises:
-            PrismError: as the server said, or the stream broke.
+            PrismError: sent by the server, or the stream broke.
         """
         if self._streams:
             encoded = request.SerializeToString()
             caller = None if self._forwarded is None else self._forwarded()
             if caller is not None:
-                # All of them, so that those on one key stay in order.
+                # Of every size, so that operations on one key stay in order.
                 streamed, left_s = True, caller.timeout_s
             else:
-                # A large one would hold up what comes after it, and gains nothing.
+                # A large one would delay those after it, and gains nothing.
                 streamed, left_s = len(encoded) <= _STREAMED_BYTES, None
             if streamed:
                 try:
-                    trace = self._trace_now(caller)
+                    trace = self._current_trace(caller)
                     return await self._operations.call(method, encoded, trace, left_s)
-                except NoStream:
+                except StreamsUnsupported:
                     self._streams = False
         return await self.unary(method.path, request, method.reply_type)
 
     def relay(
         self, name: str, operation: pb.Operation, waiter: Waiter
     ) -> Callable[[], None] | None:
-        """As `operate`, for an operation of a stream that is being forwarded.
+        """Send an operation of an incoming stream on as it came; see `RelayOperation`.
 
-        Args:
-            name: of its kind.
-            operation: as the server shall see it, but for its id and our trace context.
-            waiter: is told once, in the step in which the answer comes, and gives the
-                operation up when its time is over.
-
-        Returns:
-            What gives it up; None: it has to go another way.
-
-        Raises:
-            NotServing: the channel is closed.
+        None until the server has answered an operation stream.
         """
         operations = self._operations
         if not operations.answers:
@@ -159,14 +176,17 @@ class Channel:
     ) -> Reply:
         """Call a method.
 
+        Args:
+            timeout: timeout of this call; None: the channel's.
+
         Raises:
-            PrismError: as the server said, or as the gRPC library did.
+            PrismError: sent by the server, or the call failed on the way.
         """
         if self._closed:
             raise NotServing(CLOSED)
         method = self._methods.get(path)
         if method is None:
-            # Bytes both ways, like the server; messages are ours to make.
+            # Bytes both ways: messages are encoded here.
             method = self._methods[path] = self._channel.unary_unary(path)
         caller = None if self._forwarded is None else self._forwarded()
         seconds = self._timeout_s if timeout is None else timeout.total_seconds()
@@ -174,87 +194,85 @@ class Channel:
             data = await method(
                 request.SerializeToString(),
                 timeout=seconds if caller is None else min(caller.timeout_s, _LONGEST_S),
-                metadata=self._metadata_now(caller),
+                metadata=self._current_metadata(caller),
             )
         except grpc.aio.AioRpcError as error:
-            raise self._peer.call_failed(error) from None
+            raise self._errors.of_call(error) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._closed or task is None or task.cancelling():
                 raise
-            # Closing cancels calls under way, which their callers did not.
+            # Closing cancels the calls of callers that did not cancel them.
             raise BackendUnavailable("the connection was closed before the answer came") from None
         return reply_type.FromString(data)
 
     async def stream(
         self, path: str, request: Message, reply_type: type[Reply]
     ) -> AsyncGenerator[Reply, None]:
-        """Call a method that answers with one message after another, without a deadline.
+        """Call a method that answers with a stream of messages, without a deadline.
 
         Raises:
-            PrismError: as `unary`, also later.
+            PrismError: sent by the server, or the call failed on the way, at any message.
         """
         if self._closed:
             raise NotServing(CLOSED)
-        method: Any = self._channel.unary_stream(path)
-        call = method(request.SerializeToString(), metadata=self._metadata_now(None))
+        method: UnaryStreamMethod = self._channel.unary_stream(path)
+        call = method(request.SerializeToString(), metadata=self._current_metadata(None))
         try:
             async for data in call:
                 yield reply_type.FromString(data)
         except grpc.aio.AioRpcError as error:
-            raise self._peer.call_failed(error) from None
+            raise self._errors.of_call(error) from None
         finally:
             call.cancel()
 
     def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Watch over a connection of its own, so that a slow reader holds up nobody else.
+        """Watch over a connection of its own, so that a slow reader delays no other call.
 
         Raises:
-            PrismError: as the server said.
-            WatchEnded: on reading, also when the connection broke.
+            PrismError: on entering: refused by the server, or not started in time.
+            WatchEnded: on reading: the watch ended, or the connection broke.
         """
         caller = None if self._forwarded is None else self._forwarded()
-        return watching(
-            self._connection_of_its_own(),
-            WATCH,
+        return open_watch(
+            self._watch_connection(),
             request,
-            metadata=self._metadata_now(caller),
+            metadata=self._current_metadata(caller),
             timeout_s=self._timeout_s,
-            never_stood=self._peer.call_failed,
-            broke=self._peer.watch_broke,
+            errors=self._errors,
         )
 
     async def close(self) -> None:
-        """Close the connection; calls under way fail. Safe more than once."""
+        """Close the connection; calls in flight fail. Safe more than once."""
         self._closed = True
         await self._operations.close()
         for channel in (self._channel, *self._watches):
             await channel.close()
 
-    def _trace_now(self, caller: Forwarded | None) -> TraceContext | None:
+    def _current_trace(self, caller: Forwarded | None) -> TraceContext | None:
         trace = None if self._trace_context is None else self._trace_context()
         if trace is None and caller is not None and (its := caller.trace) is not None:
             return TraceContext(*its)
         return trace
 
-    def _metadata_now(self, caller: Forwarded | None) -> tuple[tuple[str, str], ...]:
-        trace = self._trace_now(caller)
+    def _current_metadata(self, caller: Forwarded | None) -> tuple[tuple[str, str], ...]:
+        trace = self._current_trace(caller)
         if trace is None:
             return self._metadata
         fields = zip(TraceContext._fields, trace, strict=True)
         return (*self._metadata, *(field for field in fields if field[1]))
 
-    def _open_stream(self) -> Any:
-        method: Any = self._channel.stream_stream(OPERATE)
-        return method(metadata=self._metadata)
+    def _open_stream(self) -> OperateCall:
+        call: OperateCall = self._channel.stream_stream(OPERATE)(metadata=self._metadata)
+        return call
 
     def _open(self) -> grpc.aio.Channel:
         if self._credentials is None:
-            return grpc.aio.insecure_channel(self._peer.target, _OPTIONS)
-        return grpc.aio.secure_channel(self._peer.target, self._credentials, _OPTIONS)
+            return grpc.aio.insecure_channel(self.address, _OPTIONS)
+        return grpc.aio.secure_channel(self.address, self._credentials, _OPTIONS)
 
     @asynccontextmanager
-    async def _connection_of_its_own(self) -> AsyncIterator[grpc.aio.Channel]:
+    async def _watch_connection(self) -> AsyncIterator[grpc.aio.Channel]:
         if self._closed:
             raise NotServing(CLOSED)
         async with self._open() as channel:

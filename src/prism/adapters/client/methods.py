@@ -1,4 +1,4 @@
-"""What can be asked of a server by its own call, or as an operation in a stream."""
+"""Methods of KeyValueService that can be unary calls or operations of a stream."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Method(Generic[Reply]):
     """One method of the service.
 
     Attributes:
-        path: of the unary call.
-        field: of `Operation` and `OperationOutcome`.
-        tag: of that field in `Operation`, as it is on the wire.
+        path: path of the unary call.
+        field: field of `Operation` and of `OperationOutcome`.
+        tag: encoded tag of that field in `Operation`.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""How a client talks TLS."""
+"""TLS settings of a client."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from prism.ports import InvalidArgument
 
 @dataclass(frozen=True, slots=True)
 class TLS:
-    """How to talk TLS to a server.
+    """Certificates for a connection with TLS.
 
     Attributes:
-        ca: PEM file of the authority to trust; None: those of the system.
-        cert: PEM file of our own certificate, where the server wants one.
-        key: PEM file of its key.
+        ca: PEM file of the authority to trust; None: the system's authorities.
+        cert: PEM file of the client's certificate, for servers that require one.
+        key: PEM file of the certificate's key.
     """
 
     ca: Path | None = None
@@ -26,11 +26,11 @@ class TLS:
     key: Path | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Raises InvalidArgument that names a file which cannot be read."""
+        """Return gRPC credentials; raises InvalidArgument that names the unusable file."""
         if (self.cert is None) != (self.key is None):
             raise InvalidArgument("a TLS certificate needs its key, and a key its certificate")
         files = (_read(self.ca), _read(self.key), _read(self.cert))
-        # grpc would say no more than that nobody answers.
+        # grpc would report nothing but an unreachable server.
         check = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             if self.ca is not None:

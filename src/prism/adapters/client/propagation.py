@@ -1,4 +1,4 @@
-"""What goes with a call on behalf of whoever caused it: trace context, and deadline.
+"""Trace context and deadline that a call passes on to the server.
 
 https://www.w3.org/TR/trace-context/
 """
@@ -11,31 +11,31 @@ from typing import NamedTuple, Protocol
 
 
 class TraceContext(NamedTuple):
-    """As it travels, in metadata and in operations."""
+    """W3C trace context, as sent in metadata and in operations."""
 
     traceparent: str
     tracestate: str
 
 
 class Forwarded(Protocol):
-    """A call of somebody else, on whose behalf ours is made."""
+    """Incoming call on whose behalf the client calls another server."""
 
     @property
     def timeout_s(self) -> float:
-        """Seconds left; whoever serves it gives ours up when there are none."""
+        """Seconds left; the server of the incoming call enforces this deadline."""
         ...
 
     @property
     def trace(self) -> tuple[str, str] | None:
-        """As `TraceContext`; None: it came with none."""
+        """Fields of its `TraceContext`; None: it has none."""
         ...
 
 
-def propagation() -> Callable[[], TraceContext | None] | None:
-    """How to find the current trace context; None in a process without OpenTelemetry.
+def trace_context_source() -> Callable[[], TraceContext | None] | None:
+    """Return a function that finds the current trace context.
 
-    It is not imported here: who wants traces has done so before connecting, and
-    nobody else pays for it.
+    None in a process that has not imported OpenTelemetry: an application with traces
+    imports it before it connects, and others do not pay for the import.
     """
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:

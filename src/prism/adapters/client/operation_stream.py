@@ -1,0 +1,431 @@
+"""Operation stream of a client: many operations in each message of one stream.
+
+All operations that callers start in one turn of the event loop go into one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from prism.adapters.client.errors import TrueStatus
+from prism.adapters.client.methods import Method, Reply
+from prism.adapters.client.propagation import TraceContext
+from prism.adapters.wire.encoding import tag_of, varint
+from prism.adapters.wire.relay import Waiter
+from prism.adapters.wire.status import error_of
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    Internal,
+    NotServing,
+    Outcome,
+    PrismError,
+)
+from prism.v1 import keyvalue_pb2 as pb
+
+CLOSED = "not serving: the connection is closed"
+
+OperateCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
+
+# Every server accepts this: the smallest limit on messages is twice as high.
+_MESSAGE_BYTES = 512 << 10
+
+# The server's error about a deadline says whether the operation began. The client's own
+# timeout, for a server that does not answer, comes this much later.
+_TIMEOUT_MARGIN_S = 0.1
+
+_OPERATIONS_TAG = tag_of(pb.OperateRequest, "operations")
+_ID_TAG = tag_of(pb.Operation, "id")
+_TIMEOUT_TAG = tag_of(pb.Operation, "timeout_ms")
+
+
+class StreamsUnsupported(Exception):
+    """The server has no operation streams, and so has not seen the operation."""
+
+
+class PendingOperation:
+    """Operation whose outcome has not arrived.
+
+    Attributes:
+        head: encoded fields before the body.
+        body: encoded request, or the rest of the operation.
+        expires_at: time of the loop's clock at which the client gives up; None: the waiter
+            enforces the deadline.
+        written: whether the server may have seen it.
+    """
+
+    __slots__ = ("body", "expires_at", "head", "id", "method", "waiter", "written")
+
+    def __init__(
+        self,
+        identity: int,
+        method: Method[Any],
+        head: bytes,
+        body: bytes,
+        expires_at: float | None,
+        waiter: Waiter,
+    ) -> None:
+        self.id = identity
+        self.method = method
+        self.head = head
+        self.body = body
+        self.expires_at = expires_at
+        self.waiter = waiter
+        self.written = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """Outcome that can be told without an answer."""
+        return Outcome.UNKNOWN if self.written else Outcome.NOT_APPLIED
+
+    def fail(self, error: Exception) -> None:
+        """Report the error, unless the caller has gone."""
+        if not self.waiter.done():
+            self.waiter.set_exception(error)
+
+
+class OperationStream:
+    """Operations over one bidirectional stream, opened by the first of them.
+
+    When the stream breaks, operations that were written have an unknown outcome and the
+    others are not applied; nothing is sent twice. The next operation opens a new stream.
+
+    Args:
+        open_call: begins the call.
+        error_of_call: translates the error of a failed call.
+        timeout_s: timeout of each operation.
+
+    Attributes:
+        answers: whether the server is known to support operation streams.
+    """
+
+    def __init__(
+        self,
+        open_call: Callable[[], OperateCall],
+        error_of_call: Callable[[grpc.aio.AioRpcError], PrismError],
+        timeout_s: float,
+    ) -> None:
+        self._open_call = open_call
+        self._error_of_call = error_of_call
+        self._pending = PendingOperations(timeout_s, self._write_soon)
+        self._session: asyncio.Task[None] | None = None
+        self._something_to_write: asyncio.Future[None] | None = None
+        self._closed = False
+        self.answers = False
+
+    async def call(
+        self,
+        method: Method[Reply],
+        request: bytes,
+        trace: TraceContext | None = None,
+        left_s: float | None = None,
+    ) -> Reply:
+        """Send one operation and return its reply.
+
+        Args:
+            request: encoded request.
+            trace: trace context to send with it.
+            left_s: seconds until the caller's deadline, which the caller enforces by
+                cancelling; None: the stream's timeout holds and is enforced here.
+
+        Raises:
+            PrismError: sent by the server, or the stream broke.
+            StreamsUnsupported: the server has no operation streams.
+        """
+        if self._closed:
+            raise NotServing(CLOSED)
+        future: asyncio.Future[Any]
+        if left_s is None:
+            pending, future = self._pending.add(method, request, trace)
+        else:
+            future = asyncio.get_running_loop().create_future()
+            pending = self._pending.add_bounded(method, request, trace, left_s, future)
+        try:
+            reply: Reply = await future
+        except asyncio.CancelledError:
+            self._pending.give_up(pending)
+            raise
+        return reply
+
+    def begin(
+        self, method: Method[Any], operation: pb.Operation, waiter: Waiter
+    ) -> PendingOperation:
+        """Send one operation whose waiter is called in the step in which the reply arrives.
+
+        A future, as `call` uses, would report the reply one step of the loop later.
+
+        Args:
+            operation: operation to send; its id is set here.
+            waiter: receives the outcome, and calls `give_up` at the deadline.
+
+        Returns:
+            The argument of `give_up`.
+
+        Raises:
+            NotServing: the connection is closed.
+        """
+        if self._closed:
+            raise NotServing(CLOSED)
+        return self._pending.add_operation(method, operation, waiter)
+
+    def give_up(self, pending: PendingOperation) -> None:
+        """Cancel an operation. Safe more than once, and after the answer."""
+        self._pending.give_up(pending)
+
+    async def close(self) -> None:
+        """Fail all pending operations, and end the stream. Safe more than once."""
+        self._closed = True
+        for pending in self._pending.take_all():
+            pending.fail(
+                BackendUnavailable(
+                    "the connection was closed before the answer came", outcome=pending.outcome
+                )
+            )
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.cancel()
+            with suppress(asyncio.CancelledError):
+                await session
+
+    def _write_soon(self) -> None:
+        """Write in a later step, so that one message holds all operations of this turn."""
+        if self._session is None:
+            self._session = asyncio.create_task(self._run_session())
+        elif self._something_to_write is not None and not self._something_to_write.done():
+            self._something_to_write.set_result(None)
+
+    async def _run_session(self) -> None:
+        """Run one stream, from its opening to its end."""
+        call = self._open_call()
+        true_status = TrueStatus(call)
+        writing = asyncio.create_task(self._write(call))
+        answered = False
+        ended: grpc.aio.AioRpcError | None = None
+        try:
+            async for data in call:
+                answered = True
+                self._receive(data)
+        except grpc.aio.AioRpcError as error:
+            ended = await true_status.of(error)
+        except DecodeError:
+            call.cancel()
+        except asyncio.CancelledError:
+            # Either this task is cancelled, or the call was, with its channel.
+            if self._closed:
+                raise
+        finally:
+            # Writing ends first, so that no more operations become unknown.
+            writing.cancel()
+            if asyncio.current_task() is self._session:
+                self._session = None
+            self._fail_all(ended, answered=answered)
+            with suppress(asyncio.CancelledError):
+                await writing
+
+    async def _write(self, call: OperateCall) -> None:
+        # Until there is a connection, nothing has left this process for certain.
+        # If there will be none, reading fails as well and reports why.
+        with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            await call.wait_for_connection()
+            while True:
+                message = self._pending.next_message()
+                if message is not None:
+                    await call.write(message)
+                    continue
+                self._something_to_write = asyncio.get_running_loop().create_future()
+                await self._something_to_write
+
+    def _receive(self, data: bytes) -> None:
+        self.answers = True
+        take = self._pending.take
+        for outcome in pb.OperateResponse.FromString(data).outcomes:
+            pending = take(outcome.id)
+            if pending is None or pending.waiter.done():
+                continue
+            field = outcome.WhichOneof("outcome")
+            if field == pending.method.field:
+                pending.waiter.set_result(getattr(outcome, field))
+            elif field == "error":
+                pending.waiter.set_exception(error_of(outcome.error))
+            else:
+                pending.waiter.set_exception(
+                    Internal(f"the server answered {pending.method.field} with {field}")
+                )
+
+    def _fail_all(self, ended: grpc.aio.AioRpcError | None, *, answered: bool) -> None:
+        unimplemented = ended is not None and ended.code() is grpc.StatusCode.UNIMPLEMENTED
+        for pending in self._pending.take_all():
+            if unimplemented and not answered:
+                pending.fail(StreamsUnsupported())
+            else:
+                pending.fail(self._error_of(pending, ended))
+
+    def _error_of(
+        self, pending: PendingOperation, ended: grpc.aio.AioRpcError | None
+    ) -> PrismError:
+        if ended is None:
+            return BackendUnavailable("the server ended the stream", outcome=pending.outcome)
+        error = self._error_of_call(ended)
+        if not pending.written:
+            error.outcome = Outcome.NOT_APPLIED
+        return error
+
+
+class PendingOperations:
+    """Operations that were started and not answered, and those of them still to write.
+
+    Args:
+        timeout_s: timeout of operations without a deadline of their own; they expire in
+            the order in which they began.
+        changed: called when there is something to write.
+    """
+
+    def __init__(self, timeout_s: float, changed: Callable[[], None]) -> None:
+        self._timeout_s = timeout_s
+        self._timeout = _timeout_field(timeout_s)
+        self._changed = changed
+        self._by_id: dict[int, PendingOperation] = {}
+        self._unwritten: deque[PendingOperation] = deque()
+        self._cancel_ids: list[int] = []
+        self._last_id = 0
+        self._timer: asyncio.TimerHandle | None = None
+        # Kept, because finding the loop costs a system call: more than the rest of `add`.
+        self._loop = asyncio.get_running_loop()
+
+    def add(
+        self, method: Method[Any], request: bytes, trace: TraceContext | None
+    ) -> tuple[PendingOperation, asyncio.Future[Any]]:
+        """Add an operation with the common timeout, which is enforced here.
+
+        Returns:
+            The operation, and the future of its reply.
+        """
+        loop = self._loop
+        expires_at = loop.time() + self._timeout_s + _TIMEOUT_MARGIN_S
+        if self._timer is None:
+            self._timer = loop.call_at(expires_at, self._expire)
+        future = loop.create_future()
+        head = self._next_head(method, len(request), self._timeout, trace)
+        return self._add(method, head, request, expires_at, future), future
+
+    def add_bounded(
+        self,
+        method: Method[Any],
+        request: bytes,
+        trace: TraceContext | None,
+        left_s: float,
+        waiter: Waiter,
+    ) -> PendingOperation:
+        """Add an operation whose waiter gives it up after `left_s` seconds."""
+        head = self._next_head(method, len(request), _timeout_field(left_s), trace)
+        return self._add(method, head, request, None, waiter)
+
+    def add_operation(
+        self, method: Method[Any], operation: pb.Operation, waiter: Waiter
+    ) -> PendingOperation:
+        """Add an operation that is complete but for its id; its waiter gives it up."""
+        self._last_id = operation.id = self._last_id + 1
+        body = operation.SerializeToString()
+        return self._add(method, _OPERATIONS_TAG + varint(len(body)), body, None, waiter)
+
+    def take(self, identity: int) -> PendingOperation | None:
+        """Remove the operation of this id; None: nobody waits for it any more."""
+        return self._by_id.pop(identity, None)
+
+    def take_all(self) -> Iterator[PendingOperation]:
+        """Remove all operations, and yield each."""
+        everything = self._by_id
+        self._by_id = {}
+        self._unwritten.clear()
+        self._cancel_ids.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        yield from everything.values()
+
+    def give_up(self, pending: PendingOperation) -> None:
+        """Remove the operation, and tell the server if it may have seen it."""
+        if self._by_id.pop(pending.id, None) is not None and pending.written:
+            self._cancel_ids.append(pending.id)
+            self._changed()
+
+    def next_message(self) -> bytes | None:
+        """Return the next message and mark its operations as written; None: nothing to write."""
+        unwritten = self._unwritten
+        if not unwritten and not self._cancel_ids:
+            return None
+        left = _MESSAGE_BYTES
+        parts: list[bytes] = []
+        while unwritten:
+            pending = unwritten[0]
+            left -= len(pending.head) + len(pending.body)
+            if left < 0 and parts:
+                break
+            unwritten.popleft()
+            if pending.waiter.done():
+                continue  # given up before it was written
+            pending.written = True
+            parts.append(pending.head)
+            parts.append(pending.body)
+        if self._cancel_ids:
+            parts.append(pb.OperateRequest(cancel_ids=self._cancel_ids).SerializeToString())
+            self._cancel_ids.clear()
+        return b"".join(parts)
+
+    def _next_head(
+        self, method: Method[Any], size: int, timeout: bytes, trace: TraceContext | None
+    ) -> bytes:
+        """Number the next operation, and encode the fields before a request of this size."""
+        self._last_id += 1
+        inner = _ID_TAG + varint(self._last_id) + timeout
+        if trace is not None:
+            inner += pb.Operation(
+                traceparent=trace.traceparent, tracestate=trace.tracestate
+            ).SerializeToString()
+        inner += method.tag + varint(size)
+        return _OPERATIONS_TAG + varint(len(inner) + size) + inner
+
+    def _add(
+        self,
+        method: Method[Any],
+        head: bytes,
+        body: bytes,
+        expires_at: float | None,
+        waiter: Waiter,
+    ) -> PendingOperation:
+        pending = PendingOperation(self._last_id, method, head, body, expires_at, waiter)
+        self._by_id[pending.id] = pending
+        self._unwritten.append(pending)
+        self._changed()
+        return pending
+
+    def _expire(self) -> None:
+        """Fail expired operations, and set the timer for the next one."""
+        self._timer = None
+        loop = self._loop
+        now = loop.time()
+        for pending in tuple(self._by_id.values()):
+            if pending.expires_at is None:
+                continue
+            if pending.expires_at > now:
+                self._timer = loop.call_at(pending.expires_at, self._expire)
+                return
+            pending.fail(
+                BackendTimeout(
+                    f"no answer within the deadline of {self._timeout_s:.3g} s",
+                    outcome=pending.outcome,
+                )
+            )
+            self.give_up(pending)
+
+
+def _timeout_field(seconds: float) -> bytes:
+    """Encode a timeout of at least a millisecond: a server reads 0 as its own default."""
+    return _TIMEOUT_TAG + varint(int(seconds * 1000) or 1)
