@@ -1,4 +1,4 @@
-"""SQLite keeps the contract: in process, over gRPC on each transport, through a proxy."""
+"""Acceptance suite on SQLite: in process, over gRPC on each transport, through a proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SQLite brings beyond the contract: it lasts, it is shared, it says what is wrong."""
+"""What the acceptance suite cannot know of SQLite: durability, sharing, and its errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def opened(path: Path, **settings: object) -> AsyncIterator[SqliteDriver]:
         await driver.stop()
 
 
-async def test_what_was_written_is_there_after_a_restart(path: Path) -> None:
+async def test_a_restart_keeps_values_versions_and_ttls(path: Path) -> None:
     async with opened(path) as driver:
         version = await driver.set("key", b"value", ttl=timedelta(hours=1))
     async with opened(path) as driver:
@@ -56,7 +56,7 @@ async def test_what_was_written_is_there_after_a_restart(path: Path) -> None:
         assert entry.expires_at_ms is not None
 
 
-async def test_a_version_is_not_given_again_after_a_delete_and_a_restart(path: Path) -> None:
+async def test_a_version_is_not_repeated_after_a_delete_and_a_restart(path: Path) -> None:
     async with opened(path) as driver:
         old = await driver.set("key", b"value")
         await driver.delete("key")
@@ -66,7 +66,7 @@ async def test_a_version_is_not_given_again_after_a_delete_and_a_restart(path: P
             await driver.compare_and_set("key", b"other", expected=old)
 
 
-async def test_several_drivers_share_a_file(path: Path) -> None:
+async def test_two_drivers_share_a_file(path: Path) -> None:
     async with opened(path) as one, opened(path) as other:
         await asyncio.gather(*(d.increment("n") for d in (one, other) for _ in range(50)))
         assert (await one.increment("n", 0)).value == 100
@@ -74,7 +74,7 @@ async def test_several_drivers_share_a_file(path: Path) -> None:
         assert await other.exists("key") is True
 
 
-async def test_many_may_create_the_file_at_once(path: Path) -> None:
+async def test_concurrent_drivers_create_the_file_once(path: Path) -> None:
     async def open_and_write(number: int) -> None:
         async with opened(path) as driver:
             await driver.set(str(number), b"value")
@@ -84,7 +84,7 @@ async def test_many_may_create_the_file_at_once(path: Path) -> None:
         assert len((await driver.scan()).keys) == 8
 
 
-async def test_a_lock_held_by_another_is_waited_for_and_then_reported(path: Path) -> None:
+async def test_a_lock_of_another_process_is_reported_after_the_timeout(path: Path) -> None:
     async with opened(path, busy_timeout=timedelta(milliseconds=50)) as driver:
         await driver.set("key", b"old")
         other = sqlite3.connect(path, isolation_level=None)
@@ -93,7 +93,7 @@ async def test_a_lock_held_by_another_is_waited_for_and_then_reported(path: Path
             with pytest.raises(BackendUnavailable, match="locked") as refusal:
                 await driver.set("key", b"new")
             assert refusal.value.outcome is Outcome.NOT_APPLIED
-            # A reader waits for no writer.
+            # Readers do not wait for writers.
             entry = await driver.get("key")
             assert entry is not None
             assert entry.value == b"old"
@@ -102,7 +102,7 @@ async def test_a_lock_held_by_another_is_waited_for_and_then_reported(path: Path
         await driver.set("key", b"new")
 
 
-async def test_a_full_file_refuses_the_write_and_goes_on(path: Path) -> None:
+async def test_a_full_file_refuses_a_write_and_keeps_working(path: Path) -> None:
     async with opened(path, max_bytes=100_000) as driver:
         await driver.set("key", b"old")
         with pytest.raises(Exhausted) as refusal:
@@ -114,7 +114,7 @@ async def test_a_full_file_refuses_the_write_and_goes_on(path: Path) -> None:
         await driver.set("key", b"new")
 
 
-async def test_expired_keys_leave_the_file(path: Path) -> None:
+async def test_expired_keys_are_deleted_from_the_file(path: Path) -> None:
     async with opened(path) as driver:
         for number in range(10):
             await driver.set(str(number), b"value", ttl=timedelta(milliseconds=1))
@@ -127,7 +127,7 @@ async def test_expired_keys_leave_the_file(path: Path) -> None:
             other.close()
 
 
-async def test_a_write_that_has_begun_outlives_its_caller(path: Path) -> None:
+async def test_cancelling_a_write_leaves_the_driver_usable(path: Path) -> None:
     async with opened(path) as driver:
         write = asyncio.create_task(driver.set("key", b"value"))
         await asyncio.sleep(0)
@@ -147,13 +147,13 @@ async def initialize_error(path: Path) -> PrismError:
     return refusal.value
 
 
-async def test_a_folder_that_is_absent_is_named(tmp_path: Path) -> None:
+async def test_an_absent_folder_is_named(tmp_path: Path) -> None:
     error = await initialize_error(tmp_path / "absent" / "keys.db")
     assert isinstance(error, BackendUnavailable)
     assert str(tmp_path / "absent" / "keys.db") in error.message
 
 
-async def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_left_unchanged(path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be taken for one" * 100)
     before = path.read_bytes()
     error = await initialize_error(path)
@@ -162,7 +162,7 @@ async def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-async def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+async def test_the_database_of_another_program_is_refused(path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE theirs (x)")
     other.commit()
@@ -172,7 +172,7 @@ async def test_the_database_of_another_program_is_left_alone(path: Path) -> None
     assert "another program" in error.message
 
 
-async def test_a_file_that_may_not_be_written_is_an_access_error(path: Path) -> None:
+async def test_a_read_only_file_is_an_access_error(path: Path) -> None:
     async with opened(path):
         reader = Connection(path, timedelta())
         await reader.open_reader()
@@ -183,7 +183,7 @@ async def test_a_file_that_may_not_be_written_is_an_access_error(path: Path) -> 
             await reader.close()
 
 
-async def test_health_tells_the_size(path: Path) -> None:
+async def test_health_reports_the_size(path: Path) -> None:
     async with opened(path) as driver:
         health = await driver.health()
         assert health.status is HealthStatus.HEALTHY
@@ -192,7 +192,7 @@ async def test_health_tells_the_size(path: Path) -> None:
 
 @asynccontextmanager
 async def served(path: Path) -> AsyncIterator[tuple[subprocess.Popen[str], str]]:
-    """The package's own main in a process: that, and the address it serves on."""
+    """Run the package's main module in a process; yield the process and its address."""
     socket = path.with_suffix(".sock")
     flags = ("--sqlite-path", str(path), "--grpc-socket", str(socket), "--no-metrics")
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""An environment of its own, with Prism's wheel and a package of somebody else's."""
+"""Virtual environment with the wheels of Prism and of the example driver."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ EXAMPLE = ROOT / "examples" / "driver-sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """A virtual environment, and a folder far from the repository.
+    """Virtual environment outside the repository.
 
     Attributes:
-        python: of the environment.
-        env: variables for its processes: none of ours.
+        python: interpreter of the environment.
+        folder: working directory of its processes.
+        env: environment variables of its processes, without those of this test run.
     """
 
     python: Path
@@ -29,7 +30,7 @@ class Outside:
     env: dict[str, str]
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """Run its Python and return when that has ended well."""
+        """Run its Python with these arguments; fail unless it exits with status 0."""
         done = subprocess.run(
             [str(self.python), *args], cwd=self.folder, env=self.env, capture_output=True, text=True
         )
@@ -39,7 +40,7 @@ class Outside:
 
 @pytest.fixture(scope="session")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
-    """With Prism and its extra `testing`, and the example: both from their wheels."""
+    """Environment with Prism, its extra `testing`, and the example, installed from wheels."""
     folder = tmp_path_factory.mktemp("outside")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     subprocess.run([*pip, str(folder), str(ROOT), str(EXAMPLE)], check=True)

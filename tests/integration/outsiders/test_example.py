@@ -1,4 +1,4 @@
-"""Somebody else's driver, as somebody else has it: nothing but wheels."""
+"""The example driver as a third party installs it: from wheels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 
 MAINS = {
     "prism.bootstrap": ("-m", "prism.bootstrap", "--driver", "sqlite", "--grpc-port", "0"),
-    "its own": ("-m", "prism_driver_sqlite"),
+    "prism_driver_sqlite": ("-m", "prism_driver_sqlite"),
 }
 
 
 @contextmanager
 def served(outside: Outside, *args: str) -> Iterator[str]:
-    """The address it serves on; it is stopped as an init system does, and takes that well."""
+    """Serve the driver; yield the address, then stop it with SIGTERM and check its exit status."""
     process = subprocess.Popen(
         [str(outside.python), *args, "--metrics-port", "0"],
         cwd=outside.folder,
@@ -46,7 +46,7 @@ def served(outside: Outside, *args: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
-async def test_it_is_served_without_a_line_of_prism_changed(
+async def test_the_driver_is_served_and_keeps_its_keys_over_a_restart(
     outside: Outside, tmp_path: Path, main: tuple[str, ...]
 ) -> None:
     for expected in (None, b"value"):
@@ -58,7 +58,7 @@ async def test_it_is_served_without_a_line_of_prism_changed(
                 await kv.set("key", b"value")
 
 
-def test_the_command_line_knows_it(outside: Outside) -> None:
+def test_prism_drivers_lists_the_driver(outside: Outside) -> None:
     program = "from prism.cli import main; main()"
     drivers = json.loads(outside.run("-c", program, "drivers", "--json").stdout)["drivers"]
     (found,) = [driver for driver in drivers if driver["name"] == "sqlite"]
@@ -66,22 +66,22 @@ def test_the_command_line_knows_it(outside: Outside) -> None:
     assert set(found["capabilities"]) == {"ttl", "compare_and_set", "batch", "scan", "counter"}
 
 
-def test_the_acceptance_suite_passes_there(outside: Outside) -> None:
+def test_the_acceptance_suite_passes(outside: Outside) -> None:
     tests = outside.folder / "tests"
     shutil.copytree(EXAMPLE / "tests", tests, dirs_exist_ok=True)
     shutil.copy(EXAMPLE / "pyproject.toml", outside.folder)
-    # Transports are held against each other by Prism's own drivers: here that of the proxy will do.
+    # Prism's own drivers compare the transports; here the one that a proxy uses is enough.
     pytest_run = outside.run("-m", "pytest", "-q", "tests", "-k", "not TestOverGrpc")
     summary = pytest_run.stdout.splitlines()[-1]
     assert "passed" in summary
     assert "failed" not in summary
 
 
-def test_its_main_is_at_most_25_lines() -> None:
+def test_the_main_module_has_at_most_25_lines() -> None:
     main = EXAMPLE / "src" / "prism_driver_sqlite" / "__main__.py"
     assert len(main.read_text().splitlines()) <= 25
 
 
-def test_prism_never_imports_it() -> None:
+def test_prism_does_not_name_the_driver() -> None:
     sources = (ROOT / "src").rglob("*.py")
     assert not [path for path in sources if "prism_driver_sqlite" in path.read_text()]

@@ -1,4 +1,4 @@
-"""docs/write-a-driver.md holds: its first driver passes, and the rest is the example's code."""
+"""The code in docs/write-a-driver.md works: its first driver, and the quotes of the example."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST, *QUOTED = PYTHON
 
 @pytest.fixture(scope="class")
 def first() -> Iterator[DriverSpec]:
-    """The driver of the guide's first block."""
+    """Driver in the first code block of the guide."""
     module = types.ModuleType("prism_guide")
     sys.modules[module.__name__] = module
     exec(FIRST, module.__dict__)
@@ -43,7 +43,7 @@ class TestFirstDriver(AcceptanceSuite):
         return in_process(first, {"path": str(tmp_path_factory.mktemp("guide") / "keys.db")})
 
 
-def test_the_rest_of_the_code_is_the_examples() -> None:
+def test_the_other_code_blocks_quote_the_example() -> None:
     sources = [path.read_text() for path in EXAMPLE.rglob("*.py")]
     sources += [textwrap.dedent(source) for source in sources]
     assert QUOTED
@@ -52,5 +52,5 @@ def test_the_rest_of_the_code_is_the_examples() -> None:
         assert any(quote in source for quote in quotes for source in sources), block
 
 
-def test_the_package_is_described_as_the_example_is() -> None:
+def test_the_guide_quotes_the_pyproject_of_the_example() -> None:
     assert [(EXAMPLE / "pyproject.toml").read_text()] == TOML

@@ -1,4 +1,4 @@
-"""A Prism driver for SQLite: durable, in one file that several processes may share."""
+"""Prism driver for SQLite: durable, in one file that several processes can share."""
 
 from prism_driver_sqlite.driver import DRIVER, SqliteDriver, SqliteSettings
 

@@ -1,4 +1,4 @@
-"""`python -m prism_driver_sqlite --sqlite-path keys.db` serves a file."""
+"""`python -m prism_driver_sqlite --sqlite-path keys.db` serves the keys in a file."""
 
 from prism import serve_driver
 from prism_driver_sqlite import DRIVER, SqliteDriver

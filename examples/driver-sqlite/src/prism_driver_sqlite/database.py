@@ -1,4 +1,4 @@
-"""The file: how it is opened, who talks to it, and what its errors mean."""
+"""SQLite file: opening it, the threads that use it, and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from prism_driver_sqlite.table import SCHEMA, Table
 Result = TypeVar("Result")
 
 APPLICATION_ID = 0x5052534D
-"""Marks a file as ours, so that no table is made in the database of another program."""
+"""Marks the files of this driver; another program's database is left alone."""
 
 
 class Connection:
-    """A connection and the one thread that uses it: what it is asked is done in order.
+    """SQLite connection with a thread of its own, which runs the calls in order.
 
     Args:
-        busy_timeout: how long to wait for a lock that another process holds.
+        path: database file.
+        busy_timeout: time to wait for a lock that another process holds.
     """
 
     def __init__(self, path: Path, busy_timeout: timedelta) -> None:
@@ -42,29 +43,33 @@ class Connection:
         self._opened: sqlite3.Connection | None = None
 
     async def open_writer(self, max_bytes: int) -> None:
-        """Open the file to write, and make it what it has to be."""
-        patience = self._busy_timeout.total_seconds()
-        await self._run(lambda: _prepare(self._open(), self._path, max_bytes, patience))
+        """Open the file for writing; create the table where there is none.
+
+        Args:
+            max_bytes: maximum size of the file; 0: no limit.
+        """
+        timeout_s = self._busy_timeout.total_seconds()
+        await self._run(lambda: _prepare(self._open(), self._path, max_bytes, timeout_s))
 
     async def open_reader(self) -> None:
-        """Open the file to read, which in WAL mode waits for no writer."""
+        """Open the file for reading. In WAL mode readers do not wait for writers."""
         await self._run(lambda: self._open().execute("PRAGMA query_only = ON"))
 
     async def read(self, work: Callable[[Table], Result]) -> Result:
-        """What `work` makes of the table."""
+        """Run `work` on the table; return its result."""
         return await self._run(lambda: work(Table(self._connection)))
 
     async def write(self, work: Callable[[Table], Result]) -> Result:
-        """The same in a transaction: on disk when this returns, undone when it raises.
+        """Run `work` in a transaction: on disk when this returns, undone when it raises.
 
-        Cancelling takes back what the thread has not begun, and nothing else.
+        Cancelling revokes the work if the thread has not begun it, and has no effect later.
         """
         return await self._run(
             lambda: _in_transaction(self._connection, lambda: work(Table(self._connection)))
         )
 
     async def close(self) -> None:
-        """Finish what was asked before, and close."""
+        """Finish the calls that are queued, and close the connection."""
         try:
             await self._run(self._close)
         finally:
@@ -72,7 +77,7 @@ class Connection:
 
     @property
     def _connection(self) -> sqlite3.Connection:
-        assert self._opened is not None, "opened first, and closed last"
+        assert self._opened is not None, "the first call opens it"
         return self._opened
 
     def _open(self) -> sqlite3.Connection:
@@ -92,7 +97,7 @@ class Connection:
             raise _translated(error, self._path) from error
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int, patience: float) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int, timeout_s: float) -> None:
     if max_bytes:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         connection.execute(f"PRAGMA max_page_count = {max(max_bytes // page_size, 1)}")
@@ -102,18 +107,18 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int, patienc
         if mark == APPLICATION_ID:
             return
         if mark or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-            raise InvalidArgument(f"{path} is a database of another program: name another file")
+            raise InvalidArgument(f"{path} is a database of another program: choose another file")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         for statement in SCHEMA:
             connection.execute(statement)
 
     _in_transaction(connection, create)
-    _write_ahead(connection, time.monotonic() + patience)
+    _write_ahead(connection, time.monotonic() + timeout_s)
     connection.execute("PRAGMA synchronous = FULL")
 
 
 def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
-    # The one lock that SQLite does not wait for by itself.
+    # SQLite does not wait for this lock, whatever its busy timeout.
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -126,13 +131,13 @@ def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[], Result]) -> Result:
-    # IMMEDIATE: what is read in it is still true when it writes.
+    # IMMEDIATE takes the write lock first: values read in it stay true until it writes.
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = work()
         connection.execute("COMMIT")
     except BaseException:
-        # A full disk makes SQLite roll back by itself.
+        # On a full disk SQLite has rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -140,10 +145,10 @@ def _in_transaction(connection: sqlite3.Connection, work: Callable[[], Result]) 
 
 
 def _translated(error: sqlite3.Error, path: Path) -> PrismError:
-    # The low byte is the kind of error; the others say more about it.
+    # The low byte is the primary code; the higher bytes extend it.
     match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF:
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_NOMEM:
-            return Exhausted(f"{path} has no room left: {error}")
+            return Exhausted(f"{path} cannot grow: {error}")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return BackendUnavailable(
                 f"{path} is locked by another process for longer than busy_timeout",
@@ -159,7 +164,7 @@ def _translated(error: sqlite3.Error, path: Path) -> PrismError:
             return BackendUnavailable(f"{path} cannot be read or written: {error}")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return Internal(
-                f"{path} is damaged, or no database: {error}; restore it from a backup",
+                f"{path} is damaged or not a database: {error}; restore it from a backup",
                 reason="CORRUPT",
             )
     return Internal(f"SQLite failed: {error}")

@@ -1,4 +1,4 @@
-"""The ports on top of SQLite: each operation is one transaction."""
+"""SQLite driver: implements the ports; each operation is one transaction."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
+from prism.kit import ReplyBudget, closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -20,13 +21,11 @@ from prism.ports import (
     DrainReport,
     DriverSpec,
     Entry,
-    Exhausted,
     Health,
     HealthStatus,
     InvalidArgument,
     Lifetime,
     Limits,
-    NotServing,
     Page,
     Persisted,
     PrismError,
@@ -46,7 +45,7 @@ VERSION = version("prism-driver-sqlite")
 CAPABILITIES = {
     Capability.TTL: Declaration(
         granularity=timedelta(milliseconds=1),
-        notes="By the wall clock of the machine: where that is set, expiries move with it.",
+        notes="Uses the wall clock of the machine: setting the clock moves expiries.",
     ),
     Capability.COMPARE_AND_SET: Declaration(),
     Capability.BATCH: Declaration(notes="The writes of a batch are one transaction."),
@@ -55,37 +54,41 @@ CAPABILITIES = {
 }
 LIMITS = Limits()
 
-PURGE_EVERY_SECONDS = 1.0
-PURGE_AT_ONCE = 1000
+PURGE_INTERVAL_SECONDS = 1.0
+PURGE_BATCH = 1000
+
+_CLOSED = closed("the file")
 
 
 @dataclass(frozen=True, slots=True)
 class SqliteSettings:
-    """See each setting's help."""
+    """Settings of the driver."""
 
-    path: Path = setting(help="File that holds the keys; it is made when absent.")
+    path: Path = setting(help="File that holds the keys; created when absent.")
     busy_timeout: timedelta = setting(
         timedelta(seconds=5), help="Time to wait while another process writes."
     )
-    max_bytes: int = setting(0, help="Bytes the file may grow to; 0: no limit.")
+    max_bytes: int = setting(0, help="Maximum size of the file in bytes; 0: no limit.")
 
     def __post_init__(self) -> None:
-        for name, refused in (
-            ("busy_timeout", self.busy_timeout < timedelta()),
-            ("max_bytes", self.max_bytes < 0),
-        ):
-            if refused:
-                raise InvalidArgument(f"sqlite setting {name}: it must be 0 or more")
+        if self.busy_timeout < timedelta():
+            raise InvalidArgument(
+                f"sqlite setting busy_timeout is {self.busy_timeout}; it must be 0 or more"
+            )
+        if self.max_bytes < 0:
+            raise InvalidArgument(
+                f"sqlite setting max_bytes is {self.max_bytes}; it must be 0 or more"
+            )
 
 
 class SqliteDriver:
-    """Keys in one file. Writes go through one thread, reads through another."""
+    """Key-value store in one SQLite file, with one thread for writes and one for reads."""
 
     profile = Profile(NAME, VERSION, VersionKind.REVISION, CAPABILITIES, LIMITS)
 
     def __init__(self) -> None:
-        self._writer: Connection | None = None
-        self._reader: Connection | None = None
+        self._writer: Connection = _CLOSED
+        self._reader: Connection = _CLOSED
         self._purging: asyncio.Task[None] | None = None
 
     async def initialize(self, settings: SqliteSettings) -> None:
@@ -102,13 +105,13 @@ class SqliteDriver:
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         connections = (self._reader, self._writer)
-        self._reader = self._writer = None
+        self._reader = self._writer = _CLOSED
         if self._purging is not None:
             self._purging.cancel()
             with suppress(asyncio.CancelledError):
                 await self._purging
         for connection in connections:
-            if connection is not None:
+            if connection is not _CLOSED:
                 await connection.close()
 
     async def health(self) -> Health:
@@ -172,14 +175,7 @@ class SqliteDriver:
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         def get_many(table: Table) -> list[Entry | PrismError | None]:
-            room = LIMITS.max_batch_bytes
-            outcomes: list[Entry | PrismError | None] = []
-            for key in keys:
-                entry = table.get(key)
-                room -= len(entry.value) if entry else 0
-                fits = entry is None or room >= 0
-                outcomes.append(entry if fits else Exhausted("no room for it: get fewer at once"))
-            return outcomes
+            return ReplyBudget(LIMITS.max_batch_bytes).limit(map(table.get, keys))
 
         return await self._read(get_many)
 
@@ -201,35 +197,29 @@ class SqliteDriver:
         )
 
     async def increment(self, key: str, delta: int = 1) -> Count:
-        return await self._write(lambda table: Count(*table.increment(key, delta)))
+        return await self._write(lambda table: table.increment(key, delta))
 
     async def _read(self, work: Callable[[Table], Result]) -> Result:
-        return await _open(self._reader).read(work)
+        return await self._reader.read(work)
 
     async def _write(self, work: Callable[[Table], Result]) -> Result:
-        return await _open(self._writer).write(work)
+        return await self._writer.write(work)
 
     async def _purge(self) -> None:
-        """Make room of what has expired, which no read returns any more."""
+        """Delete expired entries, which reads ignore already, to free their space."""
         while True:
-            await asyncio.sleep(PURGE_EVERY_SECONDS)
+            await asyncio.sleep(PURGE_INTERVAL_SECONDS)
             try:
-                while await self._write(lambda table: table.purge(PURGE_AT_ONCE)) == PURGE_AT_ONCE:
+                while await self._write(lambda table: table.purge(PURGE_BATCH)) == PURGE_BATCH:
                     pass
             except PrismError as error:
-                log.warning("expired keys stay in the file for now: %s", error.message)
-
-
-def _open(connection: Connection | None) -> Connection:
-    if connection is None:
-        raise NotServing("the file is not open: not initialized yet, or stopped")
-    return connection
+                log.warning("cannot delete expired keys, will try again: %s", error.message)
 
 
 DRIVER = DriverSpec(
     name=NAME,
     version=VERSION,
-    summary="In one file on disk, durable, shared by the processes of a machine.",
+    summary="Durable, in one file that the processes of a machine can share.",
     settings=SqliteSettings,
     factory=SqliteDriver,
     capabilities=CAPABILITIES,

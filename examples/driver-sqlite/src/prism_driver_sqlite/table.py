@@ -1,17 +1,17 @@
-"""The table of keys: plain SQL, for one thread and within one transaction."""
+"""Table of entries: plain SQL, called within a transaction by one thread."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from contextlib import closing
 from datetime import timedelta
 
-from prism.ports import Entry, Limits, Page, PreconditionFailed, Version, VersionConflict
+from prism.kit import add_to_counter, clamp_page_size
+from prism.ports import Count, Entry, Limits, Page, Version, VersionConflict
 
-# AUTOINCREMENT never gives a number twice, not even after a delete or a restart:
-# that makes it a revision. A key is a blob because blobs sort by their bytes.
+# AUTOINCREMENT never repeats a number, not even after a delete or a restart, so the number
+# can serve as a revision. A key is a blob because blobs sort by their bytes.
 SCHEMA = (
     """
     CREATE TABLE entries (
@@ -48,12 +48,9 @@ _PURGE = """
     )
 """
 
-_CANONICAL = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-_INT64 = range(-(2**63), 2**63)
-
 
 class Table:
-    """The operations, each as of now by the clock of the machine."""
+    """Operations on the table. Expiry is judged by the clock of the machine."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -69,12 +66,12 @@ class Table:
         return self._connection.execute(_DELETE, (key.encode(), now_ms())).rowcount > 0
 
     def expire(self, key: str, ttl: timedelta | None) -> bool:
-        """Give an existing key a new expiry, or none; False when there is no such key."""
+        """Set or remove the expiry of a key; return False when the key is absent."""
         changed = self._connection.execute(_EXPIRE, (_expiry_ms(ttl), key.encode(), now_ms()))
         return changed.rowcount > 0
 
     def compare(self, key: str, expected: Version | None) -> None:
-        """Raise `VersionConflict` unless the key has the version; None: is absent."""
+        """Raise `VersionConflict` unless the key has this version; None: unless it is absent."""
         entry = self.get(key)
         if entry is None and expected is not None:
             raise VersionConflict("the key is absent")
@@ -83,35 +80,26 @@ class Table:
         if entry is not None and entry.version != expected:
             raise VersionConflict("the key has another version than the one expected")
 
-    def increment(self, key: str, delta: int) -> tuple[int, Version]:
-        entry = self.get(key) or Entry(b"0", Version(0))
-        if not _CANONICAL.fullmatch(entry.value) or int(entry.value) not in _INT64:
-            raise PreconditionFailed(
-                "the value is no 64-bit integer in canonical decimal text", reason="NOT_AN_INTEGER"
-            )
-        total = int(entry.value) + delta
-        if total not in _INT64:
-            raise PreconditionFailed(
-                f"{int(entry.value)} plus {delta} does not fit a signed 64-bit integer",
-                reason="OVERFLOW",
-            )
-        return total, self._put(key, b"%d" % total, entry.expires_at_ms)
+    def increment(self, key: str, delta: int) -> Count:
+        entry = self.get(key)
+        total = add_to_counter(entry and entry.value, delta)
+        return Count(total, self._put(key, b"%d" % total, entry and entry.expires_at_ms))
 
     def page(
         self, prefix: str, *, page_size: int, after: str, values: bool, limits: Limits
     ) -> Page:
-        """The keys that begin with the prefix, in the order of their bytes, after one of them."""
-        # Nothing lies between a key and the same with a NUL; no byte of UTF-8 is 0xFF.
+        """Return the keys with the prefix that come after the key `after`, sorted by bytes."""
+        # No key lies between `after` and `after` with a NUL. UTF-8 has no byte 0xFF.
         first = f"{after}\0" if after else prefix
-        size = min(page_size or limits.max_page_size, limits.max_page_size)
+        size = clamp_page_size(page_size, limits)
         bounds = (values, first.encode(), prefix.encode() + b"\xff", now_ms(), size + 1)
         keys: list[str] = []
         entries: list[Entry] = []
-        room = limits.max_batch_bytes
+        bytes_left = limits.max_batch_bytes
         with closing(self._connection.execute(_SCAN, bounds)) as rows:
             for key, *entry in rows:
-                room -= len(key) + len(entry[0] or b"")
-                if len(keys) == size or (keys and room < 0):
+                bytes_left -= len(key) + len(entry[0] or b"")
+                if len(keys) == size or (keys and bytes_left < 0):
                     return Page(keys, entries if values else None, keys[-1])
                 keys.append(key.decode())
                 if values:
@@ -119,11 +107,11 @@ class Table:
         return Page(keys, entries if values else None, "")
 
     def purge(self, at_most: int) -> int:
-        """Delete what has expired; the number of keys."""
+        """Delete expired entries; return how many."""
         return self._connection.execute(_PURGE, (now_ms(), at_most)).rowcount
 
     def size(self) -> int:
-        """The size of the file without its log."""
+        """Return the size of the file in bytes, without its log."""
         pages, page_size = (
             self._connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "page_size")
@@ -133,7 +121,7 @@ class Table:
 
     def _put(self, key: str, value: bytes, expires_at_ms: int | None) -> Version:
         put = self._connection.execute(_PUT, (key.encode(), value, expires_at_ms))
-        assert put.lastrowid is not None  # a row was inserted
+        assert put.lastrowid is not None, "an INSERT sets it"
         return Version(put.lastrowid)
 
 
@@ -142,7 +130,7 @@ def now_ms() -> int:
 
 
 def _expiry_ms(ttl: timedelta | None) -> int | None:
-    """The ttl and the time each rounded up, so that no key is lost before its time."""
+    """Return when a ttl that starts now ends; both are rounded up, so that no key is lost early."""
     if ttl is None:
         return None
     return -(-time.time_ns() // 1_000_000) - -ttl // timedelta(milliseconds=1)
