@@ -154,16 +154,18 @@ def _metrics(
     key_value: KeyValueServicer,
 ) -> Metrics:
     # Its library takes a tenth of a second, which who wants no metrics is spared.
-    from prism.adapters.observability.metrics.backend import Backend
-    from prism.adapters.observability.metrics.calls import Calls
     from prism.adapters.observability.metrics.exposition import Metrics
-    from prism.adapters.observability.metrics.server import Server
+    from prism.adapters.observability.metrics.server import (
+        DriverCollector,
+        RpcCollector,
+        ServerCollector,
+    )
 
     return Metrics(
         (
-            Calls(services.calls.values(), key_value.kinds.values()),
-            Backend(spec.name, spec.version, gateway, readiness),
-            Server(version("prism"), admission, lifecycle, readiness),
+            RpcCollector(services.calls.values(), key_value.kinds.values()),
+            DriverCollector(spec.name, spec.version, gateway, readiness),
+            ServerCollector(version("prism"), admission, lifecycle, readiness),
         )
     )
 

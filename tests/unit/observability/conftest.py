@@ -1,4 +1,4 @@
-"""Everything that a server is built of, without its ports."""
+"""A server's container, with nothing listening."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class House:
-    """A container, and its metrics as a scraper reads them."""
+    """Container, with its metrics as a scraper reads them."""
 
     def __init__(self, container: Container) -> None:
         self.container = container

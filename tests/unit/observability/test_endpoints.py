@@ -44,7 +44,8 @@ async def test_a_defect_answers_500_without_details_and_is_logged_a_few_times(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     unused: Any = None
-    endpoints = Endpoints(unused, unused, Broken(), unused)
+    broken: Any = Broken()
+    endpoints = Endpoints(unused, unused, broken, unused)
     with caplog.at_level(logging.ERROR):
         for _ in range(50):
             status, body = await ask(endpoints, "/metrics")

@@ -27,14 +27,14 @@ class Context:
 
 
 class Flaky(Memstore):
-    """Fails in ways of its own."""
+    """Store whose gets of some keys fail or hang."""
 
     async def get(self, key: str) -> Entry | None:
-        class LostInTheMail(BackendUnavailable):
+        class ConnectionLost(BackendUnavailable):
             pass
 
         if key == "lost":
-            raise LostInTheMail("gone")
+            raise ConnectionLost("gone")
         if key == "broken":
             raise ZeroDivisionError
         if key == "held":
@@ -52,12 +52,11 @@ def request(key: str) -> bytes:
     return pb.GetRequest(key=key).SerializeToString()
 
 
-async def test_every_series_of_a_fixed_set_is_there_before_anything_happened(
+async def test_all_series_but_histograms_and_errors_exist_from_the_start(
     build: Callable[..., Any],
 ) -> None:
     house = build()
     assert house.value("backend_driver_requests_total", **OPERATION) == 0
-    # But for histograms: they are a dozen lines for each thing that can be asked for.
     assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) is None
     assert house.value("backend_driver_connections_active", driver="memstore") == 0
     assert house.value("backend_driver_info", driver="memstore", version="0.1.0") == 1
@@ -74,7 +73,7 @@ async def test_every_series_of_a_fixed_set_is_there_before_anything_happened(
     assert {"process_cpu_seconds_total", "python_info", "python_gc_collections_total"} <= names
 
 
-async def test_a_call_is_counted_where_it_arrives_and_where_it_ends(
+async def test_a_call_is_counted_at_arrival_and_at_its_end(
     build: Callable[..., Any],
 ) -> None:
     house = build()
@@ -93,7 +92,7 @@ async def test_a_call_is_counted_where_it_arrives_and_where_it_ends(
     assert house.value(bucket, **OPERATION, le="+Inf") == 1
 
 
-async def test_what_runs_is_in_flight(build: Callable[..., Any]) -> None:
+async def test_a_running_call_is_in_flight(build: Callable[..., Any]) -> None:
     house = build(providers.Object(Flaky()))
     await house.run()
     running = asyncio.create_task(get_of(house)(request("held"), Context()))
@@ -108,7 +107,7 @@ async def test_what_runs_is_in_flight(build: Callable[..., Any]) -> None:
     assert house.value(errors, **OPERATION, error_type="Cancelled") == 1
 
 
-async def test_errors_have_names_of_the_ports_whatever_a_driver_raises(
+async def test_errors_are_named_after_the_ports_errors(
     build: Callable[..., Any],
 ) -> None:
     house = build(providers.Object(Flaky()))
@@ -129,7 +128,7 @@ async def test_errors_have_names_of_the_ports_whatever_a_driver_raises(
     assert errors == {"BackendUnavailable": 3, "Internal": 1, "VersionConflict": 1}
 
 
-async def test_callers_cannot_make_new_series(build: Callable[..., Any]) -> None:
+async def test_callers_cannot_create_series(build: Callable[..., Any]) -> None:
     house = build()
     await house.run()
     await house.gateway.set("k", b"")
@@ -142,7 +141,7 @@ async def test_callers_cannot_make_new_series(build: Callable[..., Any]) -> None
     assert house.series().keys() == before
 
 
-async def test_what_was_not_let_in_is_told_apart(build: Callable[..., Any]) -> None:
+async def test_refused_and_shed_operations_are_counted_apart(build: Callable[..., Any]) -> None:
     house = build()
     with pytest.raises(NotServing):
         await house.gateway.get("k")
@@ -150,7 +149,7 @@ async def test_what_was_not_let_in_is_told_apart(build: Callable[..., Any]) -> N
     assert house.value("prism_operations_shed_total") == 0
 
 
-async def test_the_backend_is_told_as_of_the_last_check_while_it_is_up(
+async def test_the_last_health_check_is_shown_while_the_driver_is_up(
     build: Callable[..., Any],
 ) -> None:
     house = build()
@@ -170,7 +169,7 @@ async def test_the_backend_is_told_as_of_the_last_check_while_it_is_up(
     assert house.value("prism_lifecycle_state", state="stopped") == 1
 
 
-async def test_watches_that_stand_are_counted(build: Callable[..., Any]) -> None:
+async def test_open_watches_are_counted(build: Callable[..., Any]) -> None:
     house = build()
     await house.run()
     async with house.gateway.watch(""):
@@ -178,7 +177,7 @@ async def test_watches_that_stand_are_counted(build: Callable[..., Any]) -> None
     assert house.value("backend_driver_watches_active", driver="memstore") == 0
 
 
-async def test_bounds_are_told_beside_what_they_bound(build: Callable[..., Any]) -> None:
+async def test_limits_have_metrics_of_their_own(build: Callable[..., Any]) -> None:
     house = build(max_in_flight=7, max_watches=3)
     assert house.value("prism_operations_in_flight_limit") == 7
     assert house.value("backend_driver_watches_limit", driver="memstore") == 3
@@ -193,7 +192,7 @@ async def test_bounds_are_told_beside_what_they_bound(build: Callable[..., Any])
         ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8"),
     ],
 )
-async def test_prometheus_own_format_is_the_default(
+async def test_the_default_is_the_prometheus_format(
     build: Callable[..., Any], accept: str, content_type: str
 ) -> None:
     found, text = build().container.metrics().render(accept)
@@ -201,7 +200,7 @@ async def test_prometheus_own_format_is_the_default(
     assert b"# EOF" not in text
 
 
-async def test_open_metrics_is_for_who_asks(build: Callable[..., Any]) -> None:
+async def test_open_metrics_is_served_on_request(build: Callable[..., Any]) -> None:
     accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"
     content_type, text = build().container.metrics().render(accept)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client.registry import Collector
 
 from prism.adapters.observability.metrics.exposition import Metrics
-from prism.adapters.observability.metrics.patterns import PatternMetrics
+from prism.adapters.observability.metrics.patterns import PatternCollector
 from prism.adapters.observability.page.page import Table
 from prism.adapters.observability.page.sections import pattern_events_section, patterns_section
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
@@ -16,7 +16,7 @@ def lines_of(collector: Collector) -> set[str]:
 
 
 async def test_each_pattern_has_its_series_from_the_start(patterns: Supervisor) -> None:
-    lines = lines_of(PatternMetrics(patterns, "1.0"))
+    lines = lines_of(PatternCollector(patterns, "1.0"))
     assert 'prism_pattern_up{pattern="a"} 0.0' in lines
     assert 'backend_driver_info{driver="proxy",version="1.0"} 1.0' in lines
     assert 'prism_pattern_state{pattern="b",state="stopped"} 1.0' in lines
@@ -29,12 +29,12 @@ async def test_operations_and_errors_are_counted_by_pattern(patterns: Supervisor
         gateway = patterns.gateway_of("a")
         assert gateway is not None
         await gateway.set("key", b"value")
-        lines = lines_of(PatternMetrics(patterns, "1.0"))
+        lines = lines_of(PatternCollector(patterns, "1.0"))
         assert 'prism_pattern_up{pattern="a"} 1.0' in lines
         assert 'prism_pattern_requests_total{operation="set",pattern="a"} 1.0' in lines
         assert 'prism_pattern_requests_total{operation="set",pattern="b"} 0.0' in lines
         await patterns.find("a").restart()
-        lines = lines_of(PatternMetrics(patterns, "1.0"))
+        lines = lines_of(PatternCollector(patterns, "1.0"))
         assert 'prism_pattern_requests_total{operation="set",pattern="a"} 1.0' in lines
         assert 'prism_pattern_restarts_total{pattern="a"} 1.0' in lines
     finally:

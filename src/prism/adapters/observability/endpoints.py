@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from prism.adapters.asgi import AsgiServer
 from prism.adapters.observability.page.history import OperationSamples
@@ -19,6 +19,7 @@ from prism.domain.readiness import ReadinessMonitor
 from prism.domain.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
+    from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.page.page import Page
 
 log = logging.getLogger(__name__)
@@ -45,14 +46,6 @@ class Scope(TypedDict):
     path: str
     query_string: bytes
     headers: Iterable[tuple[bytes, bytes]]
-
-
-class Metrics(Protocol):
-    """Source of the text at `/metrics`."""
-
-    def render(self, accept: str) -> tuple[str, bytes]:
-        """Return the content type and the text, in the format that `accept` asks for."""
-        ...
 
 
 class Answer(NamedTuple):

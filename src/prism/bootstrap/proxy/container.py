@@ -142,17 +142,16 @@ def _metrics(
     routed: RoutedServicer,
 ) -> Metrics:
     # Its library takes a tenth of a second, which who wants no metrics is spared.
-    from prism.adapters.observability.metrics.calls import Calls
     from prism.adapters.observability.metrics.exposition import Metrics
-    from prism.adapters.observability.metrics.patterns import PatternMetrics
-    from prism.adapters.observability.metrics.server import Server
+    from prism.adapters.observability.metrics.patterns import PatternCollector
+    from prism.adapters.observability.metrics.server import RpcCollector, ServerCollector
 
     prism = version("prism")
     return Metrics(
         (
-            Calls(services.calls.values(), routed.kinds.values()),
-            PatternMetrics(supervisor, prism),
-            Server(prism, admission, lifecycle, readiness),
+            RpcCollector(services.calls.values(), routed.kinds.values()),
+            PatternCollector(supervisor, prism),
+            ServerCollector(prism, admission, lifecycle, readiness),
         )
     )
 

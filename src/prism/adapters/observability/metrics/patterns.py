@@ -1,36 +1,37 @@
-"""The patterns of a proxy: how each is, and the operations that went to it."""
+"""Metrics of a proxy's patterns: their states, and the operations sent to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.registry import Collector
-
-from prism.adapters.observability.metrics.errors import by_name
-from prism.adapters.observability.metrics.families import (
+from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
-    add_durations,
 )
+from prometheus_client.registry import Collector
+
+from prism.adapters.observability.metrics.exposition import Family, add_durations, add_errors
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import PatternState
 
 PATTERN, STATE, OPERATION, ERROR = "pattern", "state", "operation", "error_type"
 
-Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoMetricFamily
 
+class PatternCollector(Collector):
+    """Metrics of the configured patterns; no other name becomes a label value.
 
-class PatternMetrics(Collector):
-    """Of those that are configured; no other name becomes a label."""
+    Args:
+        version: version of Prism.
+    """
 
     def __init__(self, patterns: Supervisor, version: str) -> None:
         self._patterns = patterns
         self._version = version
 
     def collect(self) -> Iterator[Family]:
-        # Where others have a driver; so who asks for all instances finds proxies too.
+        # Under the same name as a server's, so that one query finds servers and proxies.
         yield InfoMetricFamily(
             "backend_driver",
             "The driver that is served.",
@@ -42,18 +43,18 @@ class PatternMetrics(Collector):
     def _states(self) -> Iterator[Family]:
         states = GaugeMetricFamily(
             "prism_pattern_state",
-            "1 for the state that the pattern is in.",
+            "1 for the current state of the pattern.",
             labels=[PATTERN, STATE],
         )
         up = GaugeMetricFamily("prism_pattern_up", "1 while the pattern serves.", labels=[PATTERN])
         restarts = CounterMetricFamily(
             "prism_pattern_restarts",
-            "Launches of the pattern but the first, by whatever cause.",
+            "Launches of the pattern after the first, for any reason.",
             labels=[PATTERN],
         )
         in_flight = GaugeMetricFamily(
             "prism_pattern_operations_in_flight",
-            "Operations handed to the pattern that have not ended.",
+            "Operations sent to the pattern that have not ended.",
             labels=[PATTERN],
         )
         for status in (pattern.status for pattern in self._patterns):
@@ -68,17 +69,17 @@ class PatternMetrics(Collector):
         labels = [PATTERN, OPERATION]
         requests = CounterMetricFamily(
             "prism_pattern_requests",
-            "Operations handed to the pattern that ended; a batch is one.",
+            "Operations sent to the pattern that ended; a batch is one.",
             labels=labels,
         )
         durations = HistogramMetricFamily(
             "prism_pattern_request_duration_seconds",
-            "Time an operation took, there and back.",
+            "Duration of an operation, including the round trip to the pattern.",
             labels=labels,
         )
         errors = CounterMetricFamily(
             "prism_pattern_errors",
-            "Operations that failed; Cancelled: the caller went, or its deadline passed.",
+            "Operations that failed; Cancelled: by the caller or its deadline.",
             labels=[*labels, ERROR],
         )
         for pattern, tallies in self._patterns.tallies.items():
@@ -86,6 +87,5 @@ class PatternMetrics(Collector):
                 names = [pattern, operation]
                 requests.add_metric(names, sum(tally.counts))
                 add_durations(durations, names, tally)
-                for error, count in sorted(by_name(tally.failed).items()):
-                    errors.add_metric([*names, error], count)
+                add_errors(errors, names, tally.failed)
         yield from (requests, durations, errors)
