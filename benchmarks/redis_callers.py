@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from benchmarks.wire import KEYS, VALUE
 from prism.adapters.redis import DRIVER, RedisSettings
-from prism.adapters.redis.scripts import SET
+from prism.adapters.redis.operations import SET_SCRIPT
 from prism.ports import Put
 
 POOL = 64
@@ -53,7 +53,7 @@ async def _prism(url: str) -> AsyncIterator[Calls]:
 @asynccontextmanager
 async def _redis_py(url: str) -> AsyncIterator[Calls]:
     async with Redis.from_url(url, max_connections=POOL) as client:
-        await client.script_load(SET.text)
+        await client.script_load(SET_SCRIPT.text)
 
         async def get_many(keys: Sequence[str]) -> Any:
             pipeline = client.pipeline(transaction=False)
@@ -67,12 +67,12 @@ async def _redis_py(url: str) -> AsyncIterator[Calls]:
         async def set_many(keys: Sequence[str]) -> Any:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
-                pipeline.evalsha(SET.digest, 1, f"prism:{key}", VALUE)
+                pipeline.evalsha(SET_SCRIPT.digest, 1, f"prism:{key}", VALUE)
             return await pipeline.execute()
 
         yield Calls(
             lambda key: get_many((key,)),
-            lambda key: client.evalsha(SET.digest, 1, f"prism:{key}", VALUE),
+            lambda key: client.evalsha(SET_SCRIPT.digest, 1, f"prism:{key}", VALUE),
             get_many,
             set_many,
             lambda replies: replies[1::3],

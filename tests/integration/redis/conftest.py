@@ -1,4 +1,4 @@
-"""The driver on real servers, as an operator would have it."""
+"""Fixtures: the driver on real Redis servers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _open(url: str, **settings: str) -> AbstractAsyncContextManager[Backend]:
 
 @pytest.fixture(scope="session")
 def open_redis() -> Open:
-    """Initialize and start the driver on a URL, with settings as text."""
+    """Function that opens the driver on a URL, with more settings as text."""
     return _open
 
 
@@ -42,7 +42,7 @@ def kv(backend: Backend) -> FullKeyValue:
 
 @pytest.fixture
 def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
-    """Another client of the shared server, on a database that it empties."""
+    """redis-py client of the shared server, whose database is emptied first."""
     with redis_server.client() as client:
         client.flushdb()
         yield client
@@ -50,6 +50,6 @@ def raw(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def own_server() -> Iterator[RedisServer]:
-    """A server that the test may stop, and change."""
+    """Server of this test alone, which may stop and reconfigure it."""
     with RedisServer() as server:
         yield server

@@ -1,4 +1,4 @@
-"""A master that dies while sentinels watch: its replica takes over."""
+"""Failover by Sentinel: the master dies, and its replica takes over."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ FAILOVER = timedelta(seconds=30)
 
 @pytest.fixture
 def sentinel() -> Iterator[RedisSentinel]:
-    """Servers of the test's own: afterwards one is dead."""
+    """Servers of this test alone, because it kills one."""
     with RedisSentinel() as sentinel:
         yield sentinel
 
 
-async def test_calls_fail_clearly_until_the_replica_has_taken_over(
+async def test_calls_fail_as_unavailable_until_the_replica_takes_over(
     sentinel: RedisSentinel, open_redis: Open
 ) -> None:
     async with open_redis(sentinel.url, timeout="1s") as backend:
@@ -47,7 +47,7 @@ async def test_calls_fail_clearly_until_the_replica_has_taken_over(
         async def replicated() -> bool:
             return bool(replica.ask("DBSIZE") == 50)
 
-        await wait_until(replicated, "the replica has what the master has")
+        await wait_until(replicated, "the replica has every key of the master")
         async with kv.watch() as events:
             await old.kill()
             with pytest.raises(WatchEnded):
@@ -55,7 +55,7 @@ async def test_calls_fail_clearly_until_the_replica_has_taken_over(
         with pytest.raises(BackendUnavailable) as failure:
             await kv.set("during", b"value")
         assert failure.value.outcome is Outcome.NOT_APPLIED
-        await wait_until(lambda: _writes(kv), "a write succeeds again", FAILOVER)
+        await wait_until(lambda: _can_write(kv), "a write succeeds again", FAILOVER)
         assert sentinel.master is replica
         assert replica.ask("GET", "prism:after") == b"value"
         entry = await kv.get("7")
@@ -66,9 +66,7 @@ async def test_calls_fail_clearly_until_the_replica_has_taken_over(
             await kv.scan(page_size=5, page_token=page.next_token)
 
 
-async def test_a_sentinel_that_hangs_is_passed_over(
-    sentinel: RedisSentinel, open_redis: Open
-) -> None:
+async def test_hanging_sentinel_is_skipped(sentinel: RedisSentinel, open_redis: Open) -> None:
     await sentinel.sentinels[0].pause()
     began = time.monotonic()
     async with open_redis(sentinel.url) as backend:
@@ -77,7 +75,7 @@ async def test_a_sentinel_that_hangs_is_passed_over(
     await sentinel.sentinels[0].resume()
 
 
-async def _writes(kv: FullKeyValue) -> bool:
+async def _can_write(kv: FullKeyValue) -> bool:
     with suppress(BackendUnavailable, BackendTimeout):
         await kv.set("after", b"value")
         return True

@@ -1,4 +1,4 @@
-"""Callers that share a connection: each gets its own answer, whatever becomes of the others."""
+"""Callers that share a connection: each gets its own replies, whatever happens to others."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from tests.servers.relay import Relay
 
 CALLS = 10_000
 CANCELLED = 1_000
-AT_ONCE = 250
-SHARED = 2
-"""Connections: one for small requests, one for large."""
+WORKERS = 250
+CONNECTIONS = 2
+"""One for small requests, one for large ones."""
 
 
 def connections_of(server: RedisServer) -> list[dict[str, str]]:
-    """Those of Prism, as the server has them."""
+    """Return the connections of the driver, as the server lists them."""
     lines = server.ask("CLIENT", "LIST").decode().splitlines()
     clients = [dict(each.split("=", 1) for each in line.split()) for line in lines]
     return [client for client in clients if client["lib-name"].startswith("prism")]
 
 
-async def test_a_thousand_cancelled_calls_among_ten_thousand_disturb_nobody(
+async def test_cancelled_calls_do_not_disturb_other_calls(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     chance = random.Random(7)
     cancelled = set(chance.sample(range(CALLS), CANCELLED))
-    turns = {number: chance.randrange(6) for number in cancelled}
+    delays = {number: chance.randrange(6) for number in cancelled}
 
     async def call(kv: FullKeyValue, number: int) -> object:
-        """Whatever is right in an answer has the number in it."""
+        """Call an operation whose result contains the number."""
         key = f"key {number}"
         if number % 3 == 0:
             await kv.set(key, key.encode())
@@ -45,23 +45,23 @@ async def test_a_thousand_cancelled_calls_among_ten_thousand_disturb_nobody(
         return await kv.get_many([f"no {number}", f"given {number % 100}"])
 
     async def worker(kv: FullKeyValue, first: int) -> None:
-        for number in range(first, CALLS, AT_ONCE):
+        for number in range(first, CALLS, WORKERS):
             task = asyncio.create_task(call(kv, number))
             if number in cancelled:
-                for _ in range(turns[number]):
+                for _ in range(delays[number]):
                     await asyncio.sleep(0)
                 task.cancel()
             await asyncio.wait([task])
             if not task.cancelled():
-                assert right(task.result(), number)
+                assert is_right(task.result(), number)
 
-    def right(answer: object, number: int) -> bool:
+    def is_right(result: object, number: int) -> bool:
         if number % 3 == 0:
-            return isinstance(answer, Entry) and answer.value == b"key %d" % number
+            return isinstance(result, Entry) and result.value == b"key %d" % number
         if number % 3 == 1:
-            return getattr(answer, "value", None) == number
-        assert isinstance(answer, list)
-        absent, given = answer
+            return getattr(result, "value", None) == number
+        assert isinstance(result, list)
+        absent, given = result
         return absent is None and given.value == b"%d" % (number % 100)
 
     async with open_redis(own_server.url) as backend:
@@ -69,18 +69,18 @@ async def test_a_thousand_cancelled_calls_among_ten_thousand_disturb_nobody(
             await backend.kv.set(f"given {number}", b"%d" % number)
         tasks = asyncio.all_tasks()
         ids = {client["id"] for client in connections_of(own_server)}
-        await asyncio.gather(*(worker(backend.kv, first) for first in range(AT_ONCE)))
+        await asyncio.gather(*(worker(backend.kv, first) for first in range(WORKERS)))
         assert asyncio.all_tasks() <= tasks
         assert {client["id"] for client in connections_of(own_server)} == ids
-        assert len(ids) == SHARED
+        assert len(ids) == CONNECTIONS
 
-    async def gone() -> bool:
+    async def all_closed() -> bool:
         return not connections_of(own_server)
 
-    await wait_until(gone, "no connection is left behind")
+    await wait_until(all_closed, "every connection is closed")
 
 
-async def test_callers_of_one_turn_wait_for_one_round_trip(
+async def test_calls_of_one_loop_iteration_share_a_round_trip(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
@@ -92,7 +92,7 @@ async def test_callers_of_one_turn_wait_for_one_round_trip(
         assert relay.bursts - before == 1
 
 
-async def test_what_is_cancelled_before_it_leaves_is_not_applied(
+async def test_call_cancelled_before_it_is_sent_is_not_applied(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
@@ -113,7 +113,7 @@ async def test_what_is_cancelled_before_it_leaves_is_not_applied(
         assert await backend.kv.exists("second") is False
 
 
-async def test_who_waits_when_a_connection_breaks_is_sent_over_the_next(
+async def test_queued_calls_are_sent_over_a_new_connection_after_a_break(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
@@ -126,13 +126,13 @@ async def test_who_waits_when_a_connection_breaks_is_sent_over_the_next(
             await asyncio.sleep(0.001)
         relay.replies_lost = False
         relay.hang_up()
-        sent, *waited = await asyncio.gather(*calls, return_exceptions=True)
+        sent, *queued = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(sent, BackendUnavailable)
         assert sent.outcome is Outcome.UNKNOWN
-        assert [getattr(count, "value", count) for count in waited] == [2, 3]
+        assert [getattr(count, "value", count) for count in queued] == [2, 3]
 
 
-async def test_a_connection_that_falls_silent_is_left_and_nothing_repeated(
+async def test_stalled_connection_is_replaced_and_no_call_is_repeated(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
@@ -146,18 +146,18 @@ async def test_a_connection_that_falls_silent_is_left_and_nothing_repeated(
         relay.replies_lost = False
         assert (await backend.kv.increment("number")).value == 2
 
-        async def closed() -> bool:
-            return len(connections_of(own_server)) == SHARED
+        async def stalled_is_closed() -> bool:
+            return len(connections_of(own_server)) == CONNECTIONS
 
-        await wait_until(closed, "the silent connection is closed")
+        await wait_until(stalled_is_closed, "the stalled connection is closed")
 
 
-async def test_a_server_that_is_no_master_any_more_is_connected_to_anew(
+async def test_connection_is_replaced_after_the_server_became_read_only(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with open_redis(own_server.url) as backend:
         before = {client["id"] for client in connections_of(own_server)}
-        # Of itself, which it cannot be: read-only all the same.
+        # A replica of itself never connects, and is read-only.
         own_server.ask("REPLICAOF", "127.0.0.1", own_server.port)
         with pytest.raises(BackendUnavailable, match="replica") as refusal:
             await backend.kv.set("key", b"value")
@@ -168,7 +168,7 @@ async def test_a_server_that_is_no_master_any_more_is_connected_to_anew(
         assert len(after - before) == 1
 
 
-async def test_large_requests_have_a_connection_of_their_own(
+async def test_large_requests_use_another_connection(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with open_redis(own_server.url) as backend:
@@ -180,7 +180,7 @@ async def test_large_requests_have_a_connection_of_their_own(
         assert used == {"evalsha", "pexpiretime"}
 
 
-async def test_many_large_values_at_once_are_all_right(
+async def test_many_large_values_at_once_are_read_back_correctly(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with open_redis(own_server.url) as backend:

@@ -1,4 +1,4 @@
-"""A server that goes away and comes back: what calls say meanwhile is true."""
+"""A server that goes away and returns: errors meanwhile, and recovery without a restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECOVERY_S = 2.0
 WRITERS = 16
 
 
-async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
+async def test_calls_fail_while_the_server_is_down_and_succeed_afterwards(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with open_redis(own_server.url) as backend:
@@ -52,19 +52,19 @@ async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
         assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
 
 
-async def test_a_restart_between_two_calls_goes_unnoticed(
+async def test_restart_between_two_calls_fails_no_call(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with open_redis(own_server.url) as backend:
-        # As many connections as may be left behind.
+        # Open every connection that the driver may keep.
         await asyncio.gather(*(backend.kv.set(f"{n}", b"value") for n in range(20)))
         await own_server.kill()
         await own_server.start()
         await asyncio.gather(*(backend.kv.set(f"{n}", b"other") for n in range(20)))
 
 
-async def test_what_a_failed_write_says_is_true(own_server: RedisServer, open_redis: Open) -> None:
-    said: dict[str, Outcome | None] = {}
+async def test_outcome_of_a_failed_write_is_true(own_server: RedisServer, open_redis: Open) -> None:
+    outcomes: dict[str, Outcome | None] = {}
     stop = asyncio.Event()
 
     async def write(kv: FullKeyValue, writer: int) -> None:
@@ -75,20 +75,20 @@ async def test_what_a_failed_write_says_is_true(own_server: RedisServer, open_re
             try:
                 await kv.set(key, b"value")
             except PrismError as error:
-                said[key] = error.outcome
+                outcomes[key] = error.outcome
                 await asyncio.sleep(0.001)
             else:
-                said[key] = None
+                outcomes[key] = None
 
     async with open_redis(own_server.url) as backend:
         writers = [asyncio.create_task(write(backend.kv, n)) for n in range(WRITERS)]
         for _ in range(3):
-            written = sum(outcome is None for outcome in said.values())
-            while sum(outcome is None for outcome in said.values()) < written + 200:
+            written = sum(outcome is None for outcome in outcomes.values())
+            while sum(outcome is None for outcome in outcomes.values()) < written + 200:
                 await asyncio.sleep(0.001)
             await own_server.kill()
-            failed = sum(outcome is not None for outcome in said.values())
-            while sum(outcome is not None for outcome in said.values()) < failed + 20:
+            failed = sum(outcome is not None for outcome in outcomes.values())
+            while sum(outcome is not None for outcome in outcomes.values()) < failed + 20:
                 await asyncio.sleep(0.001)
             await own_server.start()
             began = time.monotonic()
@@ -96,13 +96,13 @@ async def test_what_a_failed_write_says_is_true(own_server: RedisServer, open_re
             assert time.monotonic() - began < RECOVERY_S
         stop.set()
         await asyncio.gather(*writers)
-        there = {key for key in said if await backend.kv.exists(key)}
-    assert {key for key, outcome in said.items() if outcome is None} <= there
-    assert {key for key, outcome in said.items() if outcome is Outcome.NOT_APPLIED}
-    assert not there & {key for key, outcome in said.items() if outcome is Outcome.NOT_APPLIED}
+        there = {key for key in outcomes if await backend.kv.exists(key)}
+    assert {key for key, outcome in outcomes.items() if outcome is None} <= there
+    assert {key for key, outcome in outcomes.items() if outcome is Outcome.NOT_APPLIED}
+    assert not there & {key for key, outcome in outcomes.items() if outcome is Outcome.NOT_APPLIED}
 
 
-async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
+async def test_write_with_a_lost_reply_is_unknown_and_not_repeated(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
@@ -123,7 +123,7 @@ async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
         assert (await backend.kv.increment("number")).value == 3
 
 
-async def test_a_read_whose_answer_is_lost_is_repeated(
+async def test_read_with_a_lost_reply_is_repeated(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
@@ -143,26 +143,28 @@ async def test_a_read_whose_answer_is_lost_is_repeated(
         assert entry.value == b"value"
 
 
-async def test_a_server_that_hangs_times_out(own_server: RedisServer, open_redis: Open) -> None:
+async def test_calls_to_a_hanging_server_time_out(
+    own_server: RedisServer, open_redis: Open
+) -> None:
     async with open_redis(own_server.url, timeout="300ms", in_flight="2") as backend:
         await backend.kv.set("key", b"old")
         await own_server.pause()
         began = time.monotonic()
         writes = [backend.kv.set("key", b"%d" % number) for number in range(6)]
-        outcomes = await asyncio.gather(*writes, return_exceptions=True)
+        errors = await asyncio.gather(*writes, return_exceptions=True)
         assert time.monotonic() - began < 3
-        assert all(isinstance(outcome, BackendTimeout) for outcome in outcomes)
-        said = [outcome.outcome for outcome in outcomes if isinstance(outcome, BackendTimeout)]
-        # Some were sent; the others never had a connection.
-        assert set(said) == {Outcome.UNKNOWN, Outcome.NOT_APPLIED}
+        assert all(isinstance(error, BackendTimeout) for error in errors)
+        outcomes = [error.outcome for error in errors if isinstance(error, BackendTimeout)]
+        # Two were sent; the others stayed in the queue.
+        assert set(outcomes) == {Outcome.UNKNOWN, Outcome.NOT_APPLIED}
         await own_server.resume()
         entry = await backend.kv.get("key")
         assert entry is not None
-        unsent = {b"%d" % n for n, each in enumerate(said) if each is Outcome.NOT_APPLIED}
+        unsent = {b"%d" % n for n, each in enumerate(outcomes) if each is Outcome.NOT_APPLIED}
         assert entry.value not in unsent
 
 
-async def test_a_restart_expires_a_scan(own_server: RedisServer, open_redis: Open) -> None:
+async def test_restart_expires_a_scan(own_server: RedisServer, open_redis: Open) -> None:
     async with open_redis(own_server.url) as backend:
         await asyncio.gather(*(backend.kv.set(f"{n}", b"value") for n in range(50)))
         page = await backend.kv.scan(page_size=5)
@@ -172,14 +174,14 @@ async def test_a_restart_expires_a_scan(own_server: RedisServer, open_redis: Ope
             await backend.kv.scan(page_size=5, page_token=page.next_token)
 
 
-async def test_a_restart_ends_a_watch(own_server: RedisServer, open_redis: Open) -> None:
+async def test_restart_ends_a_watch(own_server: RedisServer, open_redis: Open) -> None:
     async with open_redis(own_server.url) as backend, backend.kv.watch() as events:
         await own_server.kill()
         with pytest.raises(WatchEnded):
             await anext(events)
 
 
-async def test_stop_leaves_nobody_waiting_for_a_server_that_hangs(
+async def test_stop_fails_the_calls_that_wait_for_a_hanging_server(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with open_redis(own_server.url, in_flight="1") as backend:

@@ -1,10 +1,9 @@
-"""How often the driver waits for the server: counted between the two."""
+"""Number of round trips of each operation, counted between driver and server."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.servers.relay import Relay
 
 HOUR = timedelta(hours=1)
 
-Call = Callable[[FullKeyValue], Awaitable[Any]]
+Call = Callable[[FullKeyValue], Awaitable[object]]
 
 ONE_ROUND_TRIP: dict[str, Call] = {
     "get": lambda kv: kv.get("there"),
@@ -53,9 +52,7 @@ async def kv(relay: Relay, open_redis: Open) -> AsyncIterator[FullKeyValue]:
 
 
 @pytest.mark.parametrize("call", ONE_ROUND_TRIP.values(), ids=ONE_ROUND_TRIP.keys())
-async def test_an_operation_takes_one_round_trip(
-    relay: Relay, kv: FullKeyValue, call: Call
-) -> None:
+async def test_operation_takes_one_round_trip(relay: Relay, kv: FullKeyValue, call: Call) -> None:
     before = relay.bursts
     try:
         await call(kv)
@@ -64,7 +61,7 @@ async def test_an_operation_takes_one_round_trip(
     assert relay.bursts - before == 1
 
 
-async def test_a_script_is_sent_again_where_it_was_forgotten(
+async def test_script_is_loaded_again_if_the_server_lost_it(
     relay: Relay, kv: FullKeyValue, own_server: RedisServer
 ) -> None:
     own_server.ask("SCRIPT", "FLUSH")
@@ -75,8 +72,10 @@ async def test_a_script_is_sent_again_where_it_was_forgotten(
     assert relay.bursts - before == 3
 
 
-async def test_get_many_measures_first_what_may_not_fit(relay: Relay, kv: FullKeyValue) -> None:
+async def test_get_many_asks_for_sizes_first_if_values_may_not_fit(
+    relay: Relay, kv: FullKeyValue
+) -> None:
     before = relay.bursts
     await kv.get_many([f"{number}" for number in range(1000)])
-    # What is asked for after the sizes may leave in pieces, but is not waited for.
+    # The requests after the sizes may take several writes, but only one round trip.
     assert relay.bursts - before == 2

@@ -1,7 +1,7 @@
-"""Redis 7 or newer: a single server, Sentinel, or a Cluster, on redis-py.
+"""Driver for Redis 7 or newer: a single server, Sentinel, or a Cluster, on redis-py.
 
-Values are plain Redis strings with Redis's own expiry, so any other client reads
-and writes them too; a version is a digest of the value, compared on the server.
+Values are plain Redis strings with the expiry of Redis, so other Redis clients can read
+and write them; a version is a digest of the value, compared on the server.
 """
 
 from prism.adapters.redis.driver import Redis

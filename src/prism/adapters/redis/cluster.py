@@ -1,11 +1,10 @@
-"""A Redis Cluster: redis-py finds the nodes and knows which has a key's slot."""
+"""Executor for a Redis Cluster: redis-py finds the nodes and the slots that each serves."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -13,185 +12,254 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
-from prism.adapters.redis.address import Address
-from prism.adapters.redis.executor import Request
-from prism.adapters.redis.failures import NotSent, is_lost
-from prism.adapters.redis.operations import Reply
-from prism.adapters.redis.options import connection_options, no_retries, talks_tls
-from prism.adapters.redis.pooled import Cancellation, PooledServer
-from prism.adapters.redis.scripts import Command
-from prism.adapters.redis.settings import RedisSettings
-from prism.adapters.redis.single import send_together
+from prism.adapters.redis.connection import CancellationCheck
+from prism.adapters.redis.errors import NotSentError, is_connection_lost, is_error_reply
+from prism.adapters.redis.executor import send_batch
+from prism.adapters.redis.operations import Command, Operation, Reply
+from prism.adapters.redis.settings import (
+    Address,
+    RedisSettings,
+    connection_options,
+    uses_tls,
+)
 from prism.ports import Unsupported
 
-_HOPS = 5
-"""A key that is somewhere else this often moves faster than we follow."""
+_MAX_REDIRECTIONS = 5
 
-_REFRESH_EVERY_S = 0.25
+_REFRESH_INTERVAL_S = 0.25
 
-_SPARE = 2
-"""Connections to a node that redis-py's own questions may take besides ours."""
+_SPARE_CONNECTIONS = 2
+"""Connections to a node beyond those of callers, for redis-py's own requests."""
 
-_ASK_A_NODE_S = 1.0
-"""What the cluster is made of, before another is asked."""
+_DISCOVERY_TIMEOUT_S = 1.0
+"""Time for one node to describe the cluster before the next one is asked."""
 
 
-class Cluster:
-    """Implements `Executor`.
+class ClusterExecutor:
+    """`Executor` for a Cluster.
 
-    Not on redis-py's own `execute_command` and pipeline, which repeat what may have
-    been applied, and refuse scripts in a pipeline.
+    It does not use redis-py's own `execute_command` and pipeline: these repeat writes that
+    may have been applied, and the pipeline refuses scripts.
     """
 
     def __init__(self, settings: RedisSettings, address: Address) -> None:
-        options = connection_options(settings, address) | {"socket_timeout": _ASK_A_NODE_S}
+        options = connection_options(settings, address)
+        options["socket_timeout"] = _DISCOVERY_TIMEOUT_S
         self._cluster = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
-            ssl=talks_tls(settings, address),
-            retry=no_retries(),
-            max_connections=settings.connections + _SPARE,
+            ssl=uses_tls(settings, address),
+            max_connections=settings.connections + _SPARE_CONNECTIONS,
             **options,
         )
         self._settings = settings
-        self._servers: dict[str, tuple[ClusterNode, PooledServer]] = {}
-        self._stale = False
+        self._servers: dict[str, NodeServer] = {}
+        self._topology_is_stale = False
         self._refreshed_at = 0.0
 
     @property
-    def connections(self) -> int:
-        return sum(server.in_use for _, server in self._servers.values())
+    def connection_count(self) -> int:
+        return sum(server.connections_in_use for server in self._servers.values())
 
     async def open(self) -> None:
         await self._cluster.initialize()
 
     async def close(self) -> None:
-        for _, server in self._servers.values():
+        for server in self._servers.values():
             server.close()
         with suppress(redis.RedisError, OSError):
-            await asyncio.gather(*(node.disconnect() for node, _ in self._servers.values()))
+            await asyncio.gather(*(server.node.disconnect() for server in self._servers.values()))
         with suppress(redis.RedisError, OSError):
             await self._cluster.aclose()
 
-    async def send(self, request: Request, *, repeatable: bool) -> list[Reply]:
+    async def send(
+        self, key: bytes, commands: tuple[Command, ...], *, retryable: bool
+    ) -> list[Reply]:
         replies: list[Reply] = []
-        for _ in range(_HOPS):
-            await self._refresh()
+        for _ in range(_MAX_REDIRECTIONS):
+            await self._refresh_topology()
             try:
-                node = self._cluster.nodes_manager.get_node_from_slot(key_slot(request.key))
+                node = self._cluster.nodes_manager.get_node_from_slot(key_slot(key))
             except RedisClusterException as error:
-                self._stale = True
-                return _not_sent(error, len(request.commands))
-            replies = await self._server(node).send(request.commands)
-            self._notice(replies)
-            if moved := _redirection(replies):
-                if isinstance(moved, MovedError):
-                    await self._cluster.nodes_manager.move_slot(moved)
+                self._topology_is_stale = True
+                return _not_sent(error, len(commands))
+            replies = await self._server(node).send(commands)
+            self._check_topology(replies)
+            if redirection := _redirection(replies):
+                if isinstance(redirection, MovedError):
+                    await self._cluster.nodes_manager.move_slot(redirection)
                     continue
-                return await self._ask(moved, request)
-            if not (repeatable and is_lost(replies[-1])):
+                return await self._send_asking(redirection, commands)
+            if not (retryable and is_connection_lost(replies[-1])):
                 break
-            repeatable = False
+            retryable = False
         return replies
 
     async def send_many(
-        self, requests: Sequence[Request], *, loads: Sequence[Command], repeatable: bool
+        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
     ) -> list[list[Reply]]:
-        await self._refresh()
-        results: list[list[Reply]] = [[] for _ in requests]
-        shares: dict[str, list[int]] = {}
+        await self._refresh_topology()
+        retryable = not any(operation.writes for operation in batch)
+        results: list[list[Reply]] = [[] for _ in batch]
+        indexes_by_node: dict[str, list[int]] = {}
         nodes: dict[str, ClusterNode] = {}
-        for index, request in enumerate(requests):
+        for index, operation in enumerate(batch):
             try:
-                node = self._cluster.nodes_manager.get_node_from_slot(key_slot(request.key))
+                node = self._cluster.nodes_manager.get_node_from_slot(key_slot(operation.key))
             except RedisClusterException as error:
-                results[index] = _not_sent(error, len(request.commands))
+                results[index] = _not_sent(error, len(operation.commands))
                 continue
             nodes[node.name] = node
-            shares.setdefault(node.name, []).append(index)
+            indexes_by_node.setdefault(node.name, []).append(index)
 
-        async def send_share(name: str, share: list[int]) -> None:
-            together = await send_together(
-                self._server(nodes[name]), [requests[i] for i in share], loads, repeatable=False
+        async def send_to_node(name: str, indexes: list[int]) -> None:
+            replies = await send_batch(
+                self._server(nodes[name]), [batch[i] for i in indexes], loads, retryable=False
             )
-            for index, replies in zip(share, together, strict=True):
-                results[index] = replies
+            for index, each in zip(indexes, replies, strict=True):
+                results[index] = each
 
-        await asyncio.gather(*(send_share(*share) for share in shares.items()))
-        # One after another, so that a key named twice takes effect in order.
-        for index, request in enumerate(requests):
-            self._notice(results[index])
-            if _redirection(results[index]) or (repeatable and is_lost(results[index][-1])):
-                again = Request(request.key, (*loads, *request.commands))
-                results[index] = (await self.send(again, repeatable=repeatable))[len(loads) :]
+        await asyncio.gather(*(send_to_node(*each) for each in indexes_by_node.items()))
+        # One after another, so that operations on one key take effect in order.
+        for index, operation in enumerate(batch):
+            self._check_topology(results[index])
+            lost = is_connection_lost(results[index][-1])
+            if _redirection(results[index]) or (retryable and lost):
+                commands = (*loads, *operation.commands)
+                replies = await self.send(operation.key, commands, retryable=retryable)
+                results[index] = replies[len(loads) :]
         return results
 
-    async def servers(self) -> Sequence[PooledServer]:
-        await self._refresh()
+    async def servers(self) -> Sequence[NodeServer]:
+        await self._refresh_topology()
         nodes = sorted(self._cluster.get_primaries(), key=lambda node: node.name)
         return [self._server(node) for node in nodes]
 
-    def suspect(self) -> None:
-        self._stale = True
+    def invalidate_topology(self) -> None:
+        self._topology_is_stale = True
 
-    async def dedicated(self) -> AbstractConnection:
+    async def open_connection(self) -> AbstractConnection:
         raise Unsupported("the Redis driver does not offer watch on a Cluster")
 
-    async def _ask(self, redirection: AskError, request: Request) -> list[Reply]:
-        """To the server that is taking the key over just now."""
+    async def _send_asking(
+        self, redirection: AskError, commands: tuple[Command, ...]
+    ) -> list[Reply]:
+        """Send commands to the node that is importing the slot, each after ASKING."""
         manager = self._cluster.nodes_manager
         node = manager.get_node(redirection.host, redirection.port)
         if node is None:
             node = ClusterNode(redirection.host, redirection.port, **manager.connection_kwargs)
-            # Met before, maybe: one that takes over its first slot is in no map yet.
-            node, _ = self._servers.get(node.name, (node, None))
-        commands: list[Command] = []
-        for command in request.commands:
-            commands += [("ASKING",), command]
-        return (await self._server(node).send(commands))[1::2]
+            # A node that imports its first slot is not in redis-py's map; reuse its server.
+            if known := self._servers.get(node.name):
+                node = known.node
+        asking: list[Command] = []
+        for command in commands:
+            asking += [("ASKING",), command]
+        return (await self._server(node).send(asking))[1::2]
 
-    def _server(self, node: ClusterNode) -> PooledServer:
+    def _server(self, node: ClusterNode) -> NodeServer:
         known = self._servers.get(node.name)
-        if known is not None and known[0] is node:
-            return known[1]
-        server = PooledServer(
-            node.name,
-            _NodePool(node),
+        if known is not None and known.node is node:
+            return known
+        server = NodeServer(
+            node,
             connections=self._settings.connections,
             timeout_s=self._settings.timeout.total_seconds(),
         )
-        self._servers[node.name] = node, server
+        self._servers[node.name] = server
         return server
 
-    def _notice(self, replies: Sequence[Reply]) -> None:
-        """A node that is gone, or a cluster that is not whole: look again who has what."""
-        if is_lost(replies[-1]) or isinstance(replies[-1], ClusterDownError):
-            self._stale = True
+    def _check_topology(self, replies: Sequence[Reply]) -> None:
+        """Mark the topology as stale if a node is gone or the cluster is down."""
+        if is_connection_lost(replies[-1]) or isinstance(replies[-1], ClusterDownError):
+            self._topology_is_stale = True
 
-    async def _refresh(self) -> None:
+    async def _refresh_topology(self) -> None:
         now = asyncio.get_running_loop().time()
-        if not self._stale or now < self._refreshed_at + _REFRESH_EVERY_S:
+        if not self._topology_is_stale or now < self._refreshed_at + _REFRESH_INTERVAL_S:
             return
         self._refreshed_at = now
-        self._stale = False
-        cancellation = Cancellation()
+        self._topology_is_stale = False
+        cancellation = CancellationCheck()
         try:
             async with asyncio.timeout(self._settings.timeout.total_seconds()):
                 await self._cluster.nodes_manager.initialize()
         except (redis.RedisError, RedisClusterException, OSError, TimeoutError):
-            # What was known before is as good as anything.
-            self._stale = True
+            # Go on with the old topology, and try again later.
+            self._topology_is_stale = True
         cancellation.check()
 
 
-class _NodePool:
-    """redis-py's connections to one node, as a pool that checks what it hands out."""
+class NodeServer:
+    """`Server` for one node, on a bounded pool of redis-py's connections to it.
 
-    def __init__(self, node: ClusterNode) -> None:
-        self._node = node
+    redis-py raises when its pool is empty, and has a timeout for each read and write;
+    here a call waits for a free connection, and one deadline covers the whole call.
 
-    async def get_connection(self) -> Connection:
-        connection = self._node.acquire_connection()
-        # Only redis-py's own questions are to end so soon.
+    Attributes:
+        node: redis-py's node, which owns the connections.
+        connections_in_use: number of connections with unanswered commands.
+    """
+
+    def __init__(self, node: ClusterNode, *, connections: int, timeout_s: float) -> None:
+        self.node = node
+        self.connections_in_use = 0
+        self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(connections)
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    def close(self) -> None:
+        """Accept no more commands; the caller closes the node's connections."""
+        self._closed = True
+
+    async def send(self, commands: Sequence[Command], *, retryable: bool = False) -> list[Reply]:
+        replies = await self._send_once(commands)
+        if retryable and is_connection_lost(replies[-1]):
+            replies = await self._send_once(commands)
+        return replies
+
+    async def _send_once(self, commands: Sequence[Command]) -> list[Reply]:
+        replies: list[Reply] = []
+        sent = False
+        failure: Exception
+        cancellation = CancellationCheck()
+        try:
+            async with asyncio.timeout(self._timeout_s), self._free:
+                if self._closed:
+                    raise redis.ConnectionError("closed")
+                connection = await self._acquire()
+                self.connections_in_use += 1
+                try:
+                    cancellation.check()
+                    packed = connection.pack_commands(commands)
+                    sent = True
+                    await connection.send_packed_command(packed, check_health=False)
+                    while len(replies) < len(commands):
+                        replies.append(await _read_reply(connection))
+                finally:
+                    self.connections_in_use -= 1
+                    if self._closed:
+                        await connection.disconnect(nowait=True)
+                    self._release(connection)
+        except (redis.RedisError, TimeoutError, OSError) as error:
+            failure = error
+        else:
+            return replies
+        if not sent:
+            return _not_sent(failure, len(commands))
+        replies.append(failure)
+        if is_error_reply(failure):
+            # It answers one command; the outcome of those after it is unknown.
+            failure = redis.ConnectionError("closed")
+        return replies + [failure] * (len(commands) - len(replies))
+
+    async def _acquire(self) -> Connection:
+        """Take an open connection with nothing left to read."""
+        connection = self.node.acquire_connection()
+        # redis-py's timeout is meant for its own requests only.
         connection.socket_timeout = None
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
@@ -199,13 +267,20 @@ class _NodePool:
                 await connection.disconnect()
                 await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
-            await self.release(connection)
+            self._release(connection)
             raise
         return connection
 
-    async def release(self, connection: Any) -> None:
-        connection.socket_timeout = _ASK_A_NODE_S
-        self._node.release(connection)
+    def _release(self, connection: Connection) -> None:
+        connection.socket_timeout = _DISCOVERY_TIMEOUT_S
+        self.node.release(connection)
+
+
+async def _read_reply(connection: AbstractConnection) -> Reply:
+    try:
+        return await connection.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 def _redirection(replies: Sequence[Reply]) -> AskError | None:
@@ -213,4 +288,4 @@ def _redirection(replies: Sequence[Reply]) -> AskError | None:
 
 
 def _not_sent(cause: Exception, count: int) -> list[Reply]:
-    return [NotSent.because(cause)] * count
+    return [NotSentError(cause)] * count

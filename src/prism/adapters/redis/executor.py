@@ -1,84 +1,295 @@
-"""How commands are sent: what each topology implements, and nothing else knows."""
+"""How operations reach Redis: the runner, and the executor of a single server.
+
+An executor sends the commands of an operation to the server that has its key. There is one
+for each topology: here for one server, addressed directly or as the master that sentinels
+name; in `cluster` for a Cluster.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Protocol, TypeVar
 
-from redis.asyncio.connection import AbstractConnection
+import redis
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.exceptions import NoScriptError
 
-from prism.adapters.redis.operations import Reply
-from prism.adapters.redis.scripts import Command
+from prism.adapters.redis import operations
+from prism.adapters.redis.connection import CancellationCheck, close_nowait
+from prism.adapters.redis.errors import translate
+from prism.adapters.redis.operations import Command, Operation, Reply, TornRead
+from prism.adapters.redis.request_queue import MultiplexedServer
+from prism.adapters.redis.settings import (
+    Address,
+    RedisSettings,
+    Topology,
+    connection_options,
+    no_retries,
+    tls_options,
+    uses_tls,
+)
+from prism.ports import Entry, Exhausted, PrismError
 
+Result = TypeVar("Result")
 
-class Request(NamedTuple):
-    """Commands on one key, which go to its server together."""
-
-    key: bytes
-    commands: tuple[Command, ...]
+_SENTINEL_TIMEOUT_S = 1.0
+"""Time for one sentinel to answer before the next one is asked."""
 
 
 class Server(Protocol):
-    """One server that takes commands."""
+    """One Redis server."""
 
     @property
     def name(self) -> str:
-        """Its address, without credentials."""
+        """Address without credentials."""
         ...
 
-    async def send(self, commands: Sequence[Command], *, repeatable: bool) -> list[Reply]:
-        """The reply to each command, all sent in one write.
+    async def send(self, commands: Sequence[Command], *, retryable: bool) -> list[Reply]:
+        """Send commands in one write, and return the reply to each.
 
-        A failure is a reply too: an exception, `NotSent` for a command that has
-        not left this process. A lost connection is the reply of all that it left
-        unanswered.
+        A failure is a reply too: an exception, `NotSentError` for a command that was not
+        written. A lost connection is the reply to every command that it left unanswered.
 
         Args:
-            repeatable: send once more, on another connection, when one is lost.
+            commands: at least one command.
+            retryable: whether to send once more, over a new connection, after the
+                connection is lost.
         """
         ...
 
 
 class Executor(Protocol):
-    """The servers behind one address. Every failure is a reply, as in `Server.send`."""
+    """The servers behind one address. Failures are replies, as in `Server.send`."""
 
     @property
-    def connections(self) -> int:
-        """Those in use now; where callers share them, those that are open."""
+    def connection_count(self) -> int:
+        """Number of open connections if callers share them, else of those in use."""
         ...
 
     async def open(self) -> None:
-        """Find the servers; raises what redis-py does."""
+        """Find the servers; raises what redis-py raises."""
         ...
 
     async def close(self) -> None:
-        """Close every connection, and answer what is in flight with a failure."""
+        """Close every connection, and fail the unanswered commands."""
         ...
 
-    async def send(self, request: Request, *, repeatable: bool) -> list[Reply]:
-        """The replies of the server that has the key."""
+    async def send(
+        self, key: bytes, commands: tuple[Command, ...], *, retryable: bool
+    ) -> list[Reply]:
+        """Send commands to the server that has the key, and return the reply to each."""
         ...
 
     async def send_many(
-        self, requests: Sequence[Request], *, loads: Sequence[Command], repeatable: bool
+        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
     ) -> list[list[Reply]]:
-        """The replies to each request, which take effect in order where they share a key.
+        """Return the replies to each operation; operations on one key take effect in order.
 
-        One write per server, and the servers at once.
+        Each server gets one write, and all servers at once. The batch is retryable if no
+        operation in it writes.
 
         Args:
-            loads: sent before, to each of the servers.
+            loads: commands to send first, to each of these servers.
         """
         ...
 
     async def servers(self) -> Sequence[Server]:
-        """Every server that holds keys of its own; raises what redis-py does."""
+        """Return every server that has keys of its own; raises what redis-py raises."""
         ...
 
-    def suspect(self) -> None:
-        """What is known of the servers is out of date: look again before the next use."""
+    def invalidate_topology(self) -> None:
+        """Look up the servers again before the next use."""
         ...
 
-    async def dedicated(self) -> AbstractConnection:
-        """A connection of the caller's own, beside the others, to be disconnected by it."""
+    async def open_connection(self) -> AbstractConnection:
+        """Open a connection for the caller alone, who disconnects it; raises as redis-py does."""
         ...
+
+
+class OperationRunner:
+    """Runs operations on an executor, and turns replies into results or errors.
+
+    Args:
+        backend: name of the backend in error texts, without credentials.
+    """
+
+    def __init__(self, executor: Executor, backend: str) -> None:
+        self._executor = executor
+        self._backend = backend
+
+    async def run(self, operation: Operation[Result]) -> Result:
+        """Return the result; raises `PrismError`."""
+        replies = await self._executor.send(
+            operation.key, operation.commands, retryable=not operation.writes
+        )
+        for reply in replies:
+            if isinstance(reply, NoScriptError):
+                # The server lost its scripts in a restart, and so applied nothing.
+                return await self._run_with_scripts(operation)
+        return self._result(operation, replies)
+
+    async def _run_with_scripts(self, operation: Operation[Result]) -> Result:
+        loads = operations.load_commands(operation.commands)
+        replies = await self._executor.send(
+            operation.key, loads + operation.commands, retryable=not operation.writes
+        )
+        return self._result(operation, replies[len(loads) :])
+
+    async def run_many(self, batch: Sequence[Operation[Result]]) -> list[Result | PrismError]:
+        """Return one result or error for each operation, in order."""
+        if not batch:
+            return []
+        loads = operations.load_commands(chain.from_iterable(each.commands for each in batch))
+        outcomes: list[Result | PrismError] = []
+        for operation, replies in zip(
+            batch, await self._executor.send_many(batch, loads=loads), strict=True
+        ):
+            try:
+                outcomes.append(self._result(operation, replies))
+            except PrismError as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def get(self, key: bytes) -> Entry | None:
+        """Return the entry of a key; its expiry belongs to its value."""
+        found = await self.run(operations.get(key))
+        if isinstance(found, TornRead):
+            return await self.run(operations.get_atomic(key))
+        return found
+
+    async def get_many(
+        self, keys: Sequence[bytes], *, byte_budget: int, max_value_bytes: int
+    ) -> list[Entry | PrismError | None]:
+        """Return one entry, error or None for each key.
+
+        Args:
+            byte_budget: maximum bytes of values to fetch; an entry beyond it is
+                `Exhausted`.
+            max_value_bytes: limit on values written by Prism. If values of this size all
+                fit the budget, the sizes are not asked for first.
+        """
+        outcomes: list[Entry | PrismError | None] = [None] * len(keys)
+        wanted = list(range(len(keys)))
+        if len(keys) * max_value_bytes > byte_budget:
+            wanted = []
+            sizes = await self.run_many([operations.size(key) for key in keys])
+            for index, size in enumerate(sizes):
+                if isinstance(size, PrismError):
+                    outcomes[index] = size
+                elif size > byte_budget:
+                    outcomes[index] = Exhausted("does not fit this reply: ask for it again")
+                else:
+                    byte_budget -= size
+                    wanted.append(index)
+        found = await self.run_many([operations.get(keys[index]) for index in wanted])
+        for index, outcome in zip(wanted, found, strict=True):
+            if isinstance(outcome, TornRead):
+                (outcome,) = await self.run_many([operations.get_atomic(keys[index])])
+            outcomes[index] = outcome
+        return outcomes
+
+    def _result(self, operation: Operation[Result], replies: Sequence[Reply]) -> Result:
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise translate(reply, self._backend)
+        return operation.decode(replies)
+
+
+class SingleServerExecutor:
+    """`Executor` for one server, or for the master that sentinels name."""
+
+    def __init__(self, settings: RedisSettings, address: Address) -> None:
+        tls = uses_tls(settings, address)
+        options = connection_options(settings, address)
+        self._sentinel: Sentinel | None = None
+        self._pool: ConnectionPool
+        if address.topology is Topology.SENTINEL:
+            self._sentinel = _make_sentinel(settings, address)
+            self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+                address.service, self._sentinel, ssl=tls, db=address.db, **options
+            )
+        else:
+            host, port = address.hosts[0]
+            kind = SSLConnection if tls else Connection
+            self._pool = ConnectionPool(kind, host=host, port=port, db=address.db, **options)
+        self._server = MultiplexedServer(
+            address.service or str(address),
+            self._pool.make_connection,
+            in_flight=settings.in_flight,
+            timeout_s=settings.timeout.total_seconds(),
+        )
+
+    @property
+    def connection_count(self) -> int:
+        return self._server.connection_count
+
+    async def open(self) -> None:
+        await self._server.open()
+
+    async def close(self) -> None:
+        await self._server.close()
+        with suppress(redis.RedisError, OSError):
+            await self._pool.aclose()
+        if self._sentinel is not None:
+            with suppress(redis.RedisError, OSError):
+                await self._sentinel.aclose()
+
+    async def send(
+        self, key: bytes, commands: tuple[Command, ...], *, retryable: bool
+    ) -> list[Reply]:
+        return await self._server.send(commands, retryable=retryable)
+
+    async def send_many(
+        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
+    ) -> list[list[Reply]]:
+        retryable = not any(operation.writes for operation in batch)
+        return await send_batch(self._server, batch, loads, retryable=retryable)
+
+    async def servers(self) -> Sequence[Server]:
+        return [self._server]
+
+    def invalidate_topology(self) -> None:
+        """Do nothing: every new connection looks up the server."""
+
+    async def open_connection(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        cancellation = CancellationCheck()
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            cancellation.check()
+        except BaseException:
+            close_nowait(connection)
+            raise
+        return connection
+
+
+async def send_batch(
+    server: Server,
+    batch: Sequence[Operation[object]],
+    loads: Sequence[Command],
+    *,
+    retryable: bool,
+) -> list[list[Reply]]:
+    """Send `loads` and then a batch to one server in one write; return the batch's replies."""
+    commands = [*loads, *chain.from_iterable(operation.commands for operation in batch)]
+    replies = iter((await server.send(commands, retryable=retryable))[len(loads) :])
+    return [list(islice(replies, len(operation.commands))) for operation in batch]
+
+
+def _make_sentinel(settings: RedisSettings, address: Address) -> Sentinel:
+    return Sentinel(  # type: ignore[no-untyped-call]
+        address.hosts,
+        sentinel_kwargs={
+            "username": settings.sentinel_username,
+            "password": settings.sentinel_password,
+            "ssl": uses_tls(settings, address),
+            "socket_timeout": _SENTINEL_TIMEOUT_S,
+            "socket_connect_timeout": _SENTINEL_TIMEOUT_S,
+            "retry": no_retries(),
+            "protocol": 2,
+            **tls_options(settings, address),
+        },
+    )

@@ -1,17 +1,19 @@
-"""Each operation as the commands it takes, and what their replies mean: no I/O.
+"""Operations as Redis commands, and the meaning of the replies; no I/O.
 
-One that writes is a single command, so that it is applied whole or not at all.
+An operation that writes is one command, so it is applied completely or not at all. Where
+Redis has no such command it is a Lua script, which the server runs atomically. Every
+script that writes begins with a command that fails on a key of another type, so that
+another client's list or hash is never replaced or removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha1
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
-from prism.adapters.redis import scripts
-from prism.adapters.redis.scripts import Command
 from prism.ports import (
     Count,
     Entry,
@@ -22,56 +24,67 @@ from prism.ports import (
     VersionConflict,
 )
 
-Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+Command: TypeAlias = tuple[bytes | str | int, ...]
+"""Name of a command, and its arguments."""
+
 Reply: TypeAlias = Any
-"""Bytes, a number, a list of replies, or None."""
+"""bytes, int, None, or a list of replies; where a caller says so, also an exception.
+
+Its type follows from the command that was sent, which no annotation can express.
+"""
 
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_KEY, _NO_EXPIRY = -2, -1
 _PERSISTED = (Persisted.NO_KEY, Persisted.NO_EXPIRY, Persisted.EXPIRY_REMOVED)
 
 
-class Operation(NamedTuple, Generic[Result]):
-    """What to send about a key.
+class Operation(NamedTuple, Generic[Result_co]):
+    """Commands on one key, sent together.
 
     Attributes:
-        decode: the result in as many replies as there are commands, none an error.
-        writes: a repeat of it is not safe.
+        key: key in Redis, its prefix included.
+        decode: returns the result for the replies, one per command and none an error;
+            raises a `PrismError` where the replies mean a failure.
+        writes: whether it changes data, and so must not be repeated.
     """
 
     key: bytes
     commands: tuple[Command, ...]
-    decode: Callable[[Sequence[Reply]], Result]
+    decode: Callable[[Sequence[Reply]], Result_co]
     writes: bool = True
 
 
-class Torn:
-    """Not an entry: somebody changed the expiry between the commands of a `get`."""
+class TornRead:
+    """Result of a `get` whose value and expiry may belong to different writes."""
 
 
 def version_of(value: bytes) -> Version:
-    """The first 64 bits of its SHA-1, which a script can compute too."""
+    """Return the first 64 bits of the SHA-1 of a value, which a script can compute too."""
     return Version(int.from_bytes(sha1(value, usedforsecurity=False).digest()[:8]))
 
 
-def get(key: bytes) -> Operation[Entry | Torn | None]:
-    """The entry, or `Torn` where value and expiry may not belong together.
+def get(key: bytes) -> Operation[Entry | TornRead | None]:
+    """Read value and expiry with plain commands, or detect a `TornRead`.
 
-    A pipeline is half again as fast as a script, and the server runs it in one go
-    nearly always; asking for the expiry twice tells when it did not.
+    These are 1.5 times as fast as a script. The server nearly always runs them in one go;
+    where it does not, the expiry before the value differs from the expiry after it.
     """
 
-    def decode(replies: Sequence[Reply]) -> Entry | Torn | None:
+    def decode(replies: Sequence[Reply]) -> Entry | TornRead | None:
         before, value, after = replies
-        return Torn() if value is not None and before != after else _entry(value, after)
+        return TornRead() if value is not None and before != after else _entry(value, after)
 
     expiry = ("PEXPIRETIME", key)
     return Operation(key, (expiry, ("GET", key), expiry), decode, writes=False)
 
 
-def get_at_once(key: bytes) -> Operation[Entry | None]:
-    """The same by a script, which is slower and never torn."""
-    return Operation(key, (scripts.GET.on(key),), lambda replies: _entry(*replies[0]), writes=False)
+def get_atomic(key: bytes) -> Operation[Entry | None]:
+    """Read value and expiry with a script, which is slower and never torn."""
+    return Operation(
+        key, (GET_SCRIPT.call(key),), lambda replies: _entry(*replies[0]), writes=False
+    )
 
 
 def _entry(value: bytes | None, expires_at_ms: int) -> Entry | None:
@@ -81,45 +94,45 @@ def _entry(value: bytes | None, expires_at_ms: int) -> Entry | None:
 
 
 def size(key: bytes) -> Operation[int]:
-    """Bytes of the value; 0 where there is none."""
+    """Read the length of a value in bytes; 0 for an absent key."""
     return Operation(key, (("STRLEN", key),), lambda replies: int(replies[0]), writes=False)
 
 
 def set_(key: bytes, value: bytes, ttl: timedelta | None) -> Operation[Version]:
     version = version_of(value)
-    return Operation(key, (scripts.SET.on(key, value, *_px(ttl)),), lambda _: version)
+    return Operation(key, (SET_SCRIPT.call(key, value, *_px(ttl)),), lambda _: version)
 
 
 def delete(key: bytes) -> Operation[bool]:
-    return Operation(key, (scripts.DELETE.on(key),), _is_one)
+    return Operation(key, (DELETE_SCRIPT.call(key),), _is_one)
 
 
 def exists(key: bytes) -> Operation[bool]:
     def decode(replies: Sequence[Reply]) -> bool:
-        return _is_there(replies[0])
+        return _is_string(replies[0])
 
     return Operation(key, (("TYPE", key),), decode, writes=False)
 
 
 def expire(key: bytes, ttl: timedelta) -> Operation[bool]:
-    return Operation(key, (scripts.EXPIRE.on(key, _milliseconds(ttl)),), _is_one)
+    return Operation(key, (EXPIRE_SCRIPT.call(key, _milliseconds(ttl)),), _is_one)
 
 
 def ttl(key: bytes) -> Operation[Lifetime | None]:
     def decode(replies: Sequence[Reply]) -> Lifetime | None:
-        _is_there(replies[0])
+        _is_string(replies[0])
         if replies[1] == _NO_KEY:
             return None
         if replies[1] == _NO_EXPIRY:
             return Lifetime()
-        # The key is there: a remainder below a millisecond is not none.
+        # The key still exists, so less than a millisecond is not zero.
         return Lifetime(max(replies[1], 1) * _MILLISECOND)
 
     return Operation(key, (("TYPE", key), ("PTTL", key)), decode, writes=False)
 
 
 def persist(key: bytes) -> Operation[Persisted]:
-    return Operation(key, (scripts.PERSIST.on(key),), lambda replies: _PERSISTED[replies[0]])
+    return Operation(key, (PERSIST_SCRIPT.call(key),), lambda replies: _PERSISTED[replies[0]])
 
 
 def set_if_absent(key: bytes, value: bytes, ttl: timedelta | None) -> Operation[Version]:
@@ -139,39 +152,40 @@ def set_if_version(
     version = version_of(value)
 
     def decode(replies: Sequence[Reply]) -> Version:
-        _check_won(replies)
+        _check_version_matched(replies)
         return version
 
-    script = scripts.COMPARE_AND_SET.on(key, _hexadecimal(expected), value, *_px(ttl))
-    return Operation(key, (script,), decode)
+    command = COMPARE_AND_SET_SCRIPT.call(key, _hexadecimal(expected), value, *_px(ttl))
+    return Operation(key, (command,), decode)
 
 
 def delete_if_version(key: bytes, expected: Version) -> Operation[None]:
-    script = scripts.COMPARE_AND_DELETE.on(key, _hexadecimal(expected))
-    return Operation(key, (script,), _check_won)
+    command = COMPARE_AND_DELETE_SCRIPT.call(key, _hexadecimal(expected))
+    return Operation(key, (command,), _check_version_matched)
 
 
 def increment(key: bytes, delta: int) -> Operation[Count]:
     def decode(replies: Sequence[Reply]) -> Count:
         return Count(int(replies[0]), version_of(replies[0]))
 
-    return Operation(key, (scripts.INCREMENT.on(key, delta),), decode)
+    return Operation(key, (INCREMENT_SCRIPT.call(key, delta),), decode)
 
 
 def _is_one(replies: Sequence[Reply]) -> bool:
     return bool(replies[0] == 1)
 
 
-def _is_there(held: Reply) -> bool:
-    if held not in (b"string", b"none"):
+def _is_string(type_name: bytes) -> bool:
+    """Return whether a reply of TYPE means a value; False means an absent key."""
+    if type_name not in (b"string", b"none"):
         raise PreconditionFailed(
-            f"the key holds a {held.decode()} of another client of Redis, and no value",
+            f"the key holds a Redis {type_name.decode()}, not a string, which another client wrote",
             reason="WRONG_TYPE",
         )
-    return bool(held == b"string")
+    return type_name == b"string"
 
 
-def _check_won(replies: Sequence[Reply]) -> None:
+def _check_version_matched(replies: Sequence[Reply]) -> None:
     if replies[0] != 1:
         raise VersionConflict("the key is absent, or has another version than the one expected")
 
@@ -181,9 +195,124 @@ def _px(ttl: timedelta | None) -> tuple[str | int, ...]:
 
 
 def _milliseconds(ttl: timedelta) -> int:
-    """Rounded up, for it must not end early."""
+    """Return a ttl in milliseconds, rounded up so that no key expires early."""
     return -(-ttl // _MILLISECOND)
 
 
 def _hexadecimal(version: Version) -> str:
     return f"{version:016x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Lua script that works on one key.
+
+    It is called by its digest; a server that does not know it has to load it first.
+    """
+
+    text: str
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "digest", digest)
+
+    def call(self, key: bytes, *arguments: bytes | str | int) -> Command:
+        """Return the command that runs the script."""
+        return ("EVALSHA", self.digest, 1, key, *arguments)
+
+    @property
+    def load_command(self) -> Command:
+        """Command that makes the script known to a server."""
+        return ("SCRIPT", "LOAD", self.text)
+
+
+SET_SCRIPT = Script(
+    """\
+redis.call('STRLEN', KEYS[1])
+return redis.call('SET', KEYS[1], unpack(ARGV))
+"""
+)
+
+DELETE_SCRIPT = Script(
+    """\
+redis.call('STRLEN', KEYS[1])
+return redis.call('DEL', KEYS[1])
+"""
+)
+
+EXPIRE_SCRIPT = Script(
+    """\
+redis.call('STRLEN', KEYS[1])
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+)
+
+# Returns an index into `_PERSISTED`.
+PERSIST_SCRIPT = Script(
+    """\
+redis.call('STRLEN', KEYS[1])
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return 1 + redis.call('PERSIST', KEYS[1])
+"""
+)
+
+GET_SCRIPT = Script(
+    """\
+return {redis.call('GET', KEYS[1]), redis.call('PEXPIRETIME', KEYS[1])}
+"""
+)
+
+COMPARE_AND_SET_SCRIPT = Script(
+    """\
+local held = redis.call('GET', KEYS[1])
+if not held or redis.sha1hex(held):sub(1, 16) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], unpack(ARGV, 2))
+return 1
+"""
+)
+
+COMPARE_AND_DELETE_SCRIPT = Script(
+    """\
+local held = redis.call('GET', KEYS[1])
+if not held or redis.sha1hex(held):sub(1, 16) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+)
+
+# Returns the sum as text, because a Lua number has 53 bits.
+INCREMENT_SCRIPT = Script(
+    """\
+local held = redis.call('GET', KEYS[1]) or '0'
+if held ~= '0' and (#held > 20 or not held:find('^%-?[1-9]%d*$')) then
+  return redis.error_reply('NOT_AN_INTEGER')
+end
+local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(sum) == 'table' and sum.err then
+  if sum.err:find('overflow') then return redis.error_reply('OVERFLOW') end
+  if sum.err:find('not an integer') then return redis.error_reply('NOT_AN_INTEGER') end
+  return sum
+end
+return redis.call('GET', KEYS[1])
+"""
+)
+
+ALL_SCRIPTS = (
+    SET_SCRIPT,
+    DELETE_SCRIPT,
+    EXPIRE_SCRIPT,
+    PERSIST_SCRIPT,
+    GET_SCRIPT,
+    COMPARE_AND_SET_SCRIPT,
+    COMPARE_AND_DELETE_SCRIPT,
+    INCREMENT_SCRIPT,
+)
+
+_SCRIPT_BY_DIGEST = {script.digest: script for script in ALL_SCRIPTS}
+
+
+def load_commands(commands: Iterable[Command]) -> tuple[Command, ...]:
+    """Return the commands that load the scripts which `commands` run, each script once."""
+    digests = dict.fromkeys(str(command[1]) for command in commands if command[0] == "EVALSHA")
+    return tuple(_SCRIPT_BY_DIGEST[digest].load_command for digest in digests)

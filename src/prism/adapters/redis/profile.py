@@ -1,12 +1,29 @@
-"""What the driver says of itself and of the server it found."""
+"""What the driver can do: the declared capabilities, and which of them the servers allow."""
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import version
+from typing import NamedTuple
 
-from prism.ports import Capability, Declaration, Limits, Profile, Support, VersionKind
+from prism.adapters.redis.errors import translate
+from prism.adapters.redis.executor import Executor, Server
+from prism.adapters.redis.operations import ALL_SCRIPTS, Reply
+from prism.adapters.redis.watch import are_notifications_sufficient
+from prism.ports import (
+    Capability,
+    Declaration,
+    Limits,
+    PreconditionFailed,
+    Profile,
+    Support,
+    VersionKind,
+)
+
+_log = logging.getLogger(__name__)
 
 NAME = "redis"
 VERSION = version("prism")
@@ -16,11 +33,11 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
         granularity=timedelta(milliseconds=1), notes="Redis's own expiry, by the server's clock."
     ),
     Capability.COMPARE_AND_SET: Declaration(
-        notes="A version is a digest of the value: A, B and A again match. A failover may lose "
-        "an acknowledged write, and with it the race that it won."
+        notes="A version is a digest of the value, so a value that changes and changes back "
+        "has its old version again. A failover may lose an acknowledged write."
     ),
     Capability.BATCH: Declaration(
-        notes="Pipelined; in a Cluster one pipeline per server, at once."
+        notes="Pipelined; in a Cluster one pipeline to each server, in parallel."
     ),
     Capability.SCAN: Declaration(
         notes="SCAN: keys may repeat. A restart, a failover or moved slots expire the token."
@@ -28,20 +45,25 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
     Capability.COUNTER: Declaration(),
     Capability.WATCH: Declaration(
         Support.EMULATED,
-        notes="Keyspace notifications, where the server is told to send them. FLUSHDB and "
-        "FLUSHALL are not reported. An expiry is reported when Redis gets to remove the key. "
-        "Not on a Cluster.",
+        notes="Keyspace notifications, if the server sends them. FLUSHDB and FLUSHALL are not "
+        "reported. An expiry is reported when Redis removes the key. Not on a Cluster.",
         event_values=False,
         event_delay=None,
     ),
 }
 
+NO_NOTIFICATIONS = "set notify-keyspace-events to KEA in Redis, and restart Prism"
+NO_WATCH_ON_CLUSTER = "the nodes of a Cluster do not report every change"
 
-def profile_of(*, max_value_bytes: int, no_watch: str = "") -> Profile:
-    """The capabilities that the server allows, and the limit on values as it is set.
+_MIN_VERSION = 7
+
+
+def make_profile(*, max_value_bytes: int, no_watch: str = "") -> Profile:
+    """Return the driver's profile.
 
     Args:
-        no_watch: why there is no watch, and what to do about it; empty: there is one.
+        max_value_bytes: limit from the settings.
+        no_watch: why watch is not available and what to do; empty if it is available.
     """
     return Profile(
         driver=NAME,
@@ -55,3 +77,65 @@ def profile_of(*, max_value_bytes: int, no_watch: str = "") -> Profile:
         limits=Limits(max_value_bytes=max_value_bytes),
         hints={Capability.WATCH: no_watch} if no_watch else {},
     )
+
+
+class ServerFacts(NamedTuple):
+    """Result of an inspection.
+
+    Attributes:
+        version: version of Redis; empty if the server does not tell.
+        notifications: whether the server sends every notification that a watch needs.
+    """
+
+    version: str
+    notifications: bool
+
+
+async def inspect_servers(executor: Executor, backend: str) -> ServerFacts:
+    """Load the scripts into each server, check its version, and log a warning if it may evict.
+
+    Raises:
+        PreconditionFailed: a server is too old.
+        PrismError: a server did not answer, or refused.
+    """
+    facts = [await _inspect(server, backend) for server in await executor.servers()]
+    return ServerFacts(facts[0].version, all(each.notifications for each in facts))
+
+
+async def _inspect(server: Server, backend: str) -> ServerFacts:
+    loads = [script.load_command for script in ALL_SCRIPTS]
+    info, flags, *loaded = await server.send(
+        [("INFO", "server", "memory"), ("CONFIG", "GET", "notify-keyspace-events"), *loads],
+        retryable=True,
+    )
+    for reply in loaded:
+        if isinstance(reply, Exception):
+            raise translate(reply, backend)
+    fields = _info_fields(info)
+    found = fields.get("redis_version", "")
+    # A server that does not tell its version is assumed to be new enough.
+    if found and int(found.partition(".")[0]) < _MIN_VERSION:
+        raise PreconditionFailed(
+            f"Redis at {server.name} has version {found}; Prism needs {_MIN_VERSION} or newer",
+            reason="BACKEND_TOO_OLD",
+        )
+    policy = fields.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        _log.warning(
+            "Redis at %s may evict keys: its maxmemory-policy is %s, and maxmemory is %s bytes; "
+            "with noeviction it refuses writes instead",
+            server.name,
+            policy,
+            fields.get("maxmemory", "unknown"),
+        )
+    if isinstance(flags, Exception):
+        return ServerFacts(found, notifications=False)
+    enabled = flags[1].decode() if flags else ""
+    return ServerFacts(found, are_notifications_sufficient(enabled))
+
+
+def _info_fields(info: Reply) -> Mapping[str, str]:
+    """Return the fields of INFO; none if the user may not run it."""
+    if isinstance(info, Exception):
+        return {}
+    return dict(re.findall(r"^(\w+):(.*?)\r?$", info.decode(), re.MULTILINE))

@@ -1,53 +1,69 @@
-"""What can be set, and what is allowed."""
+"""Settings of the Redis driver: the URL, and redis-py's options that follow from both."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum, auto
+from importlib.metadata import version
 from pathlib import Path
+from typing import TypedDict
+from urllib.parse import unquote
+
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 
 from prism.ports import InvalidArgument, setting
 
-_LONGEST_PREFIX_BYTES = 1024
-_LARGEST_VALUE_BYTES = 512 << 20
+_MAX_KEY_PREFIX_BYTES = 1024
+_MAX_REDIS_VALUE_BYTES = 512 << 20
+_REDIS_PORT = 6379
+_SENTINEL_PORT = 26379
+
+_URL_FORMS = (
+    "redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB or "
+    "redis+cluster://HOST:PORT,HOST:PORT, with rediss instead of redis for TLS"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """Where the server is, who we are there, and how much to ask of it."""
+    """Address, credentials and limits of the Redis driver."""
 
-    # A secret, since it may hold a password.
+    # Secret, because it may contain a password.
     url: str = setting(
         "redis://127.0.0.1:6379/0",
         help="redis://HOST:PORT/DB, redis+sentinel://H1,H2/SERVICE/DB or redis+cluster://H1,H2; "
-        "rediss in the place of redis: TLS",
+        "rediss instead of redis for TLS",
         secret=True,
     )
-    username: str | None = setting(None, help="User to log in as; before the one in the URL")
-    password: str | None = setting(None, help="Its password", secret=True)
-    sentinel_username: str | None = setting(None, help="User to log in to the sentinels as")
-    sentinel_password: str | None = setting(None, help="Its password", secret=True)
-    key_prefix: str = setting("prism:", help="What every key begins with in Redis; may be empty")
-    timeout: timedelta = setting(timedelta(seconds=5), help="Of each operation at the server")
-    in_flight: int = setting(1024, help="Calls sent to one server and not answered at most")
-    connections: int = setting(64, help="Connections to each node of a Cluster at most")
-    max_value_bytes: int = setting(1 << 20, help="Bytes of one value at most")
-    tls: bool = setting(False, help="Talk TLS, as rediss in the URL does")
-    tls_ca: Path | None = setting(None, help="PEM file of the authority to trust")
-    tls_cert: Path | None = setting(None, help="PEM file of our certificate")
-    tls_key: Path | None = setting(None, help="PEM file of its key")
+    username: str | None = setting(None, help="User name; overrides the one in the URL")
+    password: str | None = setting(None, help="Password; overrides the one in the URL", secret=True)
+    sentinel_username: str | None = setting(None, help="User name for the sentinels")
+    sentinel_password: str | None = setting(None, help="Password for the sentinels", secret=True)
+    key_prefix: str = setting("prism:", help="Prefix of every key in Redis; may be empty")
+    timeout: timedelta = setting(timedelta(seconds=5), help="Timeout of each operation")
+    in_flight: int = setting(1024, help="Maximum unanswered calls on one connection to a server")
+    connections: int = setting(64, help="Maximum connections to each node of a Cluster")
+    max_value_bytes: int = setting(1 << 20, help="Maximum size of a value in bytes")
+    tls: bool = setting(False, help="Use TLS, as rediss in the URL does")
+    tls_ca: Path | None = setting(None, help="PEM file of the certificate authority to trust")
+    tls_cert: Path | None = setting(None, help="PEM file of the client certificate")
+    tls_key: Path | None = setting(None, help="PEM file of the client certificate's key")
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work: the setting, its value, and what is allowed."""
+        """Raise InvalidArgument with the setting, its value and the allowed values."""
         for name in ("in_flight", "connections"):
             if (number := getattr(self, name)) < 1:
                 raise InvalidArgument(
                     f"redis setting {name}: {number} is not allowed, use 1 or more"
                 )
-        if not 1 <= self.max_value_bytes <= _LARGEST_VALUE_BYTES:
+        if not 1 <= self.max_value_bytes <= _MAX_REDIS_VALUE_BYTES:
             raise InvalidArgument(
                 f"redis setting max_value_bytes: {self.max_value_bytes:,} is not allowed, use 1 "
-                f"to {_LARGEST_VALUE_BYTES:,}, which is as much as Redis takes"
+                f"to {_MAX_REDIS_VALUE_BYTES:,}, the maximum of Redis"
             )
         if self.timeout <= timedelta():
             raise InvalidArgument(
@@ -57,9 +73,193 @@ class RedisSettings:
         try:
             size = len(self.key_prefix.encode())
         except UnicodeEncodeError:
-            raise InvalidArgument("redis setting key_prefix: it is not text") from None
-        if size > _LONGEST_PREFIX_BYTES:
+            raise InvalidArgument("redis setting key_prefix: it is not valid Unicode") from None
+        if size > _MAX_KEY_PREFIX_BYTES:
             raise InvalidArgument(
-                f"redis setting key_prefix: it has {size:,} bytes, use "
-                f"{_LONGEST_PREFIX_BYTES:,} at most"
+                f"redis setting key_prefix: {size:,} bytes are not allowed, use "
+                f"{_MAX_KEY_PREFIX_BYTES:,} at most"
             )
+
+
+class Topology(Enum):
+    """Arrangement of the servers."""
+
+    SINGLE = auto()
+    SENTINEL = auto()
+    CLUSTER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Content of a URL. As text it names the hosts, and never the credentials.
+
+    Attributes:
+        hosts: host and port of the server, of the sentinels, or of some cluster nodes.
+        service: name of the master at the sentinels; empty without sentinels.
+    """
+
+    topology: Topology
+    hosts: tuple[tuple[str, int], ...]
+    tls: bool
+    service: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        hosts = ", ".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
+        )
+        if self.topology is Topology.SENTINEL:
+            return f"service {self.service!r} of the sentinels {hosts}"
+        return f"cluster {hosts}" if self.topology is Topology.CLUSTER else hosts
+
+
+_SCHEMES = {
+    "redis": (Topology.SINGLE, False),
+    "rediss": (Topology.SINGLE, True),
+    "redis+sentinel": (Topology.SENTINEL, False),
+    "rediss+sentinel": (Topology.SENTINEL, True),
+    "redis+cluster": (Topology.CLUSTER, False),
+    "rediss+cluster": (Topology.CLUSTER, True),
+}
+
+
+def parse_url(url: str) -> Address:
+    """Return the address in a URL.
+
+    Raises:
+        InvalidArgument: the URL is not valid; the message contains no credentials.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in _SCHEMES:
+        found = f"the scheme {scheme!r}" if separator else "no scheme"
+        raise InvalidArgument(f"the Redis URL has {found}; use {_URL_FORMS}")
+    if "?" in rest or "#" in rest:
+        raise InvalidArgument("the Redis URL has a query; use the settings of the driver instead")
+    topology, tls = _SCHEMES[scheme.lower()]
+    credentials, _, location = rest.rpartition("@")
+    if "/" in credentials:
+        raise InvalidArgument("the Redis URL has a / before an @; percent-encode it, as %2F or %40")
+    host_list, _, path = location.partition("/")
+    username, _, password = credentials.partition(":")
+    default_port = _SENTINEL_PORT if topology is Topology.SENTINEL else _REDIS_PORT
+    hosts = tuple(_parse_host(text.strip(), default_port) for text in host_list.split(","))
+    if topology is Topology.SINGLE and len(hosts) > 1:
+        raise InvalidArgument(f"the Redis URL has {len(hosts)} hosts; use {_URL_FORMS}")
+    service, db = _parse_path(topology, path)
+    return Address(
+        topology,
+        hosts,
+        tls,
+        service,
+        db,
+        unquote(username) or None,
+        unquote(password) or None,
+    )
+
+
+def _parse_host(text: str, default_port: int) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or text.endswith("]"):
+        host, port = text, str(default_port)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
+        # The message leaves out the text: in a URL without an @ it may be a password.
+        raise InvalidArgument(f"the Redis URL has an invalid host or port; use {_URL_FORMS}")
+    return host, int(port)
+
+
+def _parse_path(topology: Topology, path: str) -> tuple[str, int]:
+    """Return the name of the service and the number of the database."""
+    service = ""
+    if topology is Topology.SENTINEL:
+        service, _, path = path.partition("/")
+        if not service:
+            raise InvalidArgument(f"the Redis URL has no service name; use {_URL_FORMS}")
+    if path and not (path.isascii() and path.isdigit()):
+        raise InvalidArgument("the Redis URL has a database that is not a number")
+    db = int(path or 0)
+    if db and topology is Topology.CLUSTER:
+        raise InvalidArgument(f"the Redis URL has database {db}; a Cluster has database 0 only")
+    return unquote(service), db
+
+
+class TlsOptions(TypedDict, total=False):
+    """redis-py's options for TLS files."""
+
+    ssl_ca_certs: str
+    ssl_certfile: str
+    ssl_keyfile: str
+
+
+class ConnectionOptions(TlsOptions):
+    """redis-py's options for every connection to a server."""
+
+    username: str | None
+    password: str | None
+    driver_info: DriverInfo
+    protocol: int
+    socket_timeout: float | None
+    socket_connect_timeout: float
+    retry: Retry
+
+
+def connection_options(settings: RedisSettings, address: Address) -> ConnectionOptions:
+    """Return redis-py's options for a connection to a server.
+
+    They set no timeout for reads and writes: the sender has one deadline for a whole call.
+
+    Raises:
+        InvalidArgument: a TLS file is not usable.
+    """
+    return {
+        "username": settings.username or address.username,
+        "password": settings.password or address.password,
+        # Shown by CLIENT LIST; redis-py ignores the error of a server that does not know it.
+        "driver_info": DriverInfo(name="prism", lib_version=version("prism")),
+        "protocol": 2,
+        "socket_timeout": None,
+        "socket_connect_timeout": settings.timeout.total_seconds(),
+        "retry": no_retries(),
+        **tls_options(settings, address),
+    }
+
+
+def no_retries() -> Retry:
+    """Return a policy without retries; redis-py's default repeats writes up to ten times."""
+    return Retry(NoBackoff(), 0)
+
+
+def uses_tls(settings: RedisSettings, address: Address) -> bool:
+    """Return whether the settings or the URL ask for TLS."""
+    return settings.tls or address.tls
+
+
+def tls_options(settings: RedisSettings, address: Address) -> TlsOptions:
+    """Return redis-py's options for the TLS files, after checking the files.
+
+    Raises:
+        InvalidArgument: a TLS file is not usable, or TLS is off.
+    """
+    options: TlsOptions = {}
+    if settings.tls_ca is not None:
+        options["ssl_ca_certs"] = str(settings.tls_ca)
+    if settings.tls_cert is not None:
+        options["ssl_certfile"] = str(settings.tls_cert)
+    if settings.tls_key is not None:
+        options["ssl_keyfile"] = str(settings.tls_key)
+    if options and not uses_tls(settings, address):
+        raise InvalidArgument("TLS files are set and TLS is off; set tls to true, or use rediss")
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise InvalidArgument("redis settings tls_cert and tls_key: set both or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if settings.tls_ca is not None:
+            context.load_verify_locations(settings.tls_ca)
+        if settings.tls_cert is not None:
+            context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (ssl.SSLError, OSError) as error:
+        files = ", ".join(str(path) for path in options.values())
+        raise InvalidArgument(f"the TLS files {files} are not usable: {error}") from None
+    return options

@@ -1,4 +1,4 @@
-"""A Cluster that changes which of its nodes has which keys, and one that loses a node."""
+"""A Cluster whose slots move between nodes, and one that loses a node."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOT = key_slot(b"prism:{tag}")
 
 @pytest.fixture
 def cluster() -> Iterator[RedisCluster]:
-    """A cluster of the test's own: afterwards it is another."""
+    """Cluster of this test alone, because it moves slots and kills nodes."""
     with RedisCluster() as cluster:
         yield cluster
 
@@ -40,26 +40,26 @@ def _id_of(node: ClusterNode) -> str:
     return name.decode()
 
 
-class Move:
-    """Of one slot, as an administrator does it."""
+class SlotMigration:
+    """Moves one slot to another node, step by step, as an administrator does."""
 
     def __init__(self, cluster: RedisCluster, slot: int, *, to: ClusterNode | None = None) -> None:
         owns = [_owns(node, slot) for node in cluster.nodes]
         self._slot = slot
-        self.giver = cluster.nodes[owns.index(True)]
-        self.taker = to or cluster.nodes[owns.index(False)]
+        self.source = cluster.nodes[owns.index(True)]
+        self.target = to or cluster.nodes[owns.index(False)]
         self._nodes = cluster.nodes
 
     def begin(self) -> None:
-        self.taker.ask("CLUSTER", "SETSLOT", self._slot, "IMPORTING", _id_of(self.giver))
-        self.giver.ask("CLUSTER", "SETSLOT", self._slot, "MIGRATING", _id_of(self.taker))
+        self.target.ask("CLUSTER", "SETSLOT", self._slot, "IMPORTING", _id_of(self.source))
+        self.source.ask("CLUSTER", "SETSLOT", self._slot, "MIGRATING", _id_of(self.target))
 
-    def carry(self, *keys: str) -> None:
-        self.giver.ask(*("MIGRATE", "127.0.0.1", self.taker.port, "", 0, 5000, "KEYS"), *keys)
+    def migrate_keys(self, *keys: str) -> None:
+        self.source.ask(*("MIGRATE", "127.0.0.1", self.target.port, "", 0, 5000, "KEYS"), *keys)
 
-    def end(self) -> None:
-        for node in (self.taker, self.giver, *self._nodes):
-            node.ask("CLUSTER", "SETSLOT", self._slot, "NODE", _id_of(self.taker))
+    def finish(self) -> None:
+        for node in (self.target, self.source, *self._nodes):
+            node.ask("CLUSTER", "SETSLOT", self._slot, "NODE", _id_of(self.target))
 
 
 def _owns(node: ClusterNode, slot: int) -> bool:
@@ -70,15 +70,15 @@ def _owns(node: ClusterNode, slot: int) -> bool:
     return False
 
 
-async def test_a_key_is_found_wherever_its_slot_is(cluster: RedisCluster, open_redis: Open) -> None:
-    move = Move(cluster, SLOT)
+async def test_key_is_found_while_its_slot_moves(cluster: RedisCluster, open_redis: Open) -> None:
+    migration = SlotMigration(cluster, SLOT)
     keys = [f"{{tag}}{number}" for number in range(10)]
     async with open_redis(cluster.url) as backend:
         kv = backend.kv
         await kv.set_many([Put(key, b"old") for key in keys])
-        move.begin()
-        move.carry("prism:{tag}0", "prism:{tag}1")
-        # Some are here and some are there.
+        migration.begin()
+        migration.migrate_keys("prism:{tag}0", "prism:{tag}1")
+        # Two of the keys are on the new node, eight on the old one.
         outcomes = await kv.get_many(keys)
         assert [isinstance(outcome, Entry) for outcome in outcomes] == [True] * 10
         entry = await kv.get(keys[0])
@@ -87,26 +87,26 @@ async def test_a_key_is_found_wherever_its_slot_is(cluster: RedisCluster, open_r
         assert (await kv.increment("{tag}number")).value == 1
         versions = await kv.set_many([Put(key, value) for value in (b"1", b"2") for key in keys])
         assert [version for version in versions if isinstance(version, PrismError)] == []
-        move.carry(*(f"prism:{key}" for key in keys))
-        move.end()
+        migration.migrate_keys(*(f"prism:{key}" for key in keys))
+        migration.finish()
         outcomes = await kv.get_many(keys)
         assert {outcome.value for outcome in outcomes if isinstance(outcome, Entry)} == {b"2"}
         assert await kv.delete_many(keys) == [True] * 10
 
 
-async def test_a_scan_does_not_go_on_across_a_move(cluster: RedisCluster, open_redis: Open) -> None:
-    move = Move(cluster, SLOT)
+async def test_scan_expires_when_a_slot_moves(cluster: RedisCluster, open_redis: Open) -> None:
+    migration = SlotMigration(cluster, SLOT)
     async with open_redis(cluster.url) as backend:
         kv = backend.kv
         await asyncio.gather(*(kv.set(f"{number}", b"value") for number in range(100)))
         page = await kv.scan(page_size=5)
-        move.begin()
-        move.end()
+        migration.begin()
+        migration.finish()
         with pytest.raises(ScanExpired):
             await _scan(kv, page)
 
         async def scanned() -> bool:
-            # Until the news has reached every node they do not agree.
+            # The nodes do not agree until each has heard of the move.
             with suppress(ScanExpired):
                 return len(await _scan(kv, await kv.scan(page_size=50))) == 100
             return False
@@ -114,22 +114,20 @@ async def test_a_scan_does_not_go_on_across_a_move(cluster: RedisCluster, open_r
         await wait_until(scanned, "a scan from the start returns every key")
 
 
-async def test_a_scan_includes_a_node_that_was_added(
-    cluster: RedisCluster, open_redis: Open
-) -> None:
+async def test_scan_includes_an_added_node(cluster: RedisCluster, open_redis: Open) -> None:
     async with open_redis(cluster.url) as backend:
         kv = backend.kv
         keys = {f"{{tag}}{number}" for number in range(20)}
         await kv.set_many([Put(key, b"value") for key in keys])
         added = cluster.grow()
-        move = Move(cluster, SLOT, to=added)
-        move.begin()
-        move.carry(*(f"prism:{key}" for key in keys))
-        move.end()
+        migration = SlotMigration(cluster, SLOT, to=added)
+        migration.begin()
+        migration.migrate_keys(*(f"prism:{key}" for key in keys))
+        migration.finish()
 
         async def scanned() -> bool:
             with suppress(ScanExpired):
-                # Never some of them only.
+                # A scan never returns some of the keys only.
                 assert await _scan(kv, await kv.scan(page_size=50)) == keys
                 return True
             return False
@@ -138,34 +136,36 @@ async def test_a_scan_includes_a_node_that_was_added(
         assert added.ask("DBSIZE") == len(keys)
 
 
-async def test_a_node_that_dies_and_returns(cluster: RedisCluster, open_redis: Open) -> None:
-    gone = next(node for node in cluster.nodes if _owns(node, SLOT))
+async def test_node_that_dies_fails_its_keys_and_serves_them_after_its_return(
+    cluster: RedisCluster, open_redis: Open
+) -> None:
+    lost = next(node for node in cluster.nodes if _owns(node, SLOT))
     elsewhere = next(
-        f"{number}" for number in range(100) if not _owns(gone, key_slot(b"prism:%d" % number))
+        f"{number}" for number in range(100) if not _owns(lost, key_slot(b"prism:%d" % number))
     )
     async with open_redis(cluster.url) as backend:
         kv = backend.kv
         await kv.set("{tag}", b"value")
-        await gone.kill()
+        await lost.kill()
         with pytest.raises(BackendUnavailable) as failure:
             await kv.set("{tag}", b"other")
         assert failure.value.outcome is Outcome.NOT_APPLIED
         outcomes = await kv.set_many([Put(elsewhere, b"1"), Put("{tag}", b"1")])
         assert isinstance(outcomes[1], BackendUnavailable)
-        await gone.start()
+        await lost.start()
 
-        async def back() -> bool:
+        async def serves_again() -> bool:
             try:
                 return await kv.get("{tag}") is not None
             except BackendUnavailable:
                 return False
 
-        await wait_until(back, "the node serves again")
+        await wait_until(serves_again, "the node serves again")
         await kv.set("{tag}", b"other")
 
 
 async def _scan(kv: FullKeyValue, page: Page) -> set[str]:
-    """The keys of this page and of those after it."""
+    """Return the keys of this page and of the pages after it."""
     seen = set(page.keys)
     while page.next_token:
         page = await kv.scan(page_size=50, page_token=page.next_token)

@@ -1,11 +1,10 @@
-"""What is in Redis is plain: other clients read it, write it, and find their own untouched."""
+"""Other Redis clients read and write the same keys, and their own keys stay untouched."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import redis
@@ -26,7 +25,7 @@ from tests.servers.redis import RedisServer
 pytestmark = pytest.mark.xdist_group("redis")
 
 
-async def test_another_client_reads_what_prism_wrote(kv: FullKeyValue, raw: redis.Redis) -> None:
+async def test_other_client_reads_what_prism_wrote(kv: FullKeyValue, raw: redis.Redis) -> None:
     await kv.set("greeting", b"hello\x00\xff", ttl=timedelta(minutes=5))
     assert raw.get("prism:greeting") == b"hello\x00\xff"
     assert raw.type("prism:greeting") == b"string"
@@ -41,7 +40,7 @@ async def test_prism_reads_what_another_client_wrote(kv: FullKeyValue, raw: redi
     assert entry.version == await kv.compare_and_set("greeting", b"hello", expected=entry.version)
 
 
-async def test_a_version_is_that_of_the_value_whoever_wrote_it(
+async def test_version_depends_on_the_value_and_not_on_the_writer(
     kv: FullKeyValue, raw: redis.Redis
 ) -> None:
     version = await kv.set("key", b"A")
@@ -52,7 +51,9 @@ async def test_a_version_is_that_of_the_value_whoever_wrote_it(
     await kv.compare_and_set("key", b"C", expected=version)
 
 
-async def test_both_count_on_the_same_number(kv: FullKeyValue, raw: redis.Redis) -> None:
+async def test_prism_and_another_client_increment_the_same_number(
+    kv: FullKeyValue, raw: redis.Redis
+) -> None:
     raw.set("prism:hits", 41, ex=100)
     assert (await kv.increment("hits")).value == 42
     assert raw.incr("prism:hits") == 43
@@ -60,7 +61,7 @@ async def test_both_count_on_the_same_number(kv: FullKeyValue, raw: redis.Redis)
 
 
 @pytest.mark.parametrize("text", ["007", "+1", "1.0", "-0", " 1", "9223372036854775808", ""])
-async def test_a_number_in_another_form_is_none(
+async def test_number_in_another_form_is_refused(
     kv: FullKeyValue, raw: redis.Redis, text: str
 ) -> None:
     raw.set("prism:hits", text)
@@ -70,7 +71,7 @@ async def test_a_number_in_another_form_is_none(
     assert raw.get("prism:hits") == text.encode()
 
 
-async def test_the_prefix_of_the_keys_may_be_empty(
+async def test_key_prefix_may_be_empty(
     redis_server: RedisServer, raw: redis.Redis, open_redis: Open
 ) -> None:
     async with open_redis(redis_server.url, key_prefix="") as backend:
@@ -79,23 +80,21 @@ async def test_the_prefix_of_the_keys_may_be_empty(
         assert list((await backend.kv.scan("ba")).keys) == ["bare"]
 
 
-async def test_keys_under_another_prefix_are_not_scanned(
-    kv: FullKeyValue, raw: redis.Redis
-) -> None:
+async def test_keys_with_another_prefix_are_not_scanned(kv: FullKeyValue, raw: redis.Redis) -> None:
     raw.set("other:key", "value")
     raw.set("prism", "value")
     raw.set("prism:", "value")
     assert list((await kv.scan()).keys) == []
 
 
-async def test_a_key_that_is_no_text_is_invisible(kv: FullKeyValue, raw: redis.Redis) -> None:
+async def test_key_that_is_not_utf8_is_not_scanned(kv: FullKeyValue, raw: redis.Redis) -> None:
     raw.set(b"prism:\xff\xfe", "value")
     await kv.set("text", b"value")
     page = await kv.scan(values=True)
     assert (list(page.keys), page.next_token) == (["text"], "")
 
 
-async def _only(outcomes: Awaitable[list[Any]]) -> Any:
+async def _only(outcomes: Awaitable[Sequence[object]]) -> object:
     (outcome,) = await outcomes
     if isinstance(outcome, PrismError):
         raise outcome
@@ -104,7 +103,7 @@ async def _only(outcomes: Awaitable[list[Any]]) -> Any:
 
 _HOUR = timedelta(hours=1)
 
-ON_A_LIST: dict[str, Callable[[FullKeyValue], Awaitable[Any]]] = {
+ON_A_LIST: dict[str, Callable[[FullKeyValue], Awaitable[object]]] = {
     "get": lambda kv: kv.get("key"),
     "set": lambda kv: kv.set("key", b"value"),
     "delete": lambda kv: kv.delete("key"),
@@ -122,8 +121,8 @@ ON_A_LIST: dict[str, Callable[[FullKeyValue], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("call", ON_A_LIST.values(), ids=ON_A_LIST.keys())
-async def test_a_key_of_another_type_fails_and_is_left_alone(
-    kv: FullKeyValue, raw: redis.Redis, call: Callable[[FullKeyValue], Awaitable[Any]]
+async def test_key_of_another_type_fails_and_is_unchanged(
+    kv: FullKeyValue, raw: redis.Redis, call: Callable[[FullKeyValue], Awaitable[object]]
 ) -> None:
     raw.rpush("prism:key", "one", "two")
     with pytest.raises(PreconditionFailed) as refusal:
@@ -133,34 +132,34 @@ async def test_a_key_of_another_type_fails_and_is_left_alone(
     assert raw.ttl("prism:key") == -1
 
 
-async def test_a_key_of_another_type_is_not_absent(kv: FullKeyValue, raw: redis.Redis) -> None:
+async def test_key_of_another_type_is_not_absent(kv: FullKeyValue, raw: redis.Redis) -> None:
     raw.rpush("prism:key", "one")
     with pytest.raises(VersionConflict):
         await kv.compare_and_set("key", b"value", expected=None)
     assert raw.lrange("prism:key", 0, -1) == [b"one"]
 
 
-async def test_a_key_of_another_type_is_not_scanned(kv: FullKeyValue, raw: redis.Redis) -> None:
+async def test_key_of_another_type_is_not_scanned(kv: FullKeyValue, raw: redis.Redis) -> None:
     raw.rpush("prism:list", "one")
     await kv.set("text", b"value")
     page = await kv.scan(values=True)
     assert list(page.keys) == ["text"]
 
 
-async def test_an_entry_never_has_the_expiry_of_another_value(
+async def test_entry_never_has_the_expiry_of_another_value(
     kv: FullKeyValue, raw: redis.Redis
 ) -> None:
-    lasting, passing = b"lasting", b"passing"
-    raw.set("prism:key", lasting)
+    persistent, expiring = b"persistent", b"expiring"
+    raw.set("prism:key", persistent)
     pipe = raw.pipeline(transaction=False)
     for _ in range(200):
-        pipe.set("prism:key", passing, px=3_600_000)
-        pipe.set("prism:key", lasting)
+        pipe.set("prism:key", expiring, px=3_600_000)
+        pipe.set("prism:key", persistent)
 
     async def read() -> None:
         for _ in range(20):
             entry = await kv.get("key")
             assert isinstance(entry, Entry)
-            assert (entry.value == lasting) == (entry.expires_at_ms is None)
+            assert (entry.value == persistent) == (entry.expires_at_ms is None)
 
     await asyncio.gather(asyncio.to_thread(pipe.execute), *(read() for _ in range(10)))

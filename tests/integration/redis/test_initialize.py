@@ -1,4 +1,4 @@
-"""What the driver says when it opens, and of a server that is not as it should be."""
+"""Opening the driver: errors, credentials, TLS, and servers with unusual settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MANUAL = Path(__file__).parents[3] / "docs" / "redis.md"
 
 
 @pytest.mark.parametrize("form", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/prism"])
-async def test_a_server_that_is_not_there_is_named_without_credentials(
+async def test_error_for_an_unreachable_server_names_it_without_credentials(
     open_redis: Open, form: str
 ) -> None:
     host = f"127.0.0.1:{free_port()}"
@@ -46,14 +46,14 @@ async def test_a_server_that_is_not_there_is_named_without_credentials(
     assert "anna" not in failure.value.message
 
 
-async def test_a_server_of_another_protocol_is_said_to_be_one(open_redis: Open) -> None:
+async def test_server_of_another_protocol_is_reported(open_redis: Open) -> None:
     async def talk_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
     async with await asyncio.start_server(talk_http, "127.0.0.1", 0) as other:
         port = other.sockets[0].getsockname()[1]
-        with pytest.raises(BackendUnavailable, match=f"{port} does not speak as Redis does"):
+        with pytest.raises(BackendUnavailable, match=f"{port} does not speak the Redis protocol"):
             async with open_redis(f"redis://127.0.0.1:{port}"):
                 pass
 
@@ -72,24 +72,22 @@ async def test_a_server_of_another_protocol_is_said_to_be_one(open_redis: Open) 
         f"redis+cluster://anna:{SECRET}@127.0.0.1/1",
     ],
 )
-async def test_a_url_that_is_none_is_refused_without_its_credentials(
-    open_redis: Open, url: str
-) -> None:
+async def test_error_for_an_invalid_url_has_no_credentials(open_redis: Open, url: str) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         async with open_redis(url):
             pass
     assert SECRET not in refusal.value.message
 
 
-async def test_a_server_that_is_no_cluster_is_said_to_be_none(
+async def test_server_that_is_not_a_cluster_is_reported(
     open_redis: Open, redis_server: RedisServer
 ) -> None:
-    with pytest.raises(InvalidArgument, match="is no cluster"):
+    with pytest.raises(InvalidArgument, match="is not a cluster"):
         async with open_redis(f"redis+cluster://127.0.0.1:{redis_server.port}"):
             pass
 
 
-async def test_a_hanging_server_is_given_up_in_time(
+async def test_opening_on_a_hanging_server_times_out(
     open_redis: Open, own_server: RedisServer
 ) -> None:
     await own_server.pause()
@@ -98,7 +96,7 @@ async def test_a_hanging_server_is_given_up_in_time(
             pass
 
 
-async def test_a_password_is_asked_for_and_taken(open_redis: Open) -> None:
+async def test_password_is_required_and_accepted(open_redis: Open) -> None:
     with RedisServer({"requirepass": SECRET}) as server:
         for settings in ({}, {"password": "wrong"}):
             with pytest.raises(Unauthenticated) as refusal:
@@ -112,18 +110,20 @@ async def test_a_password_is_asked_for_and_taken(open_redis: Open) -> None:
             assert SECRET not in str(await backend.lifecycle.health())
 
 
-async def test_a_user_may_do_what_its_rules_say(open_redis: Open, own_server: RedisServer) -> None:
+async def test_acl_of_the_user_is_respected(open_redis: Open, own_server: RedisServer) -> None:
     own_server.ask("ACL", "SETUSER", "reader", "on", ">word", "~*", "+@all", "-set", "-config")
     async with open_redis(own_server.url, username="reader", password="word") as backend:
         assert await backend.kv.exists("key") is False
         with pytest.raises(AccessDenied) as refusal:
             await backend.kv.set("key", b"value")
         assert refusal.value.outcome is Outcome.NOT_APPLIED
-        # What may not be asked for is not offered.
+        # Without CONFIG GET the driver cannot know whether the server sends notifications.
         assert Capability.WATCH not in backend.profile.capabilities
 
 
-async def test_the_rules_in_the_manual_suffice(open_redis: Open, own_server: RedisServer) -> None:
+async def test_acl_rules_in_the_manual_are_sufficient(
+    open_redis: Open, own_server: RedisServer
+) -> None:
     (rules,) = re.findall(r"ACL SETUSER (.*?)\n\n", MANUAL.read_text(), re.DOTALL)
     own_server.ask("ACL", "SETUSER", *rules.split())
     async with open_redis(own_server.url, username="prism", password="secret") as backend:
@@ -139,7 +139,7 @@ async def test_the_rules_in_the_manual_suffice(open_redis: Open, own_server: Red
         assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
 
 
-async def test_watch_is_offered_where_events_are_sent(
+async def test_watch_is_declared_if_the_server_sends_notifications(
     open_redis: Open, own_server: RedisServer
 ) -> None:
     own_server.ask("CONFIG", "SET", "notify-keyspace-events", "Kx")
@@ -155,7 +155,7 @@ async def test_watch_is_offered_where_events_are_sent(
         assert Capability.WATCH in backend.profile.capabilities
 
 
-async def test_a_policy_that_evicts_is_warned_of(
+async def test_eviction_policy_is_logged_as_a_warning(
     open_redis: Open, own_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "prism.adapters.redis"):
@@ -168,7 +168,7 @@ async def test_a_policy_that_evicts_is_warned_of(
     assert str(own_server.port) in message
 
 
-async def test_a_full_server_refuses_writes_and_serves_reads(
+async def test_full_server_refuses_writes_and_serves_reads(
     open_redis: Open, own_server: RedisServer
 ) -> None:
     async with open_redis(own_server.url) as backend:
@@ -188,7 +188,7 @@ async def test_a_full_server_refuses_writes_and_serves_reads(
         assert await backend.kv.delete("key") is True
 
 
-async def test_a_database_of_its_own(open_redis: Open, redis_server: RedisServer) -> None:
+async def test_database_in_the_url_is_used(open_redis: Open, redis_server: RedisServer) -> None:
     async with open_redis(f"redis://127.0.0.1:{redis_server.port}/3") as backend:
         await backend.kv.set("key", b"value")
         async with backend.kv.watch("key") as events:
@@ -196,7 +196,7 @@ async def test_a_database_of_its_own(open_redis: Open, redis_server: RedisServer
             assert (await anext(events)).key == "key"
 
 
-async def test_tls_with_certificates_on_both_sides(
+async def test_mutual_tls(
     open_redis: Open, redis_server: RedisServer, certificate: tuple[Path, Path]
 ) -> None:
     cert, key = certificate
@@ -205,17 +205,17 @@ async def test_tls_with_certificates_on_both_sides(
     context.load_verify_locations(cert)
     context.verify_mode = ssl.CERT_REQUIRED
     async with Relay(redis_server.port, tls=context) as relay:
-        ours = {"tls_cert": str(cert), "tls_key": str(key)}
+        client = {"tls_cert": str(cert), "tls_key": str(key)}
         async with open_redis(
-            f"rediss://localhost:{relay.port}", tls_ca=str(cert), **ours
+            f"rediss://localhost:{relay.port}", tls_ca=str(cert), **client
         ) as backend:
             await backend.kv.set("key", b"value")
         async with open_redis(
-            f"redis://localhost:{relay.port}", tls="true", tls_ca=str(cert), **ours
+            f"redis://localhost:{relay.port}", tls="true", tls_ca=str(cert), **client
         ) as backend:
             assert await backend.kv.exists("key") is True
         with pytest.raises(BackendUnavailable):
-            async with open_redis(f"rediss://localhost:{relay.port}", **ours):
+            async with open_redis(f"rediss://localhost:{relay.port}", **client):
                 pass
 
 
