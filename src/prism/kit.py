@@ -22,6 +22,8 @@ from prism.ports import (
     NotServing,
     PreconditionFailed,
     PrismError,
+    Version,
+    VersionConflict,
 )
 
 DEFAULT_PAGE_SIZE = 100
@@ -100,6 +102,17 @@ def add_to_counter(stored: bytes | None, delta: int) -> int:
             f"{number} plus {delta} does not fit a signed 64-bit integer", reason="OVERFLOW"
         )
     return total
+
+
+def version_conflict(expected: Version | None) -> VersionConflict:
+    """Return the error of a compare-and-set whose key is not as expected.
+
+    Args:
+        expected: version that the key should have; None: it should be absent.
+    """
+    if expected is None:
+        return VersionConflict("the key exists, and the write requires it to be absent")
+    return VersionConflict("the key is absent, or has another version than the one expected")
 
 
 class ReplyBudget:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from prism.kit import ReplyBudget, add_to_counter, clamp_page_size, client_tls_context, closed
+from prism.kit import (
+    ReplyBudget,
+    add_to_counter,
+    clamp_page_size,
+    client_tls_context,
+    closed,
+    version_conflict,
+)
 from prism.ports import (
     INT64_MAX,
     INT64_MIN,
@@ -70,6 +77,11 @@ def test_a_sum_beyond_int64_is_refused(start: int, delta: int) -> None:
     with pytest.raises(PreconditionFailed) as refusal:
         add_to_counter(b"%d" % start, delta)
     assert refusal.value.reason == "OVERFLOW"
+
+
+def test_a_conflict_says_what_was_expected() -> None:
+    assert "requires it to be absent" in version_conflict(None).message
+    assert "another version" in version_conflict(Version(7)).message
 
 
 def test_values_are_returned_as_far_as_the_budget_reaches() -> None:

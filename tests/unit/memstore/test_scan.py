@@ -6,8 +6,7 @@ from typing import Protocol
 import pytest
 
 from prism.adapters.memstore import Memstore, MemstoreSettings
-from prism.adapters.memstore.index import LEAF_KEYS, KeyIndex
-from prism.adapters.memstore.pages import MAX_SKIPPED
+from prism.adapters.memstore.scan import LEAF_KEYS, MAX_EXPIRED_PER_PAGE, KeyIndex
 from prism.kit import DEFAULT_PAGE_SIZE
 from prism.ports import InvalidArgument
 
@@ -132,7 +131,7 @@ async def test_a_page_with_values_ends_at_the_limit_on_bytes(open_memstore: Open
 async def test_a_scan_over_expired_keys_is_cut_and_goes_on(
     memstore: Memstore, clock: Clock
 ) -> None:
-    for i in range(MAX_SKIPPED * 2 + 500):
+    for i in range(MAX_EXPIRED_PER_PAGE * 2 + 500):
         await memstore.set(f"{i:05}", b"", ttl=timedelta(seconds=1))
     await memstore.set("last", b"")
     clock.advance(2)

@@ -3,8 +3,8 @@ import random
 import pytest
 
 from prism.adapters.memstore import MemstoreSettings
-from prism.adapters.memstore.store import Store
-from prism.adapters.memstore.wheel import Wheel
+from prism.adapters.memstore.expiry import TimingWheel
+from prism.adapters.memstore.store import SHARDS, Store
 
 HOUR_MS = 3_600_000
 
@@ -15,7 +15,7 @@ class Times:
     def __init__(self) -> None:
         self.now = 1_700_000_000_000
         self.deadlines: dict[str, int] = {}
-        self.wheel = Wheel(lambda: self.now, self.deadlines.__getitem__)
+        self.wheel = TimingWheel(lambda: self.now, self.deadlines.__getitem__, SHARDS)
 
     def add(self, key: str, ttl_ms: int) -> None:
         self.deadlines[key] = self.now + ttl_ms
@@ -28,7 +28,7 @@ class Times:
         due: set[str] = set()
         while self.wheel.behind():
             due.update(self.wheel.take_due(7))
-        while more := self.wheel.take_due_at_once(7):
+        while more := self.wheel.take_due_now(7):
             due.update(more)
         return due
 
@@ -38,7 +38,7 @@ def times() -> Times:
     return Times()
 
 
-def records(wheel: Wheel) -> int:
+def records(wheel: TimingWheel) -> int:
     return sum(
         len(list(level.keys(slot))) for level in (wheel._near, wheel._far) for slot in level._slots
     )

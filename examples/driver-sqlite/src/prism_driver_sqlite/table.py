@@ -7,8 +7,8 @@ import time
 from contextlib import closing
 from datetime import timedelta
 
-from prism.kit import add_to_counter, clamp_page_size
-from prism.ports import Count, Entry, Limits, Page, Version, VersionConflict
+from prism.kit import add_to_counter, clamp_page_size, version_conflict
+from prism.ports import Count, Entry, Limits, Page, Version
 
 # AUTOINCREMENT never repeats a number, not even after a delete or a restart, so the number
 # can serve as a revision. A key is a blob because blobs sort by their bytes.
@@ -73,12 +73,8 @@ class Table:
     def compare(self, key: str, expected: Version | None) -> None:
         """Raise `VersionConflict` unless the key has this version; None: unless it is absent."""
         entry = self.get(key)
-        if entry is None and expected is not None:
-            raise VersionConflict("the key is absent")
-        if entry is not None and expected is None:
-            raise VersionConflict("the key exists")
-        if entry is not None and entry.version != expected:
-            raise VersionConflict("the key has another version than the one expected")
+        if (entry.version if entry else None) != expected:
+            raise version_conflict(expected)
 
     def increment(self, key: str, delta: int) -> Count:
         entry = self.get(key)

@@ -1,11 +1,7 @@
-"""The embedded default: everything in the memory of this process, gone with it.
-
-Its clock is the monotonic one, so that a step of the wall clock expires nothing.
-"""
+"""Embedded store: keys in the memory of this process, lost when it ends."""
 
 from prism.adapters.memstore.driver import Memstore
-from prism.adapters.memstore.profile import CAPABILITIES, NAME, VERSION
-from prism.adapters.memstore.settings import MemstoreSettings
+from prism.adapters.memstore.settings import CAPABILITIES, NAME, VERSION, MemstoreSettings
 from prism.ports import DriverSpec
 
 DRIVER = DriverSpec(

@@ -1,6 +1,6 @@
-"""The ports, on top of a store.
+"""Memstore driver: implements the ports on top of the store.
 
-No operation awaits anything, so that each is atomic: the event loop is the lock.
+No operation awaits, so each is atomic: the event loop serves as the lock.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from prism.adapters.memstore.health import CLOSED, health_of
-from prism.adapters.memstore.pages import page
-from prism.adapters.memstore.profile import profile_of
-from prism.adapters.memstore.settings import MemstoreSettings
+from prism.adapters.memstore.expiry import SLICE_SECONDS, Sweeper
+from prism.adapters.memstore.scan import read_page
+from prism.adapters.memstore.settings import NAME, MemstoreSettings, profile_of
 from prism.adapters.memstore.store import Store
-from prism.adapters.memstore.sweeper import SLICE_SECONDS, Sweeper
-from prism.kit import ReplyBudget, add_to_counter, closed
+from prism.kit import ReplyBudget, add_to_counter, closed, version_conflict
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -27,6 +25,7 @@ from prism.ports import (
     Event,
     Exhausted,
     Health,
+    HealthStatus,
     Lifetime,
     Page,
     Persisted,
@@ -34,25 +33,26 @@ from prism.ports import (
     Profile,
     Put,
     Version,
-    VersionConflict,
 )
+
+DEGRADED_FROM = 0.9
+"""Part of a limit from which on the health is degraded."""
 
 _CLOSED = closed("the memstore")
 
 
 class Memstore:
-    """A key-value store in the memory of this process.
+    """Key-value store in the memory of this process.
 
-    It serves from `initialize` to `stop`; what is refused before `start` and during
-    a drain is refused in front of it.
+    It accepts operations from `initialize` to `stop`. Refusing them before `start` and during
+    a drain is left to its caller.
+
+    Args:
+        clock: seconds, never going back; keys expire by it. By default the monotonic clock, so
+            that a step of the wall clock expires nothing.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Do nothing yet.
-
-        Args:
-            clock: seconds, never going back; what expires does so by it.
-        """
         self._clock = clock
         self._epoch_ms = int((time.time() - clock()) * 1000)
         self._settings = MemstoreSettings()
@@ -62,7 +62,6 @@ class Memstore:
 
     @property
     def profile(self) -> Profile:
-        """Everything native, and the limit on values as it is set."""
         return self._profile
 
     async def get(self, key: str) -> Entry | None:
@@ -105,13 +104,13 @@ class Memstore:
     ) -> Version:
         entry = self._store.read(key)
         if (None if entry is None else entry.version) != expected:
-            raise VersionConflict(_conflict(expected))
+            raise version_conflict(expected)
         return self._store.write(key, value, None if ttl is None else self._deadline(ttl))
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
         entry = self._store.read(key)
         if entry is None or entry.version != expected:
-            raise VersionConflict(_conflict(expected))
+            raise version_conflict(expected)
         self._store.remove(key)
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
@@ -135,7 +134,7 @@ class Memstore:
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Page:
-        return page(
+        return read_page(
             self._store,
             self._profile.limits,
             prefix=prefix,
@@ -177,13 +176,15 @@ class Memstore:
         sweeper.stop()
         store.watchers.close()
         pause_at = time.perf_counter() + SLICE_SECONDS
-        for _ in store.dismantle():
+        for _ in store.clear_in_steps():
             if time.perf_counter() >= pause_at:
                 await asyncio.sleep(0)
                 pause_at = time.perf_counter() + SLICE_SECONDS
 
     async def health(self) -> Health:
-        return CLOSED if self._store is _CLOSED else health_of(self._store, self._settings)
+        if self._store is _CLOSED:
+            return Health(HealthStatus.UNHEALTHY, "the memstore is not open", {"backend": NAME})
+        return _health_of(self._store, self._settings)
 
     def _now_ms(self) -> float:
         return self._clock() * 1000 + self._epoch_ms
@@ -199,7 +200,33 @@ class Memstore:
         return True
 
 
-def _conflict(expected: Version | None) -> str:
-    if expected is None:
-        return "the key exists, and was to be written only if absent"
-    return "the key is absent, or has another version than the one expected"
+def _health_of(store: Store, settings: MemstoreSettings) -> Health:
+    """Return the health: degraded from 90 % of a limit on, because at the limit writes fail.
+
+    The details `keys` and `bytes` include expired keys until a sweep drops them, a fraction of
+    a second later.
+    """
+    details = {
+        "backend": NAME,
+        "keys": str(store.keys),
+        "keys_with_ttl": str(store.expiring),
+        "bytes": str(store.bytes),
+        "expired": str(store.expired),
+        "max_keys": str(settings.max_keys or "unlimited"),
+        "max_bytes": str(settings.max_bytes or "unlimited"),
+    }
+    nearly_full = [
+        f"{used} of {limit} {unit} ({name})"
+        for name, unit, used, limit in (
+            ("max_keys", "keys", store.keys, settings.max_keys),
+            ("max_bytes", "bytes", store.bytes, settings.max_bytes),
+        )
+        if limit and used >= limit * DEGRADED_FROM
+    ]
+    if nearly_full:
+        return Health(
+            HealthStatus.DEGRADED,
+            f"the memstore holds {' and '.join(nearly_full)}: at the limit it refuses writes",
+            details,
+        )
+    return Health(HealthStatus.HEALTHY, f"the memstore holds {store.keys} keys", details)

@@ -1,4 +1,7 @@
-"""What is kept, and what it takes: synchronous, for the event loop is the lock."""
+"""Stored data: keys with their values, versions and deadlines, within the limits.
+
+Every method is synchronous, so the event loop serves as the lock.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,54 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
-from prism.adapters.memstore.index import KeyIndex
+from prism.adapters.memstore.expiry import TimingWheel
+from prism.adapters.memstore.scan import KeyIndex
 from prism.adapters.memstore.settings import MemstoreSettings
-from prism.adapters.memstore.shard import SHARDS, VERSION_BITS, VERSION_MASK, Shard
 from prism.adapters.memstore.watchers import Watchers
-from prism.adapters.memstore.wheel import Wheel
 from prism.ports import Change, Entry, Exhausted, Version
 
-SWEPT_KEYS = 64
-"""Between two looks at the time: some 0.1 ms of work."""
+SHARDS = 251
+"""One dict of a million keys pauses for 38 to 94 ms to grow. A prime number: the keys of one
+shard must not agree in the low bits of their hash, by which the shard's dict finds them."""
+
+VERSION_BITS = 60
+"""An int of up to 60 bits takes 32 bytes, a longer one 48."""
+
+VERSION_MASK = (1 << VERSION_BITS) - 1
+
+SWEEP_BATCH = 64
+"""Number of keys that a sweep drops between two looks at the time: about 0.1 ms of work."""
 
 _MILLISECOND = timedelta(milliseconds=1)
+# Entry(...) takes three times as long.
 _entry = tuple.__new__
+
+
+class _Shard:
+    """Values by key, and a stamp for each: the version, and above it the deadline, if any.
+
+    One dict of tuples would be slower: each new tuple makes the garbage collector walk the
+    whole dict, 57 ms at a million keys. It does not look into a dict of bytes or ints.
+    """
+
+    __slots__ = ("stamps", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.stamps: dict[str, int] = {}
 
 
 class Store:
     """Keys with their values, versions and deadlines, within the limits.
 
-    Deadlines are milliseconds since the Unix epoch by a clock that never steps.
+    Deadlines are milliseconds since the Unix epoch, by a clock that never goes back.
 
     Attributes:
-        keys: held, among them expired ones that no sweep has reached yet.
-        bytes: of these keys and their values.
-        expired: keys that were dropped because their time was over.
-        index: of these keys, and of expired ones that were dropped a moment ago.
-        watchers: are told of every change.
+        keys: number of stored keys, including expired keys that no sweep has dropped yet.
+        bytes: size of these keys and their values.
+        expired: number of keys dropped because they expired.
+        index: these keys in order, and possibly keys that a sweep has just dropped.
+        watchers: open watches, which are notified of every change.
     """
 
     def __init__(self, settings: MemstoreSettings, now_ms: Callable[[], float]) -> None:
@@ -46,25 +72,25 @@ class Store:
         self._max_keys = settings.max_keys or math.inf
         self._max_bytes = settings.max_bytes or math.inf
         self._limited = bool(settings.max_keys or settings.max_bytes)
-        # Dicts of expired keys, because the garbage collector looks into lists and tuples.
+        # Dropped keys that are still in the index. Dicts, because the garbage collector does
+        # not look into them, as it does into lists and tuples.
         self._unindexed: deque[dict[str, None]] = deque()
-        self._wheel = Wheel(now_ms, self._deadline_of)
-        self._shards = [Shard() for _ in range(SHARDS)]
-        # Random, so that a token of another life is refused; a bit is left to count up.
+        self._wheel = TimingWheel(now_ms, self._deadline_of, SHARDS)
+        self._shards = [_Shard() for _ in range(SHARDS)]
+        # Random, so that a version of an earlier process is refused. One bit is left to count.
         self._version = secrets.randbits(VERSION_BITS - 1) | 1
 
     @property
     def expiring(self) -> int:
-        """Keys that have a ttl."""
+        """Number of keys that have a deadline."""
         return len(self._wheel)
 
     def read(self, key: str) -> Entry | None:
-        """The live entry."""
+        """Return the entry of a key, or None when the key is absent or expired."""
         shard = self._shards[hash(key) % SHARDS]
         value = shard.values.get(key)
         if value is None:
             return None
-        # tuple.__new__, because Entry(...) takes three times as long.
         stamp = shard.stamps[key]
         if stamp <= VERSION_MASK:
             return _entry(Entry, (value, stamp, None))
@@ -74,13 +100,14 @@ class Store:
         return _entry(Entry, (value, stamp & VERSION_MASK, deadline))
 
     def write(self, key: str, value: bytes, deadline_ms: int | None) -> Version:
-        """Put the value under the key, whatever it held.
+        """Store a value, with a deadline or without one; return its version.
 
         Raises:
-            Exhausted: no room even without what has expired; nothing changed.
+            Exhausted: the value exceeds a limit even after dropping expired keys; nothing
+                changed.
         """
         if self._limited:
-            self._admit(key, value)
+            self._make_room(key, value)
         shard = self._shards[hash(key) % SHARDS]
         old = shard.values.get(key)
         if old is None:
@@ -100,21 +127,21 @@ class Store:
         if deadline_ms is not None:
             self._wheel.add(key, deadline_ms)
         if self.watchers.any:
-            self.watchers.tell(Change.PUT, key, value, Version(self._version))
+            self.watchers.notify(Change.PUT, key, value, Version(self._version))
         return Version(self._version)
 
     def remove(self, key: str) -> None:
-        """Drop a key that is held, live or expired."""
+        """Delete a stored key; it may be expired."""
         stamp = self._shards[hash(key) % SHARDS].stamps[key]
         if stamp > VERSION_MASK:
             self._wheel.remove(key, stamp >> VERSION_BITS)
         self._drop(key)
         self.index.discard(key)
         if self.watchers.any:
-            self.watchers.tell(Change.DELETE, key)
+            self.watchers.notify(Change.DELETE, key)
 
     def expire(self, key: str, deadline_ms: int | None) -> None:
-        """Give a key that is held another deadline, or none."""
+        """Change the deadline of a stored key; None: remove it."""
         stamps = self._shards[hash(key) % SHARDS].stamps
         stamp = stamps[key]
         if stamp > VERSION_MASK:
@@ -124,34 +151,34 @@ class Store:
             self._wheel.add(key, deadline_ms)
 
     def deadline(self, ttl: timedelta) -> int:
-        """The end of a ttl that begins now: both rounded up, for it must not end early."""
+        """Return when a ttl that starts now ends; rounded up, so that it never ends early."""
         return math.ceil(self._now_ms() + -(-ttl // _MILLISECOND))
 
     def remaining(self, deadline_ms: int) -> timedelta:
-        """Until the deadline of a live key, never zero."""
+        """Return the time until a deadline in the future; at least 1 ms."""
         return max(1, int(deadline_ms - self._now_ms())) * _MILLISECOND
 
-    def sweep(self, budget_seconds: float) -> bool:
-        """Drop expired keys for about so long; True when there is more to do at once."""
-        end = time.perf_counter() + budget_seconds
+    def sweep(self, slice_seconds: float) -> bool:
+        """Drop expired keys for about `slice_seconds`; return whether there is more to do."""
+        end = time.perf_counter() + slice_seconds
         while time.perf_counter() < end:
             if self._wheel.behind():
-                self._drop_due(self._wheel.take_due(SWEPT_KEYS))
+                self._drop_due(self._wheel.take_due(SWEEP_BATCH))
             elif self._unindexed:
-                self._tidy_index(self._unindexed.popleft())
+                self._remove_from_index(self._unindexed.popleft())
             else:
                 return False
         return True
 
-    def dismantle(self) -> Iterator[None]:
-        """Release the memory in small steps; unusable from the first one on."""
+    def clear_in_steps(self) -> Iterator[None]:
+        """Release the memory in small steps; the store cannot be used after the first step."""
         for shard in self._shards:
             shard.values.clear()
             yield
             shard.stamps.clear()
             yield
-        yield from self._wheel.dismantle()
-        yield from self.index.dismantle()
+        yield from self._wheel.clear_in_steps()
+        yield from self.index.clear_in_steps()
         while self._unindexed:
             self._unindexed.popleft()
             yield
@@ -163,25 +190,25 @@ class Store:
         self.keys -= 1
         self.bytes -= _size(key) + len(value)
         if not shard.values:
-            # A dict keeps its room when keys leave it, unless it is told to.
+            # A dict keeps its memory when keys are removed; clear() releases it.
             shard.values.clear()
             shard.stamps.clear()
 
     def _drop_due(self, due: list[str]) -> None:
-        """Drop keys that the wheel gave up.
+        """Drop keys that the wheel returned.
 
-        They leave the index later, when nothing else is due: that takes as long as
-        all the rest, and holds no value and no room against the limits.
+        They are removed from the index later, when nothing else is due: that takes as long as
+        dropping them, and frees neither values nor anything that counts against the limits.
         """
         for key in due:
             self._drop(key)
             if self.watchers.any:
-                self.watchers.tell(Change.EXPIRE, key)
+                self.watchers.notify(Change.EXPIRE, key)
         self.expired += len(due)
         if due:
             self._unindexed.append(dict.fromkeys(due))
 
-    def _tidy_index(self, keys: Iterable[str]) -> None:
+    def _remove_from_index(self, keys: Iterable[str]) -> None:
         for key in keys:
             if key not in self._shards[hash(key) % SHARDS].values:
                 self.index.discard(key)
@@ -189,8 +216,8 @@ class Store:
     def _deadline_of(self, key: str) -> int:
         return self._shards[hash(key) % SHARDS].stamps[key] >> VERSION_BITS
 
-    def _admit(self, key: str, value: bytes) -> None:
-        """Make sure of room for a write, at the cost of what has expired."""
+    def _make_room(self, key: str, value: bytes) -> None:
+        """Check the limits before a write; drop expired keys where that is necessary."""
         values = self._shards[hash(key) % SHARDS].values
         while True:
             old = values.get(key)
@@ -198,24 +225,24 @@ class Store:
             growth = len(value) + _size(key) if old is None else len(value) - len(old)
             if fits and (growth <= 0 or self.bytes + growth <= self._max_bytes):
                 return
-            if self._reclaim():
+            if self._drop_some_expired():
                 continue
             if not fits:
                 raise Exhausted(
                     f"the memstore holds {self.keys} keys and max_keys is {self._max_keys}:"
-                    " delete some, or raise the setting max_keys"
+                    " delete some keys, or raise the setting max_keys"
                 )
             raise Exhausted(
                 f"the memstore holds {self.bytes} bytes, this write needs {growth} more and"
                 f" max_bytes is {self._max_bytes}: delete some keys, or raise the setting max_bytes"
             )
 
-    def _reclaim(self) -> bool:
-        """Drop some expired keys that no sweep has reached; False when there are none."""
+    def _drop_some_expired(self) -> bool:
+        """Drop some expired keys that no sweep has dropped yet; return False if there are none."""
         due: list[str] = []
         while not due and self._wheel.behind():
-            due = self._wheel.take_due(SWEPT_KEYS)
-        due = due or self._wheel.take_due_at_once(SWEPT_KEYS)
+            due = self._wheel.take_due(SWEEP_BATCH)
+        due = due or self._wheel.take_due_now(SWEEP_BATCH)
         self._drop_due(due)
         return bool(due)
 

@@ -1,4 +1,4 @@
-"""Who is told what happens to keys: a buffer for each watch, which no write waits for."""
+"""Watches: each has a buffer of events that it has not read yet, so no write waits for it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from prism.ports import Change, Event, NotServing, PrismError, Version, WatchEnd
 
 MAX_EVENTS = 65_536
 MAX_BYTES = 16 << 20
-"""Of what one watch has yet to read; a single event may be larger."""
+"""Maximum size of the events that one watch has not read; a single event may be larger."""
 
 
 class Watchers:
-    """Tells each watch of the keys under its prefix.
+    """Open watches by prefix.
 
     Attributes:
-        any: whether anybody watches; else there is nothing to tell.
+        any: whether there are any; otherwise `notify` need not be called.
     """
 
     __slots__ = ("_by_length", "any")
 
     def __init__(self) -> None:
         self.any = False
-        # By the length of the prefix first: a key is sliced once for each, and the
-        # cost of telling does not grow with the number of prefixes.
+        # By the length of the prefix first: a key is sliced once for each length, so the cost
+        # of an event does not grow with the number of prefixes.
         self._by_length: dict[int, dict[str, list[_Watcher]]] = {}
 
     @contextmanager
     def watching(self, prefix: str) -> Iterator[AsyncIterator[Event]]:
-        """What happens under the prefix while the context lasts."""
+        """Open a watch; yield its events. Leaving the context closes it."""
         watcher = _Watcher()
         self._by_length.setdefault(len(prefix), {}).setdefault(prefix, []).append(watcher)
         self.any = True
@@ -40,10 +40,10 @@ class Watchers:
         finally:
             self._forget(prefix, watcher)
 
-    def tell(
+    def notify(
         self, change: Change, key: str, value: bytes | None = None, version: Version | None = None
     ) -> None:
-        """Report a change to whom it concerns."""
+        """Add an event to each watch whose prefix the key has."""
         event: Event | None = None
         for length, by_prefix in self._by_length.items():
             for watcher in by_prefix.get(key[:length], ()):
@@ -51,7 +51,7 @@ class Watchers:
                 watcher.put(event)
 
     def close(self) -> None:
-        """End every watch, after what it has to tell."""
+        """End every watch after the events that it has not read yet."""
         for by_prefix in self._by_length.values():
             for watchers in by_prefix.values():
                 for watcher in watchers:
@@ -68,7 +68,7 @@ class Watchers:
 
 
 class _Watcher:
-    """What one watch has yet to read."""
+    """Events that one watch has not read yet."""
 
     __slots__ = ("_bytes", "_ending", "_events", "_waiting")
 
@@ -79,15 +79,15 @@ class _Watcher:
         self._ending: PrismError | None = None
 
     def put(self, event: Event) -> None:
-        """One event more, if its reader keeps up."""
+        """Add an event; end the watch if its reader is too far behind."""
         if self._ending is not None:
             return
         self._bytes += _size(event)
         if self._events and (len(self._events) >= MAX_EVENTS or self._bytes > MAX_BYTES):
             self.end(
                 WatchEnded(
-                    f"the reader is {len(self._events):,} events behind, which is all that is"
-                    " kept for it: watch again, and read what it is about"
+                    f"the reader is {len(self._events):,} events behind, the limit of a watch:"
+                    " start a new watch and read the keys again"
                 )
             )
             return
@@ -95,7 +95,7 @@ class _Watcher:
         self._wake()
 
     def end(self, error: PrismError) -> None:
-        """Nothing more comes after what is here already."""
+        """Raise `error` to the reader after the events that are here already."""
         if self._ending is None:
             self._ending = error
             self._wake()

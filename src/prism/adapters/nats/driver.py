@@ -141,7 +141,7 @@ class Nats:
             # What stands in the way may be a tombstone, or have just expired.
             version = await self._rewriting.change(bucket, key, create)
         if version is None:
-            raise VersionConflict("the key exists, and was to be written only if absent")
+            raise VersionConflict("the key exists, and the write requires it to be absent")
         return version
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:

@@ -140,7 +140,7 @@ def set_if_absent(key: bytes, value: bytes, ttl: timedelta | None) -> Operation[
 
     def decode(replies: Sequence[Reply]) -> Version:
         if replies[0] is None:
-            raise VersionConflict("the key exists, and was to be written only if absent")
+            raise VersionConflict("the key exists, and the write requires it to be absent")
         return version
 
     return Operation(key, (("SET", key, value, "NX", *_px(ttl)),), decode)
