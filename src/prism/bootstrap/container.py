@@ -42,7 +42,7 @@ from prism.ports import Driver, DriverSpec, Limits
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.page.page import Page
-    from prism.adapters.observability.tracing.exporting import Tracing
+    from prism.adapters.observability.tracing.tracing import Tracing
 
 
 def _driver(spec: DriverSpec) -> Driver[Any]:
@@ -66,7 +66,7 @@ def _tracing(settings: ServeSettings, redactor: Redactor) -> Tracing | None:
     if not settings.enable_tracing or is_disabled(os.environ):
         return None
     # OpenTelemetry is imported by who asks for traces.
-    from prism.adapters.observability.tracing.exporting import Tracing
+    from prism.adapters.observability.tracing.tracing import Tracing
 
     return Tracing(
         version=version("prism"),

@@ -15,7 +15,7 @@ from prism.domain.redaction import Redactor
 from prism.ports import PrismError
 
 if TYPE_CHECKING:
-    from prism.adapters.observability.tracing.exporting import Tracing
+    from prism.adapters.observability.tracing.tracing import Tracing
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def traced(command: str, exporter: str | None) -> Iterator[Tracing]:
     """
     from opentelemetry.trace import Status, StatusCode
 
-    from prism.adapters.observability.tracing.exporting import Tracing
+    from prism.adapters.observability.tracing.tracing import Tracing
 
     tracing = Tracing(
         version=version("prism"),

@@ -94,7 +94,7 @@ async def test_the_span_of_a_proxy_that_traces_is_the_parent_at_the_pattern(
 ) -> None:
     exporter = InMemorySpanExporter()
     recorder = Recorder(Resource({}), InstrumentationScope("test"))
-    recorder.hand_to(SimpleSpanProcessor(exporter))
+    recorder.use(SimpleSpanProcessor(exporter))
     await idle.a.launch()
     await idle.serve(observer=RequestSpans(recorder, 0.0))
     if streams:

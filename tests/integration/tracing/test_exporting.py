@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.observability.tracing.exporting import FLUSH_TIMEOUT
+from prism.adapters.observability.tracing.tracing import FLUSH_TIMEOUT
 from tests.servers.collector import Collector
 from tests.servers.process import free_port
 
@@ -85,7 +85,7 @@ def test_a_variable_that_makes_no_sense_is_one_sentence_before_a_backend_is_touc
     flags = ("--enable-tracing", "--trace-exporter", "otlp", "--driver", "slow")
     server = start_server(*flags, env=env)
     assert server.wait() == 1
-    assert "the exporter of traces cannot be made of what OTEL_" in server.log
+    assert "cannot set up the trace exporter; check the OTEL_ variables" in server.log
     assert "initializing" not in server.log
     assert "Traceback" not in server.log
 
@@ -98,7 +98,7 @@ def test_what_is_left_is_flushed_before_the_process_ends(
     assert collector.spans == []
     server.stop()
     assert {span.name for span in collector.spans} >= {GET, "get"}
-    order = ["shutting down: SIGTERM", "drained", "traces are flushed", "ended"]
+    order = ["shutting down: SIGTERM", "drained", "all traces are exported", "ended"]
     assert [m for m in messages(server) if m in order] == order
 
 
@@ -120,7 +120,7 @@ def test_a_collector_that_is_down_costs_a_warning_and_a_bounded_end(
     warnings = [m for m in messages(server) if m.startswith("traces may be lost")]
     assert len(warnings) == 1
     seconds = FLUSH_TIMEOUT.total_seconds()
-    lost = f"traces that were not exported within {seconds:.3g} s are lost"
+    lost = f"traces not exported within {seconds:.3g} s are lost"
     order = ["shutting down: SIGTERM", "drained", lost, "ended"]
     assert [m for m in messages(server) if m in order] == order
     assert "Traceback" not in server.log

@@ -15,7 +15,7 @@ import pytest
 from dependency_injector import providers
 
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
-from prism.adapters.observability.tracing.exporting import FLUSH_TIMEOUT, Tracing
+from prism.adapters.observability.tracing.tracing import FLUSH_TIMEOUT, Tracing
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings

@@ -1,4 +1,4 @@
-"""Spans of a tracer in memory, and calls in front of memstore that begin them."""
+"""Requests with spans, which are kept in memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, get_current_span
 
-from prism.adapters.observability.tracing.outgoing import Outgoing
 from prism.adapters.observability.tracing.requests import RequestSpans
-from prism.adapters.observability.tracing.spans import Recorder
+from prism.adapters.observability.tracing.spans import Recorder, RedactingExporter
 from prism.domain.redaction import Redactor
 
 SECRET = "pass-planted"
 
 
 class Request:
-    """A call with this metadata."""
+    """Request with this metadata."""
 
     connection = "10.0.0.7:4711"
     pattern = ""
@@ -36,12 +35,13 @@ class Request:
 
 
 class Traces:
-    """Request spans, and what became of them."""
+    """Request spans, with those that have ended."""
 
     def __init__(self, ratio: float) -> None:
         self._exporter = InMemorySpanExporter()
         self.recorder = Recorder(Resource({}), InstrumentationScope("test"))
-        self.recorder.hand_to(SimpleSpanProcessor(Outgoing(self._exporter, Redactor([SECRET]))))
+        exporter = RedactingExporter(self._exporter, Redactor([SECRET]))
+        self.recorder.use(SimpleSpanProcessor(exporter))
         self.requests = RequestSpans(self.recorder, ratio)
 
     @property
@@ -49,7 +49,7 @@ class Traces:
         return self._exporter.get_finished_spans()
 
     def serve(self, *, status: Any = None, **metadata: str) -> Sequence[ReadableSpan]:
-        """One request; its spans."""
+        """Serve one request and return all ended spans."""
         begun = self.requests.begin("/prism.v1.KeyValueService/Get", Request(**metadata))
         self.requests.end(begun, status)
         return self.ended
@@ -57,18 +57,18 @@ class Traces:
 
 @pytest.fixture
 def traces() -> Traces:
-    """Every request is traced that nobody else has decided about."""
+    """Requests without a caller's decision are sampled."""
     return Traces(1.0)
 
 
 @pytest.fixture
-def untraced() -> Traces:
-    """No request is traced that nobody else has decided about."""
+def unsampled() -> Traces:
+    """Requests without a caller's decision are not sampled."""
     return Traces(0.0)
 
 
 @pytest.fixture
-async def traced_request(traces: Traces) -> Span:
-    """The test is a request that is traced."""
+async def sampled_request(traces: Traces) -> Span:
+    """Run the test as a sampled request, and return its span."""
     traces.requests.resume(traces.requests.begin("/x", Request()))
     return get_current_span()

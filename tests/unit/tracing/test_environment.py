@@ -1,4 +1,4 @@
-"""The standard variables, where no option says otherwise."""
+"""The standard OTEL_ variables, which options override."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prism.adapters.observability.tracing.environment import (
 
 
 @pytest.mark.parametrize(
-    ("named", "variable", "expected"),
+    ("option", "variable", "expected"),
     [
         (None, None, "stdout"),
         (None, "otlp", "otlp"),
@@ -24,11 +24,11 @@ from prism.adapters.observability.tracing.environment import (
         ("stdout", "otlp", "stdout"),
     ],
 )
-def test_an_option_goes_before_the_variable(
-    named: str | None, variable: str | None, expected: str
+def test_an_option_overrides_the_variable(
+    option: str | None, variable: str | None, expected: str
 ) -> None:
     environ = {} if variable is None else {"OTEL_TRACES_EXPORTER": variable}
-    assert exporter_of(named, environ) == expected
+    assert exporter_of(option, environ) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_an_option_goes_before_the_variable(
         ("parentbased_traceidratio", "", 1.0),
     ],
 )
-def test_the_ratio_is_as_the_standard_sampler_says(
+def test_the_ratio_follows_the_standard_sampler(
     sampler: str, argument: str, expected: float
 ) -> None:
     environ = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
@@ -58,7 +58,7 @@ def test_the_ratio_is_as_the_standard_sampler_says(
         {"OTEL_TRACES_EXPORTER": "zipkin"},
     ],
 )
-def test_what_is_not_known_is_warned_about_and_ignored(
+def test_unknown_values_are_ignored_with_a_warning(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert ratio_of(None, environ) == 1.0
@@ -68,7 +68,7 @@ def test_what_is_not_known_is_warned_about_and_ignored(
     assert "no effect" in record.getMessage()
 
 
-def test_all_of_it_can_be_disabled() -> None:
+def test_the_sdk_can_be_disabled() -> None:
     assert is_disabled({"OTEL_SDK_DISABLED": "True"})
     assert not is_disabled({})
 
@@ -81,6 +81,6 @@ def test_all_of_it_can_be_disabled() -> None:
         ("a=one, b = t=wo ,broken", {"one", "t=wo", "broken"}),
     ],
 )
-def test_what_headers_for_a_collector_hold_is_secret(headers: str, secrets: set[str]) -> None:
+def test_header_values_for_a_collector_are_secrets(headers: str, secrets: set[str]) -> None:
     found = set(secrets_in({"OTEL_EXPORTER_OTLP_TRACES_HEADERS": headers}))
     assert found - {""} == secrets - {""}

@@ -1,4 +1,4 @@
-"""Which requests get a span, and what it says."""
+"""Server spans: which requests have one, and its contents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 
 
-def test_a_request_without_a_caller_s_word_begins_a_trace(traces: Any) -> None:
+def test_a_request_without_a_context_starts_a_trace(traces: Any) -> None:
     (span,) = traces.serve()
     assert span.name == "prism.v1.KeyValueService/Get"
     assert span.kind is SpanKind.SERVER
@@ -31,9 +31,9 @@ def test_a_request_without_a_caller_s_word_begins_a_trace(traces: Any) -> None:
     }
 
 
-def test_the_ratio_is_of_the_requests_that_nobody_has_decided_about(untraced: Any) -> None:
-    assert untraced.serve() == ()
-    (span,) = untraced.serve(traceparent=f"00-{TRACE}-{PARENT}-01")
+def test_the_ratio_applies_to_requests_without_a_decision(unsampled: Any) -> None:
+    assert unsampled.serve() == ()
+    (span,) = unsampled.serve(traceparent=f"00-{TRACE}-{PARENT}-01")
     assert f"{span.context.trace_id:032x}" == TRACE
 
 
@@ -60,10 +60,10 @@ def test_a_caller_that_does_not_sample_is_respected(traces: Any, flags: str) -> 
         f"ff-{TRACE}-{PARENT}-01",
     ],
 )
-def test_a_malformed_context_is_as_none(traces: Any, untraced: Any, traceparent: str) -> None:
+def test_a_malformed_context_is_ignored(traces: Any, unsampled: Any, traceparent: str) -> None:
     (span,) = traces.serve(traceparent=traceparent)
     assert span.parent is None
-    assert untraced.serve(traceparent=traceparent) == ()
+    assert unsampled.serve(traceparent=traceparent) == ()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_malformed_context_is_as_none(traces: Any, untraced: Any, traceparent:
         ("INTERNAL", StatusCode.ERROR),
     ],
 )
-def test_a_failure_is_told_and_is_an_error_where_it_is_the_server_s_own(
+def test_a_failure_has_its_code_and_is_an_error_if_it_is_the_server_s(
     traces: Any, code: str, status: StatusCode
 ) -> None:
     (span,) = traces.serve(
@@ -86,45 +86,45 @@ def test_a_failure_is_told_and_is_an_error_where_it_is_the_server_s_own(
     assert span.status.status_code is status
 
 
-async def test_what_is_not_sampled_is_handed_on_as_it_came(traces: Any) -> None:
-    hand_on = trace_context_source()
-    assert hand_on is not None
+async def test_an_unsampled_context_is_forwarded_unchanged(traces: Any) -> None:
+    forwarded = trace_context_source()
+    assert forwarded is not None
     traceparent = f"00-{TRACE}-{PARENT}-00"
     begun = traces.requests.begin("/x", Request(traceparent=traceparent, tracestate="a=1"))
     traces.requests.resume(begun)
-    assert hand_on() == (traceparent, "a=1")
+    assert forwarded() == (traceparent, "a=1")
 
 
-async def test_tasks_of_a_server_belong_to_requests_that_are_not_sampled(traces: Any) -> None:
-    hand_on = trace_context_source()
-    assert hand_on is not None
+async def test_tasks_of_a_server_serve_unsampled_requests_by_default(traces: Any) -> None:
+    forwarded = trace_context_source()
+    assert forwarded is not None
 
-    async def handed_on() -> Any:
-        return hand_on()
+    async def context() -> Any:
+        return forwarded()
 
     with traces.requests.none_sampled():
-        server = asyncio.create_task(handed_on())
+        server = asyncio.create_task(context())
     assert (await server).traceparent.endswith("-00")
-    assert hand_on() is None
+    assert forwarded() is None
 
 
-async def test_a_toss_that_was_lost_is_handed_on_as_such(untraced: Any) -> None:
-    hand_on = trace_context_source()
-    assert hand_on is not None
-    untraced.requests.resume(untraced.requests.begin("/x", Request()))
-    context = hand_on()
+async def test_a_request_that_is_not_sampled_is_forwarded_as_unsampled(unsampled: Any) -> None:
+    forwarded = trace_context_source()
+    assert forwarded is not None
+    unsampled.requests.resume(unsampled.requests.begin("/x", Request()))
+    context = forwarded()
     assert context is not None
     assert context.traceparent.endswith("-00")
 
 
-async def test_a_task_that_takes_one_request_after_another_works_for_the_last(traces: Any) -> None:
+async def test_a_task_serves_the_request_that_it_resumed_last(traces: Any) -> None:
     one, other = (traces.requests.begin("/x", Request()) for _ in range(2))
     traces.requests.resume(one)
     first = trace.get_current_span()
     traces.requests.resume(other)
     assert trace.get_current_span() is not first
-    unsampled = Request(traceparent=f"00-{TRACE}-{PARENT}-00")
-    traces.requests.resume(traces.requests.begin("/x", unsampled))
+    not_sampled = Request(traceparent=f"00-{TRACE}-{PARENT}-00")
+    traces.requests.resume(traces.requests.begin("/x", not_sampled))
     assert not trace.get_current_span().is_recording()
     assert await asyncio.create_task(_is_recording()) is False
 

@@ -46,7 +46,7 @@ from prism.ports import Driver, Limits
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.page.page import Page
-    from prism.adapters.observability.tracing.exporting import Tracing
+    from prism.adapters.observability.tracing.tracing import Tracing
 
 
 def _journal(redactor: Redactor) -> Journal:

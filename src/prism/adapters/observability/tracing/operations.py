@@ -1,100 +1,163 @@
-"""A client span around each operation of something that implements the ports."""
+"""Client spans: one around each operation of a driver or client, for sampled requests."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.context import attach, detach
+from opentelemetry.semconv.attributes.db_attributes import (
+    DB_OPERATION_BATCH_SIZE,
+    DB_OPERATION_NAME,
+    DB_SYSTEM_NAME,
+)
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, SERVER_PORT
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
 
-from prism.adapters.observability.tracing.incoming import containing
-from prism.adapters.observability.tracing.naming import CALLS, Describe, Named
+from prism.adapters.observability.tracing.requests import RPC_METHOD, RPC_SYSTEM_NAME, containing
 from prism.adapters.observability.tracing.spans import RecordedSpan, Recorder
-from prism.ports import Event, PrismError
+from prism.ports import OPERATIONS, Event, Keys, PrismError
 
 Operation = Callable[..., Awaitable[Any]]
 Watch = Callable[..., AbstractAsyncContextManager[AsyncIterator[Event]]]
 
 
-class TracedOperations:
-    """A driver or a client, with a span around each operation of what is being traced.
+class Description(NamedTuple):
+    """Name and attributes of a span, by the conventions."""
 
-    For anything else, and for what is no operation, it is the same as without. The
-    spans stay out of the way from `end` to `begin`: an operation is then the inner
-    one itself, and costs nothing more.
+    name: str
+    attributes: Mapping[str, str | int]
+
+
+Describe = Callable[[str, Sequence[Any]], Description]
+"""Describes an operation by its name and positional arguments."""
+
+
+def database_spans(system: str) -> Describe:
+    """Describe operations of a backend of this kind.
+
+    https://opentelemetry.io/docs/specs/semconv/database/database-spans/
+    """
+    single = {
+        name: Description(name, {DB_SYSTEM_NAME: system, DB_OPERATION_NAME: name})
+        for name in OPERATIONS
+    }
+    # BATCH get, BATCH set, BATCH delete.
+    batches = {
+        name: f"BATCH {name.removesuffix('_many')}"
+        for name, spec in OPERATIONS.items()
+        if spec.keys is Keys.MANY
+    }
+
+    def describe(operation: str, arguments: Sequence[Any]) -> Description:
+        # By the convention, one item is no batch.
+        if operation not in batches or len(arguments[0]) == 1:
+            return single[operation]
+        name, size = batches[operation], len(arguments[0])
+        return Description(
+            name,
+            {DB_SYSTEM_NAME: system, DB_OPERATION_NAME: name, DB_OPERATION_BATCH_SIZE: size},
+        )
+
+    return describe
+
+
+def rpc_spans(address: str) -> Describe:
+    """Describe calls to the Prism server at this address.
+
+    https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/
+    """
+    host, _, port = address.rpartition(":")
+    server: dict[str, str | int] = {SERVER_ADDRESS: address}
+    if port.isdigit():
+        server = {SERVER_ADDRESS: host, SERVER_PORT: int(port)}
+    calls = {}
+    for name, spec in OPERATIONS.items():
+        method = f"prism.v1.KeyValueService/{spec.rpc}"
+        calls[name] = Description(method, {RPC_SYSTEM_NAME: "grpc", RPC_METHOD: method, **server})
+    return lambda operation, _arguments: calls[operation]
+
+
+class TracedOperations:
+    """Driver or client with a span around each operation of a sampled request.
+
+    Other attributes are those of the inner object. While switched off, operations are the
+    inner object's own methods and cost nothing extra.
 
     Args:
-        parent: finds the span that an operation belongs to; None, or one that has ended:
-            it is not traced.
+        inner: driver or client.
+        parent: returns the span that an operation belongs to; None or an ended span: the
+            operation is not traced.
     """
 
     def __init__(
         self,
-        traced: Any,
+        inner: Any,
         recorder: Recorder,
         describe: Describe,
         parent: Callable[[], Span | None] = get_current_span,
     ) -> None:
-        self._inner = traced
+        self._inner = inner
         self._parent = parent
         self._recorder = recorder
         self._describe = describe
-        self._own = {name: getattr(traced, name) for name in CALLS if hasattr(traced, name)}
-        self._with_spans: dict[str, Operation | Watch] = {
-            name: self._watch(name, own) if name == "watch" else self._operation(name, own)
+        self._own = {name: getattr(inner, name) for name in OPERATIONS if hasattr(inner, name)}
+        self._traced: dict[str, Operation | Watch] = {
+            name: self._trace_watch(name, own)
+            if OPERATIONS[name].streams
+            else self._trace(name, own)
             for name, own in self._own.items()
         }
-        self.begin()
+        self.switch_on()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     @property
     def profile(self) -> Any:
-        """Of a driver, which is asked for it with every operation."""
+        """The inner driver's profile, spelled out because every operation reads it."""
         return self._inner.profile
 
-    def begin(self) -> None:
-        """Something may be traced from now on."""
-        vars(self).update(self._with_spans)
+    def switch_on(self) -> None:
+        """Trace operations, until `switch_off`."""
+        vars(self).update(self._traced)
 
-    def end(self) -> None:
-        """Nothing is traced until `begin`."""
+    def switch_off(self) -> None:
+        """Call the inner object directly, until `switch_on`."""
         vars(self).update(self._own)
 
-    def _operation(self, name: str, operation: Operation) -> Operation:
+    def _trace(self, name: str, operation: Operation) -> Operation:
         parent_of = self._parent
 
         def call(*args: Any, **options: Any) -> Awaitable[Any]:
             parent = parent_of()
             if parent is None or not parent.is_recording():
                 return operation(*args, **options)
-            span = self._span(self._describe(name, args), parent)
-            return _spanned(span, operation, args, options)
+            span = self._start(self._describe(name, args), parent)
+            return _within(span, operation, args, options)
 
         return call
 
-    def _watch(self, name: str, watch: Watch) -> Watch:
-        def begin(*args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
-            standing = watch(*args, **options)
+    def _trace_watch(self, name: str, watch: Watch) -> Watch:
+        def call(*args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+            inner = watch(*args, **options)
             parent = self._parent()
             if parent is None or not parent.is_recording():
-                return standing
-            return _watched(self._span(self._describe(name, args), parent), standing)
+                return inner
+            return _watch_within(self._start(self._describe(name, args), parent), inner)
 
-        return begin
+        return call
 
-    def _span(self, named: Named, parent: Span) -> RecordedSpan:
-        return self._recorder.begin(
-            named.name, SpanKind.CLIENT, parent.get_span_context(), named.attributes
+    def _start(self, description: Description, parent: Span) -> RecordedSpan:
+        return self._recorder.start(
+            description.name, SpanKind.CLIENT, parent.get_span_context(), description.attributes
         )
 
 
-async def _spanned(span: RecordedSpan, operation: Operation, args: Any, options: Any) -> Any:
-    # Current for the driver, too: what its library traces, and what it sends on.
+async def _within(span: RecordedSpan, operation: Operation, args: Any, options: Any) -> Any:
+    # The span is current in the driver, for its libraries and for what it sends to servers.
     token = attach(containing(span))
     try:
         return await operation(*args, **options)
@@ -107,10 +170,10 @@ async def _spanned(span: RecordedSpan, operation: Operation, args: Any, options:
 
 
 @asynccontextmanager
-async def _watched(
+async def _watch_within(
     span: RecordedSpan, watch: AbstractAsyncContextManager[AsyncIterator[Event]]
 ) -> AsyncIterator[AsyncIterator[Event]]:
-    """For as long as the watch stands; the span is current while it begins."""
+    """Keep the span open as long as the watch; it is current while the watch opens."""
     try:
         async with AsyncExitStack() as stack:
             token = attach(containing(span))
@@ -128,8 +191,8 @@ async def _watched(
 
 def _fail(span: RecordedSpan, error: Exception) -> None:
     if isinstance(error, PrismError):
-        span.tell({ERROR_TYPE: error.reason})
+        span.add_attributes({ERROR_TYPE: error.reason})
         span.set_status(Status(StatusCode.ERROR, error.message))
     else:
-        span.tell({ERROR_TYPE: type(error).__qualname__})
+        span.add_attributes({ERROR_TYPE: type(error).__qualname__})
         span.set_status(Status(StatusCode.ERROR))

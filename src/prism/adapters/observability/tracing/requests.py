@@ -1,11 +1,14 @@
-"""A span for each request, be it a call or an operation in a stream."""
+"""Server spans: one for each request, which is a call or an operation in a stream.
+
+https://www.w3.org/TR/trace-context/
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from random import random
+from random import getrandbits, random
 from typing import NamedTuple, Protocol
 
 from google.rpc import code_pb2, status_pb2
@@ -15,26 +18,30 @@ from opentelemetry.semconv.attributes.network_attributes import (
     NETWORK_PEER_ADDRESS,
     NETWORK_PEER_PORT,
 )
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
-from opentelemetry.trace import get_current_span as span_in
-
-from prism.adapters.observability.tracing.incoming import (
-    NOT_TRACED,
-    Metadata,
-    containing,
-    context_of,
-    not_sampled,
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
 )
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from prism.adapters.observability.tracing.spans import RecordedSpan, Recorder
 
-# Still in development, and so in no module that may be relied on.
+# Still in development, and so in no stable module of the conventions.
 RPC_SYSTEM_NAME = "rpc.system.name"
 RPC_METHOD = "rpc.method"
 RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code"
 
-# What a server reports as its own failure; the rest is the caller's.
+# Statuses that are the server's failure; the others are the caller's.
 # https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
-_OWN_FAILURES = frozenset(
+_SERVER_FAILURES = frozenset(
     {
         code_pb2.UNKNOWN,
         code_pb2.DEADLINE_EXCEEDED,
@@ -45,39 +52,60 @@ _OWN_FAILURES = frozenset(
     }
 )
 
-
-_served: ContextVar[RecordedSpan | None] = ContextVar("served", default=None)
-
-span_of_request = _served.get
-"""The span of the request that the running task works for; None: it is not traced.
-
-The same could be asked of OpenTelemetry, at twenty times the cost, with every operation."""
+_EMPTY = Context()
+(_SPAN_KEY,) = set_span_in_context(INVALID_SPAN, _EMPTY)
+_PROPAGATOR = TraceContextTextMapPropagator()
+_UNSAMPLED_FLAGS = frozenset({"-00", "-02"})
 
 
-class Request(Metadata, Protocol):
-    """What there is to know of a call."""
+def containing(span: Span) -> Context:
+    """Return a context with nothing but this span as the current one."""
+    return Context({_SPAN_KEY: span})
+
+
+# Tells the driver's libraries and the servers behind this one not to sample either. Nobody
+# records the trace, so all these requests share its ids.
+_UNSAMPLED = containing(
+    NonRecordingSpan(
+        SpanContext(
+            trace_id=getrandbits(128) | 1,
+            span_id=getrandbits(64) | 1,
+            is_remote=False,
+            trace_flags=TraceFlags.get_default(),
+        )
+    )
+)
+
+# A context variable, because between the call and the driver lie the servicer and the gateway,
+# which know nothing of tracing. OpenTelemetry's own lookup costs twenty times as much.
+_request_span: ContextVar[RecordedSpan | None] = ContextVar("request_span", default=None)
+
+current_request_span = _request_span.get
+"""Return the span of the request that the running task serves; None: not sampled."""
+
+
+class Request(Protocol):
+    """What a server span needs to know of a request."""
 
     @property
     def connection(self) -> str: ...
 
-
-class Follower(Protocol):
-    """Has something to do only while requests are traced."""
-
-    def begin(self) -> None:
-        """From now on some are."""
-        ...
-
-    def end(self) -> None:
-        """None is any more."""
-        ...
+    def metadata(self, name: str) -> str | None: ...
 
 
-class _Traced(NamedTuple):
-    """A request with a span.
+class Switchable(Protocol):
+    """Part that is needed only while requests are sampled."""
+
+    def switch_on(self) -> None: ...
+
+    def switch_off(self) -> None: ...
+
+
+class _Sampled(NamedTuple):
+    """Request with a span.
 
     Attributes:
-        context: in which that is the current one.
+        context: context in which the span is current.
     """
 
     context: Context
@@ -85,100 +113,127 @@ class _Traced(NamedTuple):
 
 
 class RequestSpans:
-    """Begins and ends the spans of requests; each of them is asked about once.
+    """Observer of calls that starts and ends their spans.
 
-    The coin is tossed, and the caller's word taken, before OpenTelemetry is touched:
+    The caller's decision and the random number are checked before OpenTelemetry is used:
     a request that is not sampled costs half a microsecond.
 
     Args:
-        ratio: of the requests that nobody before has decided about, 0 to 1.
+        ratio: share of the requests without a caller's decision that are sampled, 0 to 1.
     """
 
     def __init__(self, recorder: Recorder, ratio: float) -> None:
         self._recorder = recorder
         self._ratio = ratio
-        self._followers: list[Follower] = []
-        self._traced = 0
+        self._switchables: list[Switchable] = []
+        self._open_spans = 0
 
-    def tell(self, follower: Follower) -> None:
-        """Have it follow; so far no request is traced."""
-        follower.end()
-        self._followers.append(follower)
+    def switch(self, switchable: Switchable) -> None:
+        """Switch it on while a request is sampled, and off from now until then."""
+        switchable.switch_off()
+        self._switchables.append(switchable)
 
     @staticmethod
     @contextmanager
     def none_sampled() -> Iterator[None]:
-        """Tasks that are begun in this context belong to requests that are not sampled.
+        """Make tasks created in this context serve unsampled requests, until `resume`.
 
-        Unless they are told otherwise with `resume`: most requests need not be told.
+        Most requests are not sampled, so most need no `resume`.
         """
-        token = attach(NOT_TRACED)
+        token = attach(_UNSAMPLED)
         try:
             yield
         finally:
             detach(token)
 
-    def begin(self, path: str, request: Request) -> Context | _Traced | None:
-        """A request arrived; None: it begins a trace that is not sampled."""
+    def begin(self, path: str, request: Request) -> Context | _Sampled | None:
+        """Decide about a request that arrived; None: it starts a trace that is not sampled."""
         traceparent = request.metadata("traceparent")
         if traceparent is not None:
-            untraced = not_sampled(traceparent, request)
-            if untraced is not None:
-                return untraced
-            parent = context_of(traceparent, request.metadata("tracestate"))
-            caller = span_in(parent).get_span_context()
+            # The usual form is recognised without parsing it.
+            if traceparent[52:] in _UNSAMPLED_FLAGS and traceparent[:3] == "00-":
+                return containing(_UnsampledCaller(traceparent, request))
+            parent = _parse(traceparent, request.metadata("tracestate"))
+            caller = get_current_span(parent).get_span_context()
             if caller.is_valid:
                 if caller.trace_flags.sampled:
-                    return self._span(path, caller, request.connection)
+                    return self._start(path, caller, request.connection)
                 return parent
-        if random() >= self._ratio:  # noqa: S311  (nothing to guess)
+        if random() >= self._ratio:  # noqa: S311  (no secret)
             return None
-        return self._span(path, None, request.connection)
+        return self._start(path, None, request.connection)
 
     def resume(self, begun: object) -> None:
-        """It is worked on from here, in the running task."""
-        if isinstance(begun, _Traced):
+        """Make the running task serve this request from now on."""
+        if isinstance(begun, _Sampled):
             attach(begun.context)
-            _served.set(begun.span)
+            _request_span.set(begun.span)
         else:
-            attach(NOT_TRACED if begun is None else begun)  # type: ignore[arg-type]
-            _served.set(None)
+            attach(_UNSAMPLED if begun is None else begun)  # type: ignore[arg-type]
+            _request_span.set(None)
 
     def follows(self, begun: object) -> bool:
-        """What is done for it has spans, too."""
-        return isinstance(begun, _Traced)
+        """Return whether the operations of this request have spans too."""
+        return isinstance(begun, _Sampled)
 
     def end(self, begun: object, status: status_pb2.Status | None) -> None:
-        """It ended: with the status sent, CANCELLED when its caller went, or None: it succeeded."""
-        if not isinstance(begun, _Traced):
+        """End the request's span.
+
+        Args:
+            status: status sent, or CANCELLED if the caller has gone; None: success.
+        """
+        if not isinstance(begun, _Sampled):
             return
         span = begun.span
         if status is not None:
             name = code_pb2.Code.Name(status.code)
-            span.tell({RPC_RESPONSE_STATUS_CODE: name, ERROR_TYPE: name})
-            if status.code in _OWN_FAILURES:
+            span.add_attributes({RPC_RESPONSE_STATUS_CODE: name, ERROR_TYPE: name})
+            if status.code in _SERVER_FAILURES:
                 span.set_status(Status(StatusCode.ERROR, status.message))
         span.end()
-        self._traced -= 1
-        if not self._traced:
-            for follower in self._followers:
-                follower.end()
+        self._open_spans -= 1
+        if not self._open_spans:
+            for switchable in self._switchables:
+                switchable.switch_off()
 
-    def _span(self, path: str, parent: SpanContext | None, connection: str) -> _Traced:
+    def _start(self, path: str, parent: SpanContext | None, connection: str) -> _Sampled:
         method = path[1:]
         attributes: dict[str, str | int] = {
             RPC_SYSTEM_NAME: "grpc",
             RPC_METHOD: method,
-            # Unless its end says otherwise.
+            # `end` overwrites it for a failure.
             RPC_RESPONSE_STATUS_CODE: "OK",
         }
         host, _, port = connection.rpartition(":")
         if port.isdigit():
             attributes[NETWORK_PEER_ADDRESS] = host
             attributes[NETWORK_PEER_PORT] = int(port)
-        span = self._recorder.begin(method, SpanKind.SERVER, parent, attributes)
-        if not self._traced:
-            for follower in self._followers:
-                follower.begin()
-        self._traced += 1
-        return _Traced(containing(span), span)
+        span = self._recorder.start(method, SpanKind.SERVER, parent, attributes)
+        if not self._open_spans:
+            for switchable in self._switchables:
+                switchable.switch_on()
+        self._open_spans += 1
+        return _Sampled(containing(span), span)
+
+
+class _UnsampledCaller(NonRecordingSpan):
+    """Caller's span that is not sampled, parsed only if its ids are needed.
+
+    Usually nobody needs them, and parsing costs more than everything else here.
+    """
+
+    def __init__(self, traceparent: str, request: Request) -> None:
+        self._traceparent = traceparent
+        self._request = request
+
+    def get_span_context(self) -> SpanContext:
+        context = _parse(self._traceparent, self._request.metadata("tracestate"))
+        return get_current_span(context).get_span_context()
+
+
+def _parse(traceparent: str, tracestate: str | None) -> Context:
+    """Return a context with the caller's span as the current one; empty if malformed."""
+    carrier: Mapping[str, str] = {"traceparent": traceparent}
+    if tracestate is not None:
+        carrier = {**carrier, "tracestate": tracestate}
+    return _PROPAGATOR.extract(carrier, _EMPTY)

@@ -1,6 +1,6 @@
-"""Spans that a request barely notices: what is left to do about one, its exporter's thread does.
+"""Spans that cost the request little: their exporter's thread does most of the work.
 
-The library's own take some 20 µs each, in which the server does nothing else.
+A span of the SDK takes some 20 µs of the event loop.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from random import getrandbits
 from time import time_ns
-from typing import Any
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_TYPE
 from opentelemetry.trace import (
@@ -25,35 +25,37 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from prism.domain.redaction import Redact
+
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 _UNSET = Status()
 
 
 class Recorder:
-    """Begins spans of what is sampled for certain, and hands them on when they end.
+    """Starts spans of sampled traces, and passes them to a processor when they end.
 
     Args:
-        resource: the process that they are of.
-        scope: whose spans they are.
+        resource: resource of all spans: this process.
+        scope: instrumentation scope of all spans.
     """
 
     def __init__(self, resource: Resource, scope: InstrumentationScope) -> None:
         self.resource = resource
         self.scope = scope
-        # Does nothing with them.
+        # The base class discards spans.
         self._processor = SpanProcessor()
 
-    def hand_to(self, processor: SpanProcessor) -> None:
-        """From now on; the exporter behind it has to know `RecordedSpan`."""
+    def use(self, processor: SpanProcessor) -> None:
+        """Pass spans to this processor; its exporter must accept `RecordedSpan`."""
         self._processor = processor
 
-    def begin(
+    def start(
         self, name: str, kind: SpanKind, parent: SpanContext | None, attributes: Attributes
     ) -> RecordedSpan:
-        """A span from now on.
+        """Start a span.
 
         Args:
-            parent: None: it begins a trace.
+            parent: None: start a new trace.
         """
         if parent is None:
             context = SpanContext(getrandbits(128) or 1, getrandbits(64) or 1, False, _SAMPLED)
@@ -68,15 +70,15 @@ class Recorder:
         return RecordedSpan(self, name, kind, context, parent, attributes)
 
     def ended(self, span: RecordedSpan) -> None:
-        # A processor looks at the context, and the exporter at the rest.
+        # A processor reads the context only, and our exporters read the rest.
         self._processor.on_end(span)  # type: ignore[arg-type]
 
 
 class RecordedSpan(Span):
-    """What a span is made of, by the names that `ReadableSpan` has for it.
+    """Span whose attributes have the names that `ReadableSpan` gives them.
 
     Attributes:
-        plain: nobody but us has added to it, so that many are alike.
+        uniform: whether only Prism added to the span, so that many spans are alike.
     """
 
     __slots__ = (
@@ -89,9 +91,9 @@ class RecordedSpan(Span):
         "links",
         "name",
         "parent",
-        "plain",
         "start_time",
         "status",
+        "uniform",
     )
 
     def __init__(
@@ -113,7 +115,7 @@ class RecordedSpan(Span):
         self.events: Sequence[Event] = ()
         self.links: Sequence[Link] = ()
         self.status = _UNSET
-        self.plain = True
+        self.uniform = True
         self.start_time = time_ns()
         self.end_time: int | None = None
 
@@ -136,25 +138,25 @@ class RecordedSpan(Span):
     def is_recording(self) -> bool:
         return self.end_time is None
 
-    def tell(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Add attributes of ours."""
+    def add_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Add attributes of Prism's own, which keep the span uniform."""
         self.attributes = {**(self.attributes or {}), **attributes}
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         self.set_attributes({key: value})
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        self.plain = False
-        self.tell(attributes)
+        self.uniform = False
+        self.add_attributes(attributes)
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
-        self.plain = False
+        self.uniform = False
         self.events = (*self.events, Event(name, attributes, timestamp))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        self.plain = False
+        self.uniform = False
         self.links = (*self.links, Link(context, attributes))
 
     def update_name(self, name: str) -> None:
@@ -170,6 +172,64 @@ class RecordedSpan(Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """By its type alone: what it says may quote a value."""
-        told: dict[str, Any] = {EXCEPTION_TYPE: type(exception).__qualname__}
-        self.add_event("exception", {**told, **(attributes or {})}, timestamp)
+        """Record the type alone: the message may quote a value."""
+        exception_type = type(exception).__qualname__
+        self.add_event(
+            "exception", {EXCEPTION_TYPE: exception_type, **(attributes or {})}, timestamp
+        )
+
+
+AnySpan = ReadableSpan | RecordedSpan
+"""Span of a library, or of Prism."""
+
+
+class RedactingExporter(SpanExporter):
+    """Passes spans without secrets to an exporter that knows `ReadableSpan` only."""
+
+    def __init__(self, exporter: SpanExporter, redact: Redact) -> None:
+        self._exporter = exporter
+        self._redact = redact
+
+    def export(self, spans: Sequence[AnySpan]) -> SpanExportResult:
+        return self._exporter.export([redacted(span, self._redact) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def redacted(span: AnySpan, redact: Redact) -> ReadableSpan:
+    """Return the span without secrets, which a library may have put into any text of it."""
+    text = span.status.description
+    return ReadableSpan(
+        name=redact(span.name),
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_redacted_attributes(span.attributes, redact),
+        events=[
+            Event(each.name, _redacted_attributes(each.attributes, redact), each.timestamp)
+            for each in span.events
+        ],
+        links=[
+            Link(each.context, _redacted_attributes(each.attributes, redact)) for each in span.links
+        ],
+        kind=span.kind,
+        status=Status(span.status.status_code, redact(text)) if text else span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _redacted_attributes(attributes: Attributes, redact: Redact) -> dict[str, AttributeValue]:
+    def redacted_value(value: AttributeValue) -> AttributeValue:
+        if isinstance(value, str):
+            return redact(value)
+        if isinstance(value, Sequence) and not isinstance(value, bytes):
+            return [redact(each) if isinstance(each, str) else each for each in value]
+        return value
+
+    return {key: redacted_value(value) for key, value in (attributes or {}).items()}

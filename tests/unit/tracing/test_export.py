@@ -1,4 +1,4 @@
-"""What leaves the process: every span whole, and no secret in any."""
+"""Exported spans are complete and contain no secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.trace import SpanKind
 
 from prism.adapters.observability.tracing.otlp import Encoding
-from prism.adapters.observability.tracing.outgoing import Outgoing, readable
+from prism.adapters.observability.tracing.spans import RedactingExporter, redacted
 from prism.domain.redaction import Redactor
 from tests.unit.tracing.conftest import SECRET
 
@@ -20,8 +20,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = f"00-{TRACE}-b7ad6b7169203331-01"
 
 
-class Kept(SpanExporter):
-    """All spans, as a processor hands them over."""
+class Received(SpanExporter):
+    """Exporter that keeps the spans as it received them."""
 
     def __init__(self) -> None:
         self.spans: list[Any] = []
@@ -32,35 +32,35 @@ class Kept(SpanExporter):
 
 
 @pytest.fixture
-def kept(traces: Any) -> Kept:
-    kept = Kept()
-    traces.recorder.hand_to(SimpleSpanProcessor(kept))
-    return kept
+def received(traces: Any) -> Received:
+    received = Received()
+    traces.recorder.use(SimpleSpanProcessor(received))
+    return received
 
 
-def test_our_encoding_is_the_library_s(traces: Any, kept: Kept) -> None:
+def test_the_encoding_equals_the_library_s(traces: Any, received: Received) -> None:
     failed = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="gone")
     for status in (None, failed, None, failed):
         traces.serve(status=status)
         traces.serve(status=status, traceparent=CALLER)
         traces.serve(status=status, traceparent=CALLER, tracestate="a=1")
     for name in ("get", "get", "BATCH get"):
-        parent = kept.spans[-1].context
-        traces.recorder.begin(name, SpanKind.CLIENT, parent, {"db.operation.name": name}).end()
-    assert len(kept.spans) == 15
-    theirs = encode_spans([readable(span, Redactor()) for span in kept.spans])
-    assert by_id(Encoding(Redactor()).request_of(kept.spans)) == by_id(theirs)
+        parent = received.spans[-1].context
+        traces.recorder.start(name, SpanKind.CLIENT, parent, {"db.operation.name": name}).end()
+    assert len(received.spans) == 15
+    theirs = encode_spans([redacted(span, Redactor()) for span in received.spans])
+    assert by_id(Encoding(Redactor()).request_of(received.spans)) == by_id(theirs)
 
 
-def test_what_a_library_adds_to_our_spans_is_told(traces: Any, kept: Kept) -> None:
-    spans = [traces.recorder.begin("get", SpanKind.CLIENT, None, {}) for _ in range(2)]
+def test_what_a_library_adds_to_a_span_is_exported(traces: Any, received: Received) -> None:
+    spans = [traces.recorder.start("get", SpanKind.CLIENT, None, {}) for _ in range(2)]
     spans[0].set_attribute("answer", 1)
     spans[1].set_attribute("answer", True)
     spans[1].add_event("seen", {"from": ["here", "there"]})
     spans[1].record_exception(ValueError(f"{SECRET} is wrong"))
     for span in spans:
         span.end()
-    one, other = by_id(Encoding(Redactor()).request_of(kept.spans)).values()
+    one, other = by_id(Encoding(Redactor()).request_of(received.spans)).values()
     assert one.attributes[0].value.int_value == 1
     assert other.attributes[0].value.bool_value is True
     assert [event.name for event in other.events] == ["seen", "exception"]
@@ -68,9 +68,11 @@ def test_what_a_library_adds_to_our_spans_is_told(traces: Any, kept: Kept) -> No
 
 
 @pytest.mark.parametrize("encode", [Encoding(Redactor([SECRET])).request_of, None])
-def test_a_secret_that_a_library_traces_is_hidden(traces: Any, kept: Kept, encode: Any) -> None:
+def test_a_secret_in_a_library_s_span_is_redacted(
+    traces: Any, received: Received, encode: Any
+) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+    provider.add_span_processor(SimpleSpanProcessor(received))
     with (
         pytest.raises(ValueError, match=SECRET),
         provider.get_tracer("library").start_as_current_span(
@@ -79,15 +81,15 @@ def test_a_secret_that_a_library_traces_is_hidden(traces: Any, kept: Kept, encod
     ):
         raise ValueError(f"{SECRET} is wrong")
     traces.serve(status=status_pb2.Status(code=code_pb2.INTERNAL, message=f"no {SECRET}"))
-    assert SECRET in "".join(span.name for span in kept.spans)
+    assert SECRET in "".join(span.name for span in received.spans)
     if encode is None:
-        shown = Kept()
-        Outgoing(shown, Redactor([SECRET])).export(kept.spans)
-        told = "".join(span.to_json() for span in shown.spans)
+        shown = Received()
+        RedactingExporter(shown, Redactor([SECRET])).export(received.spans)
+        exported = "".join(span.to_json() for span in shown.spans)
     else:
-        told = str(encode(kept.spans))
-    assert "ValueError" in told
-    assert SECRET not in told
+        exported = str(encode(received.spans))
+    assert "ValueError" in exported
+    assert SECRET not in exported
 
 
 def by_id(request: Any) -> dict[bytes, Any]:
