@@ -161,6 +161,6 @@ async def test_an_operation_that_fails_is_counted_as_that_for_its_pattern(world:
 async def test_an_operation_that_fails_is_told_with_its_status(world: World) -> None:
     (outcome,) = await _operate(world, pb.Operation(id=1, get=pb.GetRequest(key="")))
     assert error_of(outcome.error).reason == "INVALID_ARGUMENT"
-    assert world.servicer.kinds["get"].tally.refused == {
+    assert world.servicer.kinds["get"].tally.failed == {
         grpc.StatusCode.INVALID_ARGUMENT.value[0]: 1
     }

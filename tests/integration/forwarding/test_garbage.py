@@ -12,7 +12,7 @@ import pytest
 
 from prism.adapters.client.operation_stream import PendingOperation
 from prism.adapters.grpc.servicers.operate import Operation
-from prism.adapters.grpc.servicers.relaying import Relay
+from prism.adapters.grpc.servicers.relay import RelayedOperation
 from tests.integration.forwarding.world import World
 
 
@@ -25,7 +25,7 @@ def in_circles() -> Iterator[Callable[[], Counter[type]]]:
         return Counter(
             type(each)
             for each in gc.garbage
-            if isinstance(each, (Operation, Relay, PendingOperation))
+            if isinstance(each, (Operation, RelayedOperation, PendingOperation))
         )
 
     gc.collect()

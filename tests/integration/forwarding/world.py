@@ -14,10 +14,9 @@ from prism.adapters.client.channel import Channel
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.forwarding import forwarding
+from prism.adapters.grpc.servicers.forwarding import ForwardingServicer, forwarded_call
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
-from prism.adapters.grpc.servicers.routed import RoutedServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer
@@ -147,7 +146,7 @@ class FakePattern:
         await self.lifecycle.initialize({})
         await self.lifecycle.start()
         self._stack.push_async_callback(self.lifecycle.stop)
-        remote = await open_pattern(self.spec.name, address, forwarded=forwarding.get)
+        remote = await open_pattern(self.spec.name, address, forwarded=forwarded_call.get)
         self._stack.push_async_callback(remote.stop)
         # From its first answer on, operations are relayed to it as they came.
         await remote.exists("k")
@@ -215,12 +214,14 @@ class World:
         driver: Any = self.patterns  # as much of one as a lifecycle needs
         self.lifecycle = LifecycleMachine(driver, NoSettings, self.admission)
         self.services: Services
-        self.servicer: RoutedServicer
+        self.servicer: ForwardingServicer
         self.address = ""
 
     async def serve(self, *, observer: CallObserver | None = None, **options: Any) -> None:
         """Begin; the patterns are launched by whoever wants them."""
-        self.servicer = RoutedServicer(self.patterns, self.admission, observer=observer, **options)
+        self.servicer = ForwardingServicer(
+            self.patterns, self.admission, observer=observer, **options
+        )
         self.services, server = _server(
             self._transport, self.servicer, self.lifecycle, ServerOptions(port=0), observer
         )
@@ -243,7 +244,7 @@ class World:
 
 def _server(
     transport: str,
-    servicer: KeyValueServicer | RoutedServicer,
+    servicer: KeyValueServicer | ForwardingServicer,
     lifecycle: LifecycleMachine,
     options: ServerOptions,
     observer: CallObserver | None,

@@ -89,7 +89,7 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert (call.tally.started, call.tally.ended) == (7, 7)
-    assert call.tally.refused == {
+    assert call.tally.failed == {
         code_pb2.INVALID_ARGUMENT: 2,
         code_pb2.RESOURCE_EXHAUSTED: 1,
         code_pb2.INTERNAL: 2,

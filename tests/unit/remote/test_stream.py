@@ -11,8 +11,8 @@ import grpc
 import pytest
 from google.rpc import status_pb2
 
-from prism.adapters.client import methods
 from prism.adapters.client.operation_stream import OperationStream, StreamsUnsupported
+from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.status import status_of
 from prism.ports import (
     BackendTimeout,
@@ -117,7 +117,7 @@ class Setting:
 
     def get(self, key: str = "k") -> asyncio.Task[pb.GetResponse]:
         request = pb.GetRequest(key=key).SerializeToString()
-        return asyncio.create_task(self.stream.call(methods.GET, request))
+        return asyncio.create_task(self.stream.call(METHODS["get"], request))
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ async def test_an_error_is_raised_as_the_server_said(setting: Setting) -> None:
 
 async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
     request = pb.SetRequest(key="k", value=b"x" * 100_000).SerializeToString()
-    tasks = [asyncio.create_task(setting.stream.call(methods.SET, request)) for _ in range(12)]
+    tasks = [asyncio.create_task(setting.stream.call(METHODS["set"], request)) for _ in range(12)]
     await settle()
     [call] = setting.calls
     assert len(call.operations) == 12

@@ -13,7 +13,6 @@ import grpc
 from google.protobuf.message import Message
 
 from prism.adapters.client.errors import ErrorTranslator
-from prism.adapters.client.methods import BY_FIELD, OPERATE, Method, Reply
 from prism.adapters.client.operation_stream import (
     CLOSED,
     OperateCall,
@@ -23,6 +22,7 @@ from prism.adapters.client.operation_stream import (
 from prism.adapters.client.propagation import Forwarded, TraceContext
 from prism.adapters.client.tls import TLS
 from prism.adapters.client.watch import UnaryStreamMethod, open_watch
+from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
 from prism.ports import BackendUnavailable, Event, InvalidArgument, NotServing
 from prism.v1 import keyvalue_pb2 as pb
@@ -164,7 +164,7 @@ class Channel:
             return None
         if self._trace_context is not None and (trace := self._trace_context()) is not None:
             operation.traceparent, operation.tracestate = trace
-        return partial(operations.give_up, operations.begin(BY_FIELD[name], operation, waiter))
+        return partial(operations.give_up, operations.begin(METHODS[name], operation, waiter))
 
     async def unary(
         self,
@@ -263,7 +263,7 @@ class Channel:
         return (*self._metadata, *(field for field in fields if field[1]))
 
     def _open_stream(self) -> OperateCall:
-        call: OperateCall = self._channel.stream_stream(OPERATE)(metadata=self._metadata)
+        call: OperateCall = self._channel.stream_stream(path_of("Operate"))(metadata=self._metadata)
         return call
 
     def _open(self) -> grpc.aio.Channel:

@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from prism.adapters.client import methods
 from prism.adapters.client.channel import Channel, ClosedChannel
-from prism.adapters.client.methods import SERVICE
 from prism.adapters.wire.keyvalue_messages import (
     duration_of,
     milliseconds_of,
@@ -19,6 +17,7 @@ from prism.adapters.wire.keyvalue_messages import (
     profile_of,
     timedelta_of,
 )
+from prism.adapters.wire.methods import METHODS, Method, path_of
 from prism.adapters.wire.status import error_of
 from prism.ports import (
     Count,
@@ -38,6 +37,19 @@ from prism.v1 import keyvalue_pb2 as pb
 Request = TypeVar("Request", bound=Message)
 Result = TypeVar("Result")
 
+_GET: Method[pb.GetResponse] = METHODS["get"]
+_SET: Method[pb.SetResponse] = METHODS["set"]
+_DELETE: Method[pb.DeleteResponse] = METHODS["delete"]
+_EXISTS: Method[pb.ExistsResponse] = METHODS["exists"]
+_EXPIRE: Method[pb.ExpireResponse] = METHODS["expire"]
+_GET_TTL: Method[pb.GetTtlResponse] = METHODS["get_ttl"]
+_PERSIST: Method[pb.PersistResponse] = METHODS["persist"]
+_BATCH_GET: Method[pb.BatchGetResponse] = METHODS["batch_get"]
+_BATCH_SET: Method[pb.BatchSetResponse] = METHODS["batch_set"]
+_BATCH_DELETE: Method[pb.BatchDeleteResponse] = METHODS["batch_delete"]
+_SCAN: Method[pb.ScanResponse] = METHODS["scan"]
+_INCREMENT: Method[pb.IncrementResponse] = METHODS["increment"]
+
 _INT32_MAX = (1 << 31) - 1
 
 
@@ -52,13 +64,15 @@ class KeyValueClient:
 
     async def fetch_profile(self) -> Profile:
         """Return the profile of the server's driver."""
-        path, reply_type = f"{SERVICE}GetCapabilities", pb.GetCapabilitiesResponse
-        request = pb.GetCapabilitiesRequest()
-        return profile_of(await self._channel.unary(path, request, reply_type))
+        return profile_of(
+            await self._channel.unary(
+                path_of("GetCapabilities"), pb.GetCapabilitiesRequest(), pb.GetCapabilitiesResponse
+            )
+        )
 
     async def get(self, key: str) -> Entry | None:
         request = _message(pb.GetRequest, key=key)
-        reply = await self._channel.operate(methods.GET, request)
+        reply = await self._channel.operate(_GET, request)
         if not reply.HasField("entry"):
             return None
         entry = reply.entry
@@ -90,28 +104,28 @@ class KeyValueClient:
         )
 
     async def _set(self, make: Callable[[], pb.SetRequest]) -> Version:
-        reply = await self._channel.operate(methods.SET, _message(make))
+        reply = await self._channel.operate(_SET, _message(make))
         return Version(reply.version)
 
     async def delete(self, key: str) -> bool:
         request = _message(pb.DeleteRequest, key=key)
-        return (await self._channel.operate(methods.DELETE, request)).existed
+        return (await self._channel.operate(_DELETE, request)).existed
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
         request = _message(pb.DeleteRequest, key=key, if_version=expected)
-        await self._channel.operate(methods.DELETE, request)
+        await self._channel.operate(_DELETE, request)
 
     async def exists(self, key: str) -> bool:
         request = _message(pb.ExistsRequest, key=key)
-        return (await self._channel.operate(methods.EXISTS, request)).exists
+        return (await self._channel.operate(_EXISTS, request)).exists
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         request = _message(lambda: pb.ExpireRequest(key=key, ttl=duration_of(ttl)))
-        return (await self._channel.operate(methods.EXPIRE, request)).existed
+        return (await self._channel.operate(_EXPIRE, request)).existed
 
     async def ttl(self, key: str) -> Lifetime | None:
         request = _message(pb.GetTtlRequest, key=key)
-        reply = await self._channel.operate(methods.GET_TTL, request)
+        reply = await self._channel.operate(_GET_TTL, request)
         if reply.state == pb.TTL_STATE_ABSENT:
             return None
         expiring = reply.state == pb.TTL_STATE_EXPIRING
@@ -119,7 +133,7 @@ class KeyValueClient:
 
     async def persist(self, key: str) -> Persisted:
         request = _message(pb.PersistRequest, key=key)
-        reply = await self._channel.operate(methods.PERSIST, request)
+        reply = await self._channel.operate(_PERSIST, request)
         if not reply.existed:
             return Persisted.NO_KEY
         return Persisted.EXPIRY_REMOVED if reply.had_ttl else Persisted.NO_EXPIRY
@@ -127,7 +141,7 @@ class KeyValueClient:
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         request = pb.BatchGetRequest()
         bad = _fill(keys, lambda key: request.keys.append(key))
-        reply = await self._channel.operate(methods.BATCH_GET, request)
+        reply = await self._channel.operate(_BATCH_GET, request)
         expiry: Sequence[int] = reply.expire_time_ms or [0] * len(reply.found)
         columns = zip(reply.found, reply.values, reply.versions, expiry, strict=True)
         outcomes: list[Entry | PrismError | None] = [
@@ -147,14 +161,14 @@ class KeyValueClient:
         bad = _fill(puts, append)
         if not any(request.ttl_ms):
             del request.ttl_ms[:]
-        reply = await self._channel.operate(methods.BATCH_SET, request)
+        reply = await self._channel.operate(_BATCH_SET, request)
         outcomes: list[Version | PrismError] = [Version(version) for version in reply.versions]
         return _complete(outcomes, reply.errors, bad)
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
         request = pb.BatchDeleteRequest()
         bad = _fill(keys, lambda key: request.keys.append(key))
-        reply = await self._channel.operate(methods.BATCH_DELETE, request)
+        reply = await self._channel.operate(_BATCH_DELETE, request)
         return _complete(list(reply.existed), reply.errors, bad)
 
     async def scan(
@@ -168,7 +182,7 @@ class KeyValueClient:
                 include_values=values,
             )
         )
-        reply = await self._channel.operate(methods.SCAN, request)
+        reply = await self._channel.operate(_SCAN, request)
         entries: list[Entry] | None = None
         if values:
             expiry: Sequence[int] = reply.expire_time_ms or [0] * len(reply.keys)
@@ -181,7 +195,7 @@ class KeyValueClient:
 
     async def increment(self, key: str, delta: int = 1) -> Count:
         request = _message(pb.IncrementRequest, key=key, delta=delta)
-        reply = await self._channel.operate(methods.INCREMENT, request)
+        reply = await self._channel.operate(_INCREMENT, request)
         return Count(reply.value, Version(reply.version))
 
     @asynccontextmanager

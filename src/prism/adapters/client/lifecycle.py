@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from prism.adapters.client.channel import Channel
-from prism.adapters.client.methods import Reply
 from prism.adapters.wire.keyvalue_messages import HEALTH_OF, STATE_OF, duration_of
+from prism.adapters.wire.methods import Reply
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,

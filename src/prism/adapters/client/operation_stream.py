@@ -15,9 +15,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from prism.adapters.client.errors import TrueStatus
-from prism.adapters.client.methods import Method, Reply
 from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.encoding import tag_of, varint
+from prism.adapters.wire.methods import Method, Reply
 from prism.adapters.wire.relay import Waiter
 from prism.adapters.wire.status import error_of
 from prism.ports import (
@@ -389,7 +389,7 @@ class PendingOperations:
             inner += pb.Operation(
                 traceparent=trace.traceparent, tracestate=trace.tracestate
             ).SerializeToString()
-        inner += method.tag + varint(size)
+        inner += method.request_tag + varint(size)
         return _OPERATIONS_TAG + varint(len(inner) + size) + inner
 
     def _add(

@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.lifecycle import REPLY_MARGIN
-from prism.adapters.client.methods import Reply
 from prism.adapters.wire.keyvalue_messages import duration_of
+from prism.adapters.wire.methods import Reply
 from prism.adapters.wire.proxy_messages import (
     PatternDetails,
     PatternInfo,

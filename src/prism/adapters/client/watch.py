@@ -13,10 +13,9 @@ from google.protobuf.message import DecodeError
 from prism.adapters.client.errors import ErrorTranslator
 from prism.adapters.client.operation_stream import CLOSED
 from prism.adapters.wire.keyvalue_messages import event_of
+from prism.adapters.wire.methods import path_of
 from prism.ports import BackendTimeout, Event, Internal, NotServing, PrismError, WatchEnded
 from prism.v1 import keyvalue_pb2 as pb
-
-WATCH = "/prism.v1.KeyValueService/Watch"
 
 UnaryStreamMethod: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 TranslateError = Callable[[grpc.aio.AioRpcError], PrismError]
@@ -42,7 +41,7 @@ async def open_watch(
     """
     async with connection as channel:
         # Without a deadline: a watch lasts until one side ends it.
-        method: UnaryStreamMethod = channel.unary_stream(WATCH)
+        method: UnaryStreamMethod = channel.unary_stream(path_of("Watch"))
         call = method(request.SerializeToString(), metadata=metadata)
         messages = aiter(call)
         try:

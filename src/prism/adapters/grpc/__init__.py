@@ -1,4 +1,4 @@
-"""The public API over gRPC: servicers that know no transport, and what carries them.
+"""The public API over gRPC: servicers, and the transports that carry them.
 
 Importing this package loads no grpc; only `transports` does.
 """

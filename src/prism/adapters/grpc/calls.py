@@ -1,4 +1,4 @@
-"""The one wrapper around every call: decode, bound in time, call, encode, map errors."""
+"""Wrapper around every call: decodes, enforces the deadline, calls, encodes, maps errors."""
 
 from __future__ import annotations
 
@@ -26,82 +26,87 @@ from prism.domain.tallies import CALL_BOUNDS_S, Durations
 from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
 
 FIRST_MESSAGE_S = 0.1
-"""How long a stream that is refused may take to begin."""
+"""How long to wait for the first message of a stream that is refused."""
 
 UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
-PatternOf = Callable[[str], object]
-"""Finds the pattern that a call names; PreconditionFailed where there is no such pattern."""
+CheckPattern = Callable[[str], object]
+"""Raises PreconditionFailed unless there is a pattern of this name."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """How many calls of one method there were, in plain integers.
+class CallTally:
+    """Counts of the calls of one method, in plain integers.
 
     Attributes:
         started: calls that arrived.
-        ended: calls that were answered, refused or cancelled.
-        refused: calls that failed or were cancelled, by status code.
+        ended: calls that were answered, failed or were cancelled.
+        failed: calls that failed or were cancelled, by status code.
     """
 
     started: int = 0
     ended: int = 0
-    refused: Counter[int] = field(default_factory=Counter)
+    failed: Counter[int] = field(default_factory=Counter)
 
 
 class CallObserver(Protocol):
-    """Follows calls one by one; where there is none, a call costs one branch more."""
+    """Observes calls one by one, for example to trace them."""
 
     def begin(self, path: str, context: CallContext) -> object:
-        """A call arrived; whatever is returned comes back with it from here on.
+        """Note that a call arrived; return a handle that is passed to the other methods.
 
-        None: it is not followed, as most calls are not. It is not told of its end, and a
-        task that serves nothing else is not told of it either.
+        None: the call is not observed, as most are not. `end` is then not called, nor is
+        `resume` in a task that serves one call only.
         """
         ...
 
-    def resume(self, begun: object) -> None:
-        """What the running task does next is done for this call."""
+    def resume(self, handle: object) -> None:
+        """Note that the running task works for this call from now on; None: for no observed one."""
         ...
 
-    def follows(self, begun: object) -> bool:
-        """Whether it wants to know what is done for this call, and not of its end alone."""
+    def follows(self, handle: object) -> bool:
+        """Return whether it observes the port calls made for this call, besides its end."""
         ...
 
-    def end(self, begun: object, status: status_pb2.Status | None) -> None:
-        """It ended: with the status sent, CANCELLED when its caller went, or None: it succeeded."""
+    def end(self, handle: object, status: status_pb2.Status | None) -> None:
+        """Note the end of a call.
+
+        Args:
+            status: status of a call that failed, CANCELLED if its caller has gone; None: it
+                succeeded.
+        """
         ...
 
 
 class Rejected(Exception):
-    """A call that failed, with the status that its transport shall send."""
+    """Failure of a call, with the status that the transport sends."""
 
     def __init__(self, status: status_pb2.Status) -> None:
         super().__init__(status.message)
         self.status = status
 
 
-_CANCELLED = Rejected(status_pb2.Status(code=code_pb2.CANCELLED, message="its caller has gone"))
+_CANCELLED = Rejected(status_pb2.Status(code=code_pb2.CANCELLED, message="the caller has gone"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Method:
-    """What a call of either kind has.
+    """Common part of unary and streaming methods.
 
     Attributes:
-        path: `/prism.v1.KeyValueService/Get`.
-        max_reply_bytes: what a caller can be expected to receive.
-        pattern_of: looks at the pattern that a call names; None: nobody does.
-        log: is told of calls that fail or are slow.
+        path: path such as `/prism.v1.KeyValueService/Get`.
+        max_reply_bytes: maximum size of a reply that a caller can be expected to receive.
+        check_pattern: checks the pattern that a call names; None: it is ignored.
+        log: log of calls that fail or are slow.
     """
 
     path: str
     request_type: type[Message]
     max_reply_bytes: int
-    pattern_of: PatternOf | None = None
+    check_pattern: CheckPattern | None = None
     log: RequestLog = field(default_factory=RequestLog)
     observer: CallObserver | None = None
-    tally: Tally = field(default_factory=Tally)
+    tally: CallTally = field(default_factory=CallTally)
     durations: Durations = field(default_factory=lambda: Durations(CALL_BOUNDS_S))
 
     def _begin(self, context: CallContext) -> object:
@@ -109,35 +114,35 @@ class _Method:
         self.tally.started += 1
         if self.observer is None:
             return None
-        begun = self.observer.begin(self.path, context)
-        if begun is not None:
-            self.observer.resume(begun)
-        return begun
+        observed = self.observer.begin(self.path, context)
+        if observed is not None:
+            self.observer.resume(observed)
+        return observed
 
     def _check_pattern(self, context: CallContext) -> None:
-        if self.pattern_of is not None and (pattern := context.pattern):
-            self.pattern_of(pattern)
+        if self.check_pattern is not None and (pattern := context.pattern):
+            self.check_pattern(pattern)
 
-    def _refuse(self, error: Exception, begun_ns: int) -> Rejected:
+    def _reject(self, error: Exception, started_ns: int) -> Rejected:
         rejected = rejection_of(error, self.log.redact)
-        self.log.failed(self.path, rejected.status, error, begun_ns)
+        self.log.failed(self.path, rejected.status, error, started_ns)
         return rejected
 
-    def _end(self, begun: object, rejected: Rejected | None, elapsed_ns: int) -> None:
+    def _end(self, observed: object, rejected: Rejected | None, elapsed_ns: int) -> None:
         self.durations.add(elapsed_ns)
         self.tally.ended += 1
         if rejected is not None:
-            self.tally.refused[rejected.status.code] += 1
-        if begun is not None and self.observer is not None:
-            self.observer.end(begun, rejected and rejected.status)
+            self.tally.failed[rejected.status.code] += 1
+        if observed is not None and self.observer is not None:
+            self.observer.end(observed, rejected and rejected.status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnaryCall(_Method):
-    """A method that takes one message and answers one, from bytes to bytes.
+    """Method that takes one message and answers with one, from bytes to bytes.
 
     Attributes:
-        default_timeout_s: for callers that set no deadline; None: unbounded.
+        default_timeout_s: timeout for callers that set no deadline; None: unlimited.
     """
 
     handler: UnaryHandler
@@ -147,10 +152,10 @@ class UnaryCall(_Method):
         """Serve one call.
 
         Raises:
-            Rejected: it failed; everything but being cancelled ends so.
+            Rejected: the call failed, for any reason but being cancelled.
         """
-        begun_ns = perf_counter_ns()
-        begun = self._begin(context)
+        started_ns = perf_counter_ns()
+        observed = self._begin(context)
         rejected = None
         timeout_s = context.timeout_s
         try:
@@ -166,25 +171,25 @@ class UnaryCall(_Method):
             if task is None or task.cancelling():
                 rejected = _CANCELLED
                 raise
-            # Nobody cancelled this call: a library cancelled something of its own.
-            rejected = self._refuse(RuntimeError("cancelled from within"), begun_ns)
+            # The caller did not cancel this call: a library cancelled work of its own.
+            rejected = self._reject(RuntimeError("cancelled from within"), started_ns)
             raise rejected from error
         except Exception as error:
-            rejected = self._refuse(error, begun_ns)
+            rejected = self._reject(error, started_ns)
             raise rejected from error
         finally:
-            elapsed_ns = perf_counter_ns() - begun_ns
+            elapsed_ns = perf_counter_ns() - started_ns
             if elapsed_ns >= self.log.slow_ns and rejected is None:
-                self.log.succeeded(self.path, begun_ns)
-            self._end(begun, rejected, elapsed_ns)
+                self.log.succeeded(self.path, started_ns)
+            self._end(observed, rejected, elapsed_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamCall(_Method):
-    """A method that takes messages and answers messages, from bytes to bytes.
+    """Method that takes and answers with streams of messages, from bytes to bytes.
 
-    It has no default deadline: a stream lasts until one side has had enough. Whoever
-    stops reading closes the generator, so that what is behind it ends at once too.
+    There is no default timeout: a stream lasts until one side ends it. A transport that
+    stops reading closes the generator, which ends the servicer's work at once.
     """
 
     handler: StreamHandler
@@ -192,9 +197,9 @@ class StreamCall(_Method):
     async def __call__(
         self, payloads: AsyncIterator[bytes], context: CallContext
     ) -> AsyncGenerator[bytes, None]:
-        """Serve one call; raises as `UnaryCall` does."""
-        begun_ns = perf_counter_ns()
-        begun = self._begin(context)
+        """Serve one call, and yield encoded replies; raises as `UnaryCall` does."""
+        started_ns = perf_counter_ns()
+        observed = self._begin(context)
         rejected = None
         requests = (_decode(self.request_type, payload) async for payload in payloads)
         try:
@@ -210,10 +215,10 @@ class StreamCall(_Method):
             rejected = _CANCELLED
             raise
         except Exception as error:
-            rejected = self._refuse(error, begun_ns)
+            rejected = self._reject(error, started_ns)
             raise rejected from error
         finally:
-            self._end(begun, rejected, perf_counter_ns() - begun_ns)
+            self._end(observed, rejected, perf_counter_ns() - started_ns)
 
 
 Call = UnaryCall | StreamCall
@@ -225,16 +230,16 @@ def calls_of(
     *,
     default_timeout: timedelta | None,
     max_message_bytes: int,
-    pattern_of: PatternOf | None = None,
+    check_pattern: CheckPattern | None = None,
     log: RequestLog | None = None,
     observer: CallObserver | None = None,
 ) -> Mapping[str, Call]:
-    """By path, the calls of a service that the servicer has a method for.
+    """Return the calls of a service by path, for each method that the servicer has.
 
-    A call without one is not served, which a transport answers with UNIMPLEMENTED.
+    A transport answers other paths with UNIMPLEMENTED.
 
     Args:
-        observer: of all but `Operate`, which is many calls and observes each of them.
+        observer: observer of all calls but `Operate`, which observes each operation.
     """
     calls: dict[str, Call] = {}
     for method in service.methods:
@@ -246,7 +251,7 @@ def calls_of(
             "request_type": GetMessageClass(method.input_type),
             "handler": handler,
             "max_reply_bytes": max_message_bytes,
-            "pattern_of": pattern_of,
+            "check_pattern": check_pattern,
             "log": log or RequestLog(),
             "observer": None if method.name == "Operate" else observer,
         }
@@ -260,10 +265,10 @@ def calls_of(
 
 
 async def _first_of(payloads: AsyncIterator[bytes]) -> None:
-    """Let the caller send before it is refused.
+    """Wait until the caller has sent its first message, before the stream is refused.
 
-    A stream that ends while its first message is being written fails inside grpcio's
-    client, as INTERNAL and without the status.
+    A stream that ends while that message is being written fails inside grpcio's client,
+    as INTERNAL and without the status.
     """
     with suppress(TimeoutError, StopAsyncIteration):
         async with asyncio.timeout(FIRST_MESSAGE_S):
@@ -280,7 +285,7 @@ def _decode(request_type: type[Message], payload: bytes) -> Message:
 
 
 def encode(reply: Message, limit: int) -> bytes:
-    """Raises Exhausted when it is more than a caller can be expected to receive."""
+    """Encode a reply; raises Exhausted if it is larger than the limit."""
     data = reply.SerializeToString()
     if len(data) > limit:
         raise too_large(data, limit)
@@ -288,12 +293,12 @@ def encode(reply: Message, limit: int) -> bytes:
 
 
 def too_large(reply: bytes, limit: int) -> Exhausted:
-    """Of a reply that cannot be sent."""
+    """Return the error for an encoded reply that is too large to send."""
     return Exhausted(f"the reply has {len(reply):,} bytes; the limit is {limit:,}")
 
 
 def rejection_of(error: Exception, redact: Callable[[str], str] = str) -> Rejected:
-    """What a caller may know of an error; of one that is not ours, that there was one."""
+    """Return the status for the caller; an error that is not a PrismError is hidden."""
     if isinstance(error, PrismError):
         return Rejected(status_of(error, redact))
     if isinstance(error, Rejected):

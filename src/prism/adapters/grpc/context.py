@@ -1,31 +1,31 @@
-"""What a servicer may know of the call that it serves."""
+"""Context of a call, as a servicer sees it."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 PATTERN = "prism-pattern"
-"""The metadata in which a call names a pattern."""
+"""Metadata key by which a call names a pattern."""
 
 
 class CallContext(Protocol):
-    """One call, whatever carries it."""
+    """One call, on any transport."""
 
     @property
     def connection(self) -> str:
-        """Which connection it came by; empty when the transport cannot tell."""
+        """Name of the caller's connection; empty: unknown to the transport."""
         ...
 
     @property
     def pattern(self) -> str:
-        """Which pattern behind a proxy it names; empty: none."""
+        """Name of the proxy's pattern that the call asks for; empty: none."""
         ...
 
     @property
     def timeout_s(self) -> float | None:
-        """Seconds left until the caller's deadline; None: the caller set none."""
+        """Seconds until the caller's deadline; None: the caller set none."""
         ...
 
     def metadata(self, name: str) -> str | None:
-        """The first value of a metadata key; None when there is none."""
+        """Return the first value of a metadata key; None: there is none."""
         ...

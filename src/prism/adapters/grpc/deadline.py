@@ -1,4 +1,4 @@
-"""A bound in time that costs nothing to a call which never waits."""
+"""Deadline of a call, without cost for a call that never waits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ Result = TypeVar("Result")
 
 
 async def within(seconds: float | None, work: Coroutine[Any, Any, Result]) -> Result:
-    """Await the work, and cancel it when the time is over.
+    """Await the work, and cancel it at the deadline.
 
-    Its first step is taken before a timer is set: an operation of the embedded
-    store ends in it, and a timer would cost more than the operation.
+    The first step runs before a timer is set: an operation of the embedded store ends in
+    it, and a timer would cost more than the operation.
+
+    Args:
+        seconds: time until the deadline; None: unlimited.
 
     Raises:
-        BackendTimeout: the time is over.
+        BackendTimeout: the work did not end in time.
     """
     try:
         waits_for = work.send(None)
@@ -37,27 +40,27 @@ async def within(seconds: float | None, work: Coroutine[Any, Any, Result]) -> Re
 
 
 def overdue(seconds: float) -> BackendTimeout:
-    """What a call fails with that has taken longer than so many seconds."""
+    """Return the error of a call that took longer than this."""
     return BackendTimeout(f"no answer within the deadline of {seconds:.3g} s")
 
 
 @types.coroutine
 def rest_of(work: Coroutine[Any, Any, Result], waits_for: Any) -> Generator[Any, Any, Result]:
-    """What `await work` would do from here on, after its first step.
+    """Await a coroutine whose first step has run already.
 
     Args:
-        waits_for: what that step yielded.
+        waits_for: what the first step yielded.
     """
-    how: Callable[[Any], Any]
+    step: Callable[[Any], Any]
     while True:
         try:
-            woken_with = yield waits_for
+            result_of_wait = yield waits_for
         except BaseException as error:  # a cancellation, for the work to handle
-            how, waking = work.throw, error
+            step, argument = work.throw, error
         else:
-            how, waking = work.send, woken_with
+            step, argument = work.send, result_of_wait
         try:
-            waits_for = how(waking)
+            waits_for = step(argument)
         except StopIteration as done:
             result: Result = done.value
             return result

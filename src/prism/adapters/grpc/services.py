@@ -1,4 +1,4 @@
-"""Every call that a server answers, by path, whatever carries it."""
+"""All calls that a server answers, by path, for any transport."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Protocol
 from prism.adapters.grpc.calls import Call, CallObserver, calls_of
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers import health, reflection
+from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
-from prism.adapters.grpc.servicers.routed import RoutedServicer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.domain.readiness import ReadinessMonitor
 from prism.v1 import keyvalue_pb2, lifecycle_pb2, pattern_pb2, proxy_pb2
@@ -25,17 +25,17 @@ PROXY_ADMIN = proxy_pb2.DESCRIPTOR.services_by_name["ProxyAdminService"]
 
 
 class Served(Protocol):
-    """What a transport carries."""
+    """Calls for a transport to serve."""
 
     @property
     def calls(self) -> Mapping[str, Call]:
-        """By path."""
+        """Calls by path."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ControlServices:
-    """What a proxy offers its patterns, and nobody else."""
+    """Services of a proxy for its own patterns only."""
 
     calls: Mapping[str, Call]
 
@@ -44,19 +44,19 @@ class Services:
     """Prism's own services, the standard health service, and reflection.
 
     Args:
-        observer: of our own services; probes and reflection would be noise.
-        log: is told of calls that fail or are slow.
-        proxy_admin: of a proxy.
+        observer: observer of Prism's own services; probes and reflection would be noise.
+        log: log of calls that fail or are slow.
+        proxy_admin: administration of a proxy's patterns; None: not a proxy.
 
     Attributes:
-        calls: by path, such as `/prism.v1.KeyValueService/Get`.
+        calls: calls by path, such as `/prism.v1.KeyValueService/Get`.
     """
 
     calls: Mapping[str, Call]
 
     def __init__(
         self,
-        key_value: KeyValueServicer | RoutedServicer,
+        key_value: KeyValueServicer | ForwardingServicer,
         lifecycle: LifecycleServicer,
         readiness: ReadinessMonitor,
         options: ServerOptions,
@@ -64,20 +64,20 @@ class Services:
         log: RequestLog | None = None,
         proxy_admin: ProxyAdminServicer | None = None,
     ) -> None:
-        bounded = options.default_timeout
+        timeout = options.default_timeout
         serve = partial(calls_of, max_message_bytes=options.max_message_bytes, log=log)
         checks = health.HealthServicer(readiness, (KEY_VALUE.full_name,))
         calls = {
             **serve(
                 KEY_VALUE,
                 key_value,
-                default_timeout=bounded,
+                default_timeout=timeout,
                 observer=observer,
-                pattern_of=key_value.destination_of,
+                check_pattern=key_value.route_of,
             ),
-            # A drain takes as long as it says, so only the caller's deadline holds.
+            # A drain has a timeout of its own, so only the caller's deadline applies.
             **serve(LIFECYCLE, lifecycle, default_timeout=None, observer=observer),
-            **serve(health.SERVICE, checks, default_timeout=bounded),
+            **serve(health.SERVICE, checks, default_timeout=timeout),
         }
         served = [KEY_VALUE, LIFECYCLE, health.SERVICE]
         if proxy_admin is not None:

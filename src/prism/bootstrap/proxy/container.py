@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from dependency_injector import providers
 
 from prism.adapters.grpc.calls import CallObserver, calls_of
-from prism.adapters.grpc.forwarding import forwarding
 from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.forwarding import ForwardingServicer, forwarded_call
 from prism.adapters.grpc.servicers.pattern_control import PatternControlServicer, PatternReception
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
-from prism.adapters.grpc.servicers.routed import RoutedServicer
 from prism.adapters.grpc.services import PATTERN_CONTROL, ControlServices, Services
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.observability.page.history import (
@@ -63,7 +62,7 @@ def _supervision_ports(
     tracing: Tracing | None,
 ) -> SupervisionPorts:
     async def open_driver(name: str, address: str) -> Driver[Any]:
-        driver = await open_pattern(name, address, forwarded=forwarding.get)
+        driver = await open_pattern(name, address, forwarded=forwarded_call.get)
         return driver if tracing is None else tracing.around_pattern(driver, address)
 
     return SupervisionPorts(launcher, reception, open_driver, journal, redactor)
@@ -109,8 +108,8 @@ def _routed(
     settings: ProxySettings,
     observer: CallObserver | None,
     log: RequestLog,
-) -> RoutedServicer:
-    return RoutedServicer(
+) -> ForwardingServicer:
+    return ForwardingServicer(
         supervisor,
         admission,
         default_timeout=settings.default_timeout,
@@ -139,7 +138,7 @@ def _metrics(
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
     services: Services,
-    routed: RoutedServicer,
+    routed: ForwardingServicer,
 ) -> Metrics:
     # Its library takes a tenth of a second, which who wants no metrics is spared.
     from prism.adapters.observability.metrics.exposition import Metrics

@@ -9,7 +9,13 @@ from typing import NamedTuple
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.request_log import RequestLog
-from prism.adapters.grpc.servicers.operate import Bounds, Encoded, Kind, OperationStream, kinds_of
+from prism.adapters.grpc.servicers.operate import (
+    EncodedResponse,
+    OperateCall,
+    OperationKind,
+    StreamLimits,
+    kinds_of,
+)
 from prism.adapters.wire.keyvalue_messages import (
     capabilities_of,
     duration_of,
@@ -34,28 +40,28 @@ from prism.v1 import keyvalue_pb2 as pb
 _STARTED = pb.WatchResponse(started=pb.WatchStarted())
 
 
-class _Here(NamedTuple):
-    """Whom all operations are handed to where there are no patterns.
+class _LocalRoute(NamedTuple):
+    """Route of all operations of a server without patterns.
 
     Attributes:
-        keeper: none, since no driver promises to keep the order of what it is asked at once.
+        ordered_by: None, since no driver promises to order operations that run concurrently.
     """
 
     name: str = ""
-    keeper: None = None
+    ordered_by: None = None
 
 
-_HERE = _Here()
+_LOCAL_ROUTE = _LocalRoute()
 
 
 class KeyValueServicer:
     """One method for each call of `proto/prism/v1/keyvalue.proto`, which describes them.
 
     Args:
-        default_timeout: of operations in a stream that come without one.
-        max_message_bytes: of one message in a stream.
-        log: is told of operations in a stream that fail or are slow.
-        observer: of operations in a stream; calls have theirs.
+        default_timeout: timeout of operations in a stream that come without one.
+        max_message_bytes: maximum size of one message in a stream.
+        log: log of operations in a stream that fail or are slow.
+        observer: observer of operations in a stream.
     """
 
     def __init__(
@@ -70,7 +76,7 @@ class KeyValueServicer:
         self._gateway = gateway
         self._observer = observer
         self._kinds = kinds_of(self)
-        self._bounds = Bounds(
+        self._limits = StreamLimits(
             default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
         )
 
@@ -79,21 +85,22 @@ class KeyValueServicer:
         return self._gateway
 
     @staticmethod
-    def destination_of(name: str) -> _Here:
-        """Where there are no patterns, a call may name none; else PreconditionFailed."""
-        if name:
+    def route_of(pattern: str) -> _LocalRoute:
+        """Return the only route; raises PreconditionFailed if a pattern is named."""
+        if pattern:
             raise PreconditionFailed(
-                f"there is no pattern {name!r}: this server has none at all", reason="NO_PATTERNS"
+                f"there is no pattern {pattern!r}: this server has no patterns",
+                reason="NO_PATTERNS",
             )
-        return _HERE
+        return _LOCAL_ROUTE
 
     @property
     def relay(self) -> None:
-        """Nothing is handed on: every driver is asked by the ports."""
+        """Never: every driver is called through the ports."""
 
     @property
-    def kinds(self) -> Mapping[str, Kind]:
-        """The operations that a stream can carry, with their counts."""
+    def kinds(self) -> Mapping[str, OperationKind]:
+        """Kinds of operations that a stream can carry, with their counts."""
         return self._kinds
 
     async def get(self, request: pb.GetRequest, context: CallContext) -> pb.GetResponse:
@@ -101,7 +108,7 @@ class KeyValueServicer:
         if entry is None:
             return pb.GetResponse()
         reply = pb.GetResponse()
-        # Filled in place: a message put into another is copied.
+        # Filled in place, because putting a message into another copies it.
         message = reply.entry
         message.value = entry.value
         message.version = entry.version
@@ -133,7 +140,7 @@ class KeyValueServicer:
         return pb.ExistsResponse(exists=await self._gateway.exists(request.key))
 
     async def expire(self, request: pb.ExpireRequest, context: CallContext) -> pb.ExpireResponse:
-        # An unset ttl reads as zero, and is refused as that.
+        # An unset ttl reads as zero, which the gateway refuses.
         existed = await self._gateway.expire(request.key, timedelta_of(request.ttl))
         return pb.ExpireResponse(existed=existed)
 
@@ -163,7 +170,7 @@ class KeyValueServicer:
             values=[b"" if entry is None else entry.value for entry in entries],
             versions=[0 if entry is None else entry.version for entry in entries],
             expire_time_ms=_expiry_column(entries),
-            errors=_item_errors(outcomes, self._bounds.log.redact),
+            errors=_item_errors(outcomes, self._limits.log.redact),
         )
 
     async def batch_set(
@@ -183,7 +190,7 @@ class KeyValueServicer:
         outcomes = await self._gateway.set_many(puts)
         return pb.BatchSetResponse(
             versions=[0 if isinstance(outcome, PrismError) else outcome for outcome in outcomes],
-            errors=_item_errors(outcomes, self._bounds.log.redact),
+            errors=_item_errors(outcomes, self._limits.log.redact),
         )
 
     async def batch_delete(
@@ -192,7 +199,7 @@ class KeyValueServicer:
         outcomes = await self._gateway.delete_many(request.keys)
         return pb.BatchDeleteResponse(
             existed=[outcome is True for outcome in outcomes],
-            errors=_item_errors(outcomes, self._bounds.log.redact),
+            errors=_item_errors(outcomes, self._limits.log.redact),
         )
 
     async def scan(self, request: pb.ScanRequest, context: CallContext) -> pb.ScanResponse:
@@ -219,16 +226,11 @@ class KeyValueServicer:
 
     def operate(
         self, requests: AsyncIterator[pb.OperateRequest], context: CallContext
-    ) -> AsyncIterator[Encoded]:
-        stream = OperationStream(
-            self._kinds,
-            self._gateway.admission,
-            context,
-            self._bounds,
-            self._observer,
-            self,
+    ) -> AsyncIterator[EncodedResponse]:
+        call = OperateCall(
+            self._kinds, self._gateway.admission, context, self._limits, self._observer, self
         )
-        return stream.outcomes(requests)
+        return call.outcomes(requests)
 
     async def watch(
         self, requests: AsyncIterator[pb.WatchRequest], context: CallContext
@@ -236,7 +238,7 @@ class KeyValueServicer:
         async for request in requests:
             async with self._gateway.watch(request.prefix) as events:
                 yield _STARTED
-                # What is ready at once goes out without a turn of the loop between.
+                # Events that are ready go out without a turn of the loop in between.
                 async for event in events:
                     yield watch_event(event)
 

@@ -112,7 +112,7 @@ class RpcTally(Protocol):
     @property
     def ended(self) -> int: ...
     @property
-    def refused(self) -> Mapping[int, int]: ...
+    def failed(self) -> Mapping[int, int]: ...
 
 
 class RpcMethod(Protocol):
@@ -265,7 +265,7 @@ def _started(name: str, text: str, methods: Iterable[RpcMethod]) -> CounterMetri
 def _failed(name: str, text: str, methods: Iterable[RpcMethod]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, text, labels=[METHOD, CODE])
     for method in methods:
-        for code, count in sorted(method.tally.refused.items()):
+        for code, count in sorted(method.tally.failed.items()):
             family.add_metric([_name(method), code_pb2.Code.Name(code)], count)
     return family
 

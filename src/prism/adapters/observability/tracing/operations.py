@@ -120,6 +120,11 @@ class TracedOperations:
         """The inner driver's profile, spelled out because every operation reads it."""
         return self._inner.profile
 
+    @property
+    def relay(self) -> Any:
+        """The driver's `relay`, for `isinstance` checks, which overlook `__getattr__`."""
+        return getattr(self._inner, "relay", None)
+
     def switch_on(self) -> None:
         """Trace operations, until `switch_off`."""
         vars(self).update(self._traced)

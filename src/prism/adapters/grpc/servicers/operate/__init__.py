@@ -1,20 +1,23 @@
 """KeyValueService.Operate: many independent operations over one stream."""
 
-from prism.adapters.grpc.servicers.operate.bounds import Bounds
-from prism.adapters.grpc.servicers.operate.destinations import RelayHandler, Tell
-from prism.adapters.grpc.servicers.operate.kinds import Kind, kinds_of
-from prism.adapters.grpc.servicers.operate.operation import Operation, Relayed
-from prism.adapters.grpc.servicers.operate.outcomes import Encoded
-from prism.adapters.grpc.servicers.operate.stream import OperationStream
+from prism.adapters.grpc.servicers.operate.operation import (
+    Cancellable,
+    OnOutcome,
+    Operation,
+    OperationKind,
+    StreamLimits,
+    kinds_of,
+)
+from prism.adapters.grpc.servicers.operate.responses import EncodedResponse
+from prism.adapters.grpc.servicers.operate.stream import OperateCall
 
 __all__ = [
-    "Bounds",
-    "Encoded",
-    "Kind",
+    "Cancellable",
+    "EncodedResponse",
+    "OnOutcome",
+    "OperateCall",
     "Operation",
-    "OperationStream",
-    "RelayHandler",
-    "Relayed",
-    "Tell",
+    "OperationKind",
+    "StreamLimits",
     "kinds_of",
 ]

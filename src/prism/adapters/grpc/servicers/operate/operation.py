@@ -1,48 +1,137 @@
-"""One operation of a stream."""
+"""One operation of a stream: its kind, its route, its limits and its state."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
+from google.protobuf.message import Message
+
+from prism.adapters.grpc.calls import CallTally, UnaryHandler
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.servicers.operate.kinds import Kind
+from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.wire.methods import METHODS, Method
 from prism.domain.admission import Place
+from prism.ports import Keys
 from prism.v1 import keyvalue_pb2 as pb
 
 
-class Relayed(Protocol):
-    """An operation that somebody else works on, and no task waits for."""
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Limits of every operation stream, and the log of its failures.
+
+    Attributes:
+        default_timeout_s: timeout of operations that come without one.
+        max_message_bytes: maximum size of one message with outcomes.
+        log: log of operations that fail or are slow.
+    """
+
+    default_timeout_s: float
+    max_message_bytes: int
+    log: RequestLog = field(default_factory=RequestLog)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationKind:
+    """How operations of one method are served.
+
+    Attributes:
+        handler: servicer method that serves a request.
+        keys_of: returns the keys of a request; operations on one key take effect in order.
+        tally: counts of operations; unary calls have their own.
+    """
+
+    method: Method[Any]
+    handler: UnaryHandler
+    keys_of: Callable[[Any], tuple[str, ...]]
+    tally: CallTally = field(default_factory=CallTally)
+
+    @property
+    def path(self) -> str:
+        """Path of the unary call that does the same."""
+        return self.method.path
+
+
+def kinds_of(servicer: object) -> Mapping[str, OperationKind]:
+    """Return the kinds of operations by field.
+
+    Args:
+        servicer: object with a method of each field's name.
+    """
+    return {
+        field: OperationKind(method, getattr(servicer, field), _KEYS_OF[method.keys])
+        for field, method in METHODS.items()
+    }
+
+
+_KEYS_OF: Mapping[Keys, Callable[[Any], tuple[str, ...]]] = {
+    Keys.ONE: lambda request: (request.key,),
+    Keys.MANY: lambda request: tuple(request.keys),
+    # A scan waits for no operation, and none waits for it.
+    Keys.PREFIX: lambda _: (),
+}
+
+
+class Route(Protocol):
+    """Downstream that operations are sent to: a pattern, or this server's own gateway."""
+
+    @property
+    def name(self) -> str:
+        """Name of the pattern; empty: this server has no patterns."""
+        ...
+
+    @property
+    def ordered_by(self) -> object | None:
+        """Downstream that preserves per-key order itself; None: serialise here.
+
+        The value holds for this step of the event loop. An operation does not wait for an
+        earlier one that was sent to the same downstream.
+        """
+        ...
+
+
+class Cancellable(Protocol):
+    """Work that can be cancelled, such as a task or a relayed operation."""
 
     def cancel(self) -> bool: ...
 
 
-class Destination(Protocol):
-    """Whom an operation is handed to."""
+OnOutcome: TypeAlias = "Callable[[Operation, Message | None, BaseException | None], None]"
+"""Takes the reply or the error of an operation; CancelledError: it was given up."""
+
+Relay: TypeAlias = "Callable[[Operation, OnOutcome], Cancellable | None]"
+"""Sends an operation on without a task of its own; None: its kind's handler must serve it.
+
+Raises the error that the operation fails with."""
+
+
+class Router(Protocol):
+    """Finds the route of each operation."""
 
     @property
-    def name(self) -> str:
-        """Of the pattern; empty: there are none here."""
+    def relay(self) -> Relay | None:
+        """Relays operations that begin at once; None: no operation can be relayed."""
         ...
 
-    @property
-    def keeper(self) -> object | None:
-        """Who keeps the order of what is handed to it, in this step of the loop.
+    def route_of(self, pattern: str) -> Route:
+        """Return the route to the named pattern; empty: to the default.
 
-        What goes to the same keeper need not wait for what went there before; None: it must.
+        Raises:
+            PreconditionFailed: there is no such pattern.
         """
         ...
 
 
 @dataclass(slots=True)
 class Waiting:
-    """What an operation holds whose turn has not come.
+    """What an operation holds while earlier operations on its keys are in progress.
 
     Attributes:
-        place: in admission.
-        deadline: by the loop's clock.
-        timer: fails it at its deadline.
+        place: its place in admission.
+        deadline: time of the loop's clock.
+        timer: timer that fails the operation at its deadline.
     """
 
     place: Place
@@ -50,45 +139,48 @@ class Waiting:
     timer: asyncio.TimerHandle
 
     def release(self) -> None:
-        """Hold nothing any longer. Safe more than once."""
+        """Give up the place and the timer. Safe more than once."""
         self.place.release()
         self.timer.cancel()
 
 
 class Operation:
-    """One operation, and the call context that its servicer method sees.
+    """One operation, and the call context of its servicer method.
 
     Attributes:
-        id: its caller's.
-        message: as it came.
-        keeper: of its order, if it begins at once; None: it keeps its turn until its end.
-        timeout_s: from its arrival; once it began after a wait, what is left of it.
-        ahead: how many operations take effect before it.
-        followers: those that wait for it, once for each key they share.
-        waiting: since its turn did not come at once.
+        id: the caller's id.
+        message: the operation as it came.
+        request: the request in it.
+        keys: keys of the request.
+        ordered_by: the route's `ordered_by` if the operation begins at once; None: later
+            operations on its keys wait until it ends.
+        timeout_s: seconds from its arrival; for one that began after a wait, what was left.
+        ahead: number of operations that must end before it begins.
+        followers: operations that wait for this one, once for each key they share.
+        waiting: what it holds while it waits; None: it began at once.
         waited_from_ns: when it first had to wait for anything; 0: it has not.
-        task: runs it, or whoever it is relayed to; None: it has not begun.
-        deadline_step: of `Deadlines`.
-        overdue: whether it is cancelled for its deadline.
-        answered: whether it has its one outcome.
-        begun: what an observer made of it.
+        task: work in progress; None: it has not begun.
+        deadline_step: step of `Deadlines` in which it expires.
+        overdue: whether it was cancelled at its deadline.
+        answered: whether its outcome is recorded.
+        observed: the observer's handle.
     """
 
     __slots__ = (
         "_stream",
         "ahead",
         "answered",
-        "begun",
         "deadline_step",
-        "destination",
         "followers",
         "id",
-        "keeper",
         "keys",
         "kind",
         "message",
+        "observed",
+        "ordered_by",
         "overdue",
         "request",
+        "route",
         "task",
         "timeout_s",
         "waited_from_ns",
@@ -99,10 +191,10 @@ class Operation:
         self,
         identity: int,
         message: pb.Operation,
-        kind: Kind,
+        kind: OperationKind,
         request: Any,
         stream: CallContext,
-        destination: Destination,
+        route: Route,
         timeout_s: float,
     ) -> None:
         self.id = identity
@@ -111,23 +203,25 @@ class Operation:
         self.request = request
         self.keys = kind.keys_of(request)
         self._stream = stream
-        self.destination = destination
+        self.route = route
         self.timeout_s = timeout_s
-        self.keeper: object | None = None
+        self.ordered_by: object | None = None
         self.ahead = 0
         self.followers: list[Operation] | None = None
         self.waiting: Waiting | None = None
         self.waited_from_ns = 0
-        self.task: asyncio.Task[None] | Relayed | None = None
+        self.task: Cancellable | None = None
         self.deadline_step = 0
         self.overdue = False
         self.answered = False
-        self.begun: object = None
+        self.observed: object = None
 
-    def is_kept_behind(self, before: Operation) -> bool:
-        """Whether somebody else sees to it that this one takes effect after that one."""
-        keeper = self.keeper
-        return keeper is not None and keeper is before.keeper and before.task is not None
+    def is_ordered_behind(self, before: Operation) -> bool:
+        """Whether the downstream lets this operation take effect after the other one."""
+        downstream = self.ordered_by
+        return (
+            downstream is not None and downstream is before.ordered_by and before.task is not None
+        )
 
     @property
     def connection(self) -> str:
@@ -135,10 +229,10 @@ class Operation:
 
     @property
     def pattern(self) -> str:
-        return self.destination.name
+        return self.route.name
 
     def metadata(self, name: str) -> str | None:
-        """Its own trace context, and for the rest what came with the stream."""
+        """The operation's own trace context; everything else comes with the stream."""
         if name == "traceparent":
             return self.message.traceparent or None
         if name == "tracestate":

@@ -1,65 +1,78 @@
-"""One stream: operations in, outcomes out in the order of completion."""
+"""One Operate call: operations in, outcomes out in the order of completion."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from time import perf_counter_ns
+from typing import Any
+
+from google.protobuf.message import Message
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.servicers.operate.bounds import Bounds
-from prism.adapters.grpc.servicers.operate.destinations import Destinations
-from prism.adapters.grpc.servicers.operate.kinds import Kind
-from prism.adapters.grpc.servicers.operate.outcomes import Encoded, Outbox
-from prism.adapters.grpc.servicers.operate.running import Operations
-from prism.domain.admission import Admission
+from prism.adapters.grpc.deadline import rest_of
+from prism.adapters.grpc.servicers.operate.operation import (
+    Operation,
+    OperationKind,
+    Router,
+    StreamLimits,
+    Waiting,
+)
+from prism.adapters.grpc.servicers.operate.responses import EncodedResponse, Outbox, Responder
+from prism.adapters.grpc.servicers.operate.scheduling import Deadlines, KeyQueues, Workers
+from prism.domain.admission import Admission, place
+from prism.ports import BackendTimeout, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
-_FEWEST_A_TURN, _MOST_A_TURN = 16, 256
-"""Operations begun before others have a turn of the loop: a message can hold a hundred
-thousand. Those of a smaller one are begun in several turns too, so that its caller reads
-the first outcomes, and asks for more, while the last are still worked on."""
+_MIN_PER_TURN, _MAX_PER_TURN = 16, 256
+"""Operations that one turn of the loop begins: a message can hold a hundred thousand. Those
+of a smaller message are begun in several turns too, so that its caller reads the first
+outcomes, and sends more, while the last operations are still running."""
 
 
-class OperationStream:
+class OperateCall:
     """Serves one stream of operations.
 
-    It ends when the caller has half-closed it and has every outcome, or when
-    admission is closed and all that was read is answered. The status then says that
-    nothing of what it did not read has been begun.
+    The stream ends when the caller has half-closed it and all operations are answered, or
+    when admission closes and all operations that were read are answered. The status then
+    tells the caller that no operation that was not read has begun.
     """
 
     def __init__(
         self,
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, OperationKind],
         admission: Admission,
         context: CallContext,
-        bounds: Bounds,
+        limits: StreamLimits,
         observer: CallObserver | None,
-        destinations: Destinations,
+        router: Router,
     ) -> None:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(bounds.max_message_bytes)
-        self._operations = Operations(
+        self._outbox = Outbox(limits.max_message_bytes)
+        self._runner = OperationRunner(
             kinds,
             admission,
             context,
-            bounds,
+            limits,
             observer,
-            destinations,
+            router,
             outbox=self._outbox,
             answered=self._wake,
         )
         self._change: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._outbox_drained: asyncio.Future[None] | None = None
 
-    async def outcomes(self, requests: AsyncIterator[pb.OperateRequest]) -> AsyncIterator[Encoded]:
-        """Outcomes as they come, many to a message.
+    async def outcomes(
+        self, requests: AsyncIterator[pb.OperateRequest]
+    ) -> AsyncIterator[EncodedResponse]:
+        """Yield outcomes as they come, many to a message.
 
         Raises:
             NotServing: admission is closed.
-            PrismError: of the messages read, the last one was malformed.
+            PrismError: a message was malformed; all operations before it are answered.
         """
         reading = asyncio.create_task(self._read(requests))
         reading.add_done_callback(lambda _: self._wake())
@@ -68,12 +81,12 @@ class OperationStream:
             # grpcio's iterator of requests must have been asked once, or it complains.
             await asyncio.sleep(0)
             while True:
-                # Whatever was answered in the turn that woke us goes out at once.
+                # All outcomes of the turn that woke this task are sent at once.
                 while self._outbox:
                     message = self._outbox.take()
-                    self._make_room()
+                    self._resume_reading()
                     yield message
-                if not self._operations:
+                if not self._runner:
                     if reading.done():
                         reading.result()
                         return
@@ -83,21 +96,21 @@ class OperationStream:
         finally:
             self._admission.forget(self._wake)
             reading.cancel()
-            self._operations.close()
+            self._runner.close()
 
     async def _read(self, requests: AsyncIterator[pb.OperateRequest]) -> None:
         async for request in requests:
             operations = request.operations
-            some = min(max(len(operations) // 4, _FEWEST_A_TURN), _MOST_A_TURN)
-            for begin in range(0, len(operations), some):
+            count = min(max(len(operations) // 4, _MIN_PER_TURN), _MAX_PER_TURN)
+            for begin in range(0, len(operations), count):
                 if begin:
                     await asyncio.sleep(0)
-                self._operations.add(operations[begin : begin + some])
+                self._runner.add(operations[begin : begin + count])
             if request.cancel_ids:
-                self._operations.cancel(request.cancel_ids)
+                self._runner.cancel(request.cancel_ids)
             while self._outbox.full:
-                self._room = self._loop.create_future()
-                await self._room
+                self._outbox_drained = self._loop.create_future()
+                await self._outbox_drained
 
     def _wake(self) -> None:
         change = self._change
@@ -106,6 +119,252 @@ class OperationStream:
             if not change.done():
                 change.set_result(None)
 
-    def _make_room(self) -> None:
-        if self._room is not None and not self._room.done() and not self._outbox.full:
-            self._room.set_result(None)
+    def _resume_reading(self) -> None:
+        drained = self._outbox_drained
+        if drained is not None and not drained.done() and not self._outbox.full:
+            drained.set_result(None)
+
+
+class OperationRunner:
+    """Runs the operations of one stream; those on one key take effect in the order read.
+
+    Args:
+        outbox: receives the outcomes.
+        answered: called after each outcome.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, OperationKind],
+        admission: Admission,
+        context: CallContext,
+        limits: StreamLimits,
+        observer: CallObserver | None,
+        router: Router,
+        *,
+        outbox: Outbox,
+        answered: Callable[[], None],
+    ) -> None:
+        self._kinds = kinds
+        self._admission = admission
+        self._context = context
+        self._default_timeout_s = limits.default_timeout_s
+        self._observer = observer
+        self._router = router
+        self._relay_operation = router.relay
+        # For operations that name no pattern themselves.
+        self._default_route = router.route_of(context.pattern)
+        self._responder = Responder(limits, observer, outbox, answered)
+        self._loop = asyncio.get_running_loop()
+        self._incoming: deque[pb.Operation] = deque()
+        self._ready: deque[Operation] = deque()
+        self._queues = KeyQueues()
+        self._deadlines = Deadlines(self._loop)
+        self._workers = Workers(self)
+
+    def __bool__(self) -> bool:
+        """Whether any operation is unanswered."""
+        return bool(self._responder or self._incoming)
+
+    @property
+    def backlog(self) -> int:
+        return len(self._ready) + len(self._incoming)
+
+    def add(self, messages: Iterable[pb.Operation]) -> None:
+        """Run more operations."""
+        self._incoming.extend(messages)
+        self._workers.ensure_workers()
+
+    def cancel(self, ids: Iterable[int]) -> None:
+        """Give up operations, which are still answered; unknown ids are ignored."""
+        while self._incoming:
+            # They do not begin in this step, so no downstream orders them.
+            operation = self._accept(self._incoming.popleft())
+            if operation is None:
+                continue
+            if self._queues.enter(operation):
+                self._ready.append(operation)
+            else:
+                self._wait(operation)
+        for identity in ids:
+            given_up = self._responder.get(identity)
+            if given_up is None:
+                continue
+            if given_up.task is None:
+                self._responder.cancel(given_up, Outcome.NOT_APPLIED)
+            else:
+                given_up.task.cancel()
+
+    def close(self) -> None:
+        """Give up all operations without answers, because the caller has gone."""
+        self._workers.close()
+        self._deadlines.close()
+        self._incoming.clear()
+        self._ready.clear()
+        for operation in self._responder.abandon_all():
+            if operation.waiting is not None:
+                operation.waiting.release()
+            if operation.task is not None:
+                operation.task.cancel()
+
+    def take(self) -> Operation | None:
+        if self._ready:
+            return self._ready.popleft()
+        # Messages are accepted only now, by a worker: by then most operations ahead on the
+        # same keys have ended, and this one does not have to wait for them.
+        incoming = self._incoming
+        while incoming:
+            operation = self._accept(incoming.popleft())
+            if operation is None:
+                continue
+            operation.ordered_by = operation.route.ordered_by
+            if self._queues.enter(operation):
+                return operation
+            self._wait(operation)
+        return None
+
+    def begin(self, operation: Operation) -> Awaitable[None] | None:
+        waiting = operation.waiting
+        if operation.answered:
+            self._leave(operation)
+            return None
+        if self._observer is not None:
+            self._observer.resume(operation.observed)
+        if waiting is not None:
+            self._begin_late(operation, waiting)
+        elif self._relay(operation):
+            return None
+        try:
+            work = operation.kind.handler(operation.request, operation)
+            waits_for = work.send(None)
+        except StopIteration as done:
+            self._responder.reply(operation, done.value)
+        except asyncio.CancelledError:
+            self._responder.cancel(operation, Outcome.UNKNOWN)
+        except Exception as error:
+            self._responder.fail(operation, error)
+        else:
+            return self._finish(operation, work, waits_for)
+        finally:
+            if waiting is not None:
+                # It may have been refused before the gateway took the place.
+                place.set(None)
+        self._leave(operation)
+        return None
+
+    def _accept(self, message: pb.Operation) -> Operation | None:
+        """Make an operation that is to be answered; None: it was refused."""
+        name = message.WhichOneof("operation")
+        identity = message.id
+        if name is None or self._responder.get(identity) is not None:
+            self._responder.refuse(identity, _invalid(message))
+            return None
+        pattern = message.pattern
+        try:
+            route = self._router.route_of(pattern) if pattern else self._default_route
+        except PrismError as refusal:
+            self._responder.refuse(identity, refusal)
+            return None
+        kind, request = self._kinds[name], getattr(message, name)
+        timeout_s = message.timeout_ms / 1000 or self._default_timeout_s
+        operation = Operation(identity, message, kind, request, self._context, route, timeout_s)
+        self._responder.expect(operation)
+        return operation
+
+    def _wait(self, operation: Operation) -> None:
+        """Admit an operation that cannot begin yet; it counts as in flight."""
+        try:
+            held = self._admission.reserve(
+                lambda: self._responder.fail(
+                    operation,
+                    NotServing("aborted: it had not begun when the time to drain was over"),
+                )
+            )
+        except PrismError as refusal:
+            self._responder.fail(operation, refusal)
+            return
+        deadline = self._loop.time() + operation.timeout_s
+        timer = self._loop.call_at(deadline, self._expire, operation)
+        operation.waiting = Waiting(held, deadline, timer)
+        operation.waited_from_ns = perf_counter_ns()
+
+    def _expire(self, operation: Operation) -> None:
+        self._responder.fail(
+            operation,
+            BackendTimeout(
+                "the deadline passed while earlier operations on its keys were in progress",
+                outcome=Outcome.NOT_APPLIED,
+            ),
+        )
+
+    def _begin_late(self, operation: Operation, waiting: Waiting) -> None:
+        """Begin an operation that has waited; the gateway takes its place in admission."""
+        place.set(waiting.place)
+        waiting.timer.cancel()
+        operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
+
+    def _relay(self, operation: Operation) -> bool:
+        """Relay the operation if possible; return whether nothing is left to do here."""
+        relay = self._relay_operation
+        if relay is None or self._is_observed_inside(operation):
+            return False
+        try:
+            relayed = relay(operation, self._relayed)
+        except Exception as error:
+            self._responder.fail(operation, error)
+            self._leave(operation)
+            return True
+        if relayed is None:
+            return False
+        operation.task = relayed
+        self._deadlines.watch(operation)
+        return True
+
+    def _is_observed_inside(self, operation: Operation) -> bool:
+        """Whether the observer follows the port calls, which relaying would skip."""
+        observed, observer = operation.observed, self._observer
+        return observed is not None and observer is not None and observer.follows(observed)
+
+    def _relayed(
+        self, operation: Operation, reply: Message | None, error: BaseException | None
+    ) -> None:
+        self._deadlines.forget(operation)
+        if reply is not None:
+            self._responder.reply(operation, reply)
+        elif isinstance(error, Exception):
+            self._responder.fail(operation, error)
+        else:
+            self._responder.give_up(operation)
+        # No worker runs this, so none is free to take the operations that become ready.
+        self._leave(operation, free=0)
+
+    async def _finish(
+        self, operation: Operation, work: Coroutine[Any, Any, Message], waits_for: object
+    ) -> None:
+        if not operation.waited_from_ns:
+            operation.waited_from_ns = perf_counter_ns()
+        self._deadlines.watch(operation)
+        try:
+            reply = await rest_of(work, waits_for)
+        except asyncio.CancelledError:
+            self._responder.give_up(operation)
+        except Exception as error:
+            self._responder.fail(operation, error)
+        else:
+            self._responder.reply(operation, reply)
+        self._deadlines.forget(operation)
+        self._leave(operation)
+
+    def _leave(self, operation: Operation, *, free: int = 1) -> None:
+        # The task refers to the operation too: without this cycle neither needs a collector.
+        operation.task = None
+        if ready := self._queues.leave(operation):
+            self._ready.extend(ready)
+            self._workers.ensure_workers(free=free)
+
+
+def _invalid(operation: pb.Operation) -> InvalidArgument:
+    """Return why a message is no operation: its kind is unknown, or its id is in use."""
+    if operation.WhichOneof("operation") is None:
+        return InvalidArgument("the operation is unset, or not known to this server")
+    return InvalidArgument(f"the id {operation.id} is that of an unanswered operation")

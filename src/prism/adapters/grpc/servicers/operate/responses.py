@@ -1,0 +1,190 @@
+"""Outcomes of operations: recorded once each, encoded once, and sent many to a message."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
+
+from prism.adapters.grpc.calls import CallObserver, rejection_of, too_large
+from prism.adapters.grpc.deadline import overdue
+from prism.adapters.grpc.servicers.operate.operation import Operation, StreamLimits
+from prism.adapters.wire.encoding import tag_of, varint
+from prism.adapters.wire.status import status_of
+from prism.ports import BackendUnavailable, Outcome, PrismError
+from prism.v1 import keyvalue_pb2 as pb
+
+# More than a message and an outcome add to the size of a reply.
+_FRAMING_BYTES = 32
+
+_ID_TAG = tag_of(pb.OperationOutcome, "id")
+_ERROR_TAG = tag_of(pb.OperationOutcome, "error")
+_OUTCOMES_TAG = tag_of(pb.OperateResponse, "outcomes")
+
+
+class EncodedResponse:
+    """An `OperateResponse` that is encoded already."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self._parts = parts
+
+    def SerializeToString(self) -> bytes:  # noqa: N802  (name of the method of messages)
+        return b"".join(self._parts)
+
+
+class Outbox:
+    """Encoded outcomes to be sent, in the order of completion.
+
+    Args:
+        max_message_bytes: maximum size of one message; each outcome is smaller.
+    """
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether a message must be sent before more operations are read."""
+        return self._bytes > self._max_message_bytes
+
+    def put(self, identity: int, tag: bytes, reply: bytes) -> None:
+        """Add an outcome: the encoded reply, under the tag of its field."""
+        size = len(reply)
+        inner = _ID_TAG + varint(identity) + tag + varint(size)
+        head = _OUTCOMES_TAG + varint(len(inner) + size) + inner
+        self._waiting.append((head, reply))
+        self._bytes += len(head) + size
+
+    def take(self) -> EncodedResponse:
+        """Return the next message: at least one outcome, and as many as fit."""
+        waiting = self._waiting
+        left = self._max_message_bytes
+        parts: list[bytes] = []
+        while waiting:
+            head, reply = waiting[0]
+            size = len(head) + len(reply)
+            if size > left and parts:
+                break
+            left -= size
+            parts += waiting.popleft()
+        self._bytes -= self._max_message_bytes - left
+        return EncodedResponse(parts)
+
+
+class Responder:
+    """Unanswered operations of one stream: each is answered once, counted and observed.
+
+    Args:
+        outbox: receives the outcomes.
+        answered: called after each outcome.
+    """
+
+    def __init__(
+        self,
+        limits: StreamLimits,
+        observer: CallObserver | None,
+        outbox: Outbox,
+        answered: Callable[[], None],
+    ) -> None:
+        self._max_reply_bytes = limits.max_message_bytes - _FRAMING_BYTES
+        self._log = limits.log
+        self._observer = observer
+        self._outbox = outbox
+        self._answered = answered
+        self._unanswered: dict[int, Operation] = {}
+
+    def __len__(self) -> int:
+        return len(self._unanswered)
+
+    def get(self, identity: int) -> Operation | None:
+        """Return the unanswered operation of this id."""
+        return self._unanswered.get(identity)
+
+    def expect(self, operation: Operation) -> None:
+        """Count an operation that is to be answered."""
+        self._unanswered[operation.id] = operation
+        operation.kind.tally.started += 1
+        if self._observer is not None:
+            operation.observed = self._observer.begin(operation.kind.method.path, operation)
+
+    def refuse(self, identity: int, refusal: PrismError) -> None:
+        """Answer a message that did not become an operation."""
+        self._outbox.put(identity, _ERROR_TAG, status_of(refusal).SerializeToString())
+        self._answered()
+
+    def reply(self, operation: Operation, reply: Message) -> None:
+        """Answer with the reply, or with Exhausted if the reply is too large."""
+        if operation.waited_from_ns and not operation.answered:
+            self._log.succeeded(operation.kind.method.path, operation.waited_from_ns)
+        data = reply.SerializeToString()
+        if len(data) > self._max_reply_bytes:
+            self.fail(operation, too_large(data, self._max_reply_bytes))
+        else:
+            self._answer(operation, operation.kind.method.outcome_tag, data, None)
+
+    def fail(self, operation: Operation, error: Exception) -> None:
+        """Answer with the error."""
+        status = rejection_of(error, self._log.redact).status
+        if not operation.answered:
+            self._log.failed(operation.kind.method.path, status, error, operation.waited_from_ns)
+        self._answer_error(operation, status)
+
+    def give_up(self, operation: Operation) -> None:
+        """Answer an operation that was cancelled in progress: at its deadline, or by its caller."""
+        if operation.overdue:
+            self.fail(operation, overdue(operation.timeout_s))
+        else:
+            self.cancel(operation, Outcome.UNKNOWN)
+
+    def cancel(self, operation: Operation, outcome: Outcome) -> None:
+        """Answer an operation that its caller cancelled."""
+        self._answer_error(operation, _cancelled(outcome))
+
+    def abandon_all(self) -> Iterator[Operation]:
+        """End all unanswered operations without sending outcomes, and yield each."""
+        abandoned, self._unanswered = self._unanswered, {}
+        for operation in abandoned.values():
+            operation.answered = True
+            self._end(operation, _cancelled(Outcome.UNKNOWN))
+        yield from abandoned.values()
+
+    def _answer_error(self, operation: Operation, status: status_pb2.Status) -> None:
+        if not operation.answered:
+            operation.kind.tally.failed[status.code] += 1
+        self._answer(operation, _ERROR_TAG, status.SerializeToString(), status)
+
+    def _answer(
+        self, operation: Operation, tag: bytes, reply: bytes, status: status_pb2.Status | None
+    ) -> None:
+        if operation.answered:
+            return
+        operation.answered = True
+        if operation.waiting is not None:
+            operation.waiting.release()
+        del self._unanswered[operation.id]
+        self._end(operation, status)
+        self._outbox.put(operation.id, tag, reply)
+        self._answered()
+
+    def _end(self, operation: Operation, status: status_pb2.Status | None) -> None:
+        operation.kind.tally.ended += 1
+        if operation.observed is not None and self._observer is not None:
+            self._observer.end(operation.observed, status)
+
+
+def _cancelled(outcome: Outcome) -> status_pb2.Status:
+    """Return the status CANCELLED, which no error of ours has: only callers cancel."""
+    status = status_of(
+        BackendUnavailable("cancelled by its caller", reason="CANCELLED", outcome=outcome)
+    )
+    status.code = code_pb2.CANCELLED
+    return status
