@@ -1,6 +1,6 @@
-"""What a driver author reads: the ports, their values, and their errors.
+"""What a driver implements: the ports, their values, and their errors.
 
-Standard library only.
+Imports the standard library alone.
 """
 
 from prism.ports.capabilities import (

@@ -1,4 +1,4 @@
-"""What a backend can do, how, and within which limits."""
+"""Capabilities, limits, and the profile in which a driver declares them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import timedelta
 from enum import StrEnum
 
 MAX_KEY_BYTES = 1024
-"""The same for every backend: one that stores less encodes its keys."""
+"""Maximum size of a key in bytes of UTF-8, the same for every backend."""
 
 MAX_TTL = timedelta(days=36_525)
-"""100 years."""
+"""Longest ttl: 100 years."""
 
 
 class Capability(StrEnum):
-    """What a backend may do beyond `KeyValue`; each has its port."""
+    """Optional part of a backend, beyond `KeyValue`. Each capability is a port of its own."""
 
     TTL = "ttl"
     COMPARE_AND_SET = "compare_and_set"
@@ -26,7 +26,7 @@ class Capability(StrEnum):
 
 
 class Support(StrEnum):
-    """Who does the work: the backend itself, or the driver around it."""
+    """Whether the backend itself has a capability, or the driver adds it."""
 
     NATIVE = "native"
     EMULATED = "emulated"
@@ -34,15 +34,16 @@ class Support(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """How a backend has a capability.
+    """How a backend supports a capability.
 
     Attributes:
-        granularity: the smallest step of time it tells apart; zero: none.
-        clock_error: how far the driver may misjudge the backend's clock.
-        notes: for people: what it weakens, and when.
-        event_values: of WATCH: puts are reported with value and version.
-        event_delay: of WATCH: how long after its expiry a key is reported as
-            expired, at most; None: no bound is known.
+        support: native to the backend, or emulated by the driver.
+        granularity: smallest step of time; zero when time does not matter.
+        clock_error: maximum error of the driver's estimate of the backend's clock.
+        notes: text for people: which promises are weaker, and when.
+        event_values: WATCH only: whether put events carry value and version.
+        event_delay: WATCH only: maximum time from a key's expiry to its event; None when no
+            bound is known.
     """
 
     support: Support = Support.NATIVE
@@ -54,7 +55,10 @@ class Declaration:
 
 
 class VersionKind(StrEnum):
-    """What equal versions tell: nothing was written in between, or the value is the same."""
+    """Meaning of equal versions.
+
+    REVISION: nothing was written in between. DIGEST: the values are the same.
+    """
 
     REVISION = "revision"
     DIGEST = "digest"
@@ -62,14 +66,15 @@ class VersionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on one request; a request beyond one is refused whole.
+    """Limits on one request; a request beyond a limit is refused as a whole.
 
     Attributes:
-        max_value_bytes: of one value.
-        max_batch_items: of one batch.
-        max_batch_bytes: keys and values of one batch together, and about the
-            values of one reply.
-        max_page_size: keys of one scan page.
+        max_value_bytes: size of one value.
+        max_batch_items: number of items in one batch.
+        max_batch_bytes: size of all keys and values of one batch, and approximately the size
+            of the values in one reply.
+        max_page_size: number of keys in one page of a scan.
+        max_key_bytes: size of one key.
     """
 
     max_value_bytes: int = 1 << 20
@@ -81,11 +86,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a driver says of itself and its backend, whole once initialized.
+    """Declaration of a driver about itself and its backend; complete once initialized.
 
     Attributes:
-        hints: of capabilities that this backend lacks and might have: what to do about it.
-        ephemeral: the data lives in the driver's own process, and ends with it.
+        driver: name of the driver.
+        version: version of the driver's package.
+        version_kind: meaning of equal versions of a key.
+        capabilities: what the backend supports, and how.
+        limits: limits on one request.
+        hints: for capabilities that this backend lacks but could have: what to do about it.
+        ephemeral: whether the data is lost when the driver's process ends.
     """
 
     driver: str

@@ -1,4 +1,4 @@
-"""What makes a driver: both ports, and a description to find it by."""
+"""Drivers: both ports together, and the description by which Prism finds a driver."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ class Driver(KeyValue, Lifecycle[SettingsT_contra], Protocol[SettingsT_contra]):
 
     @property
     def profile(self) -> Profile:
-        """Capabilities and limits as they are at this backend, once initialized.
+        """Capabilities and limits at this backend, once initialized.
 
-        Asked for with every call: the same object, until it changes.
+        Read on every call: return the same object until it changes.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DriverSpec:
-    """What an entry point of the group `prism.drivers` names.
+    """Description of a driver; entry points of the group `prism.drivers` refer to one.
 
     Attributes:
-        name: after `--driver`; lower case, digits and hyphens.
-        version: of the driver's package.
+        name: value of `--driver`: lower-case letters, digits and hyphens.
+        version: version of the driver's package.
         summary: one line for `prism drivers`.
-        settings: a frozen dataclass whose fields are made with `setting`; flags,
-            environment variables and config keys are derived from it.
-        factory: makes a driver and does no I/O.
-        capabilities: what it can do at best.
+        settings: frozen dataclass whose fields are made with `setting`; flags, environment
+            variables and config keys are derived from it.
+        factory: function that creates a driver without any I/O.
+        capabilities: capabilities of the driver at a backend that has everything it needs.
     """
 
     name: str
     version: str
     summary: str
-    settings: type[Any]
+    settings: type
     factory: Callable[[], Driver[Any]]
     capabilities: Mapping[Capability, Declaration]
 
 
-def setting(default: Any = dataclasses.MISSING, *, help: str, secret: bool = False) -> Any:
-    """A field of a driver's settings.
+def setting(default: object = dataclasses.MISSING, *, help: str, secret: bool = False) -> Any:
+    """Return a field for the settings dataclass of a driver.
 
-    The field's type is one of str, int, float, bool, timedelta, pathlib.Path, an
-    Enum or a Literal of texts, or one of these with `| None`.
+    The field's type is one of str, int, float, bool, timedelta, pathlib.Path, an Enum or a
+    Literal of strings, or one of these with `| None`.
 
     Args:
-        default: used when it is not set anywhere; without one it is required.
-        help: shown by `--help`.
-        secret: masked wherever settings are shown, and can also be read from a
-            file (`--NAME-file`).
+        default: value when the setting is not given; without a default it is required.
+        help: text for `--help`.
+        secret: whether the value is masked wherever settings are shown. A secret can also be
+            read from a file (`--NAME-file`).
     """
     return dataclasses.field(default=default, metadata={"help": help, "secret": secret})

@@ -1,8 +1,8 @@
-"""One taxonomy of failure, named after the gRPC status codes.
+"""Errors, named after the gRPC status codes.
 
-A driver raises these and nothing else; each library exception is translated
-beside the call that raised it. A message says what was wrong, with which value,
-and what to do about it, and never holds a secret.
+A driver raises these errors and no others: it translates each exception of a library beside
+the call that raised it. A message says what was wrong, with which value, and what to do about
+it. It never contains a secret.
 
 https://grpc.io/docs/guides/status-codes/
 """
@@ -14,19 +14,19 @@ from typing import ClassVar
 
 
 class Outcome(StrEnum):
-    """What became of a write that failed."""
+    """Whether a failed write took effect."""
 
     NOT_APPLIED = "not_applied"
     UNKNOWN = "unknown"
 
 
 class PrismError(Exception):
-    """The root of everything that Prism raises on purpose.
+    """Base class of all errors that Prism raises on purpose.
 
     Attributes:
         message: one sentence for people.
-        reason: UPPER_SNAKE_CASE for programs, stable across releases.
-        outcome: what became of the write; without meaning for a read.
+        reason: UPPER_SNAKE_CASE identifier for programs, stable across releases.
+        outcome: whether a failed write took effect; no meaning for a read.
     """
 
     default_reason: ClassVar[str]
@@ -42,49 +42,49 @@ class PrismError(Exception):
 
 
 class InvalidArgument(PrismError):
-    """The request is wrong, whatever the state of the system."""
+    """The request is invalid in every state of the system."""
 
     default_reason = "INVALID_ARGUMENT"
 
 
 class PreconditionFailed(PrismError):
-    """The stored value, or the state, does not allow the operation."""
+    """The stored value or the state of the system does not allow the operation."""
 
     default_reason = "FAILED_PRECONDITION"
 
 
 class IllegalTransition(PreconditionFailed):
-    """A lifecycle command from a state that does not allow it."""
+    """The current state does not allow the lifecycle command."""
 
     default_reason = "ILLEGAL_TRANSITION"
 
 
 class VersionConflict(PrismError):
-    """A compare-and-set lost: the key is not in the state it named."""
+    """The key does not have the version that a compare-and-set expects."""
 
     default_reason = "VERSION_CONFLICT"
 
 
 class ScanExpired(PrismError):
-    """A page token whose backend has moved on: start the scan again."""
+    """The backend cannot continue a scan from this page token: start the scan again."""
 
     default_reason = "SCAN_EXPIRED"
 
 
 class WatchEnded(PrismError):
-    """A watch that may have missed something: begin it again, and read what it is about."""
+    """The watch may have missed events: start a new watch and read the keys again."""
 
     default_reason = "WATCH_ENDED"
 
 
 class Unsupported(PrismError):
-    """The driver does not declare the capability."""
+    """The driver does not declare the capability that the operation needs."""
 
     default_reason = "UNSUPPORTED"
 
 
 class NotServing(PrismError):
-    """Prism itself refuses new work: not started, draining, or stopped."""
+    """Prism itself refuses the operation: it is not started, draining, or stopped."""
 
     default_reason = "NOT_SERVING"
 
@@ -97,20 +97,20 @@ class BackendUnavailable(PrismError):
 
 
 class BackendTimeout(PrismError):
-    """No answer within the deadline."""
+    """The backend did not answer within the deadline."""
 
     default_reason = "DEADLINE_EXCEEDED"
     default_outcome = Outcome.UNKNOWN
 
 
 class Exhausted(PrismError):
-    """A limit is reached: memory, keys, calls in flight, the size of a reply."""
+    """A limit is reached: memory, keys, calls in flight, or the size of a reply."""
 
     default_reason = "RESOURCE_EXHAUSTED"
 
 
 class AccessDenied(PrismError):
-    """The credentials are known and do not suffice."""
+    """The credentials are valid but do not allow the operation."""
 
     default_reason = "PERMISSION_DENIED"
 
@@ -122,7 +122,7 @@ class Unauthenticated(PrismError):
 
 
 class Internal(PrismError):
-    """A defect, on this side or behind it; the log of that side has the rest."""
+    """Defect in Prism or in a server behind it; the log of the process at fault has the details."""
 
     default_reason = "INTERNAL"
     default_outcome = Outcome.UNKNOWN

@@ -1,13 +1,16 @@
-"""What a caller can do with keys: one mandatory port, and one per capability.
+"""Key-value operations: one mandatory port, and one port for each capability.
 
-Drivers implement these, the gateway offers them, and the gRPC client carries
-them over the wire, so that the same tests hold for all three.
+Drivers, the gateway and the gRPC client implement these ports, so the same tests apply to all
+three. `prism.ports.operations` lists the operations in a table.
 
-For every method: keys are 1 to 1,024 bytes of UTF-8 and valid before a driver
-sees them; an expired key is an absent key; a `ttl` is above zero and at most
-100 years; cancelling a read changes nothing, and cancelling a write leaves its
-outcome unknown; either way the next call finds the driver usable. Every method
-may raise `NotServing`, `BackendUnavailable` and `BackendTimeout`.
+For every method:
+
+- A key is 1 to 1,024 bytes of UTF-8. Keys, prefixes and ttls are checked before a driver is
+  called. A ttl is above zero and at most 100 years.
+- An expired key is absent.
+- Cancelling a read has no effect. Cancelling a write leaves its outcome unknown. The driver
+  is usable afterwards.
+- `NotServing`, `BackendUnavailable` and `BackendTimeout` may be raised.
 """
 
 from __future__ import annotations
@@ -22,165 +25,170 @@ from prism.ports.values import Count, Entry, Event, Lifetime, Page, Persisted, P
 
 
 class KeyValue(Protocol):
-    """The mandatory part: linearizable operations on single keys."""
+    """Mandatory port: linearizable operations on single keys."""
 
     async def get(self, key: str) -> Entry | None:
-        """The entry, or None when the key is absent."""
+        """Return the entry of a key, or None when the key is absent."""
         ...
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        """Write the value, to expire after `ttl`, or never: an earlier ttl is gone.
+        """Write a value and return its version.
+
+        Args:
+            ttl: time after which the key expires; None: never, whatever ttl it had before.
 
         Raises:
-            InvalidArgument: the value is over the limit.
+            InvalidArgument: the value is larger than the limit.
             Exhausted: the backend has no room; nothing changed.
         """
         ...
 
     async def delete(self, key: str) -> bool:
-        """Remove the key; True when it existed."""
+        """Delete a key; return whether it existed."""
         ...
 
     async def exists(self, key: str) -> bool:
-        """Whether the key exists."""
+        """Return whether a key exists."""
         ...
 
 
 class Expiry(Protocol):
-    """`Capability.TTL`, with the ttl of `KeyValue.set`.
+    """Port of `Capability.TTL`, which the ttl of `KeyValue.set` needs too.
 
-    A key is never returned after its expiry and never lost before it. A ttl is
-    rounded up to the declared granularity.
+    A key is never returned after its expiry and never lost before it. A ttl is rounded up to
+    the declared granularity.
     """
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
-        """Give an existing key a new ttl; False when there is no such key."""
+        """Set the ttl of a key; return False when the key is absent."""
         ...
 
     async def ttl(self, key: str) -> Lifetime | None:
-        """How long the key has to live; None when there is no such key."""
+        """Return the remaining lifetime of a key, or None when the key is absent."""
         ...
 
     async def persist(self, key: str) -> Persisted:
-        """Remove the ttl of an existing key."""
+        """Remove the ttl of a key; return what was found."""
         ...
 
 
 class CompareAndSet(Protocol):
-    """`Capability.COMPARE_AND_SET`: of N racers on one state, one wins."""
+    """Port of `Capability.COMPARE_AND_SET`: of N concurrent writers, exactly one wins."""
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
     ) -> Version:
-        """Write the value if the key is as expected.
+        """Write a value if the key has the expected version; return the new version.
 
         Args:
-            expected: the version the key must have; None: it must be absent.
+            expected: version that the key must have; None: the key must be absent.
+            ttl: as in `KeyValue.set`.
 
         Raises:
-            VersionConflict: it is not; nothing changed.
+            VersionConflict: the key is not as expected; nothing changed.
         """
         ...
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        """Remove the key if it has the expected version.
+        """Delete a key if it has the expected version.
 
         Raises:
-            VersionConflict: it has another, or is absent; nothing changed.
+            VersionConflict: the key is absent or has another version; nothing changed.
         """
         ...
 
 
 class Batch(Protocol):
-    """`Capability.BATCH`: many keys in one request, each with its own outcome.
+    """Port of `Capability.BATCH`: many keys in one request.
 
-    Outcomes align with the request, and an error is one of them: an item fails
-    alone. Not atomic across keys. A key named twice takes effect in order.
+    The result has one outcome for each item, in the order of the request. An item that fails
+    has its error as outcome; the others are not affected. A batch is not atomic. Items with
+    the same key take effect in order.
     """
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        """Read the keys; what does not fit the reply is `Exhausted`."""
+        """Read keys. The outcome of a value that does not fit the reply is `Exhausted`."""
         ...
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
-        """Write the items, each with its own ttl."""
+        """Write values, each with its own ttl; return their versions."""
         ...
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
-        """Remove the keys; True for each that existed."""
+        """Delete keys; return for each whether it existed."""
         ...
 
 
 class Scan(Protocol):
-    """`Capability.SCAN`."""
+    """Port of `Capability.SCAN`."""
 
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Page:
-        """List keys that begin with the literal prefix, filtered at the backend.
+        """Return a page of the keys that begin with a prefix; the backend filters them.
 
-        Every key that exists throughout the scan is returned at least once.
+        The pages of a scan contain every key that exists during the whole scan at least once.
 
         Args:
-            page_size: at most so many keys; 0 lets the backend choose, more than
-                its limit is clamped. A page also ends near the limit on bytes,
-                yet holds one entry at least when there is any left.
-            page_token: `next_token` of the page before, under the same prefix
-                and `values`; empty: from the start.
-            values: fill `Page.entries`.
+            prefix: literal text, not a pattern; empty: all keys.
+            page_size: maximum number of keys; 0 leaves it to the backend, and a number above
+                its limit is reduced to the limit. A page also ends near the limit on bytes,
+                but has at least one entry while there are any.
+            page_token: `next_token` of the page before, from a scan with the same prefix and
+                `values`; empty: from the start.
+            values: whether `Page.entries` is filled.
 
         Raises:
-            InvalidArgument: the token is malformed, or of another scan.
-            ScanExpired: the backend cannot go on from there: start again.
+            InvalidArgument: the token is malformed or belongs to another scan.
+            ScanExpired: the backend cannot continue from this token; start the scan again.
         """
         ...
 
 
 class Counter(Protocol):
-    """`Capability.COUNTER`."""
+    """Port of `Capability.COUNTER`."""
 
     async def increment(self, key: str, delta: int = 1) -> Count:
-        """Add to the number under the key, atomically; absent counts as 0.
+        """Add to the number that a key holds, atomically; an absent key counts as 0.
 
-        The number is stored as canonical decimal text, and a ttl is kept.
+        The number is stored as canonical decimal text. The key keeps its ttl.
 
         Args:
-            delta: a signed 64-bit integer; 0 writes too.
+            delta: signed 64-bit integer; 0 writes as well.
 
         Raises:
-            PreconditionFailed: `NOT_AN_INTEGER` when something else is stored,
-                `OVERFLOW` when the sum leaves int64; nothing changed.
+            PreconditionFailed: `NOT_AN_INTEGER` when the value is not a canonical signed
+                64-bit integer; `OVERFLOW` when the sum is not one. Nothing changed.
         """
         ...
 
 
 class Watch(Protocol):
-    """`Capability.WATCH`."""
+    """Port of `Capability.WATCH`."""
 
     def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Report every change of the keys that begin with the literal prefix.
+        """Report the changes of the keys that begin with a literal prefix.
 
-        Entering the context returns once the watch stands: what changes from then
-        on is reported, in order per key, so that a scan begun now and the events
-        together miss nothing. Leaving it, or cancelling, ends the watch.
+        The watch is active once the context is entered. Every later change is reported, in
+        order for each key, so a scan that starts then and the events together miss nothing.
+        Leaving the context, or cancelling, ends the watch.
 
             async with kv.watch("user/") as events:
                 async for event in events:
                     ...
 
-        An expiry is reported within the declared `event_delay`, or not at all when
-        a put overtakes it. `expire` and `persist` are no events. A put of a key that
-        has just expired may be reported without the expiry.
+        An expiry is reported within the declared `event_delay`; it may be left out when the
+        key is written again. `expire` and `persist` cause no events.
 
         Raises:
-            WatchEnded: on reading, after the events that came before: something
-                may have been missed (a reconnect, a failover, a slow reader).
+            WatchEnded: from the iterator, after the earlier events: later events may be
+                missing because of a reconnect, a failover or a slow reader.
         """
         ...
 
 
 class FullKeyValue(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Watch, Protocol):
-    """Every port above in one: what the gateway and the gRPC client offer.
+    """All ports above in one: what the gateway and the gRPC client implement.
 
-    What the backend does not declare is refused with `Unsupported`.
+    Operations of a capability that the backend does not declare raise `Unsupported`.
     """

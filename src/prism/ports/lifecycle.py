@@ -1,4 +1,4 @@
-"""How a backend is brought up, drained, and closed."""
+"""Lifecycle of a backend: initialize, start, drain, stop, and its health."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STOP_TIMEOUT = timedelta(seconds=10)
 
 
 class State(StrEnum):
-    """created → initialized → running → draining → stopped, and failed."""
+    """State of a driver: created → initialized → running → draining → stopped, or failed."""
 
     CREATED = "created"
     INITIALIZED = "initialized"
@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 class HealthStatus(StrEnum):
-    """Degraded still serves; unhealthy does not."""
+    """Health of a backend: a degraded one still serves, an unhealthy one does not."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -35,11 +35,12 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a backend fares.
+    """Health of a backend, with an explanation.
 
     Attributes:
+        status: healthy, degraded or unhealthy.
         message: one sentence, without credentials.
-        details: text pairs such as `keys`, `backend`, `connections`, `last_error`.
+        details: text by name, such as `keys`, `backend`, `connections`, `last_error`.
     """
 
     status: HealthStatus
@@ -49,60 +50,63 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """What became of the operations in flight when a drain began."""
+    """Number of the operations in flight at the start of a drain that completed or were aborted."""
 
     completed: int = 0
     aborted: int = 0
 
 
 class Lifecycle(Protocol[SettingsT_contra]):
-    """The commands. A constructor does no I/O; everything opens here.
+    """Port for the lifecycle of a driver.
 
-    A driver gets its own settings dataclass, and may count on being commanded in
-    order and one at a time: the state machine around it sees to that.
+    A constructor does no I/O; `initialize` opens everything. Prism calls these methods in
+    order and one at a time, so a driver needs no state machine.
     """
 
     async def initialize(self, settings: SettingsT_contra) -> None:
         """Check the settings and open the connections.
 
+        Args:
+            settings: instance of the driver's own settings dataclass.
+
         Raises:
             InvalidArgument: a setting is wrong.
-            BackendUnavailable: the backend cannot be reached; named without its
-                credentials, within the driver's own time limit.
+            BackendUnavailable: the backend cannot be reached within the driver's own time
+                limit; the message names it without credentials.
         """
         ...
 
     async def start(self) -> None:
-        """Begin serving."""
+        """Start serving."""
         ...
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        """Finish what is in flight, and abort what takes longer than `timeout`.
+        """Finish the operations in flight; abort those that take longer than `timeout`.
 
-        A driver has work of its own to finish only when it buffers: calls in
-        flight are counted and finished around it.
+        Prism waits for the calls in flight itself. A driver only has to finish work that it
+        has buffered.
         """
         ...
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
-        """Close everything. Safe in every state, and more than once.
+        """Close everything. Can be called in every state, and more than once.
 
-        Afterwards every operation raises `NotServing` and none hangs.
+        Afterwards every operation raises `NotServing` immediately.
         """
         ...
 
     async def health(self) -> Health:
-        """How the backend fares now; raises nothing that the message can say."""
+        """Return the health of the backend. Failures are reported in the result, not raised."""
         ...
 
 
 class LifecycleControl(Lifecycle[Mapping[str, str]], Protocol):
-    """The commands as an operator has them: settings are text by name.
+    """Port for the commands of an operator: settings are text by name.
 
-    A repeated command succeeds; one from a wrong state is `IllegalTransition`.
-    Cancelling the caller does not cancel a command that began.
+    A command that already took effect succeeds again. A command that the current state does
+    not allow raises `IllegalTransition`. Cancelling the caller does not cancel the command.
     """
 
     async def state(self) -> State:
-        """Where in its life the driver is."""
+        """Return the current state."""
         ...

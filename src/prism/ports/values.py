@@ -1,4 +1,4 @@
-"""What goes in and out of a key-value port."""
+"""Arguments and results of the key-value ports."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 """Bounds of a counter and of what is added to it."""
 
 Version = NewType("Version", int)
-"""An opaque unsigned 64-bit token; only equality means anything."""
+"""Opaque unsigned 64-bit token; only equality has a meaning."""
 
 
 class Entry(NamedTuple):
-    """What a key holds. A tuple because a batch makes a thousand of them.
+    """Value of a key, with version and expiry. A tuple, because batches create many.
 
     Attributes:
-        value: 0 bytes and more.
+        value: the stored bytes, possibly none.
         version: changes whenever the value does.
-        expires_at_ms: milliseconds since the Unix epoch by the backend's clock;
-            None when the key does not expire.
+        expires_at_ms: milliseconds since the Unix epoch by the backend's clock; None when the
+            key does not expire.
     """
 
     value: bytes
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 class Put(NamedTuple):
-    """One item of `Batch.set_many`; a tuple for the same reason as an entry."""
+    """One item of `Batch.set_many`."""
 
     key: str
     value: bytes
@@ -40,13 +40,13 @@ class Put(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long an existing key has to live; None: for ever."""
+    """Remaining lifetime of an existing key; None: it does not expire."""
 
     remaining: timedelta | None = None
 
 
 class Persisted(Enum):
-    """What `Expiry.persist` found."""
+    """Result of `Expiry.persist`."""
 
     NO_KEY = auto()
     NO_EXPIRY = auto()
@@ -54,7 +54,7 @@ class Persisted(Enum):
 
 
 class Change(StrEnum):
-    """What happened to a key."""
+    """Kind of a change."""
 
     PUT = "put"
     DELETE = "delete"
@@ -62,11 +62,13 @@ class Change(StrEnum):
 
 
 class Event(NamedTuple):
-    """One change that a watch reports.
+    """Change of a key, as a watch reports it.
 
     Attributes:
-        value: what was put, where the backend declares `event_values`; else None.
-        version: of the value; None exactly where `value` is.
+        change: kind of the change.
+        key: key that changed.
+        value: value that was put, if the backend declares `event_values`; otherwise None.
+        version: version of the value; None exactly when `value` is None.
     """
 
     change: Change
@@ -76,7 +78,7 @@ class Event(NamedTuple):
 
 
 class Count(NamedTuple):
-    """The number after an increment, and the version of its key."""
+    """Number after an increment, and the new version of its key."""
 
     value: int
     version: Version
@@ -84,12 +86,12 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a scan.
+    """Page of a scan.
 
     Attributes:
-        keys: possibly none, possibly some that an earlier page had.
-        entries: aligned with `keys`; None when values were not asked for.
-        next_token: where the next page begins; empty means the end.
+        keys: keys of this page; possibly none, and possibly some that an earlier page had.
+        entries: entries in the order of `keys`; None when values were not requested.
+        next_token: `page_token` of the next page; empty at the end of the scan.
     """
 
     keys: Sequence[str]
