@@ -205,7 +205,7 @@ async def test_a_stop_does_not_wait_for_one_that_never_registers(start_proxy: St
         # Whoever waits for the new one waits for 25.
         assert monotonic() - told < 15
         seen = await following
-        with pytest.raises(NotServing, match="the replacement of the pattern 'a' was cut short"):
+        with pytest.raises(NotServing, match="the replacement of the pattern 'a' was cancelled"):
             await replacing
     await is_gone(int(launched.message.removeprefix("process ")))
     messages = [event.message for event in seen]

@@ -62,7 +62,7 @@ class Expected:
 
     async def session(self) -> Session:
         async with asyncio.timeout(20):
-            return await self.visit.registered()
+            return await self.visit.session()
 
 
 class Stream:
@@ -116,7 +116,9 @@ class ControlPlane:
         happened: list[tuple[EventKind, str]] = []
         told: list[DebugEvent] = []
         visit = self.reception.expect(
-            spec, happened=lambda kind, text: happened.append((kind, text)), told=told.append
+            spec,
+            on_event=lambda kind, text: happened.append((kind, text)),
+            on_debug_event=told.append,
         )
         self.visits.append(visit)
         return Expected(visit, happened, told)

@@ -221,6 +221,6 @@ async def test_waiting_for_a_pattern_can_be_given_up(receive: Receive) -> None:
     expected = reception.expect()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await expected.visit.registered()
+            await expected.visit.session()
     await reception.register(expected.visit.token)
     assert (await expected.session()).registration.driver == "memstore"

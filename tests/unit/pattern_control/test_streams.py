@@ -82,7 +82,7 @@ async def test_a_pattern_that_stays_away_is_lost(receive: Receive) -> None:
     await stream.command()
     stream.call.cancel()
     async with asyncio.timeout(20):
-        why = await session.lost()
+        why = await session.wait_lost()
     assert why.startswith(
         "the pattern 'sessions' did not return within 0.3 s after its control stream broke: "
     )
@@ -105,7 +105,7 @@ async def test_one_that_returned_is_not_lost_for_having_been_away(receive: Recei
     stream.call.cancel()
     await until(lambda: expected.happened)
     await reception.register(accepted.session)
-    losing = asyncio.create_task(session.lost())
+    losing = asyncio.create_task(session.wait_lost())
     await asyncio.wait((losing,), timeout=1.2)
     assert not losing.done()
     losing.cancel()

@@ -13,21 +13,21 @@ from prism.adapters.memstore import Memstore, MemstoreSettings
 from prism.domain.admission import Admission
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
-from prism.domain.patterns.instance import Instance, PatternPolicy, SupervisionPorts
+from prism.domain.patterns.instance import Instance
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.pattern import Pattern
-from prism.domain.patterns.ports import OnDebugEvent, OnEvent
-from prism.domain.patterns.values import EventKind, PatternSpec, Registration
+from prism.domain.patterns.ports import OnDebugEvent, OnEvent, SupervisionPorts
+from prism.domain.patterns.values import EventKind, PatternPolicy, PatternSpec, Registration
 from prism.ports import Driver, LifecycleControl, NotServing, PrismError
 from prism.testing.suite import DriverWrapper
 
-TERMS = PatternPolicy(
+POLICY = PatternPolicy(
     start_timeout=timedelta(seconds=10),
     health_interval=timedelta(milliseconds=5),
     terminate_after=timedelta(milliseconds=20),
 )
-AT_ONCE = BackoffPolicy(
-    first=timedelta(milliseconds=1), most=timedelta(milliseconds=4), loop_after=3
+IMMEDIATE = BackoffPolicy(
+    initial=timedelta(milliseconds=1), maximum=timedelta(milliseconds=4), crash_loop_after=3
 )
 
 
@@ -47,7 +47,7 @@ class FakeProcess:
     stubborn: bool = False
     signals: list[str] = field(default_factory=list)
 
-    async def ended(self) -> str:
+    async def wait(self) -> str:
         return await asyncio.shield(self.end)
 
     def terminate(self) -> None:
@@ -78,22 +78,22 @@ class FakeSession:
         self.lifecycle = lifecycle
         self.silence: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def lost(self) -> str:
+    async def wait_lost(self) -> str:
         return await asyncio.shield(self.silence)
 
 
-class FakeVisit:
+class FakePendingRegistration:
     """Implements `PendingRegistration`."""
 
-    def __init__(self, token: str, happened: OnEvent, told: OnDebugEvent) -> None:
+    def __init__(self, token: str, on_event: OnEvent, on_debug_event: OnDebugEvent) -> None:
         self.token = token
-        self.happened = happened
-        self.told = told
-        self.session: asyncio.Future[FakeSession] = asyncio.get_running_loop().create_future()
+        self.on_event = on_event
+        self.on_debug_event = on_debug_event
+        self.accepted: asyncio.Future[FakeSession] = asyncio.get_running_loop().create_future()
         self.closed = False
 
-    async def registered(self) -> FakeSession:
-        return await asyncio.shield(self.session)
+    async def session(self) -> FakeSession:
+        return await asyncio.shield(self.accepted)
 
     def close(self) -> None:
         self.closed = True
@@ -110,7 +110,7 @@ class Commanded(LifecycleMachine):
             self.process.exit("exited with status 0")
 
 
-Mishap = Callable[["FakeProcess", "FakeVisit"], None]
+Mishap = Callable[["FakeProcess", "FakePendingRegistration"], None]
 
 
 class FakePorts:
@@ -125,7 +125,7 @@ class FakePorts:
 
     def __init__(self) -> None:
         self.processes: list[FakeProcess] = []
-        self.visits: list[FakeVisit] = []
+        self.pending: list[FakePendingRegistration] = []
         self.sessions: list[FakeSession] = []
         self.mishaps: list[Mishap] = []
         self.every_launch: Mishap | None = None
@@ -134,13 +134,15 @@ class FakePorts:
         self.drivers: dict[str, Driver[Any]] = {}
         self.make_driver: Callable[[PatternSpec], Driver[Any]] = lambda _: Memstore()
 
-    def expect(self, spec: PatternSpec, *, happened: OnEvent, told: OnDebugEvent) -> FakeVisit:
-        visit = FakeVisit(f"token-{len(self.visits)}", happened, told)
-        self.visits.append(visit)
-        return visit
+    def expect(
+        self, spec: PatternSpec, *, on_event: OnEvent, on_debug_event: OnDebugEvent
+    ) -> FakePendingRegistration:
+        pending = FakePendingRegistration(f"token-{len(self.pending)}", on_event, on_debug_event)
+        self.pending.append(pending)
+        return pending
 
     async def launch(self, spec: PatternSpec, token: str) -> FakeProcess:
-        visit = next(visit for visit in self.visits if visit.token == token)
+        pending = next(each for each in self.pending if each.token == token)
         driver = self.make_driver(spec)
         admission = Admission(max_in_flight=100, max_per_connection=100)
         lifecycle = Commanded(driver, MemstoreSettings, admission)
@@ -151,17 +153,20 @@ class FakePorts:
         self.drivers[str(process.pid)] = driver
         mishap = self.mishaps.pop(0) if self.mishaps else self.every_launch
         if mishap is not None:
-            mishap(process, visit)
+            mishap(process, pending)
         else:
-            self.register(process, visit)
+            self.register(process, pending)
         return process
 
     def register(
-        self, process: FakeProcess, visit: FakeVisit, lifecycle: LifecycleControl | None = None
+        self,
+        process: FakeProcess,
+        pending: FakePendingRegistration,
+        lifecycle: LifecycleControl | None = None,
     ) -> None:
         session = FakeSession(process, lifecycle or process.lifecycle)
         self.sessions.append(session)
-        visit.session.set_result(session)
+        pending.accepted.set_result(session)
 
     async def open_driver(self, _name: str, address: str) -> Driver[Any]:
         return self.drivers[address]
@@ -170,16 +175,16 @@ class FakePorts:
         self,
         spec: PatternSpec | None = None,
         *,
-        terms: PatternPolicy = TERMS,
-        policy: BackoffPolicy = AT_ONCE,
-        waits: bool = False,
+        policy: PatternPolicy = POLICY,
+        backoff: BackoffPolicy = IMMEDIATE,
+        wait_while_down: bool = False,
     ) -> Pattern:
         return Pattern(
             spec or PatternSpec("cache", "memstore"),
-            lambda spec: Instance(spec, self.ports, terms),
+            lambda spec: Instance(spec, self.ports, policy),
             self.journal,
-            Backoff(policy),
-            waits=waits,
+            Backoff(backoff),
+            wait_while_down=wait_while_down,
         )
 
     def kinds(self) -> list[EventKind]:
@@ -193,7 +198,7 @@ class FakePorts:
     async def happens(self, kind: EventKind, times: int = 1) -> None:
         """Wait until it has happened so often."""
         seen = asyncio.Event()
-        forget = self.journal.follow(lambda _: seen.set())
+        forget = self.journal.subscribe(lambda _: seen.set())
         try:
             async with asyncio.timeout(10):
                 while self.kinds().count(kind) < times:
@@ -210,10 +215,10 @@ def ends(how: str) -> Mishap:
 
 def is_refused(error: PrismError) -> Mishap:
     """It calls back, and is refused."""
-    return lambda _, visit: visit.session.set_exception(error)
+    return lambda _, pending: pending.accepted.set_exception(error)
 
 
-def never_calls(_process: FakeProcess, _visit: FakeVisit) -> None:
+def never_calls(_process: FakeProcess, _pending: FakePendingRegistration) -> None:
     """It does nothing."""
 
 

@@ -8,21 +8,20 @@ from datetime import timedelta
 
 import pytest
 
-from prism.domain.patterns.bring_ups import CutShort
-from prism.domain.patterns.pattern import Pattern
+from prism.domain.patterns.pattern import Pattern, StartupCancelled
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import DrainReport
-from tests.unit.patterns.fakes import TERMS, FakePorts, is_closed, never_calls
+from tests.unit.patterns.fakes import POLICY, FakePorts, is_closed, never_calls
 from tests.unit.patterns.test_failing import LONG
 
 OTHER = PatternSpec("cache", "other")
 # Nothing here may wait for that.
-HOURS = replace(TERMS, start_timeout=timedelta(hours=1))
+HOURS = replace(POLICY, start_timeout=timedelta(hours=1))
 
 
 async def _serving(fakes: FakePorts) -> Pattern:
-    pattern = fakes.pattern(terms=HOURS, policy=LONG)
+    pattern = fakes.pattern(policy=HOURS, backoff=LONG)
     pattern.begin()
     await pattern.settled()
     return pattern
@@ -35,15 +34,17 @@ async def test_a_stop_cuts_a_replacement_short(fakes: FakePorts) -> None:
     await fakes.happens(EventKind.LAUNCHED, 2)
     async with asyncio.timeout(10):
         await pattern.stop()
-    with pytest.raises(CutShort, match=r"the replacement of the pattern 'cache' was cut short"):
+    with pytest.raises(
+        StartupCancelled, match=r"the replacement of the pattern 'cache' was cancelled"
+    ):
         await replacing
     old, new = fakes.processes
     assert (old.signals, new.signals) == ([], ["SIGTERM"])
     assert old.end.done()
     assert new.end.done()
-    assert all(visit.closed for visit in fakes.visits)
+    assert all(each.closed for each in fakes.pending)
     assert pattern.state is PatternState.STOPPED
-    assert "cut short" in fakes.message_of(EventKind.KEPT)
+    assert "cancelled" in fakes.message_of(EventKind.KEPT)
 
 
 async def test_a_stop_cuts_a_restart_short(fakes: FakePorts) -> None:
@@ -53,7 +54,7 @@ async def test_a_stop_cuts_a_restart_short(fakes: FakePorts) -> None:
     await fakes.happens(EventKind.LAUNCHED, 2)
     async with asyncio.timeout(10):
         await pattern.stop()
-    with pytest.raises(CutShort, match=r"the restart of the pattern 'cache' was cut short"):
+    with pytest.raises(StartupCancelled, match=r"the restart of the pattern 'cache' was cancelled"):
         await restarting
     assert all(process.end.done() for process in fakes.processes)
 
@@ -70,7 +71,7 @@ async def test_what_waits_its_turn_does_not_begin_before_a_stop(fakes: FakePorts
     async with asyncio.timeout(10):
         await pattern.stop()
     answers = await asyncio.gather(*commands, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [CutShort] * 3
+    assert [type(answer) for answer in answers] == [StartupCancelled] * 3
     assert len(fakes.processes) == 2
 
 
@@ -91,7 +92,7 @@ async def test_a_drain_of_all_keeps_the_old_one_and_drains_it_in_order(fakes: Fa
         assert await draining == DrainReport(completed=1)
         assert pattern.state is PatternState.DRAINING
         await patterns.stop()
-    with pytest.raises(CutShort):
+    with pytest.raises(StartupCancelled):
         await replacing
     assert fakes.processes[0].signals == []
     assert fakes.processes[1].end.done()
@@ -105,7 +106,7 @@ async def test_a_drain_of_all_waits_for_calls_of_the_one_that_was_replaced(
     with gateway.admission.admit():
         replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
         await is_closed(gateway.admission)
-        leaving = asyncio.create_task(pattern.leave())
+        leaving = asyncio.create_task(pattern.drain_for_shutdown())
         await fakes.happens(EventKind.DRAINED)
         assert not (await asyncio.wait((leaving,), timeout=0.05))[0]
         assert not fakes.processes[0].end.done()
@@ -140,6 +141,6 @@ async def test_a_stop_does_not_wait_for_calls_that_a_restart_waits_for(
         async with asyncio.timeout(10):
             await fakes.processes[0].end
     await stopping
-    with pytest.raises(CutShort):
+    with pytest.raises(StartupCancelled):
         await restarting
     assert all(process.end.done() for process in fakes.processes)

@@ -12,9 +12,9 @@ from prism.domain.patterns.backoff import Backoff, BackoffPolicy
 from prism.domain.patterns.pattern import Pattern
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import NotServing, PreconditionFailed
-from tests.unit.patterns.fakes import TERMS, FakePorts, ends, is_refused, never_calls
+from tests.unit.patterns.fakes import POLICY, FakePorts, ends, is_refused, never_calls
 
-LONG = BackoffPolicy(first=timedelta(hours=1), most=timedelta(hours=1))
+LONG = BackoffPolicy(initial=timedelta(hours=1), maximum=timedelta(hours=1))
 
 
 async def test_a_process_that_dies_is_launched_again_and_says_that_it_is_empty(
@@ -28,7 +28,7 @@ async def test_a_process_that_dies_is_launched_again_and_says_that_it_is_empty(
 
 
 async def test_while_it_is_down_calls_are_refused_at_once_and_told_why(fakes: FakePorts) -> None:
-    pattern = fakes.pattern(policy=LONG)
+    pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()
     fakes.processes[0].exit("was killed by SIGKILL")
@@ -39,7 +39,7 @@ async def test_while_it_is_down_calls_are_refused_at_once_and_told_why(fakes: Fa
 
 
 async def test_while_it_is_down_calls_wait_where_they_are_to(fakes: FakePorts) -> None:
-    pattern = fakes.pattern(waits=True)
+    pattern = fakes.pattern(wait_while_down=True)
     fakes.mishaps.append(ends("exited with status 1"))
     waiting = asyncio.create_task(pattern.wait_for_gateway())
     pattern.begin()
@@ -53,7 +53,7 @@ async def test_one_that_ends_before_it_registers_is_told_with_its_last_words(
     fakes: FakePorts,
 ) -> None:
     fakes.mishaps.append(ends("exited with status 1: no module named driver"))
-    pattern = fakes.pattern(policy=LONG)
+    pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()
     assert pattern.state is PatternState.BACKING_OFF
@@ -65,8 +65,8 @@ async def test_one_that_ends_before_it_registers_is_told_with_its_last_words(
 
 async def test_one_that_never_registers_is_killed_after_its_time(fakes: FakePorts) -> None:
     fakes.every_launch = never_calls
-    terms = replace(TERMS, start_timeout=timedelta(milliseconds=20))
-    pattern = fakes.pattern(terms=terms, policy=LONG)
+    terms = replace(POLICY, start_timeout=timedelta(milliseconds=20))
+    pattern = fakes.pattern(policy=terms, backoff=LONG)
     pattern.begin()
     await pattern.settled()
     assert pattern.status.reason == "the pattern 'cache' did not register within 0.02 s"
@@ -76,7 +76,7 @@ async def test_one_that_never_registers_is_killed_after_its_time(fakes: FakePort
 
 async def test_one_that_is_refused_is_told_as_the_reason(fakes: FakePorts) -> None:
     fakes.every_launch = is_refused(PreconditionFailed("it speaks version 9, and we speak 1"))
-    pattern = fakes.pattern(policy=LONG)
+    pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()
     assert pattern.status.reason == "it speaks version 9, and we speak 1"
@@ -145,7 +145,7 @@ async def test_a_defect_of_an_adapter_is_a_failure_of_the_pattern_alone(fakes: F
         raise ZeroDivisionError
 
     fakes.mishaps.append(breaks)
-    pattern = fakes.pattern(policy=LONG)
+    pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()
     assert pattern.state is PatternState.BACKING_OFF
@@ -153,36 +153,36 @@ async def test_a_defect_of_an_adapter_is_a_failure_of_the_pattern_alone(fakes: F
     await pattern.stop()
 
 
-POLICY = BackoffPolicy(
-    first=timedelta(seconds=1),
-    most=timedelta(seconds=10),
-    loop_after=3,
-    forgiven_after=timedelta(seconds=60),
+BACKOFF = BackoffPolicy(
+    initial=timedelta(seconds=1),
+    maximum=timedelta(seconds=10),
+    crash_loop_after=3,
+    reset_after=timedelta(seconds=60),
 )
 BRIEF = timedelta(seconds=1)
 
 
 def test_delays_double_up_to_the_cap() -> None:
-    backoff = Backoff(POLICY, chance=lambda: 1.0)
-    delays = [backoff.failed(BRIEF).total_seconds() for _ in range(6)]
+    backoff = Backoff(BACKOFF, rand=lambda: 1.0)
+    delays = [backoff.next_delay(BRIEF).total_seconds() for _ in range(6)]
     assert delays == [1, 2, 4, 8, 10, 10]
 
 
 def test_jitter_takes_up_to_half_of_a_delay() -> None:
-    backoff = Backoff(POLICY, chance=lambda: 0.0)
-    assert backoff.failed(BRIEF) == timedelta(seconds=0.5)
+    backoff = Backoff(BACKOFF, rand=lambda: 0.0)
+    assert backoff.next_delay(BRIEF) == timedelta(seconds=0.5)
 
 
 def test_a_thousand_failures_overflow_nothing() -> None:
-    backoff = Backoff(POLICY, chance=lambda: 1.0)
+    backoff = Backoff(BACKOFF, rand=lambda: 1.0)
     for _ in range(1000):
-        assert backoff.failed(BRIEF) <= POLICY.most
+        assert backoff.next_delay(BRIEF) <= BACKOFF.maximum
 
 
 def test_a_crash_loop_begins_at_its_threshold_and_a_good_while_ends_it() -> None:
-    backoff = Backoff(POLICY, chance=lambda: 1.0)
+    backoff = Backoff(BACKOFF, rand=lambda: 1.0)
     loops = []
     for served in (BRIEF, BRIEF, BRIEF, timedelta(seconds=60)):
-        backoff.failed(served)
-        loops.append(backoff.looping)
+        backoff.next_delay(served)
+        loops.append(backoff.crash_looping)
     assert loops == [False, False, True, False]

@@ -12,7 +12,7 @@ from prism.domain.patterns.pattern import Pattern
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import Health, HealthStatus, NotServing, PreconditionFailed, State
 from prism.testing.suite import DriverWrapper
-from tests.unit.patterns.fakes import TERMS, FakePorts
+from tests.unit.patterns.fakes import POLICY, FakePorts
 
 
 async def test_a_pattern_is_launched_initialized_started_and_serves(
@@ -51,7 +51,7 @@ async def test_stopping_ends_the_process_without_a_signal(
     assert fakes.processes[0].signals == []
     assert fakes.kinds()[-2:] == [EventKind.STOPPED, EventKind.EXITED]
     assert "exited with status 0" in fakes.message_of(EventKind.EXITED)
-    assert fakes.visits[0].closed
+    assert fakes.pending[0].closed
 
 
 async def test_stopping_twice_is_stopping_once(fakes: FakePorts, pattern: Pattern) -> None:
@@ -97,7 +97,7 @@ async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restar
     assert status.reason.startswith("it was drained, and then: the pattern 'cache' was killed by")
     with pytest.raises(NotServing, match=r"'cache' is stopped: .*restart it"):
         await pattern.wait_for_gateway()
-    assert fakes.visits[0].closed
+    assert fakes.pending[0].closed
     assert len(fakes.processes) == 1
     await pattern.restart()
     assert pattern.state is PatternState.SERVING
@@ -183,13 +183,13 @@ async def test_the_status_tells_process_address_and_restarts(pattern: Pattern) -
 async def test_a_process_cut_short_by_a_stop_is_not_left_behind(fakes: FakePorts) -> None:
     """Whenever the stop comes."""
     for steps in range(30):
-        pattern = fakes.pattern(terms=TERMS)
+        pattern = fakes.pattern(policy=POLICY)
         pattern.begin()
         for _ in range(steps):
             await asyncio.sleep(0)
         await pattern.stop()
         assert all(process.end.done() for process in fakes.processes)
-        assert all(visit.closed for visit in fakes.visits)
+        assert all(each.closed for each in fakes.pending)
 
 
 class Ailing(DriverWrapper):

@@ -10,7 +10,7 @@ import pytest
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import HealthStatus, InvalidArgument, PreconditionFailed
-from tests.unit.patterns.fakes import TERMS, FakePorts, ends
+from tests.unit.patterns.fakes import POLICY, FakePorts, ends
 from tests.unit.patterns.test_failing import LONG
 
 SPECS = (PatternSpec("cache", "memstore"), PatternSpec("sessions", "memstore"))
@@ -18,7 +18,7 @@ SPECS = (PatternSpec("cache", "memstore"), PatternSpec("sessions", "memstore"))
 
 @pytest.fixture
 async def patterns(fakes: FakePorts) -> AsyncIterator[Supervisor]:
-    patterns = Supervisor(SPECS, fakes.ports, TERMS, LONG)
+    patterns = Supervisor(SPECS, fakes.ports, POLICY, LONG)
     await patterns.initialize(NoSettings())
     yield patterns
     await patterns.stop()
@@ -51,8 +51,8 @@ async def test_none_that_serves_is_unhealthy(fakes: FakePorts, patterns: Supervi
 
 
 async def test_the_first_is_the_default_unless_another_is_named(fakes: FakePorts) -> None:
-    assert Supervisor(SPECS, fakes.ports, TERMS).find("").spec.name == "cache"
-    named = Supervisor(SPECS, fakes.ports, TERMS, default="sessions")
+    assert Supervisor(SPECS, fakes.ports, POLICY).find("").spec.name == "cache"
+    named = Supervisor(SPECS, fakes.ports, POLICY, default="sessions")
     assert named.find("").spec.name == "sessions"
 
 
@@ -67,8 +67,8 @@ async def test_a_pattern_that_is_not_there_is_refused_with_the_names_of_those_th
 
 
 async def test_a_name_given_twice_is_refused(fakes: FakePorts) -> None:
-    with pytest.raises(InvalidArgument, match=r"each of another name"):
-        Supervisor((*SPECS, SPECS[0]), fakes.ports, TERMS)
+    with pytest.raises(InvalidArgument, match=r"each needs its own name"):
+        Supervisor((*SPECS, SPECS[0]), fakes.ports, POLICY)
 
 
 async def test_draining_counts_what_all_have_finished(

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from prism.domain.patterns.bring_ups import CutShort
 from prism.domain.patterns.comparison import SCRATCH_PREFIX
-from prism.domain.patterns.pattern import Pattern
+from prism.domain.patterns.pattern import Pattern, StartupCancelled
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import Capability, Driver, Entry, PreconditionFailed, Profile
 from prism.testing.suite import DriverWrapper
@@ -156,7 +155,7 @@ async def test_one_that_failed_is_replaced_with_nothing_to_compare_it_with(
 
 async def test_one_that_backs_off_is_replaced_and_not_tried_again(fakes: FakePorts) -> None:
     fakes.mishaps.append(ends("exited with status 1"))
-    pattern = fakes.pattern(policy=LONG)
+    pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await fakes.happens(EventKind.BACKING_OFF)
     await pattern.replace(OTHER)
@@ -210,7 +209,7 @@ async def test_one_that_forgets_does_not_take_the_place_of_nothing_either(
     await pattern.drain()
     make = fakes.make_driver
     fakes.make_driver = lambda spec: Forgetful(make(spec))
-    with pytest.raises(PreconditionFailed, match="is not what is read"):
+    with pytest.raises(PreconditionFailed, match="does not read the value that it wrote"):
         await pattern.replace(OTHER)
     assert pattern.state is PatternState.DRAINING
 
@@ -224,7 +223,7 @@ async def test_one_that_fails_while_it_is_replaced_was_to_be_compared(
     fakes.every_launch = never_calls
     fakes.processes[0].exit("was killed by SIGKILL")
     await fakes.happens(EventKind.LAUNCHED, 3)
-    fakes.register(fakes.processes[1], fakes.visits[1])
+    fakes.register(fakes.processes[1], fakes.pending[1])
     with pytest.raises(PreconditionFailed, match=r"not replaced, .*'cache' is launching"):
         await replacing
     assert fakes.processes[1].end.done()
@@ -234,7 +233,9 @@ async def test_one_that_was_stopped_for_good_is_not_replaced(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     await pattern.stop()
-    with pytest.raises(CutShort, match=r"the replacement of the pattern 'cache' was cut short"):
+    with pytest.raises(
+        StartupCancelled, match=r"the replacement of the pattern 'cache' was cancelled"
+    ):
         await pattern.replace(OTHER)
     assert len(fakes.processes) == 1
 

@@ -43,7 +43,7 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
     yield start
     for process in launched:
         process.kill()
-        await process.ended()
+        await process.wait()
 
 
 class Records(logging.Handler):

@@ -53,7 +53,7 @@ async def test_it_is_told_what_to_be_and_where_to_call_back(
     launch: Launch, records: Records, tmp_path: Path
 ) -> None:
     process = await launch(ARGUMENTS, flags=("--debug",))
-    assert await process.ended() == "exited with status 0"
+    assert await process.wait() == "exited with status 0"
     arguments = json.loads(await said(records))
     given = dict(zip(arguments[:-1:2], arguments[1:-1:2], strict=True))
     assert given.pop("--proxy-fd").isdigit()
@@ -76,7 +76,7 @@ async def test_its_token_comes_through_the_descriptor_and_is_not_among_its_argum
         + repr(TOKEN)
         + " in each for each in sys.argv)"
     )
-    assert await process.ended() == "exited with status 0"
+    assert await process.wait() == "exited with status 0"
     assert records.messages == [f"token {TOKEN}"]
 
 
@@ -90,14 +90,14 @@ async def test_the_descriptor_stays_open_for_as_long_as_the_process_lives(
     )
     await records.until("open True")
     process.terminate()
-    assert await process.ended() == "was killed by SIGTERM"
+    assert await process.wait() == "was killed by SIGTERM"
 
 
 async def test_descriptors_are_closed_when_it_has_ended(launch: Launch) -> None:
-    await (await launch("pass")).ended()
+    await (await launch("pass")).wait()
     before = pipes_of("self")
     for _ in range(3):
-        await (await launch("pass")).ended()
+        await (await launch("pass")).wait()
     assert pipes_of("self") <= before
 
 
@@ -132,7 +132,7 @@ async def test_its_environment_holds_nothing_that_it_does_not_need(
             "AWS_SECRET_ACCESS_KEY": "hunter2",
         },
     )
-    await process.ended()
+    await process.wait()
     assert set(json.loads(await said(records))) == {
         "PATH",
         "HOME",
@@ -150,13 +150,13 @@ async def test_it_reads_nothing_and_leads_a_session_of_its_own(
         "import os, sys\n"
         "print(repr(sys.stdin.read()), os.getpid() == os.getsid(0) == os.getpgid(0))"
     )
-    await process.ended()
+    await process.wait()
     assert await said(records) == "'' True"
 
 
 async def test_its_last_words_tell_why_it_ended(launch: Launch) -> None:
     process = await launch("raise SystemExit('the backend at 127.0.0.1:1 cannot be reached')")
-    assert await process.ended() == (
+    assert await process.wait() == (
         "exited with status 1: the backend at 127.0.0.1:1 cannot be reached"
     )
 
@@ -166,7 +166,7 @@ async def test_its_last_words_hold_no_secret(launch: Launch) -> None:
         "raise SystemExit('no answer: redis://:hunter2@127.0.0.1:6379')",
         redact=lambda text: text.replace("hunter2", "***"),
     )
-    assert await process.ended() == ("exited with status 1: no answer: redis://:***@127.0.0.1:6379")
+    assert await process.wait() == ("exited with status 1: no answer: redis://:***@127.0.0.1:6379")
 
 
 async def test_an_error_among_the_last_lines_is_told_rather_than_the_last_line(
@@ -175,14 +175,14 @@ async def test_an_error_among_the_last_lines_is_told_rather_than_the_last_line(
     error = json.dumps({"level": "error", "message": "the port is taken"})
     ended = json.dumps({"level": "info", "message": "ended"})
     process = await launch(f"print({error!r}); print({ended!r}); raise SystemExit(1)")
-    assert await process.ended() == "exited with status 1: the port is taken"
+    assert await process.wait() == "exited with status 1: the port is taken"
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
 async def test_a_signal_is_told_by_its_name(launch: Launch, name: str) -> None:
     process = await launch(SLEEP)
     os.kill(process.pid, getattr(signal, name))
-    assert await process.ended() == f"was killed by {name}"
+    assert await process.wait() == f"was killed by {name}"
 
 
 async def test_one_that_ignores_sigterm_is_killed(launch: Launch, records: Records) -> None:
@@ -193,15 +193,15 @@ async def test_one_that_ignores_sigterm_is_killed(launch: Launch, records: Recor
     process.terminate()
     await records.until("no")
     process.kill()
-    assert await process.ended() == "was killed by SIGKILL"
+    assert await process.wait() == "was killed by SIGKILL"
 
 
 async def test_signals_to_one_that_has_ended_do_nothing(launch: Launch) -> None:
     process = await launch("pass")
-    await process.ended()
+    await process.wait()
     process.terminate()
     process.kill()
-    assert await process.ended() == "exited with status 0"
+    assert await process.wait() == "exited with status 0"
 
 
 async def test_what_it_started_ends_with_it(launch: Launch, records: Records) -> None:
@@ -213,7 +213,7 @@ async def test_what_it_started_ends_with_it(launch: Launch, records: Records) ->
         "raise SystemExit(3)"
     )
     async with asyncio.timeout(20):
-        assert await process.ended() == f"exited with status 3: {await said(records)}"
+        assert await process.wait() == f"exited with status 3: {await said(records)}"
     child = int(await said(records))
     async with asyncio.timeout(20):
         while is_running(child):
@@ -226,7 +226,7 @@ async def test_its_socket_is_removed_when_it_has_ended(launch: Launch, tmp_path:
         "path = sys.argv[sys.argv.index('--grpc-socket') + 1]\n"
         "socket.socket(socket.AF_UNIX).bind(path)"
     )
-    await process.ended()
+    await process.wait()
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - not blocking for long
 
 
@@ -234,7 +234,7 @@ async def test_the_path_of_its_socket_is_short_enough_for_every_system(
     launch: Launch, records: Records
 ) -> None:
     process = await launch(ARGUMENTS, "n" * 120)
-    await process.ended()
+    await process.wait()
     arguments = json.loads(await said(records))
     assert len(arguments[arguments.index("--grpc-socket") + 1]) <= 100
 

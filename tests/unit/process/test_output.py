@@ -28,7 +28,7 @@ async def test_a_line_of_json_keeps_its_level_message_time_and_fields(
         "backend": "127.0.0.1:6379",
     }
     process = await launch(printing(json.dumps(said)))
-    await process.ended()
+    await process.wait()
     (record,) = records.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == "the backend is slow"
@@ -42,7 +42,7 @@ async def test_a_line_of_json_keeps_its_level_message_time_and_fields(
 async def test_any_other_line_is_its_own_message(launch: Launch, records: Records) -> None:
     lines = ["plain text", "50% of {it}", '{"not": "ours"}', "{broken", "[1]"]
     process = await launch(printing(*lines))
-    await process.ended()
+    await process.wait()
     assert records.messages == lines
     assert {record.levelno for record in records.records} == {logging.INFO}
 
@@ -51,7 +51,7 @@ async def test_stderr_is_heard_as_well_and_bytes_that_are_no_text(
     launch: Launch, records: Records
 ) -> None:
     process = await launch("import os; os.write(2, b'caf\\xe9\\r\\n')")
-    await process.ended()
+    await process.wait()
     assert records.messages == ["caf\\xe9"]
 
 
@@ -60,7 +60,7 @@ async def test_no_field_of_a_line_takes_the_place_of_what_a_record_is_made_of(
 ) -> None:
     said = {"message": "m", "args": [1], "exc_info": "Traceback", "pattern": "another", "msg": "x"}
     process = await launch(printing(json.dumps(said)))
-    await process.ended()
+    await process.wait()
     (record,) = records.records
     assert record.getMessage() == "m"
     assert record.exc_info is None
@@ -73,7 +73,7 @@ async def test_a_pattern_that_does_not_debug_is_not_heard_debugging(
 ) -> None:
     debug = {"level": "debug", "message": "details", "logger": "prism.x"}
     process = await launch(printing(json.dumps(debug)))
-    await process.ended()
+    await process.wait()
     assert records.messages == []
 
 
@@ -83,7 +83,7 @@ async def test_a_flood_is_dropped_but_for_some_lines_and_counted(
     count = 100_000
     process = await launch(f"for i in range({count}): print('line', i)\nraise SystemExit(1)")
     async with asyncio.timeout(60):
-        ended = await process.ended()
+        ended = await process.wait()
     # Its last words are heard all the same.
     assert ended == f"exited with status 1: line {count - 1}"
     told = [each for each in records.messages if each.startswith("line")]
@@ -110,12 +110,12 @@ async def test_a_flood_takes_little_of_the_processor_and_leaves_the_loop_to_othe
     assert time.process_time() - cpu_s < 0.5
     assert turns > 50
     process.kill()
-    await process.ended()
+    await process.wait()
 
 
 async def test_a_line_without_an_end_is_cut(launch: Launch, records: Records) -> None:
     process = await launch("print('y' * 1_000_000); print('next')")
-    await process.ended()
+    await process.wait()
     first, second = records.messages
     assert first == "y" * LONGEST_BYTES + " [cut]"
     assert second == "next"
@@ -137,7 +137,7 @@ async def test_half_a_character_in_json_is_told_as_its_escape(
 ) -> None:
     line = '{"level": "error", "message": "caf\\udce9", "path": "\\udce9.db"}'
     process = await launch(f"print({line!r}); raise SystemExit(3)")
-    assert await process.ended() == "exited with status 3: caf\\udce9"
+    assert await process.wait() == "exited with status 3: caf\\udce9"
     (record,) = records.records
     assert record.getMessage() == "caf\\udce9"
     assert vars(record)["path"] == "\\udce9.db"

@@ -4,7 +4,7 @@ import pytest
 
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import PatternSpec
-from tests.unit.patterns.fakes import AT_ONCE, TERMS, FakePorts
+from tests.unit.patterns.fakes import IMMEDIATE, POLICY, FakePorts
 
 
 @pytest.fixture
@@ -16,4 +16,4 @@ def fakes() -> FakePorts:
 def patterns(fakes: FakePorts) -> Supervisor:
     """Two, not launched yet."""
     specs = [PatternSpec("a", "memstore", {"max_keys": "10"}), PatternSpec("b", "memstore")]
-    return Supervisor(specs, fakes.ports, TERMS, AT_ONCE)
+    return Supervisor(specs, fakes.ports, POLICY, IMMEDIATE)

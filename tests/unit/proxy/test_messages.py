@@ -15,7 +15,7 @@ from prism.adapters.wire.proxy_messages import (
     pattern_message,
     pattern_of,
 )
-from prism.domain.patterns.recollection import KEPT, Recollection
+from prism.domain.patterns.journal import MAX_DEBUG_EVENTS, DebugHistory
 from prism.domain.patterns.values import (
     DebugEvent,
     DebugKind,
@@ -105,20 +105,18 @@ def test_what_no_text_can_hold_breaks_no_answer() -> None:
 
 
 def test_however_much_a_pattern_tells_it_fits_into_one_answer() -> None:
-    recollection = Recollection()
+    history = DebugHistory()
     details = {f"{number}": "😀" * 1000 for number in range(50)}
     for sequence in range(1, 501):
-        recollection.add(
-            DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "x" * 1000, details)
-        )
-    kept = list(recollection.events)
+        history.add(DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "x" * 1000, details))
+    kept = list(history.events)
     assert kept[-1].sequence == 500
     told = PatternDetails(PatternInfo(SERVING, True), [], kept)
     assert len(details_message(told).SerializeToString()) < 1 << 20
 
 
 def test_of_short_events_a_number_is_kept() -> None:
-    recollection = Recollection()
-    for sequence in range(1, KEPT + 11):
-        recollection.add(DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "hello"))
-    assert [each.sequence for each in recollection.events] == list(range(11, KEPT + 11))
+    history = DebugHistory()
+    for sequence in range(1, MAX_DEBUG_EVENTS + 11):
+        history.add(DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "hello"))
+    assert [each.sequence for each in history.events] == list(range(11, MAX_DEBUG_EVENTS + 11))

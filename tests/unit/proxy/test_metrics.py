@@ -26,7 +26,7 @@ async def test_each_pattern_has_its_series_from_the_start(patterns: Supervisor) 
 async def test_operations_and_errors_are_counted_by_pattern(patterns: Supervisor) -> None:
     await patterns.start()
     try:
-        gateway = patterns.gateway_of("a")
+        gateway = patterns.find("a").gateway
         assert gateway is not None
         await gateway.set("key", b"value")
         lines = lines_of(PatternCollector(patterns, "1.0"))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind
-from tests.unit.patterns.fakes import FakePorts, FakeProcess, FakeVisit
+from tests.unit.patterns.fakes import FakePendingRegistration, FakePorts, FakeProcess
 
 
 async def test_a_pattern_that_hangs_in_its_stop_is_killed_within_the_time_of_all(
@@ -14,7 +14,7 @@ async def test_a_pattern_that_hangs_in_its_stop_is_killed_within_the_time_of_all
     async def hang(timeout: timedelta = timedelta()) -> None:
         await asyncio.Event().wait()
 
-    def register_and_hang(process: FakeProcess, visit: FakeVisit) -> None:
+    def register_and_hang(process: FakeProcess, visit: FakePendingRegistration) -> None:
         process.stubborn = True
         process.lifecycle.stop = hang  # type: ignore[method-assign]
         fakes.register(process, visit)

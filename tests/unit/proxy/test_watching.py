@@ -71,9 +71,9 @@ async def test_whoever_has_enough_is_forgotten(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "first")
     replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
     await anext(replies)
-    assert len(patterns.journal._followers) == 1
+    assert len(patterns.journal._subscribers) == 1
     await replies.aclose()
-    assert not patterns.journal._followers
+    assert not patterns.journal._subscribers
 
 
 async def test_an_unknown_or_empty_name_is_refused(patterns: Supervisor) -> None:

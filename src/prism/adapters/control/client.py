@@ -35,9 +35,9 @@ GONE_AFTER = timedelta(seconds=10)
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 _CONNECT = "/prism.v1.PatternControlService/Connect"
 _BACKOFF = BackoffPolicy(
-    first=timedelta(milliseconds=100),
-    most=timedelta(seconds=1),
-    forgiven_after=timedelta(seconds=5),
+    initial=timedelta(milliseconds=100),
+    maximum=timedelta(seconds=1),
+    reset_after=timedelta(seconds=5),
 )
 _USUAL_INTERVAL_S = 1.0
 _LEFT_WITHIN_S = 1.0
@@ -109,7 +109,7 @@ class ControlClient:
             left_s = self._heard_at + self._gone_after_s - loop.time()
             if left_s <= 0:
                 return self._gone()
-            pause = self._backoff.failed(timedelta(seconds=served_s))
+            pause = self._backoff.next_delay(timedelta(seconds=served_s))
             await asyncio.sleep(min(pause.total_seconds(), left_s))
 
     async def leave(self) -> None:

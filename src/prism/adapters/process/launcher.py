@@ -78,7 +78,7 @@ class ProcessLauncher:
         for process in left:
             process.kill()
         for process in left:
-            await process.ended()
+            await process.wait()
 
     def _spawn(
         self, spec: PatternSpec, command: Sequence[str], handed: int, printing: int

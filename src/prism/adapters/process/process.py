@@ -43,7 +43,7 @@ class LaunchedProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def ended(self) -> str:
+    async def wait(self) -> str:
         return await asyncio.shield(self._watching)
 
     def terminate(self) -> None:

@@ -34,10 +34,10 @@ from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.settings import ProxySettings
 from prism.domain.admission import Admission
 from prism.domain.lifecycle import LifecycleMachine
-from prism.domain.patterns.instance import PatternPolicy, SupervisionPorts
 from prism.domain.patterns.journal import Journal
+from prism.domain.patterns.ports import SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
-from prism.domain.patterns.tallies import PatternTallies
+from prism.domain.patterns.values import PatternPolicy
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
 from prism.ports import Driver, Limits
@@ -89,7 +89,7 @@ def _supervisor(
         ports,
         policy,
         default=settings.default_pattern or "",
-        waits=settings.pattern_wait,
+        wait_while_down=settings.pattern_wait,
     )
 
 
@@ -161,7 +161,7 @@ def _history(
     readiness: ReadinessMonitor,
     failures: RecentFailures,
 ) -> History:
-    samples = OperationSamples(PatternTallies(supervisor.tallies))
+    samples = OperationSamples(supervisor.operation_tallies.items())
     return History(samples, failures, LifecycleEvents(lifecycle, readiness))
 
 

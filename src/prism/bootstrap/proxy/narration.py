@@ -23,7 +23,7 @@ _LEVELS = {
 
 def narrate(journal: Journal) -> None:
     """Log each event from now on."""
-    journal.follow(_tell)
+    journal.subscribe(_tell)
 
 
 def _tell(event: PatternEvent) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from prism.bootstrap.settings import InvalidSetting, ServerSettings
-from prism.domain.patterns.instance import PatternPolicy
+from prism.domain.patterns.values import PatternPolicy
 from prism.ports import setting
 
 _POLICY = PatternPolicy()

@@ -203,7 +203,7 @@ def _tell_serving(pattern: PatternInfo, done: str, *, as_json: bool) -> None:
         write_json(**fields.of_pattern(pattern))
         return
     status = pattern.status
-    write_line(f"{done}: {status.name} is {status.state.words}, process {status.process_id}")
+    write_line(f"{done}: {status.name} is {status.state.label}, process {status.process_id}")
 
 
 def _ask(

@@ -38,7 +38,7 @@ def lines_of(told: PatternDetails) -> Iterator[str]:
     status = told.pattern.status
     registration = status.registration
     because = f": {escaped(status.reason)}" if status.reason else ""
-    yield f"{status.name} is {status.state.words}{because}"
+    yield f"{status.name} is {status.state.label}{because}"
     version = f" {registration.driver_version}" if registration is not None else ""
     facts = [
         ("driver", f"{status.driver}{version}"),
@@ -74,7 +74,7 @@ def _row(shown: PatternInfo) -> tuple[str, ...]:
     return (
         status.name,
         status.driver,
-        status.state.words,
+        status.state.label,
         status.health.status if status.health is not None else "-",
         str(status.process_id or "-"),
         _uptime(status),

@@ -1,6 +1,7 @@
-"""Patterns: drivers in processes of their own, launched, driven and watched over.
+"""Patterns: drivers in processes of their own, which a proxy launches, commands and watches.
 
-`Instance` is one process from its launch to its end; `Pattern` keeps one pattern
-served by such processes; `Supervisor` is all of them, in the shape of a driver's
-lifecycle. What they need of the world outside is in `outbound`.
+From the outside in: the `Supervisor` holds all patterns of a proxy. A `Pattern` takes the
+commands to one, and its `RestartLoop` keeps it served by one process after another, waiting
+by a `Backoff` between failures. An `Instance` is one process from its launch to its end.
+`ports` holds what adapters implement.
 """

@@ -1,4 +1,4 @@
-"""One pattern, as those see it who call it."""
+"""Whether a pattern serves, and the gateway that its callers use."""
 
 from __future__ import annotations
 
@@ -9,89 +9,77 @@ from prism.domain.patterns.instance import Instance
 from prism.domain.patterns.values import PatternSpec, PatternState, PatternStatus
 from prism.ports import NotServing
 
-# Nobody comes out of these but by a command.
+# Only a command to the pattern leaves these states.
 _UNTIL_RESTARTED = (PatternState.DRAINING, PatternState.FAILED, PatternState.STOPPED)
 
 
 class Availability:
-    """Where it is, and the way in.
+    """State of one pattern, written by its restart loop and commands, read by its callers.
 
     Args:
-        waits: whoever comes while it does not serve waits, instead of being refused.
+        wait_while_down: calls wait while the pattern does not serve, instead of being refused.
 
     Attributes:
-        spec: what it is to be.
-        gateway: in front of the pattern; None while it does not serve.
+        instance: process that serves, or is being started; None: there is none.
+        gateway: gateway to the serving process; None while the pattern does not serve.
+        restarts: number of launches after the first, for any cause.
+        settled: set once the pattern has served or failed since its last begin.
     """
 
-    def __init__(self, spec: PatternSpec, *, waits: bool = False) -> None:
+    def __init__(self, spec: PatternSpec, *, wait_while_down: bool = False) -> None:
         self.spec = spec
+        self.instance: Instance | None = None
         self.gateway: Gateway | None = None
-        self._waits = waits
-        self._instance: Instance | None = None
-        self._state = PatternState.STOPPED
-        self._reason = ""
-        self._restarts = 0
-        self._settled = asyncio.Event()
+        self.state = PatternState.STOPPED
+        self.reason = ""
+        self.restarts = 0
+        self.settled = asyncio.Event()
+        self._wait_while_down = wait_while_down
         self._changed = asyncio.Event()
 
     @property
-    def state(self) -> PatternState:
-        return self._state
-
-    @property
-    def instance(self) -> Instance | None:
-        """The process that serves, or is about to; None: there is none."""
-        return self._instance
-
-    @property
     def status(self) -> PatternStatus:
-        """The pattern now."""
-        instance = self._instance
+        """Snapshot of the pattern."""
+        instance = self.instance
+        serving = instance is not None and self.state is PatternState.SERVING
         return PatternStatus(
             name=self.spec.name,
             driver=self.spec.driver,
-            state=self._state,
-            reason=self._reason,
+            state=self.state,
+            reason=self.reason,
             process_id=None if instance is None else instance.process_id,
             registration=None if instance is None else instance.registration,
-            serving_since=instance.serving_since
-            if instance is not None and self._state is PatternState.SERVING
-            else None,
-            restarts=self._restarts,
-            # Of a process that has ended, the last check says nothing.
+            serving_since=instance.serving_since if instance is not None and serving else None,
+            restarts=self.restarts,
+            # The last check of a process that has ended says nothing any more.
             health=None if instance is None or instance.process_id is None else instance.health,
-            in_flight=instance.in_flight if instance is not None else 0,
+            in_flight=0 if instance is None else instance.in_flight,
         )
 
+    def enter(self, state: PatternState, reason: str = "") -> None:
+        """Change the state; SERVING opens the gateway of the instance to callers."""
+        self.state, self.reason = state, reason
+        self.gateway = None
+        if state is PatternState.SERVING:
+            assert self.instance is not None, "only an instance can serve"
+            self.gateway = self.instance.gateway
+            self.settled.set()
+        self._changed.set()
+
     async def wait_for_gateway(self) -> Gateway:
-        """The gateway, as soon as there is one; the caller bounds it.
+        """Return the gateway as soon as there is one; the caller bounds the wait.
 
         Raises:
-            NotServing: it does not serve, and whoever comes does not wait for that.
+            NotServing: the pattern does not serve, and its calls do not wait.
         """
         while (gateway := self.gateway) is None:
-            if not self._waits or self._state in _UNTIL_RESTARTED:
+            if not self._wait_while_down or self.state in _UNTIL_RESTARTED:
                 raise self.refusal()
             self._changed.clear()
             await self._changed.wait()
         return gateway
 
     def refusal(self) -> NotServing:
-        """What is answered while it does not serve."""
-        because = f": {self._reason}" if self._reason else ""
-        return NotServing(f"the pattern {self.spec.name!r} is {self._state.words}{because}")
-
-    async def settled(self) -> None:
-        """Wait until it has served, or failed, for the first time since it was begun."""
-        await self._settled.wait()
-
-    def _enter(self, state: PatternState, reason: str) -> None:
-        self._state, self._reason = state, reason
-        if state is PatternState.SERVING and self._instance is not None:
-            self.gateway = self._instance.gateway
-        else:
-            self.gateway = None
-        if state is PatternState.SERVING:
-            self._settled.set()
-        self._changed.set()
+        """Return the error for calls while the pattern does not serve."""
+        because = f": {self.reason}" if self.reason else ""
+        return NotServing(f"the pattern {self.spec.name!r} is {self.state.label}{because}")

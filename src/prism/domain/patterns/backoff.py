@@ -1,4 +1,4 @@
-"""How long to wait before what failed is tried again."""
+"""Capped exponential backoff with jitter, between failures and new attempts."""
 
 from __future__ import annotations
 
@@ -10,55 +10,59 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackoffPolicy:
-    """Capped and exponential, with jitter.
+    """How long to wait after failures.
 
     Attributes:
-        first: after the first failure; half of it to all of it.
-        most: at most, likewise.
-        loop_after: failures in a row that make a crash loop.
-        forgiven_after: whoever served as long begins anew.
+        initial: longest delay after the first failure; each further failure doubles it.
+        maximum: longest delay after any number of failures.
+        crash_loop_after: number of consecutive failures that make a crash loop.
+        reset_after: time of successful service after which the count starts again.
     """
 
-    first: timedelta = timedelta(milliseconds=200)
-    most: timedelta = timedelta(seconds=30)
-    loop_after: int = 5
-    forgiven_after: timedelta = timedelta(seconds=60)
+    initial: timedelta = timedelta(milliseconds=200)
+    maximum: timedelta = timedelta(seconds=30)
+    crash_loop_after: int = 5
+    reset_after: timedelta = timedelta(seconds=60)
 
 
 class Backoff:
-    """The failures of one pattern in a row.
+    """Counts consecutive failures, and computes the delay after each.
 
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 
     Args:
-        chance: from 0 to 1.
+        rand: random number from 0 to 1.
     """
 
-    def __init__(self, policy: BackoffPolicy, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, policy: BackoffPolicy, rand: Callable[[], float] = random.random) -> None:
         self._policy = policy
-        self._chance = chance
+        self._rand = rand
         self._failures = 0
 
     @property
     def failures(self) -> int:
-        """In a row."""
+        """Number of consecutive failures."""
         return self._failures
 
     @property
-    def looping(self) -> bool:
-        """Whether that is a crash loop."""
-        return self._failures >= self._policy.loop_after
+    def crash_looping(self) -> bool:
+        """Whether there are enough consecutive failures for a crash loop."""
+        return self._failures >= self._policy.crash_loop_after
 
-    def failed(self, served: timedelta) -> timedelta:
-        """One more failure, after it had served for a time; how long to wait now."""
+    def next_delay(self, served: timedelta) -> timedelta:
+        """Count one more failure, and return the delay: half to all of its longest.
+
+        Args:
+            served: time of successful service before this failure.
+        """
         policy = self._policy
-        if served >= policy.forgiven_after:
+        if served >= policy.reset_after:
             self._failures = 0
-        # Doubled no more often than a float can bear.
-        longest = min(policy.first * 2.0 ** min(self._failures, 40), policy.most)
+        # The exponent is bounded, or the factor would overflow a float.
+        longest = min(policy.initial * 2.0 ** min(self._failures, 40), policy.maximum)
         self._failures += 1
-        return longest * (0.5 + self._chance() / 2)
+        return longest * (0.5 + self._rand() / 2)
 
-    def forget(self) -> None:
-        """Begin anew: somebody has taken it in hand."""
+    def reset(self) -> None:
+        """Set the count of failures to zero."""
         self._failures = 0

@@ -1,28 +1,26 @@
-"""Whether one process may take the place of another, found out by asking both."""
+"""Checks whether a new process can replace the one that serves, by operations on both."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 from prism.domain.gateway import Gateway
 from prism.ports import Capability, PreconditionFailed, PrismError, VersionConflict
 
 SCRATCH_PREFIX = "prism-check/"
-"""Of the keys that are written, and removed again, to try a new process."""
+"""Prefix of the keys that the checks write and delete."""
 
-# Should they not be removed: this long they stay, where keys can expire.
-_LITTER_TTL = timedelta(minutes=1)
+# Expires a scratch key that could not be deleted, where the backend can expire keys.
+_SCRATCH_TTL = timedelta(minutes=1)
 
 
-async def compare(old: Gateway, new: Gateway, *, discard_data: bool) -> None:
-    """Try the new one, and see that it can all that the old one can.
+def check_capabilities(old: Gateway, new: Gateway) -> None:
+    """Check that the new driver has every capability of the old one.
 
     Raises:
-        PreconditionFailed: it cannot, or holds other data.
-        PrismError: as it answered.
+        PreconditionFailed: some are missing.
     """
     missing = old.profile.capabilities.keys() - new.profile.capabilities.keys()
     if missing:
@@ -30,55 +28,32 @@ async def compare(old: Gateway, new: Gateway, *, discard_data: bool) -> None:
             f"the driver {new.profile.driver!r} does not offer {', '.join(sorted(missing))}, "
             f"and {old.profile.driver!r} does"
         )
-    async with _scratch_key(new) as key:
-        await _try(new, key)
-        if not discard_data:
-            await _see_the_same(old, new, key)
 
 
-async def try_alone(new: Gateway) -> None:
-    """Try the new one where there is none to compare it with.
+async def check_operations(new: Gateway) -> None:
+    """Check that the new process reads back and deletes what it wrote.
 
     Raises:
-        PreconditionFailed: it does not do what it should.
-        PrismError: as it answered.
+        PreconditionFailed: an operation has a wrong result.
+        PrismError: an operation failed.
     """
-    async with _scratch_key(new) as key:
-        await _try(new, key)
-
-
-@asynccontextmanager
-async def _scratch_key(gateway: Gateway) -> AsyncIterator[str]:
-    key = f"{SCRATCH_PREFIX}{uuid.uuid4().hex}"
+    key = _scratch_key()
     try:
-        yield key
+        await _check_operations_on(new, key)
     finally:
         with suppress(PrismError):
-            await gateway.delete(key)
+            await new.delete(key)
 
 
-async def _try(gateway: Gateway, key: str) -> None:
-    can = gateway.profile.capabilities
-    value = uuid.uuid4().bytes
-    version = await gateway.set(key, value)
-    entry = await gateway.get(key)
-    if entry is None or entry.value != value:
-        raise PreconditionFailed("a value that was set there is not what is read")
-    if Capability.COMPARE_AND_SET in can:
-        second = await gateway.compare_and_set(key, value + b"+", expected=version)
-        try:
-            await gateway.compare_and_set(key, value, expected=None)
-        except VersionConflict:
-            await gateway.compare_and_set(key, value, expected=second)
-        else:
-            raise PreconditionFailed("a key that exists there was set as an absent one")
-    if not await gateway.delete(key) or await gateway.exists(key):
-        raise PreconditionFailed("a key that was deleted there still exists")
+async def check_shared_data(old: Gateway, new: Gateway) -> None:
+    """Check that the new process reads what the old one wrote.
 
-
-async def _see_the_same(old: Gateway, new: Gateway, key: str) -> None:
-    value = uuid.uuid4().bytes
-    ttl = _LITTER_TTL if Capability.TTL in old.profile.capabilities else None
+    Raises:
+        PreconditionFailed: their data are separate.
+        PrismError: an operation failed.
+    """
+    key, value = _scratch_key(), uuid.uuid4().bytes
+    ttl = _SCRATCH_TTL if Capability.TTL in old.profile.capabilities else None
     await old.set(key, value, ttl=ttl)
     try:
         entry = await new.get(key)
@@ -88,7 +63,31 @@ async def _see_the_same(old: Gateway, new: Gateway, key: str) -> None:
         own = [each.profile.driver for each in (old, new) if each.profile.ephemeral]
         because = f": {own[0]} keeps its data in its own process" if own else ""
         raise PreconditionFailed(
-            f"what is written to the old one cannot be read from the new one{because}; "
-            "to lose what the old one holds, ask for it with --discard-data",
+            f"the new process cannot read what the old one wrote{because}; "
+            "to lose the old one's data, replace with --discard-data",
             reason="DATA_NOT_SHARED",
         )
+
+
+def _scratch_key() -> str:
+    return f"{SCRATCH_PREFIX}{uuid.uuid4().hex}"
+
+
+async def _check_operations_on(new: Gateway, key: str) -> None:
+    value = uuid.uuid4().bytes
+    version = await new.set(key, value)
+    entry = await new.get(key)
+    if entry is None or entry.value != value:
+        raise PreconditionFailed("the new process does not read the value that it wrote")
+    if Capability.COMPARE_AND_SET in new.profile.capabilities:
+        second = await new.compare_and_set(key, value + b"+", expected=version)
+        try:
+            await new.compare_and_set(key, value, expected=None)
+        except VersionConflict:
+            await new.compare_and_set(key, value, expected=second)
+        else:
+            raise PreconditionFailed(
+                "the new process set an existing key on the condition that it is absent"
+            )
+    if not await new.delete(key) or await new.exists(key):
+        raise PreconditionFailed("a key that the new process deleted still exists")

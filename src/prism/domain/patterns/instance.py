@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
-from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.ports import (
-    ControlPlane,
-    Launcher,
-    OpenDriver,
-    PendingRegistration,
-    Process,
-    Session,
+from prism.domain.patterns.journal import DebugHistory
+from prism.domain.patterns.ports import PendingRegistration, Process, Session, SupervisionPorts
+from prism.domain.patterns.values import (
+    DebugEvent,
+    EventKind,
+    PatternPolicy,
+    PatternSpec,
+    Registration,
 )
-from prism.domain.patterns.recollection import Recollection
-from prism.domain.patterns.running import Running
-from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec, Registration
-from prism.domain.redaction import Redact, redact_health
+from prism.domain.redaction import redact_health
 from prism.domain.tallies import OperationTallies
-from prism.domain.watches import MAX_WATCHES
 from prism.ports import (
     STOP_TIMEOUT,
     BackendTimeout,
@@ -34,252 +30,291 @@ from prism.ports import (
     Driver,
     Health,
     HealthStatus,
-    Limits,
     PrismError,
 )
 
-# Less than the state machine around all patterns has.
+Result = TypeVar("Result")
+
+# Shorter than the grace of the proxy's own state machine, which drains all patterns.
 _DRAIN_GRACE = timedelta(milliseconds=500)
 
-ANSWER_GRACE = timedelta(seconds=1)
-"""What the answer to a stop may take beyond the time that the stop itself may."""
+STOP_GRACE = timedelta(seconds=1)
+"""How long the reply to a stop may take beyond the timeout of the stop itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatternPolicy:
-    """The same for every process.
+class WatchedProcess:
+    """A started process, with a task that waits for its end.
 
-    Attributes:
-        start_timeout: from its launch to its registration.
-        health_interval: between two health checks.
-        terminate_after: between asking an idle process to stop and SIGTERM, and
-            between that and SIGKILL.
-        max_in_flight: operations at once, to one pattern.
-        max_per_connection: operations at once to one pattern, by one connection.
+    Args:
+        pattern: name of the pattern, for messages.
     """
 
-    start_timeout: timedelta = timedelta(seconds=10)
-    health_interval: timedelta = timedelta(seconds=2)
-    terminate_after: timedelta = timedelta(seconds=3)
-    max_in_flight: int = 1024
-    max_per_connection: int = 512
-    max_watches: int = MAX_WATCHES
-    limits: Limits = field(default_factory=Limits)
+    def __init__(self, process: Process, pattern: str) -> None:
+        self._process = process
+        self._pattern = pattern
+        self._ended = asyncio.create_task(process.wait())
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
-@dataclass(frozen=True, slots=True)
-class SupervisionPorts:
-    """What is outside.
+    @property
+    def alive(self) -> bool:
+        """Whether the process is not known to have ended."""
+        return not self._ended.done()
 
-    Attributes:
-        redact: hides secrets in what patterns say.
-    """
+    async def while_alive(self, step: Awaitable[Result]) -> Result:
+        """Await the step, and cancel it if the process ends first.
 
-    launcher: Launcher
-    reception: ControlPlane
-    open_driver: OpenDriver
-    journal: Journal
-    redact: Redact = str
+        Raises:
+            BackendUnavailable: the process ended.
+        """
+        result = asyncio.ensure_future(step)
+        try:
+            await asyncio.wait((result, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if result.done():
+                return result.result()
+            raise BackendUnavailable(f"the pattern {self._pattern!r} {self._ended.result()}")
+        finally:
+            result.cancel()
+
+    async def end(self, *, exit_within: timedelta, signal_interval: timedelta) -> str:
+        """Wait for the process to exit; then terminate it; then kill it.
+
+        Args:
+            exit_within: how long to wait before SIGTERM.
+            signal_interval: how long to wait between SIGTERM and SIGKILL.
+
+        Returns:
+            How the process ended.
+        """
+        if not await self._ends_within(exit_within):
+            self._process.terminate()
+            if not await self._ends_within(signal_interval):
+                self._process.kill()
+        return await asyncio.shield(self._ended)
+
+    async def _ends_within(self, timeout: timedelta) -> bool:
+        await asyncio.wait((self._ended,), timeout=timeout.total_seconds())
+        return self._ended.done()
 
 
 class Instance:
-    """Launch it, start it, and close it whatever became of it.
+    """One process of a pattern: `launch`, then `start`; `close` in any state.
 
     Args:
-        tallies: of the operations through here; its own, when left out.
+        tallies: counts of the operations through this instance; None: its own.
 
     Attributes:
-        health: as of the last check; None: there was none.
-        serving_since: None: it does not serve yet.
+        health: result of the last check; None: not checked yet.
+        serving_since: None: not started yet.
     """
 
     def __init__(
         self,
         spec: PatternSpec,
-        world: SupervisionPorts,
-        terms: PatternPolicy,
+        ports: SupervisionPorts,
+        policy: PatternPolicy,
         tallies: OperationTallies | None = None,
     ) -> None:
         self.spec = spec
         self._tallies = tallies
-        self._world = world
-        self._terms = terms
+        self._ports = ports
+        self._policy = policy
         self._admission = Admission(
-            max_in_flight=terms.max_in_flight, max_per_connection=terms.max_per_connection
+            max_in_flight=policy.max_in_flight, max_per_connection=policy.max_per_connection
         )
         self._launching: asyncio.Future[Process] | None = None
-        self._process: Running | None = None
-        self._visit: PendingRegistration | None = None
+        self._process: WatchedProcess | None = None
+        self._pending: PendingRegistration | None = None
         self._session: Session | None = None
         self._driver: Driver[Any] | None = None
         self._gateway: Gateway | None = None
-        self._checking: asyncio.Task[None] | None = None
+        self._health_checks: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._debug = Recollection()
+        self._debug_history = DebugHistory()
         self.health: Health | None = None
         self.serving_since: datetime | None = None
 
     @property
     def gateway(self) -> Gateway:
-        """In front of it; made by `start`."""
-        assert self._gateway is not None, "it is not started"
+        """Gateway to the process; made by `start`."""
+        assert self._gateway is not None, "the instance is not started"
         return self._gateway
 
     @property
     def process_id(self) -> int | None:
-        """Of the process that runs; None: there is none, or it has ended."""
+        """Id of the running process; None: not launched yet, or ended."""
         alive = self._process is not None and self._process.alive
         return self._process.pid if self._process is not None and alive else None
 
     @property
     def registration(self) -> Registration | None:
-        """What it said of itself, once it has called back."""
+        """Latest registration of the process; None: not registered yet."""
         return None if self._session is None else self._session.registration
 
     @property
     def debug_events(self) -> Iterable[DebugEvent]:
-        """What it told last, oldest first."""
-        return self._debug.events
+        """Latest debug events of the process, oldest first."""
+        return self._debug_history.events
 
     @property
     def in_flight(self) -> int:
-        """Operations through here."""
+        """Number of operations that were sent and have not ended."""
         return self._admission.in_flight
 
     async def launch(self) -> None:
         """Start the process, and wait until it has registered.
 
         Raises:
-            BackendUnavailable: it ended before.
-            BackendTimeout: it did not register in time.
-            PrismError: it could not be started, or was refused.
+            BackendUnavailable: the process ended first.
+            BackendTimeout: the process did not register in time.
+            PrismError: the process could not be started, or was refused.
         """
-        name, world = self.spec.name, self._world
-        self._visit = world.reception.expect(self.spec, happened=self._happened, told=self._told)
-        # Not given up half-way, or nobody would know of the process.
-        self._launching = asyncio.ensure_future(world.launcher.launch(self.spec, self._visit.token))
-        process = self._process = Running(await asyncio.shield(self._launching), name)
-        self._happened(EventKind.LAUNCHED, f"process {process.pid}")
-        seconds = self._terms.start_timeout.total_seconds()
+        name, ports = self.spec.name, self._ports
+        pending = self._pending = ports.control_plane.expect(
+            self.spec, on_event=self._record, on_debug_event=self._record_debug_event
+        )
+        # Shielded: a cancelled launch would leave a process that nothing ends.
+        self._launching = asyncio.ensure_future(ports.launcher.launch(self.spec, pending.token))
+        process = WatchedProcess(await asyncio.shield(self._launching), name)
+        self._process = process
+        self._record(EventKind.LAUNCHED, f"process {process.pid}")
+        seconds = self._policy.start_timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                self._session = await process.unless_ended(self._visit.registered())
+                self._session = await process.while_alive(pending.session())
         except TimeoutError:
             raise BackendTimeout(
                 f"the pattern {name!r} did not register within {seconds:g} s"
             ) from None
-        told = self._session.registration
-        self._happened(
+        registered = self._session.registration
+        self._record(
             EventKind.REGISTERED,
-            f"{told.driver} {told.driver_version} at {told.data_address}",
+            f"{registered.driver} {registered.driver_version} at {registered.data_address}",
         )
 
     async def start(self) -> None:
-        """Initialize and start its driver, and let operations in.
+        """Initialize and start the driver, and open admission.
 
         Raises:
-            PrismError: as the driver said, or the process ended meanwhile.
+            PrismError: a command failed, or the process ended.
         """
-        session, process = self._session, self._process
+        session, process, policy = self._session, self._process, self._policy
         assert session is not None
         assert process is not None
-        await process.unless_ended(session.lifecycle.initialize(self.spec.settings))
-        self._happened(EventKind.INITIALIZED, "its driver is initialized")
-        await process.unless_ended(session.lifecycle.start())
-        self._happened(EventKind.STARTED, "its driver is started")
-        self._driver = await process.unless_ended(
-            self._world.open_driver(self.spec.name, session.registration.data_address)
+        await process.while_alive(session.lifecycle.initialize(self.spec.settings))
+        self._record(EventKind.INITIALIZED, "its driver is initialized")
+        await process.while_alive(session.lifecycle.start())
+        self._record(EventKind.STARTED, "its driver is started")
+        self._driver = await process.while_alive(
+            self._ports.open_driver(self.spec.name, session.registration.data_address)
         )
-        terms = self._terms
         self._gateway = Gateway(
             self._driver,
             self._admission,
-            terms.limits,
-            max_watches=terms.max_watches,
+            policy.limits,
+            max_watches=policy.max_watches,
             tallies=self._tallies,
         )
         self._admission.open()
         self.serving_since = datetime.now(UTC)
-        self._checking = asyncio.create_task(self._check_health(session))
+        self._health_checks = asyncio.create_task(self._check_health(session))
 
-    async def failed(self) -> str:
-        """Wait until it has ended, or is lost; how, in words."""
+    async def wait_failed(self) -> str:
+        """Wait until the process has ended or is lost; return the reason, as a sentence."""
         assert self._session is not None
         assert self._process is not None
         try:
-            return await self._process.unless_ended(self._session.lost())
+            return await self._process.while_alive(self._session.wait_lost())
         except BackendUnavailable as ended:
             return ended.message
 
-    async def finish(self, why: str, timeout: timedelta) -> DrainReport:
-        """Let nothing new in, and finish what is in flight, here and there.
+    async def drain(self, reason: str, timeout: timedelta) -> DrainReport:
+        """Refuse new operations, and finish those in flight, here and in the process.
 
         Args:
-            why: what is told to whoever comes meanwhile.
+            reason: given to the callers that are refused.
+
+        Raises:
+            PrismError: the process did not drain.
         """
-        self._admission.close(why)
+        self._admission.close(reason)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout.total_seconds()
         ours = await self._admission.drain(timeout)
         theirs = DrainReport()
         if self._session is not None and self._process is not None and self._process.alive:
-            # What began here is what runs there, so both have the same time.
+            # Operations in flight here run there, so both drains share one timeout.
             left = timedelta(seconds=max(deadline - loop.time(), 0.0))
-            theirs = await self._drain_there(self._process, self._session, left)
+            theirs = await self._drain_process(self._process, self._session, left)
         report = DrainReport(
             completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
         )
         message = f"{report.completed:,} operations completed, {report.aborted:,} aborted"
-        self._happened(EventKind.DRAINED, message)
+        self._record(EventKind.DRAINED, message)
         return report
 
-    async def _drain_there(
-        self, process: Running, session: Session, timeout: timedelta
+    async def _drain_process(
+        self, process: WatchedProcess, session: Session, timeout: timedelta
     ) -> DrainReport:
         try:
             async with asyncio.timeout((timeout + _DRAIN_GRACE).total_seconds()):
-                return await process.unless_ended(session.lifecycle.drain(timeout))
+                return await process.while_alive(session.lifecycle.drain(timeout))
         except TimeoutError:
             raise BackendTimeout(f"the pattern {self.spec.name!r} did not drain in time") from None
 
-    async def close(self, why: str, timeout: timedelta = STOP_TIMEOUT) -> None:
-        """Stop it, then terminate it, then kill it. Safe in every state, and more than once.
+    async def close(self, reason: str, timeout: timedelta = STOP_TIMEOUT) -> None:
+        """Stop the driver, then terminate the process, then kill it.
 
-        Cancelling the caller does not cancel it.
+        Safe in every state, and to repeat. Cancelling the caller does not cancel it.
         """
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(why, timeout))
+            self._closing = asyncio.create_task(self._close(reason, timeout))
         await asyncio.shield(self._closing)
 
-    async def _close(self, why: str, timeout: timedelta) -> None:
-        self._admission.close(why)
+    async def _close(self, reason: str, timeout: timedelta) -> None:
+        self._admission.close(reason)
         if self._launching is not None and self._process is None:
             with suppress(Exception):  # `launch` raised it already
-                self._process = Running(await self._launching, self.spec.name)
-        if self._checking is not None:
-            self._checking.cancel()
-        # One that was told to stop ends by itself; of any other that cannot be expected.
-        by_itself = timedelta()
-        if self._session is not None and self._process is not None and self._process.alive:
-            limit_s = (timeout + ANSWER_GRACE).total_seconds()
-            try:
-                async with asyncio.timeout(limit_s):
-                    await self._process.unless_ended(self._session.lifecycle.stop(timeout))
-                by_itself = self._terms.terminate_after
-                self._happened(EventKind.STOPPED, "its driver is stopped")
-            except TimeoutError:
-                self._happened(EventKind.FAILED, f"it did not stop within {limit_s:g} s")
-            except PrismError as error:
-                self._happened(EventKind.FAILED, f"it did not stop: {error.message}")
+                self._process = WatchedProcess(await self._launching, self.spec.name)
+        if self._health_checks is not None:
+            self._health_checks.cancel()
+        # Only a process whose driver was stopped exits without a signal.
+        exit_within = timedelta()
+        if (
+            self._session is not None
+            and self._process is not None
+            and self._process.alive
+            and await self._stop_driver(self._process, self._session, timeout)
+        ):
+            exit_within = self._policy.terminate_after
         if self._driver is not None:
             with suppress(PrismError):
                 await self._driver.stop()
         if self._process is not None:
-            patience = self._terms.terminate_after
-            how = await self._process.end(by_itself=by_itself, patience=patience)
-            self._happened(EventKind.EXITED, f"process {self._process.pid} {how}")
-        if self._visit is not None:
-            self._visit.close()
+            how = await self._process.end(
+                exit_within=exit_within, signal_interval=self._policy.terminate_after
+            )
+            self._record(EventKind.EXITED, f"process {self._process.pid} {how}")
+        if self._pending is not None:
+            self._pending.close()
+
+    async def _stop_driver(
+        self, process: WatchedProcess, session: Session, timeout: timedelta
+    ) -> bool:
+        seconds = (timeout + STOP_GRACE).total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                await process.while_alive(session.lifecycle.stop(timeout))
+        except TimeoutError:
+            self._record(EventKind.FAILED, f"it did not stop within {seconds:g} s")
+        except PrismError as error:
+            self._record(EventKind.FAILED, f"it did not stop: {error.message}")
+        else:
+            self._record(EventKind.STOPPED, "its driver is stopped")
+            return True
+        return False
 
     async def _check_health(self, session: Session) -> None:
         while True:
@@ -287,18 +322,18 @@ class Instance:
                 health = await session.lifecycle.health()
             except PrismError as error:
                 health = Health(HealthStatus.UNHEALTHY, error.message)
-            health = redact_health(health, self._world.redact)
-            before, self.health = self.health, health
-            # One that begins well is nothing to tell.
-            expected = HealthStatus.HEALTHY if before is None else before.status
+            health = redact_health(health, self._ports.redact)
+            previous, self.health = self.health, health
+            # A first check that finds it healthy is no event.
+            expected = HealthStatus.HEALTHY if previous is None else previous.status
             if health.status is not expected:
-                self._happened(EventKind.HEALTH, f"{health.status}: {health.message}")
-            await asyncio.sleep(self._terms.health_interval.total_seconds())
+                self._record(EventKind.HEALTH, f"{health.status}: {health.message}")
+            await asyncio.sleep(self._policy.health_interval.total_seconds())
 
-    def _told(self, event: DebugEvent) -> None:
-        redact = self._world.redact
+    def _record(self, kind: EventKind, message: str) -> None:
+        self._ports.journal.add(self.spec.name, kind, message)
+
+    def _record_debug_event(self, event: DebugEvent) -> None:
+        redact = self._ports.redact
         details = {name: redact(text) for name, text in event.details.items()}
-        self._debug.add(replace(event, message=redact(event.message), details=details))
-
-    def _happened(self, kind: EventKind, message: str) -> None:
-        self._world.journal.add(self.spec.name, kind, message)
+        self._debug_history.add(replace(event, message=redact(event.message), details=details))

@@ -1,110 +1,137 @@
-"""What the supervision of patterns needs of the world outside; adapters implement it."""
+"""Ports of pattern supervision, which adapters implement: processes, registrations, sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec, Registration
+from prism.domain.redaction import Redact
 from prism.ports import Driver, LifecycleControl
 
 
 class Process(Protocol):
-    """A process that was started."""
+    """A started process."""
 
     @property
     def pid(self) -> int:
-        """Its number, also after its end."""
+        """The process id, also after the process has ended."""
         ...
 
-    async def ended(self) -> str:
-        """Wait for its end.
+    async def wait(self) -> str:
+        """Wait for the process to end.
 
         Returns:
-            How it ended, such as `exited with status 1: …` and the last it printed.
+            How it ended, such as `exited with status 1: …` with its last error.
         """
         ...
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM); nothing when it has."""
+        """Send SIGTERM; does nothing once the process has ended."""
         ...
 
     def kill(self) -> None:
-        """End it (SIGKILL); nothing when it has."""
+        """Send SIGKILL; does nothing once the process has ended."""
         ...
 
 
 class Launcher(Protocol):
-    """Starts processes, one for each launch of a pattern."""
+    """Starts the processes of patterns."""
 
     async def launch(self, spec: PatternSpec, token: str) -> Process:
-        """Start one, which will call back with the token.
+        """Start a process that registers with the token.
 
         Raises:
             InvalidArgument: there is no such driver.
-            PreconditionFailed: this machine does not let us.
+            PreconditionFailed: the operating system refuses to start the process.
         """
         ...
 
 
 class Session(Protocol):
-    """A pattern that has called back and was accepted, also while its stream is broken."""
+    """A registered pattern; outlives its control stream, which may break and return."""
 
     @property
     def registration(self) -> Registration:
-        """What it said of itself, last."""
+        """The latest registration."""
         ...
 
     @property
     def lifecycle(self) -> LifecycleControl:
-        """Commands to it. While its stream is broken they wait, within their bounds."""
+        """Commands to the pattern's driver."""
         ...
 
-    async def lost(self) -> str:
-        """Wait until its stream broke and did not come back in time; why, in a sentence."""
+    async def wait_lost(self) -> str:
+        """Wait until the control stream broke and did not return in time.
+
+        Returns:
+            The reason, as a sentence.
+        """
         ...
 
 
 class PendingRegistration(Protocol):
-    """A pattern that is expected to call back. Whoever expects it closes this."""
+    """A process that is expected to register. The expecting side calls `close`."""
 
     @property
     def token(self) -> str:
-        """What it has to show, once."""
+        """One-time token that the process registers with."""
         ...
 
-    async def registered(self) -> Session:
-        """Wait until it has called back; the caller bounds it.
+    async def session(self) -> Session:
+        """Wait until the process has registered; the caller bounds the wait.
 
         Raises:
-            PreconditionFailed: it showed the token, and was refused.
+            PreconditionFailed: the process sent the token, and was refused.
         """
         ...
 
     def close(self) -> None:
-        """Nothing more is expected of it; its stream ends. Safe more than once."""
+        """Expect nothing more, and end the control stream. Safe to repeat."""
         ...
 
 
 OnEvent: TypeAlias = Callable[[EventKind, str], None]
+"""Called with the kind of an event and a sentence."""
+
 OnDebugEvent: TypeAlias = Callable[[DebugEvent], None]
 
 
 class ControlPlane(Protocol):
-    """Where patterns call back."""
+    """Accepts the registrations of patterns."""
 
     def expect(
-        self, spec: PatternSpec, *, happened: OnEvent, told: OnDebugEvent
+        self, spec: PatternSpec, *, on_event: OnEvent, on_debug_event: OnDebugEvent
     ) -> PendingRegistration:
-        """Let one call back.
+        """Expect the registration of one process.
 
         Args:
-            happened: called with REFUSED, LOST and RETURNED, and a sentence.
-            told: called with each debug event.
+            on_event: called with REFUSED, LOST and RETURNED.
+            on_debug_event: called with each debug event of the process.
         """
         ...
 
 
 OpenDriver: TypeAlias = Callable[[str, str], Awaitable[Driver[Any]]]
-"""From a pattern's name, for errors to tell, and a data address to a connected driver,
-whose `stop` closes the connection."""
+"""Connects to a pattern, given its name (for errors) and its data address.
+
+Returns a driver whose `stop` closes the connection.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionPorts:
+    """Everything that supervision needs from outside.
+
+    Attributes:
+        journal: receives the events of all patterns.
+        redact: removes secrets from texts that patterns send.
+    """
+
+    launcher: Launcher
+    control_plane: ControlPlane
+    open_driver: OpenDriver
+    journal: Journal
+    redact: Redact = str

@@ -1,11 +1,12 @@
-"""Keeps one pattern served: by one process after another, for as long as it is wanted."""
+"""Keeps a pattern served: launches a process, waits for its failure, backs off, repeats."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
 
 from prism.domain.patterns.availability import Availability
 from prism.domain.patterns.backoff import Backoff
@@ -17,133 +18,146 @@ from prism.ports import InvalidArgument, PrismError
 
 log = logging.getLogger(__name__)
 
-GIVEN_UP_WITHIN = timedelta(seconds=1)
-"""What a process that is of no use any more has for its stop."""
+NewInstance: TypeAlias = Callable[[PatternSpec], Instance]
+"""Makes an instance, not launched yet."""
+
+DISCARD_TIMEOUT = timedelta(seconds=1)
+"""Timeout of the stop of a process that failed or was rejected."""
 
 
-class RestartLoop(Availability):
-    """A pattern, and the task that looks after it.
+class RestartLoop:
+    """The task that keeps one pattern served.
 
     Args:
-        make: an instance of a spec, not launched yet.
-        waits: whoever comes while it does not serve waits, instead of being refused.
-        redact: hides secrets in why it fails.
+        availability: state of the pattern, which the task writes.
+        redact: removes secrets from the reasons of failures.
     """
 
     def __init__(
         self,
-        spec: PatternSpec,
-        make: Callable[[PatternSpec], Instance],
+        availability: Availability,
+        new_instance: NewInstance,
         journal: Journal,
         backoff: Backoff,
-        *,
-        waits: bool = False,
         redact: Redact = str,
     ) -> None:
-        super().__init__(spec, waits=waits)
-        self._redact = redact
-        self._make = make
+        self._availability = availability
+        self._new_instance = new_instance
         self._journal = journal
         self._backoff = backoff
-        self._running: asyncio.Task[None] | None = None
+        self._redact = redact
+        self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Have it served from now on, unless it is already."""
-        if self._running is not None:
+        """Launch a process, and keep the pattern served; does nothing if it already does."""
+        if self._task is not None:
             return
-        self._settled.clear()
-        self._enter(PatternState.LAUNCHING, "")
-        self._running = asyncio.create_task(self._keep_serving())
+        self._availability.settled.clear()
+        self._availability.enter(PatternState.LAUNCHING)
+        self._run(self._keep_serving())
 
-    async def _keep_serving(self, why: str = "") -> None:
-        """Launch it, again and again.
+    def begin_with(self, instance: Instance) -> None:
+        """Keep the pattern served, beginning with an instance that serves already."""
+        self._run(self._keep_serving_after(instance))
+
+    def begin_drained(self, instance: Instance) -> None:
+        """Watch a drained instance; when it fails, it is closed and not launched again."""
+        self._run(self._watch_drained(instance))
+
+    async def interrupt(self) -> None:
+        """Cancel the task; its current instance stays as it is."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    def reset_backoff(self) -> None:
+        """Forget earlier failures, as after an operator's command."""
+        self._backoff.reset()
+
+    def reason_of(self, error: Exception) -> str:
+        """Return what may be shown of an error; an unexpected one is logged in full."""
+        if isinstance(error, PrismError):
+            return self._redact(error.message)
+        log.error("the pattern %r: unexpected", self._availability.spec.name, exc_info=error)
+        return "an unexpected error of the proxy; its log has the details"
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.create_task(work)
+
+    async def _keep_serving(self, failure: str = "") -> None:
+        """Launch processes until a failure is permanent.
 
         Args:
-            why: the process before failed; empty: there was none.
+            failure: why the previous process failed; empty: there was none.
         """
+        pattern = self._availability
         while True:
-            before = f"it failed before: {why}" if why else ""
-            instance = self._instance = self._make(self.spec)
+            before = f"it failed before: {failure}" if failure else ""
+            instance = pattern.instance = self._new_instance(pattern.spec)
             served = timedelta()
             permanent = False
             try:
-                self._enter(PatternState.LAUNCHING, before)
+                pattern.enter(PatternState.LAUNCHING, before)
                 await instance.launch()
-                self._enter(PatternState.STARTING, before)
+                pattern.enter(PatternState.STARTING, before)
                 await instance.start()
             except Exception as error:
-                why, permanent = self._told(error), isinstance(error, InvalidArgument)
+                failure, permanent = self.reason_of(error), isinstance(error, InvalidArgument)
             else:
-                why, served = await self._serve(instance)
-            self._journal.add(self.spec.name, EventKind.FAILED, why)
-            await self._back_off(instance, why, served, permanent=permanent)
+                self._enter_serving(instance)
+                failure, served = await self._wait_failed(instance)
+            self._record(EventKind.FAILED, failure)
             if permanent:
+                await self._give_up(instance, failure)
                 return
-            self._restarts += 1
+            await self._back_off(instance, failure, served)
 
-    async def _serve(self, instance: Instance) -> tuple[str, timedelta]:
-        """Until it fails: why, and for how long it served."""
+    async def _keep_serving_after(self, instance: Instance) -> None:
+        failure, served = await self._wait_failed(instance)
+        self._record(EventKind.FAILED, failure)
+        await self._back_off(instance, failure, served)
+        await self._keep_serving(failure)
+
+    async def _watch_drained(self, instance: Instance) -> None:
+        failure = await instance.wait_failed()
+        self._record(EventKind.FAILED, failure)
+        reason = f"it was drained, and then: {failure}; restart it to serve again"
+        self._availability.enter(PatternState.STOPPED, reason)
+        await instance.close(failure, DISCARD_TIMEOUT)
+
+    def _enter_serving(self, instance: Instance) -> None:
         profile = instance.gateway.profile
         message = f"{profile.driver} {profile.version} serves"
-        if profile.ephemeral and self._restarts:
+        if profile.ephemeral and self._availability.restarts:
             message += ", and is empty: it keeps its data in its own process"
-        self._enter(PatternState.SERVING, "")
-        self._journal.add(self.spec.name, EventKind.SERVING, message)
-        return await self._served(instance)
+        self._availability.enter(PatternState.SERVING)
+        self._record(EventKind.SERVING, message)
 
-    async def _served(self, instance: Instance) -> tuple[str, timedelta]:
-        why = await instance.failed()
+    async def _wait_failed(self, instance: Instance) -> tuple[str, timedelta]:
+        """Wait until the instance fails; return the reason, and for how long it served."""
+        failure = await instance.wait_failed()
         assert instance.serving_since is not None
-        return why, datetime.now(UTC) - instance.serving_since
+        return failure, datetime.now(UTC) - instance.serving_since
 
-    async def _back_off(
-        self, instance: Instance, why: str, served: timedelta, *, permanent: bool
-    ) -> None:
-        """Clear away what failed, and wait until it is tried again."""
-        delay = self._backoff.failed(served)
+    async def _give_up(self, instance: Instance, failure: str) -> None:
+        self._availability.enter(PatternState.FAILED, failure)
+        await instance.close(failure, DISCARD_TIMEOUT)
+        self._availability.settled.set()
+
+    async def _back_off(self, instance: Instance, failure: str, served: timedelta) -> None:
+        """Close the failed instance, and wait until the next launch is due."""
+        seconds = self._backoff.next_delay(served).total_seconds()
         state, kind = PatternState.BACKING_OFF, EventKind.BACKING_OFF
-        if permanent:
-            state = PatternState.FAILED
-        elif self._backoff.looping:
+        if self._backoff.crash_looping:
             state, kind = PatternState.CRASH_LOOP, EventKind.CRASH_LOOP
-        self._enter(state, why)
-        await instance.close(why, GIVEN_UP_WITHIN)
-        self._settled.set()
-        if not permanent:
-            seconds = delay.total_seconds()
-            failures = self._backoff.failures
-            self._journal.add(
-                self.spec.name,
-                kind,
-                f"failed {failures} times in a row, tried again in {seconds:.1f} s",
-            )
-            await asyncio.sleep(seconds)
+        self._availability.enter(state, failure)
+        await instance.close(failure, DISCARD_TIMEOUT)
+        self._availability.settled.set()
+        failures = self._backoff.failures
+        self._record(kind, f"failed {failures} times in a row, tried again in {seconds:.1f} s")
+        await asyncio.sleep(seconds)
+        self._availability.restarts += 1
 
-    async def _keep_serving_with(self, instance: Instance) -> None:
-        why, served = await self._served(instance)
-        self._journal.add(self.spec.name, EventKind.FAILED, why)
-        await self._back_off(instance, why, served, permanent=False)
-        self._restarts += 1
-        await self._keep_serving(why)
-
-    async def _keep_drained(self, instance: Instance) -> None:
-        """Should it end now, it is not launched again."""
-        why = await instance.failed()
-        self._journal.add(self.spec.name, EventKind.FAILED, why)
-        reason = f"it was drained, and then: {why}; restart it to serve again"
-        self._enter(PatternState.STOPPED, reason)
-        await instance.close(why, GIVEN_UP_WITHIN)
-
-    async def _interrupt(self) -> None:
-        """Nobody looks after it for the moment."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            await asyncio.wait((running,))
-
-    def _told(self, error: Exception) -> str:
-        """What may be said of an error; one that is not ours is logged whole."""
-        if isinstance(error, PrismError):
-            return self._redact(error.message)
-        log.error("the pattern %r: unexpected", self.spec.name, exc_info=error)
-        return "an unexpected error of the proxy; its log has the details"
+    def _record(self, kind: EventKind, message: str) -> None:
+        self._journal.add(self._availability.spec.name, kind, message)

@@ -1,21 +1,22 @@
-"""What is known and told of a pattern."""
+"""Values of pattern supervision: specifications, policy, states, events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from prism.ports import Capability, Health, State
+from prism.domain.watches import MAX_WATCHES
+from prism.ports import Capability, Health, Limits, State
 
 
 class PatternState(StrEnum):
-    """Where a pattern is, as its proxy sees it.
+    """State of a pattern, as its proxy sees it.
 
-    launching → starting → serving → draining → stopping → stopped; what fails is
-    backing off, or in a crash loop, before it is launched again. Failed is one that
-    cannot be started as it is configured.
+    launching → starting → serving → draining → stopping → stopped. After a failure a
+    pattern is backing off, or in a crash loop, until it is launched again. It has failed
+    when its configuration prevents every start.
     """
 
     LAUNCHING = "launching"
@@ -29,13 +30,13 @@ class PatternState(StrEnum):
     FAILED = "failed"
 
     @property
-    def words(self) -> str:
-        """For people."""
+    def label(self) -> str:
+        """The name for people, such as `backing off`."""
         return self.value.replace("_", " ")
 
 
 class EventKind(StrEnum):
-    """What can happen to a pattern; `proto/prism/v1/proxy.proto` describes each."""
+    """Kind of an event; `proto/prism/v1/proxy.proto` describes each."""
 
     LAUNCHED = "launched"
     REGISTERED = "registered"
@@ -57,7 +58,7 @@ class EventKind(StrEnum):
 
 
 class DebugLevel(StrEnum):
-    """How much a debug event matters."""
+    """Severity of a debug event."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -66,7 +67,7 @@ class DebugLevel(StrEnum):
 
 
 class DebugKind(StrEnum):
-    """What a debug event is about: lifecycle and readiness, the backend, or a line of log."""
+    """Subject of a debug event: lifecycle and readiness, the backend, or a log line."""
 
     STATE = "state"
     BACKEND = "backend"
@@ -75,28 +76,51 @@ class DebugKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PatternSpec:
-    """What a pattern is to be.
+    """Specification of a pattern.
 
     Attributes:
-        name: of the pattern, as calls say it.
-        driver: installed under this name.
-        settings: the driver's own, as text by name.
+        name: name that callers select the pattern by.
+        driver: name of an installed driver.
+        settings: the driver's settings, as text by name.
     """
 
     name: str
     driver: str
-    # It may hold secrets.
+    # Settings may hold secrets.
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternPolicy:
+    """Times and limits that hold for every process of every pattern.
+
+    Attributes:
+        start_timeout: maximum time from a launch to the registration.
+        health_interval: time between two health checks.
+        terminate_after: time from the driver's stop to SIGTERM, and from SIGTERM to SIGKILL.
+        max_in_flight: maximum number of concurrent operations on one pattern.
+        max_per_connection: maximum number of concurrent operations on one pattern from
+            one connection.
+        max_watches: maximum number of concurrent watches on one pattern.
+    """
+
+    start_timeout: timedelta = timedelta(seconds=10)
+    health_interval: timedelta = timedelta(seconds=2)
+    terminate_after: timedelta = timedelta(seconds=3)
+    max_in_flight: int = 1024
+    max_per_connection: int = 512
+    max_watches: int = MAX_WATCHES
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a process said of itself when it called back.
+    """What a process registered with.
 
     Attributes:
-        capabilities: at best; its backend is not known yet.
-        data_address: of its gRPC services: `host:port` or `unix:PATH`.
-        metrics_address: of its health and metrics; empty: nowhere.
+        data_address: address of its gRPC services: `host:port` or `unix:PATH`.
+        metrics_address: address of its health and metrics; empty: none.
+        capabilities: upper bound of its capabilities: the backend is not known yet.
     """
 
     driver: str
@@ -111,12 +135,12 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class DebugEvent:
-    """What a pattern tells of itself, unasked.
+    """Event that a pattern reports about itself.
 
     Attributes:
-        sequence: from 1; a number that is left out is an event that was lost on the way.
+        sequence: number from 1; a missing number is an event lost in transit.
         message: one sentence.
-        dropped: events that were too many or lost, since the one before.
+        dropped: number of events dropped or lost since the previous event.
     """
 
     sequence: int
@@ -130,10 +154,10 @@ class DebugEvent:
 
 @dataclass(frozen=True, slots=True)
 class PatternEvent:
-    """What happened to a pattern, as its proxy saw it.
+    """Event in the life of a pattern, as its proxy saw it.
 
     Attributes:
-        sequence: from 1, over all patterns.
+        sequence: number from 1, over all patterns.
         message: one sentence.
     """
 
@@ -147,15 +171,16 @@ class PatternEvent:
 
 @dataclass(frozen=True, slots=True)
 class PatternStatus:
-    """A pattern now.
+    """Snapshot of a pattern.
 
     Attributes:
-        reason: why it is in this state, where there is a reason.
-        registration: of the process that there is, once it has called back.
-        serving_since: None while it does not serve.
-        restarts: how often it was launched again, by whatever cause.
-        health: as of the last check; None: there was none, or its process has ended.
-        in_flight: operations through the proxy.
+        reason: why the pattern is in this state; empty: no reason is needed.
+        process_id: None: no process runs.
+        registration: registration of the current process; None: not registered yet.
+        serving_since: None while the pattern does not serve.
+        restarts: number of launches after the first, for any cause.
+        health: result of the last check; None: not checked yet, or the process has ended.
+        in_flight: number of operations that the proxy sent and that have not ended.
     """
 
     name: str

@@ -96,7 +96,7 @@ class ProxyAdminServicer:
                 self._find(request.name, context)
             # Followed before what is remembered is read, and in the same step: none is missed.
             unread = _Unread(request.name)
-            forget = self._patterns.journal.follow(unread.add)
+            forget = self._patterns.journal.subscribe(unread.add)
             try:
                 for event in self._patterns.journal.events(request.name):
                     yield pb.WatchPatternsResponse(event=event_message(event))

@@ -418,7 +418,7 @@ def _pattern_row(status: PatternStatus, now: datetime) -> tuple[Text, ...]:
     return (
         status.name,
         status.driver,
-        Badge(status.state.words, _PATTERN_STATE_TONES.get(status.state, Tone.CAUTION)),
+        Badge(status.state.label, _PATTERN_STATE_TONES.get(status.state, Tone.CAUTION)),
         health,
         str(status.process_id or "-"),
         "-" if since is None else duration(max((now - since).total_seconds(), 0.0)),

@@ -19,11 +19,11 @@ class DebugEvents:
     """Of one session, over all its streams.
 
     Args:
-        told: called with each.
+        on_debug_event: called with each.
     """
 
-    def __init__(self, told: OnDebugEvent) -> None:
-        self._told = told
+    def __init__(self, on_debug_event: OnDebugEvent) -> None:
+        self._on_debug_event = on_debug_event
         self._bucket = TokenBucket(_PER_SECOND, _BURST)
         self._last = 0
         self._ignored = 0
@@ -46,5 +46,5 @@ class DebugEvents:
             self._ignored += 1 + event.dropped
             return
         dropped = min(event.dropped + self._ignored, _MOST)
-        self._told(replace(event, dropped=dropped))
+        self._on_debug_event(replace(event, dropped=dropped))
         self._ignored = 0

@@ -18,8 +18,10 @@ class PatternReception:
         self.options = options or ReceptionOptions()
         self._visits: set[PatternVisit] = set()
 
-    def expect(self, spec: PatternSpec, *, happened: OnEvent, told: OnDebugEvent) -> PatternVisit:
-        visit = PatternVisit(spec, self.options, happened, told, self._visits.discard)
+    def expect(
+        self, spec: PatternSpec, *, on_event: OnEvent, on_debug_event: OnDebugEvent
+    ) -> PatternVisit:
+        visit = PatternVisit(spec, self.options, on_event, on_debug_event, self._visits.discard)
         self._visits.add(visit)
         return visit
 

@@ -35,16 +35,16 @@ class PatternSession:
         pattern: str,
         registration: Registration,
         options: ReceptionOptions,
-        happened: OnEvent,
-        told: OnDebugEvent,
+        on_event: OnEvent,
+        on_debug_event: OnDebugEvent,
     ) -> None:
         self.secret = secrets.token_urlsafe()
         self.heard = False
         self._pattern = pattern
         self._registration = registration
         self._options = options
-        self._happened = happened
-        self._events = DebugEvents(told)
+        self._on_event = on_event
+        self._events = DebugEvents(on_debug_event)
         self._commands = Commands(pattern)
         self._lifecycle = PatternLifecycle(self._commands)
         self._loop = asyncio.get_running_loop()
@@ -67,14 +67,14 @@ class PatternSession:
         """Whether it is too late to return."""
         return self._closed or self._lost.done()
 
-    async def lost(self) -> str:
+    async def wait_lost(self) -> str:
         return await asyncio.shield(self._lost)
 
     def returned(self, registration: Registration) -> None:
         """It has opened another stream; the one that it had, if it still has, is of no use."""
         self._leave(self._stream, "it opened another")
         self._registration = registration
-        self._happened(EventKind.RETURNED, "it opened its control stream again")
+        self._on_event(EventKind.RETURNED, "it opened its control stream again")
 
     async def converse(
         self, requests: AsyncIterator[pb.ConnectRequest]
@@ -123,7 +123,7 @@ class PatternSession:
         stream.end(NotServing("another stream took its place", reason="STREAM_REPLACED"))
         # One that is stopped goes away, and that is as it should be.
         if not self.over and not self._stopped:
-            self._happened(EventKind.LOST, f"its control stream broke: {why}")
+            self._on_event(EventKind.LOST, f"its control stream broke: {why}")
             seconds = self._options.lost_after.total_seconds()
             self._giving_up = self._loop.call_later(seconds, self._give_up, why)
 

@@ -27,14 +27,14 @@ class PatternVisit:
         self,
         spec: PatternSpec,
         options: ReceptionOptions,
-        happened: OnEvent,
-        told: OnDebugEvent,
+        on_event: OnEvent,
+        on_debug_event: OnDebugEvent,
         closed: Callable[[PatternVisit], None],
     ) -> None:
         self._spec = spec
         self._options = options
-        self._happened = happened
-        self._told = told
+        self._on_event = on_event
+        self._on_debug_event = on_debug_event
         self._when_closed = closed
         self._token = secrets.token_urlsafe()
         self._session: PatternSession | None = None
@@ -45,7 +45,7 @@ class PatternVisit:
     def token(self) -> str:
         return self._token
 
-    async def registered(self) -> PatternSession:
+    async def session(self) -> PatternSession:
         await self._settled.wait()
         if self._session is None:
             raise PreconditionFailed(
@@ -82,12 +82,12 @@ class PatternVisit:
             self._check(message)
             registration = registration_of(message)
         except PrismError as error:
-            self._happened(EventKind.REFUSED, error.message)
+            self._on_event(EventKind.REFUSED, error.message)
             self._refuse(error)
             raise
         if self._session is None:
             self._session = PatternSession(
-                self._spec.name, registration, self._options, self._happened, self._told
+                self._spec.name, registration, self._options, self._on_event, self._on_debug_event
             )
             self._settled.set()
         else:
