@@ -156,7 +156,7 @@ class Application:
             await _cancel(commanding)
 
     async def _close_driver(self) -> None:
-        self._readiness.leave("shutting down")
+        self._readiness.withdraw("shutting down")
         if self._lifecycle.current is State.RUNNING:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.drain_delay.total_seconds()):

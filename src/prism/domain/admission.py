@@ -1,6 +1,6 @@
-"""Lets operations in, bounds how many there are, and sees them out.
+"""Admission: admits operations, limits how many are in flight, and drains them.
 
-The one place that knows what is in flight, so it is also what a drain waits for.
+Admission alone knows what is in flight, so it is also what a drain waits for.
 """
 
 from __future__ import annotations
@@ -16,33 +16,36 @@ from typing import Protocol
 from prism.domain.tallies import OperationTally
 from prism.ports import DrainReport, Exhausted, NotServing, Outcome
 
-connection: ContextVar[str] = ContextVar("connection", default="")
-"""Which connection a request came by; a transport sets it, empty: none is known."""
+# Context variables, because the gateway implements the key-value ports: their methods have no
+# parameter for the connection of a request, or for what was reserved for it.
 
-place: ContextVar[Place | None] = ContextVar("place", default=None)
-"""Held for the operation that is about to begin, which takes it up."""
+connection: ContextVar[str] = ContextVar("connection", default="")
+"""Name of the connection of the current request, set by a transport; empty: unknown."""
+
+reservation: ContextVar[Reservation | None] = ContextVar("reservation", default=None)
+"""Reservation for the operation that the current task is about to begin."""
 
 _ABORT_GRACE_S = 1.0
 
 
-class Holder(Protocol):
-    """What is in flight."""
+class InFlight(Protocol):
+    """Something in flight that a drain can abort."""
 
     def abort(self) -> None:
-        """A drain does not wait for it any longer."""
+        """End it, because a drain has reached its timeout."""
         ...
 
 
 class Admission:
-    """Admits while open, within bounds, and counts what is in flight.
+    """Admits operations while it is open, within limits.
 
     Args:
-        max_in_flight: operations at once, in all.
-        max_per_connection: operations at once by one connection.
+        max_in_flight: maximum number of operations in flight.
+        max_per_connection: maximum number of operations in flight from one connection.
 
     Attributes:
-        refused: operations that came while closed.
-        shed: operations that were one too many.
+        refused: number of operations refused because admission was closed.
+        shed: number of operations refused because a limit was reached.
     """
 
     def __init__(self, *, max_in_flight: int, max_per_connection: int) -> None:
@@ -51,8 +54,8 @@ class Admission:
         self.refused = 0
         self.shed = 0
         self._by_connection: dict[str, int] = {}
-        self._slots: set[Holder] = set()
-        self._told_of_closing: set[Callable[[], None]] = set()
+        self._slots: set[InFlight] = set()
+        self._close_callbacks: set[Callable[[], None]] = set()
         self._refusal: str | None = "not started yet"
         self._started = False
         self._idle: asyncio.Event | None = None
@@ -60,90 +63,94 @@ class Admission:
 
     @property
     def in_flight(self) -> int:
-        """Operations admitted and not finished."""
+        """Number of operations admitted and not finished."""
         return len(self._slots)
 
     @property
     def max_in_flight(self) -> int:
-        """The bound on `in_flight`."""
+        """Maximum of `in_flight`."""
         return self._max_in_flight
 
     def open(self) -> None:
-        """Admit from now on."""
+        """Admit operations from now on."""
         self._refusal = None
         self._started = True
 
     def check_started(self) -> None:
-        """Raises NotServing before it was first opened."""
+        """Raise `NotServing` if admission was never opened."""
         if not self._started:
             raise self.refusal()
 
     def check_open(self) -> None:
-        """Raises NotServing while closed."""
+        """Raise `NotServing` while admission is closed."""
         if self._refusal is not None:
             raise self.refusal()
 
     def refusal(self) -> NotServing:
-        """What is answered while closed."""
+        """Return the error of operations while admission is closed."""
         return NotServing(f"not serving: {self._refusal}")
 
     def close(self, reason: str) -> None:
-        """Refuse from now on; what is in flight goes on."""
+        """Refuse operations from now on; those in flight continue.
+
+        Args:
+            reason: end of the error message, after "not serving: ".
+        """
         self._refusal = reason
-        for told in tuple(self._told_of_closing):
-            told()
+        for callback in tuple(self._close_callbacks):
+            callback()
 
-    def when_closed(self, told: Callable[[], None]) -> None:
-        """Call `told` whenever this closes, until `forget`."""
-        self._told_of_closing.add(told)
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call `callback` each time admission closes, until `remove_on_close`."""
+        self._close_callbacks.add(callback)
 
-    def forget(self, told: Callable[[], None]) -> None:
-        """Undo `when_closed`; safe more than once."""
-        self._told_of_closing.discard(told)
+    def remove_on_close(self, callback: Callable[[], None]) -> None:
+        """Undo `on_close`; no effect when it was undone already."""
+        self._close_callbacks.discard(callback)
 
     def admit(self, tally: OperationTally | None = None) -> _Slot:
-        """A context manager around one operation.
+        """Admit an operation; return a context manager that surrounds it.
 
         Args:
-            tally: counts it, however it ends.
+            tally: counts the operation when it ends; None: not counted.
 
         Raises:
-            NotServing: closed.
-            Exhausted: a bound is reached.
+            NotServing: admission is closed.
+            Exhausted: a limit is reached.
         """
-        held = place.get()
+        held = reservation.get()
         if held is not None:
-            place.set(None)
-            return held.take_up(tally)
-        return _Slot(self, self._let_in(), tally)
+            reservation.set(None)
+            return held.claim(tally)
+        return _Slot(self, self._check_limits(), tally)
 
-    def reserve(self, aborted: Callable[[], None]) -> Place:
-        """A place for an operation that has to wait: in flight from now on.
+    def reserve(self, aborted: Callable[[], None]) -> Reservation:
+        """Admit an operation that has to wait before it begins; it is in flight from now on.
 
         Args:
-            aborted: called when a drain does not wait for it any longer.
+            aborted: called when a drain aborts the operation before it begins.
 
         Raises:
             NotServing, Exhausted: as `admit`.
         """
-        return Place(self, aborted)
+        return Reservation(self, aborted)
 
-    def enter(self, holder: Holder) -> str:
-        """Have the holder in flight until `leave`, whatever becomes of it.
+    def enter(self, operation: InFlight) -> str:
+        """Admit an operation that runs outside a task; it is in flight until `leave`.
 
         Returns:
-            The name of its connection, for `leave`.
+            Name of its connection, to be passed to `leave`.
 
         Raises:
             NotServing, Exhausted: as `admit`.
         """
-        name = self._let_in()
-        self._slots.add(holder)
+        name = self._check_limits()
+        self._slots.add(operation)
         return name
 
-    def leave(self, holder: Holder, name: str) -> None:
-        """Undo `enter`, once."""
-        self._slots.discard(holder)
+    def leave(self, operation: InFlight, name: str) -> None:
+        """Undo `enter`; to be called exactly once."""
+        self._slots.discard(operation)
         if name:
             count = self._by_connection[name] - 1
             if count:
@@ -153,8 +160,8 @@ class Admission:
         if self._idle is not None and not self._slots:
             self._idle.set()
 
-    def _let_in(self) -> str:
-        """Count one more; the name of its connection."""
+    def _check_limits(self) -> str:
+        """Count an operation for its connection; return the name of the connection."""
         if self._refusal is not None:
             self.refused += 1
             raise self.refusal()
@@ -162,7 +169,7 @@ class Admission:
             self.shed += 1
             raise Exhausted(
                 f"{self._max_in_flight:,} calls are in flight, which is the limit; "
-                "try again later or raise --max-in-flight",
+                "try again later, or raise --max-in-flight",
                 reason="TOO_MANY_IN_FLIGHT",
             )
         name = connection.get()
@@ -172,16 +179,19 @@ class Admission:
                 self.shed += 1
                 raise Exhausted(
                     f"this connection has {count:,} calls in flight, which is its limit; "
-                    "wait for some, or raise --max-in-flight-per-connection",
+                    "wait for some to end, or raise --max-in-flight-per-connection",
                     reason="TOO_MANY_IN_FLIGHT",
                 )
             self._by_connection[name] = count + 1
         return name
 
     async def drain(self, timeout: timedelta) -> DrainReport:
-        """Wait for what is in flight, then abort what is left. Close first.
+        """Wait for the operations in flight, then abort those that are left.
 
-        An aborted operation raises `NotServing` with an unknown outcome.
+        Call `close` first. An aborted operation raises `NotServing` with an unknown outcome.
+
+        Returns:
+            How many of the operations in flight at the start completed or were aborted.
         """
         pending = len(self._slots)
         if not await self._wait_idle(timeout.total_seconds()):
@@ -206,12 +216,22 @@ class Admission:
         return True
 
     def _find_loop(self) -> asyncio.AbstractEventLoop:
-        # Finding it is a system call, and dearer than all the rest of letting in.
+        # Cached: get_running_loop() makes a system call, which costs more than all the rest.
         self._loop = asyncio.get_running_loop()
         return self._loop
 
 
+def aborted_by_drain() -> NotServing:
+    """Return the error of an operation that a drain aborts."""
+    return NotServing(
+        "aborted: the operation was still in flight at the end of the drain timeout",
+        outcome=Outcome.UNKNOWN,
+    )
+
+
 class _Slot:
+    """Operation in flight that runs in a task; the context manager around it."""
+
     __slots__ = ("_aborted", "_admission", "_begun_ns", "_connection", "_tally", "_task")
 
     def __init__(self, admission: Admission, name: str, tally: OperationTally | None) -> None:
@@ -240,10 +260,7 @@ class _Slot:
         self._admission.leave(self, self._connection)
         if self._aborted and self._task is not None and isinstance(error, asyncio.CancelledError):
             self._task.uncancel()
-            raise NotServing(
-                "aborted: it was still in flight when the time to drain was over",
-                outcome=Outcome.UNKNOWN,
-            ) from None
+            raise aborted_by_drain() from None
 
     def abort(self) -> None:
         if self._task is not None:
@@ -251,8 +268,8 @@ class _Slot:
             self._task.cancel()
 
 
-class Place:
-    """Held in flight for an operation until it begins, or is given up."""
+class Reservation:
+    """Operation in flight that has not begun yet."""
 
     __slots__ = ("_aborted", "_admission", "_connection")
 
@@ -261,15 +278,15 @@ class Place:
         self._aborted = aborted
         self._connection = admission.enter(self)
 
-    def take_up(self, tally: OperationTally | None) -> _Slot:
-        """The same place, for the task that runs the operation."""
-        # In before out, or a drain would think that nothing is left.
+    def claim(self, tally: OperationTally | None) -> _Slot:
+        """Begin the operation in the current task, which replaces the reservation."""
+        # Add before removing: otherwise a drain could see that nothing is in flight.
         slot = _Slot(self._admission, self._connection, tally)
         self._admission._slots.discard(self)
         return slot
 
     def release(self) -> None:
-        """Give it up; safe more than once, and after it was taken up."""
+        """Cancel the reservation; no effect when it was cancelled or claimed already."""
         if self in self._admission._slots:
             self._admission.leave(self, self._connection)
 

@@ -1,6 +1,6 @@
-"""Whether to send work here: the lifecycle's state, and how the backend fares.
+"""Readiness: whether the process should receive work, from lifecycle state and backend health.
 
-The source for `/ready` and for the gRPC health service alike.
+`/ready` and the gRPC health service report it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from prism.ports import Health, HealthStatus, State
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Ready, or why not."""
+    """Whether the process is ready, and the reason.
+
+    Attributes:
+        reason: one sentence; "ready" when it is.
+    """
 
     ready: bool
     reason: str
 
 
 class ReadinessMonitor:
-    """Checks the backend at intervals; several failures in a row mean not ready.
-
-    One blip of a backend that all replicas share must not remove every replica.
+    """Checks the health of the backend at intervals, and derives the readiness.
 
     Args:
-        interval: between two checks.
-        timeout: after which a check has failed.
-        threshold: failures in a row.
+        interval: time between two checks.
+        timeout: time after which a check counts as failed.
+        threshold: number of consecutive failures after which the process is not ready. More
+            than one, so that a short failure of a shared backend does not remove all replicas.
     """
 
     def __init__(
@@ -48,55 +51,56 @@ class ReadinessMonitor:
         self._failures = 0
         self._last_failure = ""
         self._health: Health | None = None
-        self._leaving = ""
-        self._waiting = ""
+        self._withdrawn = ""
+        self._waiting_for = ""
         self._observers: list[Callable[[Readiness], None]] = []
         self._check_observers: list[Callable[[Health], None]] = []
-        self._told = Readiness(False, "")
-        lifecycle.observe(lambda _: self._tell())
+        self._reported = Readiness(False, "")
+        lifecycle.observe(lambda _: self._report())
 
     @property
     def current(self) -> Readiness:
-        """The readiness now, at no cost."""
+        """Current readiness, without a check."""
         state = self._lifecycle.current
-        if self._leaving:
-            return Readiness(False, self._leaving)
+        if self._withdrawn:
+            return Readiness(False, self._withdrawn)
         if state is not State.RUNNING:
-            because = self._waiting if state in (State.CREATED, State.INITIALIZED) else ""
-            return Readiness(False, f"the driver is {state}{because}")
+            starting = state in (State.CREATED, State.INITIALIZED)
+            waiting = f", waiting for {self._waiting_for}" if starting and self._waiting_for else ""
+            return Readiness(False, f"the driver is {state}{waiting}")
         if self._failures >= self._threshold:
             return Readiness(False, self._last_failure)
         return Readiness(True, "ready")
 
     @property
     def health(self) -> Health | None:
-        """How the backend fared at the last check; None while the driver is not up."""
-        up = self._lifecycle.current in (State.RUNNING, State.DRAINING)
-        return self._health if up else None
+        """Result of the last check; None unless the driver is running or draining."""
+        is_open = self._lifecycle.current in (State.RUNNING, State.DRAINING)
+        return self._health if is_open else None
 
     @property
     def details(self) -> Mapping[str, str]:
-        """What the driver told of its backend then."""
+        """Details of `health`; empty while there is none."""
         return {} if self.health is None else self.health.details
 
     def observe(self, observer: Callable[[Readiness], None]) -> None:
-        """Call the observer at once, and then whenever the readiness changes."""
+        """Call the observer now, and then whenever the readiness changes."""
         self._observers.append(observer)
         observer(self.current)
 
     def observe_checks(self, observer: Callable[[Health], None]) -> None:
-        """Call the observer with what each check finds."""
+        """Call the observer with the result of each check."""
         self._check_observers.append(observer)
 
-    def wait_for(self, what: str) -> None:
-        """Say so of a driver that does not run yet."""
-        self._waiting = f", waiting for {what}"
-        self._tell()
+    def set_waiting_for(self, what: str) -> None:
+        """Name what a driver that is not running yet waits for; it becomes part of the reason."""
+        self._waiting_for = what
+        self._report()
 
-    def leave(self, reason: str) -> None:
-        """Not ready from now on, while calls are still served."""
-        self._leaving = reason
-        self._tell()
+    def withdraw(self, reason: str) -> None:
+        """Report not ready from now on, although calls are still served."""
+        self._withdrawn = reason
+        self._report()
 
     async def watch(self) -> None:
         """Check until cancelled."""
@@ -112,7 +116,7 @@ class ReadinessMonitor:
         except TimeoutError:
             message = f"no answer to a health check within {self._timeout_s:g} s"
             health = Health(HealthStatus.UNHEALTHY, message)
-        except Exception as error:  # a driver's defect must not end the watch
+        except Exception as error:  # a defect of the driver must not end the checks
             message = f"the health check failed: {type(error).__name__}"
             health = Health(HealthStatus.UNHEALTHY, message)
         failed = health.status is HealthStatus.UNHEALTHY
@@ -121,11 +125,11 @@ class ReadinessMonitor:
         self._last_failure = health.message if failed else ""
         for observer in self._check_observers:
             observer(health)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         now = self.current
-        if now != self._told:
-            self._told = now
+        if now != self._reported:
+            self._reported = now
             for observer in self._observers:
                 observer(now)

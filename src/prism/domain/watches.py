@@ -1,6 +1,6 @@
-"""The watches that stand: bounded in number, and ended when admission closes.
+"""Open watches: limited in number, and ended when admission closes.
 
-A watch is no operation in flight: a drain would wait for it for ever.
+A watch does not count as in flight, because a drain would wait for it without end.
 """
 
 from __future__ import annotations
@@ -24,54 +24,54 @@ MAX_WATCHES = 1000
 
 
 class Watches:
-    """Lets watches in, and ends them.
+    """Admits watches, within a limit, and ends them when admission closes.
 
     Args:
-        max_watches: at once, in all.
+        max_watches: maximum number of open watches.
     """
 
     def __init__(self, admission: Admission, max_watches: int) -> None:
         self._admission = admission
         self._max_watches = max_watches
-        self._standing = 0
+        self._active = 0
 
     @property
-    def standing(self) -> int:
-        """Watches admitted and not ended."""
-        return self._standing
+    def active(self) -> int:
+        """Number of open watches."""
+        return self._active
 
     @property
     def max_watches(self) -> int:
-        """The bound on `standing`."""
+        """Maximum of `active`."""
         return self._max_watches
 
     @contextmanager
-    def admit(self) -> Iterator[Reader]:
-        """The one who reads a watch, which counts for as long as the context lasts.
+    def admit(self) -> Iterator[WatchReader]:
+        """Admit a watch, which counts while the context lasts; yield its reader.
 
         Raises:
-            NotServing: closed.
-            Exhausted: a bound is reached.
+            NotServing: admission is closed.
+            Exhausted: the limit is reached.
         """
         self._admission.check_open()
-        if self._standing >= self._max_watches:
+        if self._active >= self._max_watches:
             raise Exhausted(
-                f"{self._max_watches:,} watches stand, which is the limit; "
-                "end some, or raise --max-watches",
+                f"{self._max_watches:,} watches are open, which is the limit; "
+                "close some, or raise --max-watches",
                 reason="TOO_MANY_WATCHES",
             )
-        self._standing += 1
-        reader = Reader(self._admission)
-        self._admission.when_closed(reader.end)
+        self._active += 1
+        reader = WatchReader(self._admission)
+        self._admission.on_close(reader.end)
         try:
             yield reader
         finally:
-            self._admission.forget(reader.end)
-            self._standing -= 1
+            self._admission.remove_on_close(reader.end)
+            self._active -= 1
 
 
-class Reader:
-    """Who waits for a watch to stand, and for its next event, while admission is open."""
+class WatchReader:
+    """Waits for a watch to open and for its events, until admission closes."""
 
     __slots__ = ("_admission", "_ended", "_loop", "_task")
 
@@ -82,7 +82,7 @@ class Reader:
         self._ended = False
 
     def end(self) -> None:
-        """Admission has closed: it waits no longer, now or later."""
+        """Stop waiting, now and later, because admission has closed."""
         if not self._ended:
             self._ended = True
             if self._task is not None:
@@ -92,16 +92,16 @@ class Reader:
     async def reading(
         self, watch: AbstractAsyncContextManager[AsyncIterator[Event]]
     ) -> AsyncIterator[AsyncIterator[Event]]:
-        """A driver's watch, ended in time."""
+        """Open a driver's watch; yield its events until admission closes."""
         async with AsyncExitStack() as stack:
             events = await self.wait(lambda: stack.enter_async_context(watch))
             yield _Events(events, self)
 
     async def wait(self, step: Callable[[], Awaitable[Result]]) -> Result:
-        """Take one step.
+        """Await what `step` returns.
 
         Raises:
-            NotServing: admission is closed, before or meanwhile.
+            NotServing: admission is closed, or closes meanwhile.
         """
         if self._ended:
             raise self._admission.refusal()
@@ -118,11 +118,11 @@ class Reader:
 
 
 class _Events:
-    """The events of one watch, which ends but once, and never without saying why."""
+    """Events of one watch. After its end, reading always raises an error that says why."""
 
     __slots__ = ("_ended", "_next", "_reader")
 
-    def __init__(self, events: AsyncIterator[Event], reader: Reader) -> None:
+    def __init__(self, events: AsyncIterator[Event], reader: WatchReader) -> None:
         self._next = events.__anext__
         self._reader = reader
         self._ended: str | None = None
@@ -132,15 +132,20 @@ class _Events:
 
     async def __anext__(self) -> Event:
         if self._ended is not None:
-            raise WatchEnded(f"the watch has ended: {self._ended}; begin it again")
+            raise self._error()
         try:
             return await self._reader.wait(self._next)
         except asyncio.CancelledError:
-            self._ended = "reading it was cancelled"
+            self._ended = "reading was cancelled"
             raise
         except StopAsyncIteration:
-            self._ended = "the driver reports no more"
+            self._ended = "the driver reports no more events"
         except Exception as error:
             self._ended = str(error)
             raise
-        raise WatchEnded(f"the watch has ended: {self._ended}; begin it again")
+        raise self._error()
+
+    def _error(self) -> WatchEnded:
+        return WatchEnded(
+            f"the watch has ended: {self._ended}; start a new watch and read the keys again"
+        )

@@ -199,8 +199,8 @@ async def test_a_watch_ends_when_its_caller_goes(world: World) -> None:
     gateway = world.a.gateway
     assert gateway is not None
     async with world.client().watch():
-        assert gateway.watches.standing == 1
-    await until(lambda: not gateway.watches.standing)
+        assert gateway.watches.active == 1
+    await until(lambda: not gateway.watches.active)
 
 
 async def test_a_watch_ends_with_a_reason_when_its_pattern_breaks(world: World) -> None:

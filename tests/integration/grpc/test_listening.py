@@ -147,7 +147,7 @@ async def test_the_standard_health_service_tells_the_readiness(serve: Any) -> No
             async for message in watch:
                 seen.append(health_pb2.HealthCheckResponse.FromString(message).status)
                 if seen[-1] == health_pb2.HealthCheckResponse.SERVING:
-                    served.readiness.leave("shutting down")
+                    served.readiness.withdraw("shutting down")
                 if seen[-2:] == [
                     health_pb2.HealthCheckResponse.SERVING,
                     health_pb2.HealthCheckResponse.NOT_SERVING,

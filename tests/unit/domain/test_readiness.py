@@ -104,7 +104,7 @@ async def test_leaving_is_not_ready_while_calls_are_still_served(build: Any) -> 
     house = build()
     await house.run()
     monitor = ReadinessMonitor(house.lifecycle)
-    monitor.leave("shutting down")
+    monitor.withdraw("shutting down")
     assert monitor.current == Readiness(False, "shutting down")
     assert await house.gateway.get("k") is None
 
@@ -114,7 +114,7 @@ async def test_what_a_driver_that_does_not_run_yet_waits_for_is_said(build: Any)
     monitor = ReadinessMonitor(house.lifecycle)
     told: list[str] = []
     monitor.observe(lambda now: told.append(now.reason))
-    monitor.wait_for("the proxy")
+    monitor.set_waiting_for("the proxy")
     await house.run()
     await house.lifecycle.stop()
     assert told == [

@@ -69,7 +69,7 @@ async def test_a_watch_beyond_the_bound_is_refused_and_one_that_ended_makes_room
     gateway = Gateway(house.driver, house.admission, Limits(), max_watches=2)
     async with gateway.watch(), AsyncExitStack() as stack:
         await stack.enter_async_context(gateway.watch())
-        with pytest.raises(Exhausted, match="2 watches stand") as refusal:
+        with pytest.raises(Exhausted, match="2 watches are open") as refusal:
             async with gateway.watch():
                 pass
         assert refusal.value.reason == "TOO_MANY_WATCHES"
@@ -173,9 +173,9 @@ def test_forgetting_twice_is_safe() -> None:
     def told() -> None:
         called.append("told")
 
-    admission.when_closed(told)
+    admission.on_close(told)
     admission.close("draining")
-    admission.forget(told)
-    admission.forget(told)
+    admission.remove_on_close(told)
+    admission.remove_on_close(told)
     admission.close("stopped")
     assert called == ["told"]

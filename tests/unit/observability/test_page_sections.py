@@ -189,7 +189,7 @@ async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(
     house = build()
     events = house.container.history().events
     await house.run()
-    house.container.readiness().leave("shutting down")
+    house.container.readiness().withdraw("shutting down")
     await house.lifecycle.drain()
     changes = [(change, reason) for _, change, reason in rows_of(lifecycle_section(events))]
     assert changes == [

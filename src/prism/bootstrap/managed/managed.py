@@ -31,7 +31,7 @@ def managed_by(
     """Have the proxy at the address command the driver, and tell it what happens here."""
     events = DebugEventBuffer()
     publisher = DebugEventPublisher(events, lifecycle, readiness)
-    readiness.wait_for(f"the proxy at {address}")
+    readiness.set_waiting_for(f"the proxy at {address}")
     client = ControlClient(address, lifecycle, events, publisher.health_checked)
     token = _token_source(configuration.settings)
     return Managed(client, configuration.spec, token, DebugEventHandler(events, redactor))

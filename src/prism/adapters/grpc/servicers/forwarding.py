@@ -29,7 +29,7 @@ from prism.adapters.grpc.servicers.operate import (
 from prism.adapters.grpc.servicers.relay import RelayedOperation
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.relay import RelayingDriver, RelayOperation
-from prism.domain.admission import Admission, place
+from prism.domain.admission import Admission, reservation
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.values import PatternSpec
 from prism.ports import BackendTimeout, Keys, NotServing, Outcome
@@ -254,12 +254,12 @@ class ForwardingServicer:
         upstream = self.route_of(context.pattern).ordered_by
         if upstream is None:
             return None
-        held = place.get()
+        held = reservation.get()
         if held is None:
             self._admission.check_open()
         else:
             # The pattern's own admission takes over.
-            place.set(None)
+            reservation.set(None)
             held.release()
         forwarded_call.set(call)
         return upstream

@@ -15,9 +15,8 @@ from google.protobuf.message import Message
 
 from prism.adapters.grpc.servicers.operate import OnOutcome, Operation
 from prism.adapters.wire.relay import RelayOperation
-from prism.domain.admission import Admission
+from prism.domain.admission import Admission, aborted_by_drain
 from prism.domain.tallies import OperationTally
-from prism.ports import NotServing, Outcome
 
 
 class RelayedOperation:
@@ -91,12 +90,7 @@ class RelayedOperation:
         return self._stop(asyncio.CancelledError())
 
     def abort(self) -> None:
-        self._stop(
-            NotServing(
-                "aborted: it was still in flight when the time to drain was over",
-                outcome=Outcome.UNKNOWN,
-            )
-        )
+        self._stop(aborted_by_drain())
 
     def _withdraw(self) -> None:
         self._operation = None

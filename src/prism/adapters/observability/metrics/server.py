@@ -199,7 +199,7 @@ class DriverCollector(Collector):
         yield from self._operations()
         yield from self._health_details()
         watches = self._gateway.watches
-        yield self._gauge("backend_driver_watches_active", "Open watches.", watches.standing)
+        yield self._gauge("backend_driver_watches_active", "Open watches.", watches.active)
         yield self._gauge(
             "backend_driver_watches_limit", "Maximum number of open watches.", watches.max_watches
         )

@@ -132,7 +132,7 @@ def server_section(
     ready = readiness.current.ready
     watching = []
     if watches is not None:
-        watching.append(("Watches", f"{watches.standing:,} of {watches.max_watches:,}"))
+        watching.append(("Watches", f"{watches.active:,} of {watches.max_watches:,}"))
     facts = Facts(
         (
             ("Ready", Badge("yes", Tone.GOOD) if ready else Badge("no", Tone.BAD)),

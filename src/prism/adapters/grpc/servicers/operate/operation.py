@@ -13,7 +13,7 @@ from prism.adapters.grpc.calls import CallTally, UnaryHandler
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.wire.methods import METHODS, Method
-from prism.domain.admission import Place
+from prism.domain.admission import Reservation
 from prism.ports import Keys
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -129,18 +129,18 @@ class Waiting:
     """What an operation holds while earlier operations on its keys are in progress.
 
     Attributes:
-        place: its place in admission.
+        reservation: counts the operation as in flight until it begins.
         deadline: time of the loop's clock.
         timer: timer that fails the operation at its deadline.
     """
 
-    place: Place
+    reservation: Reservation
     deadline: float
     timer: asyncio.TimerHandle
 
     def release(self) -> None:
-        """Give up the place and the timer. Safe more than once."""
-        self.place.release()
+        """Cancel the reservation and the timer; no effect the second time."""
+        self.reservation.release()
         self.timer.cancel()
 
 

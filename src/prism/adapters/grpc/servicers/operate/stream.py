@@ -22,7 +22,7 @@ from prism.adapters.grpc.servicers.operate.operation import (
 )
 from prism.adapters.grpc.servicers.operate.responses import EncodedResponse, Outbox, Responder
 from prism.adapters.grpc.servicers.operate.scheduling import Deadlines, KeyQueues, Workers
-from prism.domain.admission import Admission, place
+from prism.domain.admission import Admission, reservation
 from prism.ports import BackendTimeout, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -76,7 +76,7 @@ class OperateCall:
         """
         reading = asyncio.create_task(self._read(requests))
         reading.add_done_callback(lambda _: self._wake())
-        self._admission.when_closed(self._wake)
+        self._admission.on_close(self._wake)
         try:
             # grpcio's iterator of requests must have been asked once, or it complains.
             await asyncio.sleep(0)
@@ -94,7 +94,7 @@ class OperateCall:
                 self._change = self._loop.create_future()
                 await self._change
         finally:
-            self._admission.forget(self._wake)
+            self._admission.remove_on_close(self._wake)
             reading.cancel()
             self._runner.close()
 
@@ -247,8 +247,8 @@ class OperationRunner:
             return self._finish(operation, work, waits_for)
         finally:
             if waiting is not None:
-                # It may have been refused before the gateway took the place.
-                place.set(None)
+                # The operation may have been refused before the gateway claimed the reservation.
+                reservation.set(None)
         self._leave(operation)
         return None
 
@@ -277,7 +277,7 @@ class OperationRunner:
             held = self._admission.reserve(
                 lambda: self._responder.fail(
                     operation,
-                    NotServing("aborted: it had not begun when the time to drain was over"),
+                    NotServing("aborted: not begun at the end of the drain timeout"),
                 )
             )
         except PrismError as refusal:
@@ -298,8 +298,8 @@ class OperationRunner:
         )
 
     def _begin_late(self, operation: Operation, waiting: Waiting) -> None:
-        """Begin an operation that has waited; the gateway takes its place in admission."""
-        place.set(waiting.place)
+        """Begin an operation that has waited; the gateway claims its reservation."""
+        reservation.set(waiting.reservation)
         waiting.timer.cancel()
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
