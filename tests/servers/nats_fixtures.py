@@ -1,4 +1,4 @@
-"""NATS as fixtures: a server of their own, or the one that `PRISM_TEST_NATS_URL` names."""
+"""Fixtures of a NATS server: a new one, or the one that `PRISM_TEST_NATS_URL` names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ENVIRONMENT = "PRISM_TEST_NATS_URL"
 
 
 class NatsBackend(NamedTuple):
-    """What the suite is pointed at.
+    """Server that the acceptance suite runs against.
 
     Attributes:
-        server: where there is one that a test may take away.
+        server: the server, if tests may stop it.
     """
 
     url: str
@@ -27,14 +27,14 @@ class NatsBackend(NamedTuple):
 
 @pytest.fixture(scope="session")
 def nats_server() -> Iterator[NatsServer]:
-    """A server that tests share: they leave it up, and its settings as they are."""
+    """Server that tests share: they do not stop it or change its settings."""
     with NatsServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def nats_backend(request: pytest.FixtureRequest) -> NatsBackend:
-    if given := os.environ.get(ENVIRONMENT):
-        return NatsBackend(given)
+    if url := os.environ.get(ENVIRONMENT):
+        return NatsBackend(url)
     server: NatsServer = request.getfixturevalue("nats_server")
     return NatsBackend(server.url, server)

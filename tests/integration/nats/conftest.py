@@ -1,4 +1,4 @@
-"""The driver on real servers, as an operator would have it."""
+"""Fixtures that run the driver against real servers."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def _open(url: str, **settings: str) -> AbstractAsyncContextManager[Backend]:
 
 @pytest.fixture(scope="session")
 def open_nats() -> Open:
-    """Initialize and start the driver on a URL, with settings as text."""
+    """Function that initializes and starts the driver on a URL, with settings as text."""
     return _open
 
 
 @pytest.fixture
 def own_server() -> Iterator[NatsServer]:
-    """A server that the test may stop, and change."""
+    """Server that the test may stop and change."""
     with NatsServer() as server:
         yield server
 
 
 @pytest.fixture
 async def client(own_server: NatsServer) -> AsyncIterator[Client]:
-    """Another client of that server, which knows nothing of Prism."""
+    """Plain nats-py client of that server."""
     client = await nats.connect(own_server.url, allow_reconnect=False)
     try:
         yield client

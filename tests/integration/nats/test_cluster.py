@@ -1,4 +1,4 @@
-"""A bucket on three servers, one of which may be away."""
+"""A bucket on three servers keeps the contract, also when one of them is away."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def jetstream(cluster: NatsCluster) -> AsyncIterator[JetStreamContext]:
 
 
 class TestThreeReplicas(Basic, Ttl, CompareAndSets, Scans, Counters):
-    """What a caller sees is the same."""
+    """Callers see the same as with one server."""
 
     @pytest.fixture(scope="class")
     @staticmethod
@@ -44,7 +44,7 @@ class TestThreeReplicas(Basic, Ttl, CompareAndSets, Scans, Counters):
         return in_process(DRIVER, {"url": cluster.url, "replicas": "3"})
 
 
-async def answers_again(kv: FullKeyValue) -> None:
+async def wait_until_answers(kv: FullKeyValue) -> None:
     began = time.monotonic()
     while True:
         try:
@@ -56,8 +56,8 @@ async def answers_again(kv: FullKeyValue) -> None:
             return
 
 
-async def scanned(kv: FullKeyValue, prefix: str) -> list[str]:
-    """A scan needs the leader of the whole cluster, whose election may take longer."""
+async def scan_when_possible(kv: FullKeyValue, prefix: str) -> list[str]:
+    """Scan until it succeeds: it needs the leader of the whole cluster, elected later."""
     began = time.monotonic()
     while True:
         try:
@@ -66,12 +66,12 @@ async def scanned(kv: FullKeyValue, prefix: str) -> list[str]:
             assert time.monotonic() - began < PATIENCE_S
 
 
-async def _all_of(events: AsyncIterator[Event]) -> None:
+async def _read_all(events: AsyncIterator[Event]) -> None:
     async for _ in events:
         pass
 
 
-async def test_direct_gets_are_off(
+async def test_replicated_bucket_has_no_direct_gets(
     cluster: NatsCluster, open_nats: Open, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(cluster.url, bucket="direct", replicas="3"):
@@ -80,7 +80,7 @@ async def test_direct_gets_are_off(
     assert config.allow_direct is not True
 
 
-async def test_the_loss_of_the_leader_loses_nothing(
+async def test_losing_the_leader_loses_no_write(
     cluster: NatsCluster, open_nats: Open, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(cluster.url, bucket="loss", replicas="3", timeout="2s") as backend:
@@ -91,14 +91,14 @@ async def test_the_loss_of_the_leader_loses_nothing(
         leader = cluster.named(info.cluster.leader)
         async with backend.kv.watch() as events:
             await leader.kill()
-            await answers_again(backend.kv)
+            await wait_until_answers(backend.kv)
             entry = await backend.kv.get("key")
             assert entry is not None
             assert entry.value == b"value"
-            assert await scanned(backend.kv, "key") == ["key"]
+            assert await scan_when_possible(backend.kv, "key") == ["key"]
             async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(WatchEnded):
-                    await _all_of(events)
+                    await _read_all(events)
         assert (await backend.lifecycle.health()).status is HealthStatus.DEGRADED
         await leader.start()
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Many large values at once: the server hangs up on who asks for more than it keeps ready."""
+"""Many large values at once: the server disconnects clients that request too much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VALUE = bytes(1 << 20)
 AT_ONCE = 150
 
 
-async def test_the_connection_outlives_many_large_values_at_once(
+async def test_connection_survives_many_large_values_at_once(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with open_nats(own_server.url, timeout="30s") as backend:

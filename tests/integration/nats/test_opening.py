@@ -1,4 +1,4 @@
-"""What the driver says when it opens, and of a server or bucket that is not as it should be."""
+"""Opening the driver: servers that cannot be used, credentials, TLS, and existing buckets."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "kept elsewhere": ({"storage": StorageType.MEMORY}, "storage memory"),
     "republished": (
         {"republish": RePublish(src=">", dest="elsewhere.>")},
-        "republishes to a subject of its own",
+        "republishes to another subject",
     ),
 }
 
 
-async def test_a_server_that_is_not_there_is_named_without_credentials(open_nats: Open) -> None:
+async def test_missing_server_is_named_without_credentials(open_nats: Open) -> None:
     port = free_port()
     with pytest.raises(BackendUnavailable) as failure:
         async with open_nats(f"nats://anna:{SECRET}@127.0.0.1:{port}"):
@@ -48,7 +48,7 @@ async def test_a_server_that_is_not_there_is_named_without_credentials(open_nats
     assert "anna" not in failure.value.message
 
 
-async def test_a_hanging_server_is_given_up_in_time(
+async def test_connecting_to_a_hanging_server_times_out(
     open_nats: Open, own_server: NatsServer
 ) -> None:
     await own_server.pause()
@@ -57,7 +57,7 @@ async def test_a_hanging_server_is_given_up_in_time(
             pass
 
 
-async def test_a_server_without_jetstream_is_said_to_be_one(open_nats: Open) -> None:
+async def test_server_without_jetstream_is_refused(open_nats: Open) -> None:
     with (
         NatsServer({"jetstream": None}) as server,
         pytest.raises(PreconditionFailed, match="JetStream is not enabled"),
@@ -66,7 +66,7 @@ async def test_a_server_without_jetstream_is_said_to_be_one(open_nats: Open) -> 
             pass
 
 
-async def test_a_server_that_is_too_old_is_said_to_be(open_nats: Open) -> None:
+async def test_server_that_is_too_old_is_refused(open_nats: Open) -> None:
     gone = asyncio.Event()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,7 +85,9 @@ async def test_a_server_that_is_too_old_is_said_to_be(open_nats: Open) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"user": "anna", "password": "wrong"}])
-async def test_wrong_credentials_are_refused(open_nats: Open, settings: dict[str, str]) -> None:
+async def test_wrong_credentials_are_unauthenticated(
+    open_nats: Open, settings: dict[str, str]
+) -> None:
     with NatsServer({"authorization": {"user": "anna", "password": SECRET}}) as server:
         with pytest.raises(Unauthenticated) as refusal:
             async with open_nats(server.url, **settings):
@@ -106,19 +108,19 @@ async def test_credentials_in_a_url_are_decoded(open_nats: Open, password: str) 
             await backend.kv.set("key", b"value")
 
 
-async def test_a_token_in_a_url_is_decoded(open_nats: Open) -> None:
+async def test_token_in_a_url_is_decoded(open_nats: Open) -> None:
     with NatsServer({"authorization": {"token": "to/k%en"}}) as server:
         async with open_nats(f"nats://to%2Fk%25en@127.0.0.1:{server.port}") as backend:
             await backend.kv.set("key", b"value")
 
 
-async def test_a_token_is_taken(open_nats: Open) -> None:
+async def test_token_in_the_settings_is_used(open_nats: Open) -> None:
     with NatsServer({"authorization": {"token": SECRET}}) as server:
         async with open_nats(server.url, token=SECRET) as backend:
             await backend.kv.set("key", b"value")
 
 
-async def test_a_user_may_do_what_its_permissions_say(open_nats: Open) -> None:
+async def test_missing_permission_is_access_denied(open_nats: Open) -> None:
     reader = {"user": "reader", "password": "word"}
     writer = {"user": "writer", "password": "word"}
     rules = [{**reader, "permissions": {"publish": ["$JS.API.>"], "subscribe": ">"}}, writer]
@@ -132,9 +134,7 @@ async def test_a_user_may_do_what_its_permissions_say(open_nats: Open) -> None:
             assert refusal.value.outcome is Outcome.NOT_APPLIED
 
 
-async def test_tls_with_certificates_on_both_sides(
-    open_nats: Open, certificate: tuple[Path, Path]
-) -> None:
+async def test_mutual_tls(open_nats: Open, certificate: tuple[Path, Path]) -> None:
     cert, key = certificate
     tls = {"cert_file": str(cert), "key_file": str(key), "ca_file": str(cert), "verify": True}
     ours = {"tls_cert": str(cert), "tls_key": str(key)}
@@ -147,7 +147,7 @@ async def test_tls_with_certificates_on_both_sides(
                 pass
 
 
-async def test_a_server_without_tls_is_told_no_password(
+async def test_server_without_tls_gets_no_password(
     open_nats: Open, nats_server: NatsServer
 ) -> None:
     url = f"tls://anna:{SECRET}@127.0.0.1:{nats_server.port}"
@@ -156,9 +156,7 @@ async def test_a_server_without_tls_is_told_no_password(
             pass
 
 
-async def test_a_server_that_is_away_is_passed_over(
-    open_nats: Open, nats_server: NatsServer
-) -> None:
+async def test_unreachable_server_is_skipped(open_nats: Open, nats_server: NatsServer) -> None:
     url = f"nats://127.0.0.1:{free_port()},{nats_server.url}"
     for _ in range(3):
         async with open_nats(url) as backend:
@@ -166,7 +164,7 @@ async def test_a_server_that_is_away_is_passed_over(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a credentials file", b"BEGIN NATS USER JWT"])
-async def test_a_credentials_file_that_is_none_is_refused(
+async def test_invalid_credentials_file_is_refused(
     open_nats: Open, nats_server: NatsServer, tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "prism.creds"
@@ -177,7 +175,7 @@ async def test_a_credentials_file_that_is_none_is_refused(
             pass
 
 
-async def test_a_bucket_of_other_clients_is_brought_up_to_what_is_needed(
+async def test_bucket_of_other_clients_gets_the_missing_features(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:
     bucket = await jetstream.create_key_value(KeyValueConfig(bucket="prism"))
@@ -193,7 +191,7 @@ async def test_a_bucket_of_other_clients_is_brought_up_to_what_is_needed(
 
 
 @pytest.mark.parametrize(("config", "why"), UNFIT.values(), ids=UNFIT.keys())
-async def test_a_bucket_that_would_lose_keys_is_refused(
+async def test_bucket_that_would_lose_keys_is_refused(
     open_nats: Open,
     own_server: NatsServer,
     jetstream: JetStreamContext,
@@ -206,7 +204,7 @@ async def test_a_bucket_that_would_lose_keys_is_refused(
             pass
 
 
-async def test_a_full_bucket_refuses_writes_and_serves_reads(
+async def test_full_bucket_refuses_writes_and_serves_reads(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:
     await jetstream.create_key_value(KeyValueConfig(bucket="prism", max_bytes=100_000))
@@ -224,7 +222,7 @@ async def test_a_full_bucket_refuses_writes_and_serves_reads(
         assert entry.value == b"value"
 
 
-async def test_the_limit_on_values_leaves_room_for_headers(open_nats: Open) -> None:
+async def test_value_limit_leaves_space_for_headers(open_nats: Open) -> None:
     with NatsServer({"max_payload": 10_000}) as server:
         async with open_nats(server.url) as backend:
             limit = backend.profile.limits.max_value_bytes
@@ -235,7 +233,7 @@ async def test_the_limit_on_values_leaves_room_for_headers(open_nats: Open) -> N
                 await backend.kv.set("key", bytes(limit + 1))
 
 
-async def test_a_bucket_that_is_deleted_is_missed(
+async def test_calls_fail_after_the_bucket_is_deleted(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(own_server.url) as backend:

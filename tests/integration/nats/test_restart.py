@@ -1,4 +1,4 @@
-"""A server that goes away and comes back: what calls say meanwhile is true."""
+"""While the server is away, calls report the true outcome; afterwards they work again."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ RECOVERY_S = 2.0
 WRITERS = 16
 
 
-async def answers_again(kv: FullKeyValue) -> float:
-    """Seconds until it does."""
+async def seconds_until_answers(kv: FullKeyValue) -> float:
+    """Wait until a read succeeds; return the seconds that took."""
     began = time.monotonic()
     while time.monotonic() - began < 30:
         try:
@@ -42,8 +42,8 @@ async def answers_again(kv: FullKeyValue) -> float:
     return time.monotonic() - began
 
 
-async def fails(kv: FullKeyValue) -> None:
-    """Wait until it does."""
+async def wait_until_fails(kv: FullKeyValue) -> None:
+    """Wait until a read fails."""
     while True:
         try:
             await kv.exists("key")
@@ -51,7 +51,7 @@ async def fails(kv: FullKeyValue) -> None:
             return
 
 
-async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
+async def test_calls_fail_while_the_server_is_down_and_work_afterwards(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with open_nats(own_server.url) as backend:
@@ -68,7 +68,7 @@ async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
         assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
         assert await backend.lifecycle.state() is State.RUNNING
         await own_server.start()
-        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S
         entry = await backend.kv.get("key")
         assert entry is not None
         assert entry.value == b"value"
@@ -76,8 +76,8 @@ async def test_calls_fail_while_the_server_is_gone_and_work_after_it(
         assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
 
 
-async def test_what_a_failed_write_says_is_true(own_server: NatsServer, open_nats: Open) -> None:
-    said: dict[str, Outcome | None] = {}
+async def test_outcome_of_a_failed_write_is_true(own_server: NatsServer, open_nats: Open) -> None:
+    outcomes: dict[str, Outcome | None] = {}
     stop = asyncio.Event()
 
     async def write(kv: FullKeyValue, writer: int) -> None:
@@ -88,56 +88,56 @@ async def test_what_a_failed_write_says_is_true(own_server: NatsServer, open_nat
             try:
                 await kv.set(key, b"value")
             except PrismError as error:
-                said[key] = error.outcome
+                outcomes[key] = error.outcome
                 await asyncio.sleep(0.001)
             else:
-                said[key] = None
+                outcomes[key] = None
 
     async with open_nats(own_server.url) as backend:
         writers = [asyncio.create_task(write(backend.kv, n)) for n in range(WRITERS)]
         for _ in range(3):
-            written = sum(outcome is None for outcome in said.values())
-            while sum(outcome is None for outcome in said.values()) < written + 200:
+            written = sum(outcome is None for outcome in outcomes.values())
+            while sum(outcome is None for outcome in outcomes.values()) < written + 200:
                 await asyncio.sleep(0.001)
             await own_server.kill()
-            failed = sum(outcome is not None for outcome in said.values())
-            while sum(outcome is not None for outcome in said.values()) < failed + 20:
+            failed = sum(outcome is not None for outcome in outcomes.values())
+            while sum(outcome is not None for outcome in outcomes.values()) < failed + 20:
                 await asyncio.sleep(0.001)
             await own_server.start()
-            assert await answers_again(backend.kv) < RECOVERY_S
+            assert await seconds_until_answers(backend.kv) < RECOVERY_S
         stop.set()
         await asyncio.gather(*writers)
-        there = {key for key in said if await backend.kv.exists(key)}
-    refused = {key for key, outcome in said.items() if outcome is Outcome.NOT_APPLIED}
-    assert {key for key, outcome in said.items() if outcome is None} <= there
+        present = {key for key in outcomes if await backend.kv.exists(key)}
+    refused = {key for key, outcome in outcomes.items() if outcome is Outcome.NOT_APPLIED}
+    assert {key for key, outcome in outcomes.items() if outcome is None} <= present
     assert refused
-    assert not there & refused
+    assert not present & refused
 
 
-async def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(
+async def test_write_without_an_answer_is_unknown_and_not_repeated(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with (
         Relay(own_server.port) as relay,
-        open_nats(own_server.url) as witness,
+        open_nats(own_server.url) as other,
         open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
     ):
         await backend.kv.set("key", b"1")
         relay.replies_lost = True
         call = asyncio.create_task(backend.kv.set("key", b"2"))
-        while (entry := await witness.kv.get("key")) is None or entry.value != b"2":
+        while (entry := await other.kv.get("key")) is None or entry.value != b"2":
             await asyncio.sleep(0.001)
         relay.hang_up()
         with pytest.raises(BackendUnavailable) as failure:
             await call
         assert failure.value.outcome is Outcome.UNKNOWN
-        await witness.kv.set("key", b"9")
+        await other.kv.set("key", b"9")
         relay.replies_lost = False
-        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S
         assert (await backend.kv.increment("key")).value == 10
 
 
-async def test_a_change_that_could_not_read_is_not_applied(
+async def test_change_whose_read_fails_is_not_applied(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with (
@@ -154,14 +154,14 @@ async def test_a_change_that_could_not_read_is_not_applied(
         assert (await backend.kv.increment("key")).value == 2
 
 
-async def test_a_server_that_hangs_times_out_and_goes_on(
+async def test_calls_to_a_hanging_server_time_out_and_work_afterwards(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with open_nats(own_server.url, timeout="300ms") as backend:
         await backend.kv.set("key", b"old")
         await own_server.pause()
         began = time.monotonic()
-        # The second waits for the first to be done with the key.
+        # The second increment waits for the first to finish with the key.
         writes = [
             backend.kv.set("key", b"new"),
             backend.kv.increment("n"),
@@ -171,35 +171,33 @@ async def test_a_server_that_hangs_times_out_and_goes_on(
         assert time.monotonic() - began < 1
         assert all(isinstance(outcome, BackendTimeout) for outcome in outcomes)
         await own_server.resume()
-        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S
 
 
-async def test_a_connection_that_breaks_is_made_again(
-    own_server: NatsServer, open_nats: Open
-) -> None:
+async def test_broken_connection_is_replaced(own_server: NatsServer, open_nats: Open) -> None:
     async with (
         Relay(own_server.port) as relay,
         open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
     ):
         for _ in range(3):
             relay.hang_up()
-            await fails(backend.kv)
-            assert await answers_again(backend.kv) < RECOVERY_S
+            await wait_until_fails(backend.kv)
+            assert await seconds_until_answers(backend.kv) < RECOVERY_S
 
 
-async def test_a_scan_goes_on_after_a_restart(own_server: NatsServer, open_nats: Open) -> None:
+async def test_scan_continues_after_a_restart(own_server: NatsServer, open_nats: Open) -> None:
     async with open_nats(own_server.url) as backend:
         expected = {f"{number}" for number in range(50)}
         await asyncio.gather(*(backend.kv.set(key, b"value") for key in expected))
         page = await backend.kv.scan(page_size=20)
         await own_server.kill()
         await own_server.start()
-        await answers_again(backend.kv)
+        await seconds_until_answers(backend.kv)
         rest = await backend.kv.scan(page_size=100, page_token=page.next_token)
         assert {*page.keys, *rest.keys} == expected
 
 
-async def test_a_restart_ends_a_watch(own_server: NatsServer, open_nats: Open) -> None:
+async def test_restart_ends_a_watch(own_server: NatsServer, open_nats: Open) -> None:
     async with open_nats(own_server.url) as backend, backend.kv.watch() as events:
         await backend.kv.set("key", b"value")
         assert (await anext(events)).key == "key"
@@ -208,32 +206,34 @@ async def test_a_restart_ends_a_watch(own_server: NatsServer, open_nats: Open) -
             await anext(events)
 
 
-async def test_a_bucket_in_memory_is_made_again(own_server: NatsServer, open_nats: Open) -> None:
+async def test_bucket_in_memory_is_recreated_after_a_restart(
+    own_server: NatsServer, open_nats: Open
+) -> None:
     async with open_nats(own_server.url, storage="memory") as backend:
         await backend.kv.set("key", b"value")
         await own_server.kill()
         await own_server.start()
-        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S
         assert await backend.kv.get("key") is None
         await backend.kv.set("key", b"value")
 
 
-async def test_a_bucket_that_was_deleted_is_made_again_and_ends_a_watch(
+async def test_deleted_bucket_is_recreated_and_ends_a_watch(
     own_server: NatsServer, open_nats: Open, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(own_server.url) as backend, backend.kv.watch() as events:
         await backend.kv.set("key", b"value")
         assert (await anext(events)).key == "key"
         await jetstream.delete_key_value("prism")
-        # A look at the bucket, as the driver takes one every few seconds too.
+        # Health reads the state of the bucket, as the driver also does every few seconds.
         assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
         with pytest.raises(WatchEnded, match="deleted"):
             await anext(events)
-        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S
         await backend.kv.set("key", b"value", ttl=timedelta(minutes=1))
 
 
-async def test_a_bucket_that_others_made_anew_is_brought_up_to_what_is_needed(
+async def test_bucket_that_others_recreated_gets_the_missing_features(
     own_server: NatsServer, open_nats: Open, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(own_server.url) as backend, backend.kv.watch() as events:
@@ -242,16 +242,16 @@ async def test_a_bucket_that_others_made_anew_is_brought_up_to_what_is_needed(
         await jetstream.delete_key_value("prism")
         await jetstream.create_key_value(bucket="prism")
         await backend.lifecycle.health()
-        with pytest.raises(WatchEnded, match="anew"):
+        with pytest.raises(WatchEnded, match="recreated"):
             await anext(events)
-        assert await answers_again(backend.kv) < RECOVERY_S
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S
         assert await backend.kv.get("key") is None
         async with backend.kv.watch() as again:
             await backend.kv.set("key", b"value", ttl=timedelta(minutes=1))
             assert (await anext(again)).key == "key"
 
 
-async def test_a_connection_that_breaks_while_sending_fails_its_calls_at_once(
+async def test_connection_that_breaks_while_sending_fails_its_calls_at_once(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     unhandled: list[dict[str, Any]] = []
@@ -265,17 +265,17 @@ async def test_a_connection_that_breaks_while_sending_fails_its_calls_at_once(
             writes = [
                 asyncio.create_task(backend.kv.set(f"{n}", bytes(1 << 19))) for n in range(20)
             ]
-            # Until some of it is on its way and the rest is not.
+            # Now some of the data is sent and the rest is not.
             await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
             relay.hang_up()
             await asyncio.gather(*writes, return_exceptions=True)
-            await answers_again(backend.kv)
+            await seconds_until_answers(backend.kv)
         assert time.monotonic() - began < 15
     gc.collect()
     assert not [each for each in unhandled if isinstance(each.get("exception"), OSError)]
 
 
-async def test_stop_leaves_nobody_waiting_for_a_server_that_hangs(
+async def test_stop_ends_calls_that_wait_for_a_hanging_server(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with open_nats(own_server.url) as backend:

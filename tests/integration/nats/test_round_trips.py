@@ -1,4 +1,4 @@
-"""How often the driver waits for the server: counted between the two."""
+"""Round trips of each operation, counted by a relay between driver and server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def relay(nats_server: NatsServer) -> AsyncIterator[Relay]:
 
 @pytest.fixture
 async def kv(relay: Relay, open_nats: Open) -> AsyncIterator[FullKeyValue]:
-    """On a bucket of its own, so that what is absent never was there."""
+    """Driver on a bucket of its own, so that an absent key never existed."""
     async with open_nats(
         f"nats://127.0.0.1:{relay.port}", bucket=uuid.uuid4().hex, storage="memory"
     ) as backend:
@@ -86,16 +86,14 @@ async def test_if_version_takes_one_round_trip(relay: Relay, kv: FullKeyValue) -
     assert relay.bursts - before == 3
 
 
-async def test_if_version_looks_first_whether_a_key_with_a_ttl_has_expired(
-    relay: Relay, kv: FullKeyValue
-) -> None:
+async def test_if_version_reads_a_key_with_a_ttl_first(relay: Relay, kv: FullKeyValue) -> None:
     version = await kv.set("key", b"1", ttl=HOUR)
     before = relay.bursts
     await kv.compare_and_set("key", b"2", expected=version)
     assert relay.bursts - before == 2
 
 
-async def test_a_page_costs_the_same_however_many_keys_it_has(
+async def test_page_takes_the_same_round_trips_whatever_its_size(
     relay: Relay, kv: FullKeyValue
 ) -> None:
     await kv.set_many([Put(f"page/{n}", b"value") for n in range(200)])
@@ -103,6 +101,6 @@ async def test_a_page_costs_the_same_however_many_keys_it_has(
     for page_size in (1, 200):
         before = relay.bursts
         assert len((await kv.scan("page/", page_size=page_size)).keys) == page_size
-        # The third goes after the consumer, and is not waited for.
+        # The third deletes the consumer; its answer is not awaited.
         bursts.append(relay.bursts - before)
     assert set(bursts) <= {2, 3}

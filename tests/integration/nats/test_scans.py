@@ -1,4 +1,4 @@
-"""A scan goes on whatever happens to its consumer, and not on another bucket."""
+"""Scans: consumers that are lost or left over, and buckets that are recreated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.servers.nats import NatsServer
 KEYS = {f"{number:02}" for number in range(50)}
 
 
-async def test_a_scan_leaves_no_consumer_behind(
+async def test_finished_scan_leaves_no_consumer(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(own_server.url) as backend:
@@ -22,12 +22,12 @@ async def test_a_scan_leaves_no_consumer_behind(
         last = await backend.kv.scan(page_size=40, page_token=first.next_token)
         assert {*first.keys, *last.keys} == KEYS
         assert last.next_token == ""
-        # The consumer is gone by the time that a later call is answered.
+        # The server has deleted the consumer by the time it answers a later call.
         await backend.kv.scan(page_size=1)
         assert len(await jetstream.consumers_info("KV_prism")) == 1
 
 
-async def test_a_page_whose_consumer_is_gone_is_read_all_the_same(
+async def test_page_whose_consumer_was_deleted_is_complete(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(own_server.url) as backend:
@@ -42,7 +42,7 @@ async def test_a_page_whose_consumer_is_gone_is_read_all_the_same(
         assert sorted(seen) == sorted(KEYS)
 
 
-async def test_a_bucket_that_was_made_again_expires_a_scan(
+async def test_scan_of_a_recreated_bucket_expires(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:
     async with open_nats(own_server.url) as backend:

@@ -1,4 +1,4 @@
-"""Settings that cannot work are refused, naming what is allowed and no secret."""
+"""Settings that cannot work are refused, with what is allowed and without secrets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two replicas": ({"replicas": 2}, "1, 3 or 5"),
     "no time": ({"timeout": timedelta()}, "more than zero"),
     "no time to connect": ({"connect_timeout": timedelta()}, "more than zero"),
-    "a certificate alone": ({"tls_cert": Path("cert.pem")}, "needs its key"),
-    "a user alone": ({"user": "anna"}, "together"),
+    "a certificate alone": ({"tls_cert": Path("cert.pem")}, "given together"),
+    "a user alone": ({"user": "anna"}, "given together"),
 }
 
 BAD_URLS = ["", ",", "127.0.0.1:4222", "http://anna:hunter2@h", "nats://", "nats://h:port",
@@ -28,18 +28,18 @@ BAD_URLS = ["", ",", "127.0.0.1:4222", "http://anna:hunter2@h", "nats://", "nats
 
 
 @pytest.mark.parametrize(("settings", "named"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_work_is_refused(settings: dict[str, Any], named: str) -> None:
+def test_setting_that_cannot_work_is_refused(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidArgument, match=named):
         NatsSettings(**settings)
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-def test_a_url_that_is_none_is_refused_without_its_credentials(url: str) -> None:
+def test_malformed_url_is_refused_without_showing_credentials(url: str) -> None:
     with pytest.raises(InvalidArgument, match="HOST:PORT") as refusal:
         NatsSettings(url=url)
     assert "hunter2" not in refusal.value.message
 
 
-def test_addresses_are_without_credentials() -> None:
+def test_addresses_have_no_credentials() -> None:
     settings = NatsSettings(url="nats://anna:hunter2@one:4223, tls://two")
     assert settings.addresses == "one:4223, two:4222"

@@ -1,4 +1,4 @@
-"""A key-value bucket of NATS JetStream; docs/nats.md has what it promises, and when not."""
+"""Driver for a key-value bucket of NATS JetStream; docs/nats.md says what it promises."""
 
 from prism.adapters.nats.driver import Nats
 from prism.adapters.nats.profile import CAPABILITIES, NAME, VERSION

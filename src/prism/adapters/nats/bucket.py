@@ -1,250 +1,306 @@
-"""Messages of the bucket, read and written; keys are text here, and subjects below."""
+"""The bucket: reads and writes the messages of its keys."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from datetime import timedelta
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
-from prism.adapters.nats import keys
-from prism.adapters.nats.answers import record_in, sequence_in
-from prism.adapters.nats.clock import ServerClock
-from prism.adapters.nats.consumers import Consumers
-from prism.adapters.nats.failures import NO_MESSAGE, STREAM_NOT_FOUND, ApiError, translated
-from prism.adapters.nats.link import Link
-from prism.adapters.nats.records import (
-    EXPECTED_SEQUENCE,
-    EXPIRES_AT_MS,
-    HEADERS_BYTES,
-    NOTHING,
-    OPERATION,
-    RETIMED,
-    ROLLUP,
-    SERVER_TTL,
-    TTL_MS,
-    Record,
-    epoch_ms,
-    header_block,
-    headers_of,
-    record_of,
-    seconds_since_epoch,
+from prism.adapters.nats.byte_budget import (
+    MAX_READ_BYTES,
+    MAX_WRITTEN_BYTES,
+    ByteBudget,
+    ValueSizeEstimate,
 )
-from prism.adapters.nats.room import MOST_ANSWERED, MOST_PUBLISHED, Room, Sizes
+from prism.adapters.nats.connection import Connection
+from prism.adapters.nats.encoding import (
+    ABSENT,
+    EXPECTED_SEQUENCE,
+    EXPIRY_ONLY,
+    HEADERS_BYTES,
+    OPERATION,
+    ROLLUP,
+    Record,
+    encode_headers,
+    encode_key,
+    record_in,
+    record_of,
+    stored_sequence_in,
+)
+from prism.adapters.nats.errors import (
+    NO_MESSAGE,
+    STREAM_NOT_FOUND,
+    not_connected,
+    waited_too_long,
+)
+from prism.adapters.nats.expiry import (
+    SERVER_TTL,
+    ServerClock,
+    epoch_s,
+    expires_at_headers,
+    ttl_headers,
+)
 from prism.adapters.nats.settings import NatsSettings
 from prism.adapters.nats.stream import (
-    TOMBSTONE_SECONDS,
+    TOMBSTONE_S,
+    StreamInfo,
     event_prefix,
+    key_prefix,
     open_stream,
     stream_name,
-    subject_prefix,
 )
-from prism.ports import InvalidArgument, PrismError
+from prism.ports import InvalidArgument, Outcome, PrismError, VersionConflict
+
+ResultT = TypeVar("ResultT")
 
 CLOCK_ERROR_S = 0.05
-"""What the reading of the server's clock is brought down to, where the network permits."""
+"""Bound on the error of the server's clock that opening a bucket aims at."""
 
-_CLOCK_TRIES = 20
-_REFRESH_SECONDS = 5.0
+_CLOCK_READINGS = 20
+_REFRESH_INTERVAL_S = 5.0
 
 
 class Bucket:
-    """A bucket over one link: what it says holds until that ends."""
+    """A bucket over one connection, and usable until that is lost.
 
-    def __init__(self, link: Link, settings: NatsSettings, sizes: Sizes) -> None:
-        self.link = link
+    Attributes:
+        key_prefix: subject prefix of the encoded keys.
+        event_prefix: subject prefix under which the server republishes stored messages.
+        read_budget: bytes of answers that may be in flight.
+        created: when the stream was created, as the server writes it.
+    """
+
+    def __init__(
+        self, connection: Connection, settings: NatsSettings, value_size: ValueSizeEstimate
+    ) -> None:
+        self.connection = connection
         self.name = settings.bucket
         self.stream = stream_name(settings.bucket)
-        self.subjects = subject_prefix(settings.bucket)
-        self.events = event_prefix(settings.bucket)
+        self.key_prefix = key_prefix(settings.bucket)
+        self.event_prefix = event_prefix(settings.bucket)
         self.is_replicated = settings.replicas > 1
         self.clock = ServerClock()
-        self.consumers = Consumers()
-        self.sizes = sizes
-        self.answers = Room(MOST_ANSWERED, link)
-        self._published = Room(MOST_PUBLISHED, link)
-        self.max_message_bytes = link.max_payload
+        self.value_size = value_size
+        self.read_budget = ByteBudget(MAX_READ_BYTES, connection.timeout_s, connection.address)
         self.created = ""
-        self.leader = ""
-        self._when_led_anew: set[Callable[[str], None]] = set()
+        self._write_budget = ByteBudget(MAX_WRITTEN_BYTES, connection.timeout_s, connection.address)
+        self._max_message_bytes = connection.max_payload
+        self._leader = ""
+        self._on_interruption: set[Callable[[str], None]] = set()
+        self._key_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
-    async def open(cls, link: Link, settings: NatsSettings, sizes: Sizes) -> Bucket:
-        """Make or check the bucket, and read the server's clock.
+    async def open(
+        cls, connection: Connection, settings: NatsSettings, value_size: ValueSizeEstimate
+    ) -> Bucket:
+        """Create or check the bucket, and read the server's clock.
 
         Raises:
             PrismError: as `open_stream` does.
         """
-        bucket = cls(link, settings, sizes)
-        described = await open_stream(link, settings)
-        limit = described["config"].get("max_msg_size", -1)
-        if limit > 0:
-            bucket.max_message_bytes = min(limit, link.max_payload)
-        for _ in range(_CLOCK_TRIES):
-            await bucket.describe()
-            if bucket.clock.error < CLOCK_ERROR_S / 2:
+        bucket = cls(connection, settings, value_size)
+        info = await open_stream(connection, settings)
+        limit = info["config"].get("max_msg_size")
+        if isinstance(limit, int) and limit > 0:
+            bucket._max_message_bytes = min(limit, connection.max_payload)
+        for _ in range(_CLOCK_READINGS):
+            await bucket.refresh()
+            if bucket.clock.error_s < CLOCK_ERROR_S / 2:
                 break
-        refreshing = asyncio.get_running_loop().create_task(bucket._refresh())
+        refreshing = asyncio.get_running_loop().create_task(bucket._keep_fresh())
 
-        def stop(_reason: str) -> None:
+        def stop(reason: str) -> None:
             refreshing.cancel()
+            bucket._interrupt(f"the connection broke: {reason}")
 
-        link.when_lost(stop)
+        connection.on_lost(stop)
         return bucket
 
     @property
     def max_value_bytes(self) -> int:
-        return self.max_message_bytes - HEADERS_BYTES
+        return self._max_message_bytes - HEADERS_BYTES
 
     @property
     def answer_bytes(self) -> int:
-        """Of one value on its way back, as is to be expected; in base64 at worst."""
-        return int(self.sizes.expected * 4 / 3) + HEADERS_BYTES
+        """Expected size of one value in an answer, which may be base64."""
+        return int(self.value_size.expected_bytes * 4 / 3) + HEADERS_BYTES
 
-    async def describe(self) -> dict[str, Any]:
-        """The stream's state as its leader sees it, which is also a look at its clock."""
-        asked = time.monotonic()
-        try:
-            described = await self.link.api(f"STREAM.INFO.{self.stream}")
-        except ApiError as error:
-            if error.number == STREAM_NOT_FOUND:
-                self.link.give_up("the bucket was deleted")
-            raise translated(error, self.link.address) from None
-        if self.created and described["created"] != self.created:
-            # Maybe otherwise than we need it.
-            self.link.give_up("the bucket was made anew")
-        self.clock.observe(asked, seconds_since_epoch(described["ts"]), time.monotonic())
-        self.created = described["created"]
-        state = described["state"]
-        self.sizes.at_least(state["bytes"] / max(state["messages"], 1))
-        leader = (described.get("cluster") or {}).get("leader", "")
-        if leader and self.leader and leader != self.leader:
-            for callback in tuple(self._when_led_anew):
-                callback("another server leads the bucket")
-        self.leader = leader or self.leader
-        return described
+    async def refresh(self) -> StreamInfo:
+        """Return the state of the stream as its leader sees it, and read the server's clock.
+
+        A bucket that was deleted or recreated ends the connection: the next one opens it again.
+        """
+        asked_s = time.monotonic()
+        info: StreamInfo | None
+        info = await self.connection.api(f"STREAM.INFO.{self.stream}", absent=STREAM_NOT_FOUND)
+        if info is None:
+            self.connection.fail("the bucket was deleted")
+            raise not_connected(self.connection.address, self.connection.last_error)
+        if self.created and info["created"] != self.created:
+            # It may lack what the driver needs.
+            self.connection.fail("the bucket was deleted and recreated")
+        self.clock.observe(asked_s, epoch_s(info["ts"]), time.monotonic())
+        self.created = info["created"]
+        state = info["state"]
+        self.value_size.raise_to(state["bytes"] / max(state["messages"], 1))
+        leader = (info.get("cluster") or {}).get("leader", "")
+        if leader and self._leader and leader != self._leader:
+            self._interrupt("another server became the leader of the bucket")
+        self._leader = leader or self._leader
+        return info
 
     @contextmanager
-    def when_led_anew(self, callback: Callable[[str], None]) -> Iterator[None]:
-        """Within, have it called with the reason when another server takes the lead."""
-        self._when_led_anew.add(callback)
+    def on_interruption(self, callback: Callable[[str], None]) -> Iterator[None]:
+        """Within the context, call back with the reason when republished messages may be lost."""
+        self._on_interruption.add(callback)
         try:
             yield
         finally:
-            self._when_led_anew.discard(callback)
+            self._on_interruption.discard(callback)
 
-    async def api(self, name: str, request: Any = None) -> dict[str, Any]:
-        """The answer of JetStream's API, or the error in it as ours."""
-        try:
-            return await self.link.api(name, request)
-        except ApiError as error:
-            raise translated(error, self.link.address) from None
+    def _interrupt(self, reason: str) -> None:
+        for callback in tuple(self._on_interruption):
+            callback(reason)
 
     async def read(self, key: str) -> Record:
-        """The last message under the key."""
-        subject = self.subjects + keys.encode(key)
+        """Return the last record of the key."""
+        subject = self.key_prefix + encode_key(key)
         read = self._read_from_leader if self.is_replicated else self._read_directly
         size = self.answer_bytes
-        if not self.answers.takes(size):
-            await self.answers.turn(size)
+        if not self.read_budget.try_acquire(size):
+            await self.read_budget.acquire(size)
         try:
             record = await read(subject)
         finally:
-            self.answers.give_back(size)
-        self.sizes.note(len(record.value))
+            self.read_budget.release(size)
+        self.value_size.observe(len(record.value))
         return record
-
-    async def _read_directly(self, subject: str) -> Record:
-        return record_in(await self.link.request(f"$JS.API.DIRECT.GET.{self.stream}.{subject}"))
 
     async def write(
         self,
         key: str,
         value: bytes,
         *,
-        ttl_ms: int | None = None,
+        ttl: timedelta | None = None,
         expires_at_ms: int | None = None,
         expected: int | None = None,
-        retimed: bool = False,
     ) -> int:
-        """Store the value; its sequence.
+        """Store the value; return the sequence of its message.
 
         Args:
-            ttl_ms: to live from now on, by the server's clock.
-            expires_at_ms: in its place: when a life ends that began before.
-            expected: sequence of the key's last message; 0: there is none.
-            retimed: the value is the one before.
+            ttl: time to live from now on; None with no `expires_at_ms` either: no expiry.
+            expires_at_ms: expiry to keep, instead of `ttl`.
+            expected: sequence that the key's last message must have; 0: there must be none;
+                None: any.
 
         Raises:
-            VersionConflict: another message is the last.
+            VersionConflict: the last message is another one.
             InvalidArgument: the value is over the limit.
         """
         headers: dict[str, str] = {}
-        if ttl_ms is not None:
-            headers[SERVER_TTL] = str(-(-ttl_ms // 1000))
-            headers[TTL_MS] = str(ttl_ms)
+        if ttl is not None:
+            headers = ttl_headers(ttl)
         elif expires_at_ms is not None:
-            # At least until then, by a clock that is only estimated.
-            left_ms = expires_at_ms - self.clock.now_ms() + int(self.clock.error * 1000) + 1
-            headers[SERVER_TTL] = str(max(-(-left_ms // 1000), 1))
-            headers[EXPIRES_AT_MS] = str(expires_at_ms)
-        if retimed:
-            headers[RETIMED] = "1"
+            headers = expires_at_headers(expires_at_ms, self.clock)
         return await self._publish(key, value, headers, expected)
 
-    async def remove(self, key: str, *, expected: int) -> None:
-        """Put a tombstone in the place of the message with that sequence.
+    async def change_expiry(self, key: str, record: Record, ttl: timedelta | None) -> None:
+        """Store the value of the record again, with another expiry or with none.
 
         Raises:
-            VersionConflict: another message is the last.
+            VersionConflict: the record is not the last one any more.
         """
-        headers = {OPERATION: "PURGE", ROLLUP: "sub", SERVER_TTL: str(TOMBSTONE_SECONDS)}
+        headers = {} if ttl is None else ttl_headers(ttl)
+        headers[EXPIRY_ONLY] = "1"
+        await self._publish(key, record.value, headers, record.sequence)
+
+    async def remove(self, key: str, *, expected: int) -> None:
+        """Replace the message that has the expected sequence by a tombstone.
+
+        Raises:
+            VersionConflict: the last message is another one.
+        """
+        headers = {OPERATION: "PURGE", ROLLUP: "sub", SERVER_TTL: str(TOMBSTONE_S)}
         await self._publish(key, b"", headers, expected)
+
+    async def read_modify_write(
+        self, key: str, modify: Callable[[Record], Awaitable[ResultT]]
+    ) -> ResultT:
+        """Return what `modify` returns, called until no other writer is in between.
+
+        Within the process, one call at a time for each key: a lost race costs two round trips,
+        waiting costs none.
+
+        Args:
+            modify: gets the key's last record and writes on condition that it still is the last;
+                raises VersionConflict otherwise.
+
+        Raises:
+            BackendTimeout: out of time; not applied unless `modify` was running.
+        """
+        lock = self._key_locks.get(key)
+        if lock is None:
+            lock = self._key_locks[key] = asyncio.Lock()
+        timeout_s = self.connection.timeout_s
+        outcome = Outcome.NOT_APPLIED
+        try:
+            async with asyncio.timeout(timeout_s), lock:
+                while True:
+                    record = await self._read_before_write(key)
+                    outcome = Outcome.UNKNOWN
+                    try:
+                        return await modify(record)
+                    except VersionConflict:
+                        outcome = Outcome.NOT_APPLIED
+        except TimeoutError:
+            raise waited_too_long(self.connection.address, timeout_s, outcome) from None
+
+    async def _read_before_write(self, key: str) -> Record:
+        try:
+            return await self.read(key)
+        except PrismError as error:
+            # The caller asked for a write, and nothing was written yet.
+            error.outcome = Outcome.NOT_APPLIED
+            raise
 
     async def _publish(
         self, key: str, value: bytes, headers: dict[str, str], expected: int | None
     ) -> int:
-        # The server hangs up on one byte more, whatever the library lets through.
+        # The library would send a larger message, and the server would disconnect.
         if len(value) > self.max_value_bytes:
             raise InvalidArgument(
                 f"the value has {len(value):,} bytes; the limit is {self.max_value_bytes:,}"
             )
         if expected is not None:
             headers[EXPECTED_SEQUENCE] = str(expected)
-        self.sizes.note(len(value))
-        subject = self.subjects + keys.encode(key)
         size = len(value)
-        if not self._published.takes(size):
-            await self._published.turn(size)
+        self.value_size.observe(size)
+        subject = self.key_prefix + encode_key(key)
+        if not self._write_budget.try_acquire(size):
+            await self._write_budget.acquire(size)
         try:
-            answer = await self.link.request(subject, value, header_block(headers))
+            answer = await self.connection.request(subject, value, encode_headers(headers))
         finally:
-            self._published.give_back(size)
-        try:
-            return sequence_in(answer)
-        except ApiError as error:
-            raise translated(error, self.link.address) from None
+            self._write_budget.release(size)
+        return stored_sequence_in(answer, self.connection.address)
+
+    async def _read_directly(self, subject: str) -> Record:
+        name = f"$JS.API.DIRECT.GET.{self.stream}.{subject}"
+        return record_in(await self.connection.request(name))
 
     async def _read_from_leader(self, subject: str) -> Record:
-        try:
-            answer = await self.link.api(f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject})
-        except ApiError as error:
-            if error.number == NO_MESSAGE:
-                return NOTHING
-            raise translated(error, self.link.address) from None
-        stored = answer["message"]
-        return record_of(
-            base64.b64decode(stored.get("data", "")),
-            headers_of(base64.b64decode(stored.get("hdrs", ""))),
-            stored["seq"],
-            epoch_ms(stored["time"]),
+        answer = await self.connection.api(
+            f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject}, absent=NO_MESSAGE
         )
+        return ABSENT if answer is None else record_of(answer["message"])
 
-    async def _refresh(self) -> None:
-        """Follow the server's clock, and who leads."""
-        while self.link.is_open:
-            await asyncio.sleep(_REFRESH_SECONDS)
+    async def _keep_fresh(self) -> None:
+        """Follow the server's clock and changes of the leader."""
+        while self.connection.is_open:
+            await asyncio.sleep(_REFRESH_INTERVAL_S)
             with suppress(PrismError):
-                await self.describe()
+                await self.refresh()

@@ -1,121 +1,430 @@
-"""Keeps a link to the servers, and makes a new one for as long as it takes."""
+"""Connections to the servers: one connection, and the next one after it is lost."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+import re
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, TypeVar
 
-from prism.adapters.nats.failures import refused
-from prism.adapters.nats.link import Link
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.protocol.command import hpub_cmd, pub_cmd
+
+from prism.adapters.nats.credentials import (
+    Credentials,
+    credentials_in_settings,
+    split_url,
+    tls_context,
+)
+from prism.adapters.nats.errors import (
+    ApiError,
+    connection_lost,
+    library_text,
+    not_connected,
+    translate,
+)
+from prism.adapters.nats.requests import (
+    Answer,
+    AnswerClient,
+    ManyAnswers,
+    PendingRequests,
+    SingleAnswer,
+)
 from prism.adapters.nats.settings import NatsSettings
-from prism.ports import PrismError
+from prism.ports import BackendUnavailable, InvalidArgument, PrismError, Unauthenticated
 
-OpenedT = TypeVar("OpenedT")
+ResourceT = TypeVar("ResourceT")
+
+_CREDENTIALS_REJECTED = re.compile("authorization|authentication", re.IGNORECASE)
+_DENIED = re.compile(r'permissions violation for publish to "([^"]+)"')
+
+_PING_INTERVAL_S = 5
+_MAX_LOST_PINGS = 2
+_CLOSE_TIMEOUT_S = 1.0
 
 _FIRST_PAUSE_S = 0.05
-_PAUSE_S = 0.25
+_MAX_PAUSE_S = 0.25
 _LATER_PAUSE_S = 1.0
-_CANCELLED_WITHIN_S = 0.1
-_TRY_S = 1.5
-"""A try that the network swallowed must not keep the next from a server that is back."""
-_LATER_AFTER = 240
+_LATER_AFTER_ATTEMPTS = 240
+_CANCEL_WAIT_S = 0.1
+_MAX_ATTEMPT_S = 1.5
+"""An attempt whose packets are lost must not delay the next one for the whole connect timeout."""
 
 _logger = logging.getLogger(__name__)
 
 
-class Connection(Generic[OpenedT]):
-    """What is opened over a link, again over each new one.
+class Connection:
+    """One connection to a server: many requests at once. It is never re-established.
+
+    Requests in flight when the connection breaks fail at once, with an unknown outcome; later
+    requests fail as not applied.
+    """
+
+    def __init__(self, settings: NatsSettings) -> None:
+        self.address = settings.addresses
+        self.timeout_s = settings.timeout.total_seconds()
+        self.last_error = ""
+        self._settings = settings
+        self._client: AnswerClient
+        self._library_error: Exception | None = None
+        # The random part keeps other clients from answering in the server's place.
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}"
+        self._numbers = itertools.count()
+        self._requests = PendingRequests(self.address, self.timeout_s, self._check_client)
+        self._on_lost: list[Callable[[str], None]] = []
+        self._on_overflow: dict[Subscription, Callable[[], None]] = {}
+        self._is_open = False
+
+    async def open(self, timeout_s: float) -> None:
+        """Connect to one of the servers; called once, before all else.
+
+        Args:
+            timeout_s: time limit for each server.
+
+        Raises:
+            BackendUnavailable: no server could be reached.
+            Unauthenticated: a server rejected the credentials.
+            InvalidArgument: a file named in the settings cannot be used.
+        """
+        credentials, tls = credentials_in_settings(self._settings), tls_context(self._settings)
+        causes: list[str] = []
+        for url in random.sample(self._settings.servers, len(self._settings.servers)):
+            server, credentials_in_url = split_url(url)
+            try:
+                await self._connect(server, credentials or credentials_in_url, tls, timeout_s)
+            except (nats.errors.Error, OSError) as error:
+                causes.append(library_text(error))
+                if _CREDENTIALS_REJECTED.search(causes[-1]):
+                    raise Unauthenticated(
+                        f"the NATS server at {self.address} rejected the credentials"
+                    ) from None
+            except Exception as error:
+                if self._settings.credentials is None:
+                    raise
+                # The library has an error of its own for each defect of the file.
+                raise InvalidArgument(
+                    f"the credentials file {self._settings.credentials} cannot be used: "
+                    f"{type(error).__name__}"
+                ) from None
+            else:
+                self._is_open = True
+                await self._client.subscribe(f"{self._inbox}.*")
+                return
+        raise BackendUnavailable(
+            f"the NATS server at {self.address} cannot be reached: {'; '.join(causes)}"
+        )
+
+    async def _connect(
+        self, server: str, credentials: Credentials, tls: ssl.SSLContext | None, timeout_s: float
+    ) -> None:
+        self._client = AnswerClient(f"{self._inbox}.", self._requests.receive)
+        self._library_error = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._client.connect(
+                    [server],
+                    name="prism",
+                    # The library would send writes again whose callers were told long ago that
+                    # the outcome is unknown.
+                    allow_reconnect=False,
+                    # It tries twice, without a pause; zero would mean without end.
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=timeout_s,  # type: ignore[arg-type]
+                    pending_size=0,
+                    ping_interval=_PING_INTERVAL_S,
+                    max_outstanding_pings=_MAX_LOST_PINGS,
+                    tls=tls,
+                    error_cb=self._note_error,
+                    closed_cb=self._note_closed,
+                    **credentials,
+                )
+        except BaseException as error:
+            await self._close_client()
+            if isinstance(error, nats.errors.NoServersError) and self._library_error:
+                # It reports the cause in the background, and raises only that it failed.
+                raise self._library_error from None
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer within {timeout_s:g} s") from None
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of headers and data together; the server disconnects a client that sends more."""
+        return self._client.max_payload
+
+    @property
+    def server_version(self) -> tuple[int, int]:
+        version = self._client.connected_server_version
+        return version.major, version.minor
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Call back with the reason when the connection ends."""
+        self._on_lost.append(callback)
+
+    def request(
+        self, subject: str, payload: bytes = b"", headers: bytes = b""
+    ) -> Awaitable[Answer]:
+        """Send a request at once, and return an awaitable of its one answer.
+
+        Args:
+            headers: encoded headers, as `encode_headers` returns them.
+
+        Raises:
+            BackendUnavailable: no server handles the subject, or the connection broke.
+            BackendTimeout: no answer in time.
+        """
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        self._send(subject, payload, headers, reply)
+        return self._requests.wait(SingleAnswer(subject), reply)
+
+    def request_many(
+        self, subject: str, payload: bytes, is_last: Callable[[Answer], bool]
+    ) -> Awaitable[list[Answer]]:
+        """Send a request, and return an awaitable of all its answers; raises as `request` does."""
+        reply = f"{self._inbox}.{next(self._numbers)}"
+        self._send(subject, payload, b"", reply)
+        return self._requests.wait(ManyAnswers(subject, is_last), reply)
+
+    async def pull(self, subject: str, payload: bytes, is_last: Callable[[Msg], bool]) -> list[Msg]:
+        """Return the messages that a consumer delivers; raises as `request` does."""
+        request = ManyAnswers(subject, is_last)
+
+        async def receive(message: Msg) -> None:
+            request.receive(message)
+
+        # A consumer delivers messages under their own subjects: only a subscription of its own
+        # tells them from others.
+        inbox = f"{self._inbox}-{next(self._numbers)}"
+        subscription = await self.subscribe(inbox, receive, request.overflow)
+        try:
+            self._send(subject, payload, b"", inbox)
+            return await self._requests.wait(request, inbox)
+        finally:
+            await self.unsubscribe(subscription)
+
+    async def api(
+        self, name: str, request: Mapping[str, object] | None = None, *, absent: int = 0
+    ) -> Any:
+        """Return the JSON object that JetStream's API answers with; raises as `request` does.
+
+        Args:
+            absent: number of the error for which the result is None.
+
+        Raises:
+            PrismError: the answer is another error.
+        """
+        payload = b"" if request is None else json.dumps(request).encode()
+        answer = json.loads((await self.request(f"$JS.API.{name}", payload)).data)
+        error: ApiError | None = answer.get("error")
+        if error is None:
+            return answer
+        if error.get("err_code") == absent:
+            return None
+        raise translate(error, self.address)
+
+    def send_unanswered(self, subject: str) -> None:
+        """Send a request and ignore its answer; do nothing when the connection is lost."""
+        with suppress(PrismError):
+            self._send(subject, b"", b"", f"{self._inbox}.ignored")
+
+    async def subscribe(
+        self,
+        subject: str,
+        callback: Callable[[Msg], Awaitable[None]],
+        on_overflow: Callable[[], None],
+    ) -> Subscription:
+        """Await the callback for every message on the subject.
+
+        Args:
+            on_overflow: called when the library dropped messages because too many waited.
+        """
+        with self._translated():
+            subscription = await self._client.subscribe(subject, cb=callback)
+        self._on_overflow[subscription] = on_overflow
+        return subscription
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        del self._on_overflow[subscription]
+        with suppress(PrismError), self._translated():
+            await subscription.unsubscribe()
+
+    def fail(self, reason: str) -> None:
+        """Treat the connection as broken. Safe more than once."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self.last_error = reason
+        self._requests.close(reason)
+        callbacks, self._on_lost = self._on_lost, []
+        for callback in callbacks:
+            callback(reason)
+
+    async def close(self) -> None:
+        """End the connection. Safe more than once."""
+        self.fail("it was closed")
+        await self._close_client()
+
+    async def _close_client(self) -> None:
+        with suppress(nats.errors.Error, OSError, TimeoutError, AssertionError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await self._client.close()
+
+    def _send(self, subject: str, payload: bytes, headers: bytes, reply: str) -> None:
+        if not self._is_open:
+            raise not_connected(self.address, self.last_error)
+        if headers:
+            command = hpub_cmd(subject, reply, headers, payload)
+        else:
+            command = pub_cmd(subject, reply, payload)
+        try:
+            self._client.send(command)
+        except nats.errors.Error as error:
+            self.fail(library_text(error))
+            raise not_connected(self.address, self.last_error) from None
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Translate what the library raises when it subscribes or unsubscribes."""
+        if not self._is_open:
+            raise not_connected(self.address, self.last_error)
+        try:
+            yield
+        except nats.errors.Error as error:
+            # The library raises these before it queues or writes a byte.
+            self.fail(library_text(error))
+            raise not_connected(self.address, self.last_error) from None
+        except OSError as error:
+            self.fail(library_text(error))
+            raise connection_lost(self.address, self.last_error) from None
+
+    async def _note_error(self, error: Exception) -> None:
+        """Process an error that the library reports in its background tasks."""
+        self._library_error = error
+        self.last_error = library_text(error)
+        _logger.debug("%s: %s", self.address, self.last_error)
+        if isinstance(error, nats.errors.SlowConsumerError):
+            if on_overflow := self._on_overflow.get(error.sub):
+                on_overflow()
+        elif violation := _DENIED.search(self.last_error):
+            self._requests.deny(violation[1])
+
+    async def _note_closed(self) -> None:
+        if self._is_open and self._client.last_error is not None:
+            self.last_error = library_text(self._client.last_error)
+        self.fail(self.last_error or "the server ended it")
+
+    def _check_client(self) -> None:
+        """Notice a client that the library closed without calling back."""
+        if self._client.is_closed:
+            self.fail(self.last_error or "it was closed")
+
+
+class Reconnector(Generic[ResourceT]):
+    """Keeps a connection open, and a resource that is opened anew over each connection.
 
     Args:
-        prepare: opens it; a link it fails on is given up.
+        open_resource: opens the resource; a connection on which this fails is closed.
     """
 
     def __init__(
-        self, settings: NatsSettings, prepare: Callable[[Link], Awaitable[OpenedT]]
+        self, settings: NatsSettings, open_resource: Callable[[Connection], Awaitable[ResourceT]]
     ) -> None:
         self._settings = settings
-        self._prepare = prepare
-        self._link: Link | None = None
-        self._opened: OpenedT | None = None
-        self._restoring: asyncio.Task[None] | None = None
+        self._open_resource = open_resource
+        self._connection: Connection | None = None
+        self._resource: ResourceT | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
         self._last_error = ""
         self._is_closed = False
 
     @property
-    def opened(self) -> OpenedT:
-        """What stands over the link of now.
+    def resource(self) -> ResourceT:
+        """The resource over the present connection.
 
         Raises:
-            BackendUnavailable: there is no link at present.
+            BackendUnavailable: there is no connection at present.
         """
-        if self._opened is None:
-            raise refused(self._settings.addresses, self._last_error)
-        return self._opened
+        if self._resource is None:
+            raise not_connected(self._settings.addresses, self._last_error)
+        return self._resource
 
     @property
     def last_error(self) -> str:
-        """Why the last link ended, or the next does not come about; empty: it never did."""
+        """Why the last connection ended, or the last attempt failed; empty: neither happened."""
         return self._last_error
 
     async def open(self) -> None:
-        """Connect, at the first try; raises as `Link.open` and `prepare` do."""
+        """Connect, in one attempt; raises as `Connection.open` and `open_resource` do."""
         await self._open(self._settings.connect_timeout.total_seconds())
 
     async def close(self) -> None:
-        """End it, and try no more. Safe more than once."""
+        """Close the connection and stop reconnecting. Safe more than once."""
         self._is_closed = True
-        self._opened = None
-        while self._restoring is not None and not self._restoring.done():
-            # The library may swallow a cancellation.
-            self._restoring.cancel()
-            await asyncio.wait([self._restoring], timeout=_CANCELLED_WITHIN_S)
-        if self._link is not None:
-            await self._link.close()
+        self._resource = None
+        while self._reconnecting is not None and not self._reconnecting.done():
+            # The library may swallow a cancellation, so this is repeated.
+            self._reconnecting.cancel()
+            await asyncio.wait([self._reconnecting], timeout=_CANCEL_WAIT_S)
+        if self._connection is not None:
+            await self._connection.close()
 
-    async def _open(self, within_s: float) -> None:
-        link = Link(self._settings)
-        await link.open(within_s)
+    async def _open(self, timeout_s: float) -> None:
+        connection = Connection(self._settings)
+        await connection.open(timeout_s)
         try:
-            opened = await self._prepare(link)
-            if self._is_closed or not link.is_open:
-                raise refused(link.address, link.last_error)
+            resource = await self._open_resource(connection)
+            if self._is_closed or not connection.is_open:
+                raise not_connected(connection.address, connection.last_error)
         except BaseException:
-            await link.close()
+            await connection.close()
             raise
-        self._link, self._opened = link, opened
-        link.when_lost(self._lost)
+        self._connection, self._resource = connection, resource
+        connection.on_lost(self._lost)
 
     def _lost(self, reason: str) -> None:
-        self._opened = None
+        self._resource = None
         self._last_error = reason
-        if self._is_closed or self._link is None:
+        if self._is_closed or self._connection is None:
             return
         _logger.warning("the connection to %s broke: %s", self._settings.addresses, reason)
-        self._restoring = asyncio.get_running_loop().create_task(self._restore(self._link))
+        self._reconnecting = asyncio.get_running_loop().create_task(
+            self._reconnect(self._connection)
+        )
 
-    async def _restore(self, lost: Link) -> None:
+    async def _reconnect(self, lost: Connection) -> None:
         await lost.close()
-        tries = 0
-        within_s = min(self._settings.connect_timeout.total_seconds(), _TRY_S)
+        attempts = 0
+        timeout_s = min(self._settings.connect_timeout.total_seconds(), _MAX_ATTEMPT_S)
         while not self._is_closed:
             try:
-                await self._open(within_s)
+                await self._open(timeout_s)
             except PrismError as error:
                 self._last_error = error.message
             except Exception:
-                _logger.exception("a try to connect to %s failed", self._settings.addresses)
+                _logger.exception("an attempt to connect to %s failed", self._settings.addresses)
             else:
                 _logger.info("connected to %s again", self._settings.addresses)
                 return
-            # Apart from one another, so that many gateways do not come back as one.
-            await asyncio.sleep(_pause(tries) * random.uniform(0.5, 1))  # noqa: S311
-            tries += 1
+            # Random, so that many gateways do not reconnect at the same moment.
+            await asyncio.sleep(_pause_s(attempts) * random.uniform(0.5, 1))  # noqa: S311
+            attempts += 1
 
 
-def _pause(tries: int) -> float:
-    if tries >= _LATER_AFTER:
+def _pause_s(attempts: int) -> float:
+    if attempts >= _LATER_AFTER_ATTEMPTS:
         return _LATER_PAUSE_S
-    return min(_FIRST_PAUSE_S * 2.0 ** min(tries, 8), _PAUSE_S)
+    return min(_FIRST_PAUSE_S * 2.0 ** min(attempts, 8), _MAX_PAUSE_S)

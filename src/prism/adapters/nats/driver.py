@@ -1,26 +1,21 @@
-"""The ports, on top of a bucket."""
+"""The driver: the ports, implemented on a bucket."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Any
 
-from prism.adapters.nats import batches, counter
+from prism.adapters.nats import batch
 from prism.adapters.nats.bucket import Bucket
-from prism.adapters.nats.closed import Closed
-from prism.adapters.nats.connection import Connection
-from prism.adapters.nats.health import CLOSED, health_of
-from prism.adapters.nats.link import Link
-from prism.adapters.nats.many import read_many
-from prism.adapters.nats.pages import page
+from prism.adapters.nats.byte_budget import ValueSizeEstimate
+from prism.adapters.nats.connection import Connection, Reconnector
+from prism.adapters.nats.encoding import Record, decode_version, encode_version
 from prism.adapters.nats.profile import profile_of
-from prism.adapters.nats.records import Record, milliseconds, sequence_of, version_of
-from prism.adapters.nats.rewriting import Rewriting
-from prism.adapters.nats.room import Sizes
+from prism.adapters.nats.scan import ConsumerCache, scan_page
 from prism.adapters.nats.settings import NatsSettings
-from prism.adapters.nats.watching import watch
+from prism.adapters.nats.watch import watch
+from prism.kit import add_to_counter, closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -29,6 +24,7 @@ from prism.ports import (
     Entry,
     Event,
     Health,
+    HealthStatus,
     Lifetime,
     Page,
     Persisted,
@@ -39,40 +35,40 @@ from prism.ports import (
     VersionConflict,
 )
 
-_CLOSED: Any = Closed()
+_CLOSED = closed("the bucket")
 _CONFLICT = "the key is absent, or has another version than the one expected"
 
 
 class Nats:
-    """A key-value bucket of NATS JetStream.
+    """Driver for a key-value bucket of NATS JetStream.
 
-    Every write but a plain `set` is conditional on the sequence of the key's last
-    message; a key that expired, and that the server has yet to remove, counts as absent.
+    Every write except a plain `set` depends on the sequence of the key's last message. A key
+    that has expired, but that the server has not removed yet, counts as absent.
     """
 
     def __init__(self) -> None:
         self._profile = profile_of()
         self._settings = NatsSettings()
-        self._connection: Connection[Bucket] = _CLOSED
-        self._rewriting = Rewriting(0)
+        self._reconnector: Reconnector[Bucket] = _CLOSED
+        self._consumers = ConsumerCache()
 
     @property
     def profile(self) -> Profile:
         return self._profile
 
     async def get(self, key: str) -> Entry | None:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
         return (await bucket.read(key)).entry_at(bucket.clock.now_ms())
 
     async def exists(self, key: str) -> bool:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
         return (await bucket.read(key)).is_alive(bucket.clock.now_ms())
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        return await _put(self._connection.opened, key, value, ttl)
+        return await _put(self._reconnector.resource, key, value, ttl)
 
     async def delete(self, key: str) -> bool:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
 
         async def remove(record: Record) -> bool:
             if not record.is_alive(bucket.clock.now_ms()):
@@ -80,27 +76,21 @@ class Nats:
             await bucket.remove(key, expected=record.sequence)
             return True
 
-        return await self._rewriting.change(bucket, key, remove)
+        return await bucket.read_modify_write(key, remove)
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
 
-        async def retime(record: Record) -> bool:
+        async def set_expiry(record: Record) -> bool:
             if not record.is_alive(bucket.clock.now_ms()):
                 return False
-            await bucket.write(
-                key,
-                record.value,
-                ttl_ms=milliseconds(ttl),
-                expected=record.sequence,
-                retimed=True,
-            )
+            await bucket.change_expiry(key, record, ttl)
             return True
 
-        return await self._rewriting.change(bucket, key, retime)
+        return await bucket.read_modify_write(key, set_expiry)
 
     async def ttl(self, key: str) -> Lifetime | None:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
         record = await bucket.read(key)
         now_ms = bucket.clock.now_ms()
         if not record.is_alive(now_ms):
@@ -110,24 +100,24 @@ class Nats:
         return Lifetime(timedelta(milliseconds=record.expires_at_ms - now_ms))
 
     async def persist(self, key: str) -> Persisted:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
 
-        async def retime(record: Record) -> Persisted:
+        async def remove_expiry(record: Record) -> Persisted:
             if not record.is_alive(bucket.clock.now_ms()):
                 return Persisted.NO_KEY
             if record.expires_at_ms is None:
                 return Persisted.NO_EXPIRY
-            await bucket.write(key, record.value, expected=record.sequence, retimed=True)
+            await bucket.change_expiry(key, record, None)
             return Persisted.EXPIRY_REMOVED
 
-        return await self._rewriting.change(bucket, key, retime)
+        return await bucket.read_modify_write(key, remove_expiry)
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
     ) -> Version:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
         if expected is not None:
-            sequence = await _sequence(bucket, key, expected)
+            sequence = await _expected_sequence(bucket, key, expected)
             return await _put(bucket, key, value, ttl, expected=sequence)
 
         async def create(record: Record) -> Version | None:
@@ -138,33 +128,33 @@ class Nats:
         try:
             return await _put(bucket, key, value, ttl, expected=0)
         except VersionConflict:
-            # What stands in the way may be a tombstone, or have just expired.
-            version = await self._rewriting.change(bucket, key, create)
+            # The last message may be a tombstone, or have just expired.
+            version = await bucket.read_modify_write(key, create)
         if version is None:
             raise VersionConflict("the key exists, and the write requires it to be absent")
         return version
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        bucket = self._connection.opened
-        await bucket.remove(key, expected=await _sequence(bucket, key, expected))
+        bucket = self._reconnector.resource
+        await bucket.remove(key, expected=await _expected_sequence(bucket, key, expected))
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        room = self._profile.limits.max_batch_bytes
-        found = await read_many(self._connection.opened, keys, room)
-        return await batches.read_within(keys, found, self.get, room)
+        max_bytes = self._profile.limits.max_batch_bytes
+        return await batch.get_many(self._reconnector.resource, keys, self.get, max_bytes)
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
-        bucket = self._connection.opened
-        return await batches.each(puts, lambda put: put.key, lambda put: _put(bucket, *put))
+        bucket = self._reconnector.resource
+        return await batch.for_each(puts, lambda put: put.key, lambda put: _put(bucket, *put))
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
-        return await batches.each(keys, lambda key: key, self.delete)
+        return await batch.for_each(keys, lambda key: key, self.delete)
 
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Page:
-        return await page(
-            self._connection.opened,
+        return await scan_page(
+            self._reconnector.resource,
+            self._consumers,
             self._profile.limits,
             prefix=prefix,
             page_size=page_size,
@@ -173,51 +163,77 @@ class Nats:
         )
 
     async def increment(self, key: str, delta: int = 1) -> Count:
-        bucket = self._connection.opened
+        bucket = self._reconnector.resource
 
         async def add(record: Record) -> Count:
-            alive = record.is_alive(bucket.clock.now_ms())
-            expires_at_ms = record.expires_at_ms if alive else None
-            number = counter.add(record.value if alive else b"0", delta)
+            entry = record.entry_at(bucket.clock.now_ms())
+            number = add_to_counter(entry.value if entry else None, delta)
+            expires_at_ms = entry.expires_at_ms if entry else None
             sequence = await bucket.write(
                 key, b"%d" % number, expires_at_ms=expires_at_ms, expected=record.sequence
             )
-            return Count(number, version_of(sequence, expires=expires_at_ms is not None))
+            return Count(number, encode_version(sequence, expires=expires_at_ms is not None))
 
-        return await self._rewriting.change(bucket, key, add)
+        return await bucket.read_modify_write(key, add)
 
     def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        return watch(self._connection.opened, prefix)
+        return watch(self._reconnector.resource, prefix)
 
     async def initialize(self, settings: NatsSettings) -> None:
-        sizes = Sizes()
+        value_size = ValueSizeEstimate()
 
-        async def open_bucket(link: Link) -> Bucket:
-            bucket = await Bucket.open(link, settings, sizes)
+        async def open_bucket(connection: Connection) -> Bucket:
+            bucket = await Bucket.open(connection, settings, value_size)
             self._profile = profile_of(bucket)
+            self._consumers = ConsumerCache()
             return bucket
 
-        connection = Connection(settings, open_bucket)
-        await connection.open()
+        reconnector = Reconnector(settings, open_bucket)
+        await reconnector.open()
         self._settings = settings
-        self._rewriting = Rewriting(settings.timeout.total_seconds())
-        self._connection = connection
+        self._reconnector = reconnector
 
     async def start(self) -> None:
-        """Nothing to begin: the connection stands."""
+        """Do nothing: the connection is open since `initialize`."""
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
         return DrainReport()
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
-        connection, self._connection = self._connection, _CLOSED
-        if connection is not _CLOSED:
-            await connection.close()
+        reconnector, self._reconnector = self._reconnector, _CLOSED
+        if reconnector is not _CLOSED:
+            await reconnector.close()
 
     async def health(self) -> Health:
-        if self._connection is _CLOSED:
-            return CLOSED
-        return await health_of(self._connection, self._settings.addresses)
+        """Return unhealthy without an answer, degraded while a replica is behind or away."""
+        reconnector = self._reconnector
+        if reconnector is _CLOSED:
+            details = {"backend": "nats", "connections": "0"}
+            return Health(HealthStatus.UNHEALTHY, "no bucket is open", details)
+        details = {"backend": f"nats at {self._settings.addresses}", "connections": "0"}
+        try:
+            bucket = reconnector.resource
+            details["connections"] = "1"
+            info = await bucket.refresh()
+        except PrismError as error:
+            details["last_error"] = reconnector.last_error or error.message
+            return Health(HealthStatus.UNHEALTHY, error.message, details)
+        details["bucket"] = bucket.name
+        # Tombstones of the last minute are counted too.
+        details["keys"] = str(info["state"].get("num_subjects", 0))
+        details["bytes"] = str(info["state"]["bytes"])
+        details["clock_error_ms"] = f"{bucket.clock.error_s * 1000:.1f}"
+        if reconnector.last_error:
+            details["last_error"] = reconnector.last_error
+        replicas = (info.get("cluster") or {}).get("replicas") or []
+        behind = [replica["name"] for replica in replicas if not replica.get("current")]
+        if behind:
+            return Health(
+                HealthStatus.DEGRADED,
+                f"replicas of the bucket {bucket.name!r} are behind or away: {', '.join(behind)}",
+                details,
+            )
+        return Health(HealthStatus.HEALTHY, f"the bucket {bucket.name!r} answers", details)
 
 
 async def _put(
@@ -228,19 +244,18 @@ async def _put(
     *,
     expected: int | None = None,
 ) -> Version:
-    ttl_ms = None if ttl is None else milliseconds(ttl)
-    sequence = await bucket.write(key, value, ttl_ms=ttl_ms, expected=expected)
-    return version_of(sequence, expires=ttl is not None)
+    sequence = await bucket.write(key, value, ttl=ttl, expected=expected)
+    return encode_version(sequence, expires=ttl is not None)
 
 
-async def _sequence(bucket: Bucket, key: str, expected: Version) -> int:
-    """What to make the write depend on.
+async def _expected_sequence(bucket: Bucket, key: str, expected: Version) -> int:
+    """Return the sequence that a write must be conditional on.
 
     Raises:
-        VersionConflict: the key is not in that state; the server could not tell of one
-            that has expired, and that it is about to remove.
+        VersionConflict: the key has another version, or has expired; the server alone would not
+            notice the latter until it removes the key.
     """
-    sequence, expires = sequence_of(expected)
+    sequence, expires = decode_version(expected)
     if not sequence:
         raise VersionConflict(_CONFLICT)
     if expires:

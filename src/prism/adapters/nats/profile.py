@@ -1,4 +1,4 @@
-"""What the driver says of itself and of the bucket."""
+"""What the driver declares: its capabilities, and its limits on an open bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TTL = Declaration(
     granularity=timedelta(milliseconds=1),
     clock_error=timedelta(seconds=CLOCK_ERROR_S),
     notes="By the server's clock. The server removes a key up to a second after its expiry; "
-    "until then the driver judges, by a reading of that clock.",
+    "until then the driver hides the key, by its estimate of that clock.",
 )
 
 CAPABILITIES: Mapping[Capability, Declaration] = {
@@ -26,27 +26,27 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
         notes="A key with a ttl is read first, to see that it has not just expired."
     ),
     Capability.BATCH: Declaration(
-        Support.EMULATED, notes="Requests of their own, all at once over one connection."
+        Support.EMULATED, notes="One request for each item, all at once over one connection."
     ),
     Capability.SCAN: Declaration(
-        notes="In the order of writing. With replicas, values may be a moment old."
+        notes="In the order of writing. With replicas, values may be slightly outdated."
     ),
     Capability.COUNTER: Declaration(
-        Support.EMULATED, notes="Compare-and-set, one at a time for each key and gateway."
+        Support.EMULATED, notes="Compare-and-set; each gateway changes a key once at a time."
     ),
     Capability.WATCH: Declaration(event_delay=timedelta(seconds=3)),
 }
 
 
 def profile_of(bucket: Bucket | None = None) -> Profile:
-    """The limit on values and the bound on the clock are as the server permits."""
+    """Return the profile, with the limit on values and the clock error of the open bucket."""
     limits = Limits()
     capabilities = dict(CAPABILITIES)
     if bucket is not None:
         limits = replace(
             limits, max_value_bytes=min(limits.max_value_bytes, bucket.max_value_bytes)
         )
-        # On a slow network the clock cannot be read as well.
-        error = max(timedelta(seconds=bucket.clock.error), _TTL.clock_error)
+        # A slow network makes the estimate of the clock less exact.
+        error = max(timedelta(seconds=bucket.clock.error_s), _TTL.clock_error)
         capabilities[Capability.TTL] = replace(_TTL, clock_error=error)
     return Profile(NAME, VERSION, VersionKind.REVISION, capabilities, limits)

@@ -1,4 +1,4 @@
-"""What can be set, and what is allowed."""
+"""Settings of the driver, with their checks."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ _SCHEMES = ("nats", "tls")
 
 @dataclass(frozen=True, slots=True)
 class NatsSettings:
-    """Where the servers are, who we are there, and which bucket to keep keys in."""
+    """Servers, credentials, and the bucket that holds the keys."""
 
-    # A secret, since it may hold a password or a token.
+    # Secret, since a URL may contain a password or a token.
     url: str = setting(
         "nats://127.0.0.1:4222",
-        help="nats://HOST:PORT, or tls:// for TLS; several servers with commas between",
+        help="nats://HOST:PORT, or tls:// for TLS; several servers separated by commas",
         secret=True,
     )
-    bucket: str = setting("prism", help="Key-value bucket; made when there is none")
+    bucket: str = setting("prism", help="Key-value bucket; created if it does not exist")
     replicas: int = setting(1, help="Servers that hold the bucket: 1, 3 or 5")
-    storage: Literal["file", "memory"] = setting("file", help="Where a bucket is kept")
+    storage: Literal["file", "memory"] = setting("file", help="Where the servers keep the bucket")
     credentials: Path | None = setting(None, help="Credentials file (.creds) to log in with")
-    user: str | None = setting(None, help="User to log in as")
-    password: str | None = setting(None, help="Its password", secret=True)
+    user: str | None = setting(None, help="User name")
+    password: str | None = setting(None, help="Password of the user", secret=True)
     token: str | None = setting(None, help="Token to log in with", secret=True)
-    tls_ca: Path | None = setting(None, help="PEM file of the authority to trust")
-    tls_cert: Path | None = setting(None, help="PEM file of our certificate")
-    tls_key: Path | None = setting(None, help="PEM file of its key")
-    timeout: timedelta = setting(timedelta(seconds=5), help="Of each operation at the server")
-    connect_timeout: timedelta = setting(timedelta(seconds=5), help="To connect to one server")
+    tls_ca: Path | None = setting(None, help="PEM file of the certificate authority to trust")
+    tls_cert: Path | None = setting(None, help="PEM file of the client certificate")
+    tls_key: Path | None = setting(None, help="PEM file of the client certificate's key")
+    timeout: timedelta = setting(timedelta(seconds=5), help="Time limit of each operation")
+    connect_timeout: timedelta = setting(
+        timedelta(seconds=5), help="Time limit for connecting to each server"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work: the setting, its value, and what is allowed."""
+        """Refuse values that cannot work, naming the setting, the value, and what is allowed."""
         if not _BUCKET.fullmatch(self.bucket):
             raise _refused("bucket", repr(self.bucket), "1 to 64 of letters, digits, - and _")
         if self.replicas not in _REPLICAS:
@@ -49,24 +51,27 @@ class NatsSettings:
             if value <= timedelta():
                 raise _refused(name, f"{value.total_seconds():g} s", "more than zero")
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise InvalidArgument("a TLS certificate needs its key, and a key its certificate")
+            raise InvalidArgument(
+                "nats settings tls_cert and tls_key are given together, or neither"
+            )
         if (self.user is None) != (self.password is None):
             raise InvalidArgument("nats settings user and password are given together, or neither")
         for url in self.servers:
             if not _is_server(url):
-                # The address itself is left out: it may hold a password.
+                # Without the value, which may contain a password.
                 raise InvalidArgument(
-                    "nats setting url: it is not allowed, use nats://HOST:PORT or tls://HOST:PORT"
+                    "nats setting url: the value is not allowed, "
+                    "use nats://HOST:PORT or tls://HOST:PORT"
                 )
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The URL of each server."""
+        """URL of each server."""
         return tuple(each.strip() for each in self.url.split(","))
 
     @property
     def addresses(self) -> str:
-        """The servers as people may see them: host and port."""
+        """Host and port of each server, without credentials, for messages."""
         parts = (urlsplit(url) for url in self.servers)
         return ", ".join(f"{part.hostname}:{part.port or 4222}" for part in parts)
 
@@ -74,9 +79,9 @@ class NatsSettings:
 def _is_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        # What follows the host may be the rest of a password with a slash in it.
-        is_whole = parts.path in ("", "/") and not parts.query and not parts.fragment
-        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0 and is_whole
+        # Text after the host may be the rest of a password that contains a slash.
+        is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0 and is_bare
     except ValueError:
         return False
 

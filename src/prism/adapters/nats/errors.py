@@ -1,0 +1,106 @@
+"""Translation of NATS failures into the errors of the ports.
+
+JetStream's error numbers: https://github.com/nats-io/nats-server/blob/main/server/errors.json
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TypedDict
+
+from prism.ports import (
+    AccessDenied,
+    BackendTimeout,
+    BackendUnavailable,
+    Exhausted,
+    Internal,
+    InvalidArgument,
+    Outcome,
+    PrismError,
+    VersionConflict,
+)
+
+STREAM_NOT_FOUND = 10059
+NO_MESSAGE = 10037
+NAME_IN_USE = 10058
+
+_CONFLICT = frozenset({10071, 10164})
+_NOT_ENABLED = frozenset({10039, 10076})
+_FULL = frozenset({10002, 10023, 10028, 10047, 10077})
+_TOO_MANY_WRITES = 10167
+_TOO_LARGE = 10054
+_UNAVAILABLE = 503
+
+_logger = logging.getLogger(__name__)
+
+
+class ApiError(TypedDict, total=False):
+    """Error that JetStream answers with; `code` is a status in the style of HTTP."""
+
+    code: int
+    err_code: int
+    description: str
+
+
+def translate(error: ApiError, address: str) -> PrismError:
+    """Return the error of the ports for an error of JetStream."""
+    number, description = error.get("err_code", 0), error.get("description", "")
+    if number in _CONFLICT:
+        return VersionConflict("the key is not in the expected state")
+    if number == STREAM_NOT_FOUND:
+        return BackendUnavailable(
+            f"the bucket at {address} does not exist any more", outcome=Outcome.NOT_APPLIED
+        )
+    if number in _NOT_ENABLED:
+        return BackendUnavailable(
+            f"JetStream is not available at {address}", outcome=Outcome.NOT_APPLIED
+        )
+    if number in _FULL:
+        return Exhausted(f"the bucket at {address} is full: {description}")
+    if number == _TOO_MANY_WRITES:
+        return Exhausted(
+            f"too many writes are waiting for the bucket at {address}: send fewer at once"
+        )
+    if number == _TOO_LARGE:
+        return InvalidArgument("the value is over the bucket's limit on the size of a message")
+    if error.get("code") == _UNAVAILABLE:
+        return BackendUnavailable(f"the NATS server at {address} reports: {description}")
+    _logger.error("the NATS server at %s answered %s (%d)", address, description, number)
+    return Internal("the NATS server refused the request; its answer is in the log")
+
+
+def access_denied(subject: str, address: str) -> AccessDenied:
+    """Return the error for a subject that the account's permissions exclude."""
+    return AccessDenied(f"the account at {address} may not publish to {subject}")
+
+
+def not_connected(address: str, reason: str) -> BackendUnavailable:
+    """Return the error for a request that was not sent."""
+    return BackendUnavailable(
+        f"no connection to the NATS server at {address}: {reason}", outcome=Outcome.NOT_APPLIED
+    )
+
+
+def no_responders(address: str) -> BackendUnavailable:
+    """Return the error for a request that no server handles at present."""
+    return BackendUnavailable(
+        f"the bucket at {address} does not answer: JetStream is off, or the bucket has no leader",
+        outcome=Outcome.NOT_APPLIED,
+    )
+
+
+def connection_lost(address: str, reason: str) -> BackendUnavailable:
+    """Return the error for a request that may have been sent and gets no answer."""
+    return BackendUnavailable(f"the connection to the NATS server at {address} broke: {reason}")
+
+
+def waited_too_long(address: str, timeout_s: float, outcome: Outcome) -> BackendTimeout:
+    """Return the error for an operation that other operations held up."""
+    return BackendTimeout(
+        f"other operations at {address} did not finish within {timeout_s:g} s", outcome=outcome
+    )
+
+
+def library_text(error: Exception) -> str:
+    """Return what an error of nats-py says, without the library's name."""
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
