@@ -1,4 +1,4 @@
-"""An ASGI application served over HTTP by h2corn, embedded in our own loop."""
+"""HTTP server for an ASGI application: h2corn, embedded in the running event loop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 class AsgiServer:
-    """Serves until stopped; nothing is opened before `start`.
+    """Server for one application; opens nothing before `start`.
 
     Args:
+        app: ASGI application.
         bind: `host:port`, with an IPv6 host in brackets, or `unix:PATH`.
-        remedy: what to do when the port is taken.
-        config: of h2corn, beside where to listen.
+        remedy: advice for the error when the port is taken.
+        config: further options of `h2corn.Config`.
     """
 
     def __init__(self, app: Any, *, bind: str, remedy: str, **config: Any) -> None:
@@ -33,10 +34,10 @@ class AsgiServer:
         """Listen and serve.
 
         Returns:
-            The address to connect to: as bound, with the port really taken.
+            The address to connect to: `bind`, with the actual port.
 
         Raises:
-            PreconditionFailed: the port is taken, or cannot be listened on.
+            PreconditionFailed: the address is taken, or cannot be listened on.
         """
         import h2corn
 
@@ -45,7 +46,7 @@ class AsgiServer:
             bind=(self._bind,),
             access_log=False,
             lifespan="off",
-            # What it may still have to say shares our stderr.
+            # Its log lines share stderr with ours.
             log_format="json",
             runtime_threads=1,
             **self._config,
@@ -61,7 +62,7 @@ class AsgiServer:
         return server.addresses[0]
 
     async def stop(self) -> None:
-        """Finish what is being answered, within the grace configured, and close."""
+        """Finish requests in flight, within the configured grace period, and close."""
         if self._server is None or self._serving is None:
             return
         self._server.shutdown()
@@ -69,7 +70,7 @@ class AsgiServer:
         await serving
 
     def _explain(self, error: OSError) -> str:
-        # h2corn wraps what the system said in a text of its own.
+        # h2corn wraps the system's error in one of its own.
         if isinstance(error.__cause__, OSError):
             error = error.__cause__
         if error.errno == errno.EADDRINUSE:
@@ -79,13 +80,12 @@ class AsgiServer:
 
 
 def _silence_banner() -> None:
-    # h2corn 2.0 prints where it listens whatever its configuration says, and our
-    # stderr carries one event a line and tells the addresses itself.
+    # h2corn 2.0 always prints its addresses to stderr, which carries log lines only.
     from h2corn import _lib
 
     if hasattr(_lib, "emit_banner"):
-        _lib.emit_banner = _say_nothing
+        _lib.emit_banner = _print_nothing
 
 
-def _say_nothing(config: object, tls: object) -> None:
+def _print_nothing(config: object, tls: object) -> None:
     pass

@@ -70,7 +70,7 @@ async def test_a_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_p
 async def test_a_file_in_place_of_a_socket_is_kept(serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("precious")
-    with pytest.raises(PreconditionFailed, match="is no socket"):
+    with pytest.raises(PreconditionFailed, match="is not a socket"):
         await serve(socket=path)
     assert path.read_text() == "precious"
 

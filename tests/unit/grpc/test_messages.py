@@ -139,5 +139,5 @@ def test_what_a_newer_server_names_is_left_out() -> None:
     ],
 )
 def test_seconds_and_nanos_that_do_not_go_together_are_refused(duration: Duration) -> None:
-    with pytest.raises(InvalidArgument, match="no duration"):
+    with pytest.raises(InvalidArgument, match="not a valid duration"):
         timedelta_of(duration)

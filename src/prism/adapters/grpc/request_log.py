@@ -1,4 +1,4 @@
-"""Requests that failed or were slow, in the log; all the others are only counted."""
+"""Log of requests that failed or were slow, with a limit on its lines."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from prism.ports import NotServing, PrismError
 log = logging.getLogger(__name__)
 
 LINES, WINDOW_S = 10, 10.0
-"""So many lines about requests of one kind in so long a time; the rest is told as a number."""
+"""Maximum number of lines for one kind of request per window; the others are only counted."""
 
-# What these say may repeat what the caller sent, so they are not quoted.
-_OF_CALLERS = frozenset(
+# Logged at DEBUG: caused by the caller, and the message may quote what the caller sent.
+_CALLER_ERRORS = frozenset(
     {
         code_pb2.CANCELLED,
         code_pb2.INVALID_ARGUMENT,
@@ -33,14 +33,15 @@ _OF_CALLERS = frozenset(
         code_pb2.UNIMPLEMENTED,
     }
 )
-_OF_OURS = frozenset({code_pb2.UNKNOWN, code_pb2.INTERNAL, code_pb2.DATA_LOSS})
+_SERVER_ERRORS = frozenset({code_pb2.UNKNOWN, code_pb2.INTERNAL, code_pb2.DATA_LOSS})
 
 
 class _Kind(NamedTuple):
-    """What a failing backend makes thousands of.
+    """Kind of log line, of which a failing backend causes thousands.
 
     Attributes:
-        code: of the status; OK of those that were slow.
+        path: path of the method.
+        code: status code; OK: the request succeeded and was slow.
     """
 
     path: str
@@ -52,23 +53,22 @@ class _Kind(NamedTuple):
 
 
 class FailureObserver(Protocol):
-    """Is told of every request that fails, also of those that are not logged."""
+    """Observes every request that fails, including those that are not logged."""
 
     def failed(self, path: str, code: int, message: str) -> None:
-        """A request was answered with this status."""
+        """Note that a request failed with this status."""
         ...
 
 
 class RequestLog:
-    """Says what went wrong, in a bounded number of lines.
-
-    Neither keys nor values are in them.
+    """Logs requests that failed or were slow; the lines contain neither keys nor values.
 
     Args:
-        slow: from how long on a request that succeeded is told; zero: none is.
+        slow: duration from which on a successful request is logged; zero: never.
+        failures: observer of all failures.
 
     Attributes:
-        redact: hides secrets in what is told of a failure, here and to its caller.
+        redact: hides secrets in error messages, in the log and for the caller.
     """
 
     def __init__(
@@ -81,21 +81,25 @@ class RequestLog:
         self.redact = redact
         self._failures = failures
         self.slow_ns = int(slow.total_seconds() * NS_PER_SECOND) or sys.maxsize
-        self._told: dict[_Kind, int] = {}
+        self._counts: dict[_Kind, int] = {}
         self._timers: dict[_Kind, asyncio.TimerHandle] = {}
 
-    def failed(self, path: str, status: status_pb2.Status, error: Exception, begun_ns: int) -> None:
-        """A request was answered with the status, because of the error.
+    def failed(
+        self, path: str, status: status_pb2.Status, error: Exception, started_ns: int
+    ) -> None:
+        """Log a request that failed.
 
         Args:
-            begun_ns: by `perf_counter_ns`; 0: a moment ago.
+            status: status sent to the caller.
+            error: error that caused it.
+            started_ns: start by `perf_counter_ns`; 0: just now.
         """
         if self._failures is not None:
             self._failures.failed(path, status.code, status.message)
         kind = _Kind(path, status.code, _level_of(status.code, error))
-        if not self._may_tell(kind):
+        if not self._may_log(kind):
             return
-        fields = _fields(kind, begun_ns) | {"reason": _reason_of(status)}
+        fields = _fields(kind, started_ns) | {"reason": _reason_of(status)}
         if not isinstance(error, PrismError) and kind.level == logging.ERROR:
             log.error("unexpected error in %s", path, exc_info=error, extra=fields)
         elif kind.level == logging.DEBUG:
@@ -103,50 +107,50 @@ class RequestLog:
         else:
             log.log(kind.level, "%s failed: %s", path, status.message, extra=fields)
 
-    def succeeded(self, path: str, begun_ns: int) -> None:
-        """A request has its answer, be it late."""
-        if perf_counter_ns() - begun_ns < self.slow_ns:
+    def succeeded(self, path: str, started_ns: int) -> None:
+        """Log a successful request if it was slow."""
+        if perf_counter_ns() - started_ns < self.slow_ns:
             return
         kind = _Kind(path, code_pb2.OK, logging.WARNING)
-        if self._may_tell(kind):
-            log.warning("%s was slow", path, extra=_fields(kind, begun_ns))
+        if self._may_log(kind):
+            log.warning("%s was slow", path, extra=_fields(kind, started_ns))
 
     def close(self) -> None:
-        """Tell what would have been told later. Safe more than once."""
-        for kind in tuple(self._told):
-            self._tell_rest(kind)
+        """Log the counts of suppressed lines now. Safe more than once."""
+        for kind in tuple(self._counts):
+            self._log_suppressed(kind)
 
-    def _may_tell(self, kind: _Kind) -> bool:
+    def _may_log(self, kind: _Kind) -> bool:
         if not log.isEnabledFor(kind.level):
             return False
-        told = self._told.get(kind, 0)
-        if not told:
+        count = self._counts.get(kind, 0)
+        if not count:
             loop = asyncio.get_running_loop()
-            self._timers[kind] = loop.call_later(WINDOW_S, self._tell_rest, kind)
-        self._told[kind] = told + 1
-        return told < LINES
+            self._timers[kind] = loop.call_later(WINDOW_S, self._log_suppressed, kind)
+        self._counts[kind] = count + 1
+        return count < LINES
 
-    def _tell_rest(self, kind: _Kind) -> None:
+    def _log_suppressed(self, kind: _Kind) -> None:
         self._timers.pop(kind).cancel()
-        rest = self._told.pop(kind) - LINES
-        if rest > 0:
-            fields = _fields(kind) | {"suppressed": rest}
-            log.log(kind.level, "%s: %d more (%s)", kind.path, rest, kind, extra=fields)
+        suppressed = self._counts.pop(kind) - LINES
+        if suppressed > 0:
+            fields = _fields(kind) | {"suppressed": suppressed}
+            log.log(kind.level, "%s: %d more (%s)", kind.path, suppressed, kind, extra=fields)
 
 
 def _level_of(code: int, error: Exception) -> int:
-    # That the server drains or is stopped, the server itself has said.
-    if code in _OF_CALLERS or isinstance(error, NotServing):
+    # NotServing: the server has logged already that it drains or stops.
+    if code in _CALLER_ERRORS or isinstance(error, NotServing):
         return logging.DEBUG
-    return logging.ERROR if code in _OF_OURS else logging.WARNING
+    return logging.ERROR if code in _SERVER_ERRORS else logging.WARNING
 
 
-def _fields(kind: _Kind, begun_ns: int = 0) -> dict[str, Any]:
+def _fields(kind: _Kind, started_ns: int = 0) -> dict[str, Any]:
     fields: dict[str, Any] = {"method": kind.path}
     if kind.code != code_pb2.OK:
         fields["code"] = str(kind)
-    if begun_ns:
-        fields["duration_ms"] = round((perf_counter_ns() - begun_ns) / 1e6, 3)
+    if started_ns:
+        fields["duration_ms"] = round((perf_counter_ns() - started_ns) / 1e6, 3)
     return fields
 
 

@@ -1,7 +1,7 @@
-"""Protobuf's wire format, for messages that are put together from encoded parts.
+"""Protobuf's wire format, for messages that are assembled from encoded parts.
 
-Putting a message into another, and that into a third, encodes or copies it each time; its
-size would still have to be found out by encoding it once more.
+Nesting a message in another encodes or copies it at each level, and finding its size means
+to encode it once more.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -16,7 +16,7 @@ _BYTE = [bytes((n,)) for n in range(0x80)]
 
 
 def varint(number: int) -> bytes:
-    """Seven bits to a byte, the lowest first."""
+    """Encode a number as a varint: seven bits per byte, the lowest first."""
     if number < 0x80:
         return _BYTE[number]
     if number < 0x4000:
@@ -32,7 +32,7 @@ def varint(number: int) -> bytes:
 
 
 def tag_of(message_type: type[Message], name: str) -> bytes:
-    """What precedes a field: an unsigned number, or something that begins with its length."""
+    """Return the encoded tag of a field that is an unsigned number or has a length prefix."""
     field = message_type.DESCRIPTOR.fields_by_name[name]
     numeric = field.type in (FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_UINT64)
     return varint(field.number << 3 | (_VARINT if numeric else _LENGTH_DELIMITED))

@@ -1,4 +1,4 @@
-"""Between the ports' values and the wire's messages, for servicers and clients alike."""
+"""Conversions between values of the ports and messages of keyvalue.proto and lifecycle.proto."""
 
 from __future__ import annotations
 
@@ -63,36 +63,36 @@ HEALTH_OF = {wire: status for status, wire in HEALTH.items()}
 
 
 def timedelta_of(duration: Duration) -> timedelta:
-    """Rounded up to a microsecond; what is far out of range becomes just out of range.
+    """Convert a duration, rounded up to a microsecond and clamped to just beyond `MAX_TTL`.
 
     Raises:
-        InvalidArgument: seconds and nanos are no duration together.
+        InvalidArgument: seconds and nanos are inconsistent.
     """
     if not -_NANOS < duration.nanos < _NANOS or duration.seconds * duration.nanos < 0:
         raise InvalidArgument(
-            f"seconds {duration.seconds} and nanos {duration.nanos} are no duration: nanos are "
-            "below a second, and of the same sign"
+            f"seconds {duration.seconds} and nanos {duration.nanos} are not a valid duration: "
+            "nanos must be below a second and have the sign of seconds"
         )
     seconds = max(-_BEYOND_S, min(duration.seconds, _BEYOND_S))
     return timedelta(seconds=seconds, microseconds=-(-duration.nanos // 1000))
 
 
 def duration_of(delta: timedelta) -> Duration:
-    """Exact: a timedelta has whole microseconds."""
+    """Convert a timedelta, exactly."""
     duration = Duration()
     duration.FromTimedelta(delta)
     return duration
 
 
 def milliseconds_of(ttl: timedelta | None) -> int:
-    """A ttl in a batch: rounded up, 0 for none, negative when it is not above zero."""
+    """Encode a ttl of a batch: rounded up, 0 for None, negative if the ttl is not positive."""
     if ttl is None:
         return 0
     return -(-ttl // _MILLISECOND) or -1
 
 
 def ttl_of_milliseconds(milliseconds: int) -> timedelta | None:
-    """The ttl in a batch; what is far out of range becomes just out of range."""
+    """Decode a ttl of a batch, clamped to just beyond `MAX_TTL`."""
     if milliseconds == 0:
         return None
     beyond = _BEYOND_S * 1000
@@ -100,17 +100,17 @@ def ttl_of_milliseconds(milliseconds: int) -> timedelta | None:
 
 
 def timestamp_of(milliseconds: int) -> Timestamp:
-    """From milliseconds since the Unix epoch."""
+    """Convert milliseconds since the Unix epoch."""
     return Timestamp(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
 
 
 def milliseconds_since_epoch(timestamp: Timestamp) -> int:
-    """The inverse of `timestamp_of`."""
+    """Convert a timestamp; the inverse of `timestamp_of`."""
     return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
 
 
 def watch_event(event: Event) -> pb.WatchResponse:
-    """An event as a message of a watch."""
+    """Convert an event to a message of a watch."""
     change, key, value, version = event
     return pb.WatchResponse(
         event=pb.WatchEvent(type=_CHANGES[change], key=key, value=value, version=version)
@@ -118,7 +118,7 @@ def watch_event(event: Event) -> pb.WatchResponse:
 
 
 def event_of(message: pb.WatchEvent) -> Event | None:
-    """The inverse of `watch_event`; None for an event of a kind that we do not know."""
+    """Convert a message to an event; None: its type is unknown to this version."""
     change = _CHANGE_OF.get(message.type)
     if change is None:
         return None
@@ -131,7 +131,7 @@ def event_of(message: pb.WatchEvent) -> Event | None:
 
 
 def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
-    """A profile as a message."""
+    """Convert a profile to a message."""
     limits = profile.limits
     return pb.GetCapabilitiesResponse(
         driver=profile.driver,
@@ -153,7 +153,7 @@ def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
 
 
 def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
-    """A profile from a message; what a newer server names and we do not know is left out."""
+    """Convert a message to a profile, without capabilities unknown to this version."""
     limits = message.limits
     return Profile(
         driver=message.driver,

@@ -1,4 +1,4 @@
-"""The calls of `proto/prism/v1/lifecycle.proto`, whoever they came from and by whichever way."""
+"""Calls of lifecycle.proto, for LifecycleService and for commands of a proxy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from prism.v1 import lifecycle_pb2 as pb
 
 
 class LifecycleCalls:
-    """From a request to what is commanded, and from what came of it to a response.
-
-    Raises:
-        PrismError: from each, as the lifecycle said.
-    """
+    """Runs a lifecycle command from its request to its response; raises as the lifecycle does."""
 
     def __init__(self, lifecycle: LifecycleControl) -> None:
         self._lifecycle = lifecycle

@@ -1,4 +1,4 @@
-"""Between what patterns tell of themselves and the messages of `proto/prism/v1/pattern.proto`."""
+"""Conversions between values of patterns and messages of pattern.proto."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prism.v1 import pattern_pb2 as pb
 
 PROTOCOL_VERSION = 1
 
-# Of one event; hundreds of them are kept.
+# Limit per event, because hundreds of events are kept.
 _MOST_DETAILS = 50
 
 _LEVELS: dict[DebugLevel, pb.DebugLevel] = {
@@ -29,10 +29,10 @@ _KIND_OF = {wire: kind for kind, wire in _KINDS.items()}
 
 
 def registration_of(message: pb.Registration) -> Registration:
-    """What a pattern said of itself; what it can do and we do not know is left out.
+    """Convert a registration, without capabilities unknown to this version.
 
     Raises:
-        InvalidArgument: it does not say which driver it has, or where its data is.
+        InvalidArgument: the driver or the address of the data is missing.
     """
     for name in ("driver", "data_address"):
         if not getattr(message, name):
@@ -52,7 +52,7 @@ def registration_of(message: pb.Registration) -> Registration:
 
 
 def debug_event_message(event: DebugEvent) -> pb.DebugEvent:
-    """An event as a message."""
+    """Convert a debug event to a message."""
     time = Timestamp()
     time.FromDatetime(event.time)
     return pb.DebugEvent(
@@ -67,10 +67,10 @@ def debug_event_message(event: DebugEvent) -> pb.DebugEvent:
 
 
 def debug_event_of(message: pb.DebugEvent) -> DebugEvent | None:
-    """An event, cut to what can be kept; None for one of a kind that we do not know.
+    """Convert a debug event, shortened to what is kept; None: its kind or level is unknown.
 
     Raises:
-        InvalidArgument: its time is none.
+        InvalidArgument: its time is out of range.
     """
     level, kind = _LEVEL_OF.get(message.level), _KIND_OF.get(message.kind)
     if level is None or kind is None:
@@ -79,7 +79,7 @@ def debug_event_of(message: pb.DebugEvent) -> DebugEvent | None:
         time = message.time.ToDatetime(UTC)
     except (ValueError, OverflowError):
         raise InvalidArgument(
-            f"the debug event {message.sequence} has a time that is none: "
+            f"the debug event {message.sequence} has an invalid time: "
             f"seconds {message.time.seconds}, nanos {message.time.nanos}"
         ) from None
     details = islice(message.details.items(), _MOST_DETAILS)

@@ -1,4 +1,4 @@
-"""Between what is known of patterns and the messages of `proto/prism/v1/proxy.proto`."""
+"""Conversions between values of patterns and messages of proxy.proto."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _KIND_OF = {wire: kind for kind, wire in _KINDS.items()}
 
 
 class PatternInfo(NamedTuple):
-    """A pattern, as an operator is shown it.
+    """Pattern as shown to an operator.
 
     Attributes:
-        is_default: it serves the calls that name no pattern.
+        is_default: whether it serves calls that name no pattern.
     """
 
     status: PatternStatus
@@ -45,15 +45,15 @@ class PatternInfo(NamedTuple):
 
 
 class PatternDetails(NamedTuple):
-    """A pattern with what has happened to it, and what it told of itself last."""
+    """Pattern with its events, and the latest debug events of its process."""
 
     pattern: PatternInfo
     events: list[PatternEvent]
     debug_events: list[DebugEvent]
 
 
-def pattern_message(shown: PatternInfo) -> pb.Pattern:
-    status, is_default = shown
+def pattern_message(info: PatternInfo) -> pb.Pattern:
+    status, is_default = info
     registration = status.registration
     message = pb.Pattern(
         name=status.name,
@@ -79,10 +79,10 @@ def pattern_message(shown: PatternInfo) -> pb.Pattern:
 
 
 def pattern_of(message: pb.Pattern) -> PatternInfo:
-    """The inverse of `pattern_message`.
+    """Convert a message to a pattern.
 
     Raises:
-        Internal: it is in a state that this version does not know.
+        Internal: its state is unknown to this version.
     """
     state = _STATE_OF.get(message.state)
     if state is None:
@@ -125,7 +125,7 @@ def event_message(event: PatternEvent) -> pb.PatternEvent:
 
 
 def event_of(message: pb.PatternEvent) -> PatternEvent | None:
-    """The inverse of `event_message`; None for one of a kind that we do not know."""
+    """Convert a message to an event; None: its kind is unknown to this version."""
     kind = _KIND_OF.get(message.kind)
     if kind is None:
         return None
@@ -139,16 +139,16 @@ def event_of(message: pb.PatternEvent) -> PatternEvent | None:
     )
 
 
-def details_message(told: PatternDetails) -> pb.GetPatternResponse:
+def details_message(details: PatternDetails) -> pb.GetPatternResponse:
     return pb.GetPatternResponse(
-        pattern=pattern_message(told.pattern),
-        events=map(event_message, told.events),
-        debug_events=map(debug_event_message, told.debug_events),
+        pattern=pattern_message(details.pattern),
+        events=map(event_message, details.events),
+        debug_events=map(debug_event_message, details.debug_events),
     )
 
 
 def details_of(message: pb.GetPatternResponse) -> PatternDetails:
-    """The inverse of `details_message`; what we do not know is left out."""
+    """Convert a message to details, without events of unknown kinds."""
     events = (event_of(each) for each in message.events)
     debug_events = (debug_event_of(each) for each in message.debug_events)
     return PatternDetails(

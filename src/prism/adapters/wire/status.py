@@ -1,4 +1,4 @@
-"""The one map between our errors and gRPC statuses, in both directions."""
+"""Mapping between errors of the ports and gRPC statuses, in both directions."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _OUTCOMES = {
     Outcome.UNKNOWN: pb.OUTCOME_UNKNOWN,
 }
 
-# Several classes share a code; the reason tells them apart on the way back, and
-# a reason of the driver's own belongs to the general class of its code.
+# Several classes share a code. The reason distinguishes them on the way back; a reason
+# defined by a driver belongs to the general class of its code.
 _BY_REASON = {(code, error.default_reason): error for error, code in _CODES.items()}
 _BY_CODE: dict[int, type[PrismError]] = {
     code_pb2.INVALID_ARGUMENT: ports.InvalidArgument,
@@ -53,13 +53,13 @@ _BY_CODE: dict[int, type[PrismError]] = {
     code_pb2.UNAUTHENTICATED: ports.Unauthenticated,
 }
 
-# A status without details was made by some library on the way. Of these alone
-# it is certain that no servicer saw the request.
+# A status without details was made by a library on the way. Only with these codes is it
+# certain that no servicer saw the request.
 _NEVER_SERVED = {code_pb2.UNIMPLEMENTED, code_pb2.PERMISSION_DENIED, code_pb2.UNAUTHENTICATED}
 
 
 def status_of(error: PrismError, redact: Callable[[str], str] = str) -> status_pb2.Status:
-    """The status of an error, with its reason and outcome as details.
+    """Return the status of an error, with its reason and outcome as details.
 
     Args:
         redact: hides secrets in its message.
@@ -72,17 +72,17 @@ def status_of(error: PrismError, redact: Callable[[str], str] = str) -> status_p
 
 
 def sendable(text: str) -> str:
-    """The text as it can go into a status: statuses travel in headers, which are short."""
+    """Return the text shortened for a status, which is sent in headers, and as valid UTF-8."""
     return encodable(text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…")
 
 
 def encodable(text: str) -> str:
-    """The text as a message takes it: whoever made it, it is to be sent as UTF-8."""
+    """Return the text as valid UTF-8, which messages require."""
     return text.encode("utf-8", "replace").decode()
 
 
 def error_of(status: status_pb2.Status) -> PrismError:
-    """The error of a status, whoever made it."""
+    """Return the error of a status, from Prism or from a library."""
     reason, outcome = _details_of(status)
     known = _BY_REASON.get((status.code, reason)) if reason else None
     error = known or _BY_CODE.get(status.code, ports.Internal)

@@ -1,1 +1,1 @@
-"""The services: a message in, a message out, `PrismError` raised; no transport known."""
+"""Services: each method takes and returns messages and raises PrismError, on any transport."""

@@ -1,6 +1,6 @@
-"""The standard health service, told by the readiness monitor.
+"""Standard gRPC health service, which reports the readiness of the server.
 
-Ours, because grpcio's comes with grpcio: this one runs on every transport.
+Not grpcio's, because that one requires grpcio's server: this one runs on every transport.
 https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
@@ -25,14 +25,14 @@ class HealthServicer:
     """Check, List and Watch, as the standard describes them.
 
     Args:
-        services: which names share the readiness, beside the server as a whole.
+        services: names of services that share the readiness of the server as a whole.
     """
 
     def __init__(self, readiness: ReadinessMonitor, services: tuple[str, ...]) -> None:
         self._readiness = readiness
         self._services = (OVERALL, *services)
         self._changed = asyncio.Event()
-        readiness.observe(self._tell)
+        readiness.observe(self._notify)
 
     async def check(
         self, request: pb.HealthCheckRequest, context: CallContext
@@ -53,13 +53,13 @@ class HealthServicer:
         self, requests: AsyncIterator[pb.HealthCheckRequest], context: CallContext
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         async for request in requests:
-            told: pb.HealthCheckResponse | None = None
+            sent: pb.HealthCheckResponse | None = None
             while True:
                 changed = self._changed
-                now = self._status_of(request.service)
-                if now != told:
-                    told = now
-                    yield now
+                current = self._status_of(request.service)
+                if current != sent:
+                    sent = current
+                    yield current
                 await changed.wait()
 
     def _status_of(self, service: str) -> pb.HealthCheckResponse:
@@ -71,6 +71,6 @@ class HealthServicer:
             status=serving if ready else pb.HealthCheckResponse.NOT_SERVING
         )
 
-    def _tell(self, readiness: Readiness) -> None:
+    def _notify(self, readiness: Readiness) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""LifecycleService, in front of the state machine, behind the admin token."""
+"""LifecycleService: commands of the state machine, protected by the admin token."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prism.v1 import lifecycle_pb2 as pb
 
 
 class AdminGuard:
-    """Lets administrators in.
+    """Check that a caller is an administrator.
 
     Args:
-        token: what they show as `authorization: Bearer …`; None: there is none.
-        required: False lets everybody in who can connect, when there is no token.
+        token: expected in the metadata `authorization: Bearer …`; None: no token is set.
+        required: whether calls are refused when no token is set.
     """
 
     def __init__(self, token: str | None, *, required: bool) -> None:
@@ -23,7 +23,7 @@ class AdminGuard:
         self._required = required
 
     def check(self, context: CallContext) -> None:
-        """Raises Unauthenticated or AccessDenied for anybody else."""
+        """Raise Unauthenticated or AccessDenied unless the caller is an administrator."""
         if self._expected is None:
             if self._required:
                 raise AccessDenied(

@@ -1,4 +1,4 @@
-"""Server reflection, by grpcio's own servicer, loaded when somebody asks.
+"""Server reflection, by grpcio's own servicer, which the first call loads.
 
 https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 """
@@ -16,7 +16,11 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ServerReflection"]
 
 
 class ReflectionServicer:
-    """Describes the services by name to generic clients."""
+    """Describes services to generic clients.
+
+    Args:
+        services: full names of the services.
+    """
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = services

@@ -1,1 +1,1 @@
-"""What carries the servicers: each listens, and turns a call into bytes and back."""
+"""Transports: each listens, and passes the bytes of calls to the servicers and back."""

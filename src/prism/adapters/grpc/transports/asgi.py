@@ -1,7 +1,7 @@
-"""The servicers as an ASGI application: gRPC's framing, statuses and deadlines over HTTP/2.
+"""Servicers as an ASGI application: framing, statuses and deadlines of gRPC over HTTP/2.
 
-What carries the application turns a reset stream into a cancelled task, and sends
-trailers (the extension `http.response.trailers`).
+The ASGI server turns a reset stream into a cancelled task, and sends trailers (the
+extension `http.response.trailers`).
 
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 https://asgi.readthedocs.io/en/latest/specs/www.html
@@ -88,7 +88,7 @@ class GrpcOverAsgi:
         event = await receive()
         body: bytes = event.get("body", b"")
         if _is_one_message(body, self._max_message_bytes):
-            # As a rule the request's end is an event of its own.
+            # Usually the end of the request is an event of its own.
             end = await receive() if event.get("more_body") else {}
             if not end.get("body") and not end.get("more_body"):
                 payload = body[PREFIX_BYTES:]
@@ -105,7 +105,12 @@ class GrpcOverAsgi:
     async def _only_message(
         self, context: Context, receive: Receive, begun: bytes, event: Mapping[str, Any]
     ) -> bytes:
-        """Of a request in pieces: what was received so far, and the last event of it."""
+        """Return the message of a request that comes in several events.
+
+        Args:
+            begun: body received so far.
+            event: latest event, not part of `begun`.
+        """
         messages = Messages(context.encoding, self._max_message_bytes)
         messages.feed(begun)
         found: bytes | None = None
@@ -113,7 +118,7 @@ class GrpcOverAsgi:
             messages.feed(event.get("body", b""))
             while (message := messages.next()) is not None:
                 if found is not None:
-                    raise rejected(code_pb2.INTERNAL, "a unary call takes one message, not more")
+                    raise rejected(code_pb2.INTERNAL, "a unary call takes exactly one message")
                 found = message
             if not event.get("more_body"):
                 break
@@ -152,7 +157,7 @@ class GrpcOverAsgi:
             if not bound.expired():
                 raise
             raise rejected(
-                code_pb2.DEADLINE_EXCEEDED, "the deadline of the stream is over"
+                code_pb2.DEADLINE_EXCEEDED, "the deadline of the stream has passed"
             ) from None
         if not context.started:
             await send(_START)
@@ -162,7 +167,7 @@ class GrpcOverAsgi:
 
 
 def _is_one_message(body: bytes, max_bytes: int) -> bool:
-    """Whether this is all of one message, neither compressed nor too large."""
+    """Return whether this is exactly one message, neither compressed nor too large."""
     size = len(body) - PREFIX_BYTES
     return (
         0 <= size <= max_bytes
@@ -172,18 +177,14 @@ def _is_one_message(body: bytes, max_bytes: int) -> bool:
 
 
 async def _first_of(receive: Receive) -> None:
-    """Let the caller send before it is refused.
-
-    A stream that ends while its first message is being written fails inside
-    grpcio's client, as INTERNAL and without the status.
-    """
+    """Wait until the caller has sent its first message; see `calls._first_of`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(FIRST_MESSAGE_S):
             await receive()
 
 
 class Context:
-    """One call, as its request's headers tell it."""
+    """Context of one call, read from the headers of its request."""
 
     __slots__ = (
         "_headers",
@@ -197,9 +198,9 @@ class Context:
 
     def __init__(self, scope: Scope) -> None:
         client = scope.get("client")
-        # On a Unix socket there is no telling one connection from another.
+        # Connections over a Unix socket cannot be told apart.
         self.connection = f"{client[0]}:{client[1]}" if client else ""
-        # Of a name that is given more than once, the first value holds.
+        # The first value of a repeated header applies.
         self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         find = self._headers.get
         self.is_grpc = find(b"content-type", b"").startswith(b"application/grpc")
@@ -225,7 +226,7 @@ def _trailers_of(refusal: Rejected) -> list[tuple[bytes, bytes]]:
     status = refusal.status
     trailers = [(b"grpc-status", b"%d" % status.code)]
     if status.message:
-        # Percent-encoding of all but printable ASCII, and of the percent sign.
+        # Percent-encodes everything but printable ASCII, and the percent sign.
         text = quote_from_bytes(status.message.encode(), safe=_PRINTABLE)
         trailers.append((b"grpc-message", text.encode("ascii")))
     if status.details:

@@ -1,4 +1,4 @@
-"""gRPC's framing of messages, as far as a server sees it.
+"""Framing of gRPC messages, on the server's side.
 
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 https://github.com/grpc/grpc/blob/master/doc/compression.md
@@ -13,16 +13,16 @@ from google.rpc import code_pb2, status_pb2
 from prism.adapters.grpc.calls import Rejected
 
 PREFIX_BYTES = 5
-"""One byte that says whether the message is compressed, four that say how long it is."""
+"""One byte for whether the message is compressed, and four for its length."""
 
 ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
 
-# zlib's window sizes, which choose the format as well.
+# zlib's window sizes, which also select the format.
 _WINDOW = {b"deflate": zlib.MAX_WBITS, b"gzip": zlib.MAX_WBITS | 16}
 
 
 def frame(message: bytes) -> bytes:
-    """A message as it is sent; ours are never compressed."""
+    """Return a message with its prefix, uncompressed."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
@@ -30,8 +30,8 @@ class Messages:
     """Cuts a stream of bytes into messages.
 
     Args:
-        encoding: what the caller's `grpc-encoding` says.
-        max_bytes: of one message, uncompressed.
+        encoding: value of the caller's `grpc-encoding`.
+        max_bytes: maximum size of one message, uncompressed.
     """
 
     def __init__(self, encoding: bytes, max_bytes: int) -> None:
@@ -40,14 +40,14 @@ class Messages:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """More bytes from the caller."""
+        """Add bytes from the caller."""
         self._buffer += data
 
     def next(self) -> bytes | None:
-        """The next whole message; None while there is none.
+        """Return the next complete message; None: more bytes are needed.
 
         Raises:
-            Rejected: it is too large, or compressed in a way not understood.
+            Rejected: the message is too large, or cannot be decompressed.
         """
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
@@ -65,12 +65,12 @@ class Messages:
 
     @property
     def incomplete(self) -> bool:
-        """Whether part of a message is left over."""
+        """Whether the bytes end within a message."""
         return bool(self._buffer)
 
 
 def decompress(message: bytes, encoding: bytes, max_bytes: int) -> bytes:
-    """The message as it was before compression, never more of it than may be."""
+    """Return the message uncompressed; memory use is limited to `max_bytes`."""
     if encoding in (b"", b"identity"):
         raise rejected(code_pb2.INTERNAL, "a message is compressed, and grpc-encoding is not set")
     try:
@@ -88,17 +88,17 @@ def decompress(message: bytes, encoding: bytes, max_bytes: int) -> bytes:
 
 
 def check_encoding(encoding: bytes) -> None:
-    """Raises Rejected for one that is not understood."""
+    """Raise Rejected unless the encoding is supported."""
     if encoding not in (b"", b"identity", *_WINDOW):
         raise rejected(
             code_pb2.UNIMPLEMENTED,
-            f"grpc-encoding {encoding.decode('latin-1')!r} is not understood; "
-            f"accepted are {ACCEPTED_ENCODINGS.decode()}",
+            f"grpc-encoding {encoding.decode('latin-1')!r} is not supported; "
+            f"supported are {ACCEPTED_ENCODINGS.decode()}",
         )
 
 
 def too_large(size: int, max_bytes: int) -> Rejected:
-    """A refusal that no servicer saw."""
+    """Return the refusal of a request that is too large."""
     return rejected(
         code_pb2.RESOURCE_EXHAUSTED,
         f"the message has {size:,} bytes or more; the limit is {max_bytes:,}",
@@ -106,5 +106,5 @@ def too_large(size: int, max_bytes: int) -> Rejected:
 
 
 def rejected(code: int, message: str) -> Rejected:
-    """A refusal by the transport itself, without details, as grpcio makes them."""
+    """Return a refusal by the transport itself, without details, like those of grpcio."""
     return Rejected(status_pb2.Status(code=code, message=message))

@@ -1,4 +1,4 @@
-"""The servicers on grpcio, the reference implementation of gRPC.
+"""Servicers on grpcio, the reference implementation of gRPC.
 
 https://grpc.github.io/grpc/python/grpc_asyncio.html
 """
@@ -28,10 +28,10 @@ ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class GrpcioServer:
-    """Serves until stopped; nothing is opened before `start`.
+    """Server on grpcio; opens nothing before `start`.
 
     Attributes:
-        addresses: where it listens; none before it does.
+        addresses: addresses that it listens on; empty before `start`.
     """
 
     def __init__(self, services: Served, options: ServerOptions) -> None:
@@ -59,7 +59,7 @@ class GrpcioServer:
         return self.addresses
 
     async def stop(self) -> None:
-        """Refuse new calls, give the last answers their grace, and close."""
+        """Refuse new calls, wait the grace period for the last answers, and close."""
         if self._server is None:
             return
         server, self._server = self._server, None
@@ -70,8 +70,8 @@ class GrpcioServer:
 
 class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, calls: Mapping[str, Call]) -> None:
-        # No (de)serializer: bytes reach our own wrapper, so that a malformed
-        # message has the same status on every transport.
+        # Without (de)serializers, so that the call wrapper decodes, and a malformed message
+        # has the same status on every transport.
         self._handlers = {path: _handler_of(call) for path, call in calls.items()}
 
     def service(
@@ -102,7 +102,7 @@ class _Context:
 
     def metadata(self, name: str) -> str | None:
         found: Iterable[tuple[str, str | bytes]] = self._context.invocation_metadata() or ()
-        # Asked for with every call, where a generator shows.
+        # Every call runs this, so a loop instead of a slower generator.
         for key, value in found:
             if key == name:
                 return str(value)
@@ -121,7 +121,7 @@ def _carry(call: UnaryCall) -> Callable[[bytes, ServicerContext], Awaitable[byte
             return await call(payload, _Context(context))
         except Rejected as rejected:
             await _abort(context, rejected)
-            raise  # abort raises; this is for the type checker
+            raise  # not reached: abort raises
 
     return handle
 
@@ -152,11 +152,11 @@ async def _abort(context: ServicerContext, rejected: Rejected) -> None:
 
 def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
     return [
-        # Off, or a second server would bind the same port silently.
+        # Off, because a second server could bind the same port silently.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", options.max_message_bytes),
         ("grpc.max_send_message_length", options.max_message_bytes),
-        # Clients may ping every 10 s, busy or not, without being sent away.
+        # Clients may ping every 10 s, even when idle, without being disconnected.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
@@ -169,7 +169,7 @@ def _listen(server: grpc.aio.Server, options: ServerOptions) -> str:
     if options.socket is not None:
         clear_unix_socket(options.socket)
         target = f"unix:{options.socket}"
-        # The socket is made by the bind below, and must never be open to others.
+        # Binding creates the socket, which must never be open to other users.
         umask = os.umask(0o177)
         try:
             _bind(server, target, credentials)

@@ -1,4 +1,4 @@
-"""The servicers on h2corn, an HTTP/2 server in Rust: the default transport.
+"""Servicers on h2corn, an HTTP/2 server in Rust: the default transport.
 
 https://h2corn.monicz.dev/grpc/
 """
@@ -10,16 +10,16 @@ from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
 from prism.adapters.grpc.transports.options import TAKEN, ServerOptions, clear_unix_socket
 
-# Admission bounds what one connection may ask for, and says so at once. This
-# must never be the narrower bound, for here a caller would wait in silence.
-_STREAMS = 1 << 16
+# Admission limits the calls of one connection, with an error. This limit must be far above,
+# because here a caller waits without an error.
+_MAX_STREAMS = 1 << 16
 
 
 class H2cornServer:
-    """Serves until stopped; nothing is opened before `start`.
+    """Server on h2corn; opens nothing before `start`.
 
     Attributes:
-        addresses: where it listens; none before it does.
+        addresses: addresses that it listens on; empty before `start`.
     """
 
     def __init__(self, services: Served, options: ServerOptions) -> None:
@@ -32,9 +32,9 @@ class H2cornServer:
             remedy=TAKEN,
             grpc=True,
             http1=False,
-            max_concurrent_streams=_STREAMS,
+            max_concurrent_streams=_MAX_STREAMS,
             timeout_graceful_shutdown=options.grace.total_seconds(),
-            # A stream may be quiet for as long as its two sides like.
+            # A stream may be idle for any time.
             timeout_keep_alive=0.0,
             h2_timeout_response_stall=0.0,
             uds_permissions=None if options.socket is None else 0o600,
@@ -62,5 +62,5 @@ class H2cornServer:
         return self.addresses
 
     async def stop(self) -> None:
-        """Refuse new connections, give the last answers their grace, and close."""
+        """Refuse new connections, wait the grace period for the last answers, and close."""
         await self._server.stop()

@@ -1,4 +1,4 @@
-"""What every transport needs to know, and what it makes of it."""
+"""Options of every transport, and checks of addresses and TLS files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ TAKEN = "stop it, or choose another with --grpc-port (0 picks a free one)"
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """Certificate files in PEM; with `client_ca`, clients must show one signed by it."""
+    """Certificate files in PEM.
+
+    Attributes:
+        client_ca: authority that must have signed a client's certificate; None: clients need
+            none.
+    """
 
     cert: Path
     key: Path
     client_ca: Path | None = None
 
     def check(self) -> None:
-        """Raises InvalidArgument that names the file which cannot be used."""
+        """Raise InvalidArgument that names a file that cannot be used."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for what, path in (("certificate", self.cert), ("key", self.key)):
             _check_readable(f"TLS {what}", path)
@@ -50,13 +55,13 @@ class ServerOptions:
     """Where and how to serve.
 
     Attributes:
-        port: 0 picks a free one.
-        socket: a Unix socket, instead of host and port.
-        max_message_bytes: of one request, and of one reply.
-        default_timeout: for calls that come without a deadline.
-        reflection: lets clients ask for the API's description.
-        admin_token: what lifecycle calls must show.
-        grace: for the last answers, when the server stops.
+        port: TCP port; 0: a free one.
+        socket: path of a Unix socket that replaces host and port.
+        max_message_bytes: maximum size of one request, and of one reply.
+        default_timeout: timeout of calls that come without a deadline.
+        reflection: whether clients may ask for a description of the API.
+        admin_token: token that lifecycle calls must send; None: no token is set.
+        grace: time for the last answers when the server stops.
     """
 
     host: str = "127.0.0.1"
@@ -71,7 +76,7 @@ class ServerOptions:
 
     @property
     def local_only(self) -> bool:
-        """Whether only this machine can connect."""
+        """Whether only processes of this machine can connect."""
         if self.socket is not None or self.host == "localhost":
             return True
         try:
@@ -86,7 +91,7 @@ class ServerOptions:
 
 
 def check_tcp_free(host: str, port: int) -> None:
-    """Raises PreconditionFailed that says why the port cannot be listened on."""
+    """Raise PreconditionFailed if the port cannot be listened on."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -104,13 +109,13 @@ def check_tcp_free(host: str, port: int) -> None:
 
 
 def clear_unix_socket(path: Path) -> None:
-    """Remove what a dead server left; raises PreconditionFailed when one is alive."""
+    """Remove the socket of a dead server; raise PreconditionFailed if the path is in use."""
     if not path.exists():
         if not path.parent.is_dir():
-            raise PreconditionFailed(f"cannot listen on {path}: {path.parent} is no folder")
+            raise PreconditionFailed(f"cannot listen on {path}: {path.parent} is not a folder")
         return
     if not path.is_socket():
-        raise PreconditionFailed(f"cannot listen on {path}: it exists and is no socket")
+        raise PreconditionFailed(f"cannot listen on {path}: it exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(os.fspath(path))

@@ -1,4 +1,4 @@
-"""Driver whose backend is another Prism server."""
+"""Driver whose backend is another Prism server: the client, as an implementation of the ports."""
 
 from __future__ import annotations
 
