@@ -1,4 +1,4 @@
-"""A single Redis server keeps the contract."""
+"""The acceptance suite on a single Redis server."""
 
 from __future__ import annotations
 

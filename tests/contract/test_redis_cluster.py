@@ -1,4 +1,4 @@
-"""A Redis Cluster of three masters keeps the contract."""
+"""The acceptance suite on a Redis Cluster of three masters."""
 
 from __future__ import annotations
 

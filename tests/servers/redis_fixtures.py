@@ -1,6 +1,6 @@
-"""Redis as fixtures: servers of their own, or the ones that `PRISM_TEST_REDIS_URL` names.
+"""Fixtures for Redis: servers that the tests start, or the one at `PRISM_TEST_REDIS_URL`.
 
-That URL stands in for the topology that it is a URL of; the others are started.
+The scheme of that URL says which topology it replaces; servers of the others are started.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ENVIRONMENT = "PRISM_TEST_REDIS_URL"
 
 
 class RedisBackend(NamedTuple):
-    """What the suite is pointed at.
+    """Redis that the acceptance suite runs on.
 
     Attributes:
-        server: where there is one that a test may take away.
+        server: process that a test may pause and kill; None if there is none.
     """
 
     url: str
@@ -31,7 +31,7 @@ class RedisBackend(NamedTuple):
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """A server that tests share: they leave it up, and its settings as they are."""
+    """Server that tests share; they neither stop nor reconfigure it."""
     with RedisServer() as server:
         yield server
 
@@ -50,25 +50,25 @@ def redis_sentinel() -> Iterator[RedisSentinel]:
 
 @pytest.fixture(scope="session")
 def redis_backend(request: pytest.FixtureRequest) -> RedisBackend:
-    if given := _given("redis", "rediss"):
-        return RedisBackend(given)
+    if url := _external_url("redis", "rediss"):
+        return RedisBackend(url)
     server = request.getfixturevalue("redis_server")
     return RedisBackend(server.url, server)
 
 
 @pytest.fixture(scope="session")
 def redis_cluster_backend(request: pytest.FixtureRequest) -> RedisBackend:
-    given = _given("redis+cluster", "rediss+cluster")
-    return RedisBackend(given or request.getfixturevalue("redis_cluster").url)
+    url = _external_url("redis+cluster", "rediss+cluster")
+    return RedisBackend(url or request.getfixturevalue("redis_cluster").url)
 
 
 @pytest.fixture(scope="session")
 def redis_sentinel_backend(request: pytest.FixtureRequest) -> RedisBackend:
-    given = _given("redis+sentinel", "rediss+sentinel")
-    return RedisBackend(given or request.getfixturevalue("redis_sentinel").url)
+    url = _external_url("redis+sentinel", "rediss+sentinel")
+    return RedisBackend(url or request.getfixturevalue("redis_sentinel").url)
 
 
-def _given(*schemes: str) -> str:
-    """The URL in the environment, if it has one of these schemes."""
+def _external_url(*schemes: str) -> str:
+    """Return the URL in the environment if it has one of these schemes, else nothing."""
     url = os.environ.get(ENVIRONMENT, "")
     return url if url.partition("://")[0] in schemes else ""

@@ -1,4 +1,4 @@
-"""Redis servers together: a Cluster, and a master with a replica and sentinels."""
+"""Groups of Redis servers: a Cluster, and a master with a replica and sentinels."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from tests.servers.process import PATIENCE_S, free_port
-from tests.servers.redis import RedisServer, redis_server
+from tests.servers.redis import RedisServer, redis_server_program
 
 SERVICE = "prism"
+"""Name of the master at the sentinels."""
 
 _SLOTS = 16_384
 _MASTERS = 3
 _SENTINELS = 3
 _POLL_S = 0.02
 
+ServerT = TypeVar("ServerT", bound=RedisServer)
 
-class Together:
-    """Servers that are started and closed together."""
+
+class ServerGroup:
+    """Servers that are started and stopped together."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
 
     def launch(self) -> None:
-        """Start the servers, and return when they are what they are to be."""
+        """Start the servers, and return when they work together."""
         raise NotImplementedError
 
-    def add(self, server: Any) -> Any:
-        """Start one of them."""
-        return self._stack.enter_context(server)
+    def add(self, server: ServerT) -> ServerT:
+        """Start a server that is stopped with the group."""
+        self._stack.enter_context(server)
+        return server
 
     def __enter__(self) -> Self:
         try:
@@ -55,7 +59,7 @@ class ClusterNode(RedisServer):
     name = "redis-cluster"
 
     def __init__(self) -> None:
-        # Left to itself the bus takes the port plus 10,000, which may not exist.
+        # The default port of the bus is 10,000 higher, which may be out of range.
         self.bus_port = free_port()
         super().__init__(
             {
@@ -67,18 +71,13 @@ class ClusterNode(RedisServer):
         )
 
     def knows(self, nodes: int) -> bool:
-        """Whether it has met so many nodes, itself included, and knows the slots."""
+        """Return whether the node knows this number of nodes, and the owner of every slot."""
         info = self.ask("CLUSTER", "INFO")
         return b"cluster_state:ok" in info and b"cluster_known_nodes:%d" % nodes in info
 
-    def sees_all(self) -> bool:
-        """Whether it knows every node and who has every slot."""
-        info = self.ask("CLUSTER", "INFO")
-        return b"cluster_state:ok" in info and b"cluster_size:%d" % _MASTERS in info
 
-
-class RedisCluster(Together):
-    """Three masters, each with a third of the slots."""
+class RedisCluster(ServerGroup):
+    """Cluster of three masters, each with a third of the slots."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,22 +95,24 @@ class RedisCluster(Together):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
-        for node in self.nodes:
-            _until(node.sees_all, "the cluster is whole")
+        self._wait_until_complete()
 
     def grow(self) -> ClusterNode:
         """Add a master that has no slots yet."""
-        node: ClusterNode = self.add(ClusterNode())
+        node = self.add(ClusterNode())
         first = self.nodes[0]
         first.ask("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus_port)
         self.nodes.append(node)
-        for each in self.nodes:
-            _until(partial(each.knows, len(self.nodes)), "the nodes know one another")
+        self._wait_until_complete()
         return node
+
+    def _wait_until_complete(self) -> None:
+        for node in self.nodes:
+            _wait_until(partial(node.knows, len(self.nodes)), "the nodes know one another")
 
 
 class SentinelServer(RedisServer):
-    """Watches a master, and names another soon after it is gone."""
+    """Sentinel that starts a failover soon after its master is gone."""
 
     name = "redis-sentinel"
 
@@ -120,7 +121,7 @@ class SentinelServer(RedisServer):
         self._master = master
 
     def command(self) -> list[str]:
-        # A file, because a sentinel writes down what it learns.
+        # A sentinel needs a writable configuration file.
         file = self.folder / "sentinel.conf"
         if not file.exists():
             file.write_text(
@@ -131,22 +132,22 @@ class SentinelServer(RedisServer):
                 f"sentinel down-after-milliseconds {SERVICE} 500\n"
                 f"sentinel failover-timeout {SERVICE} 4000\n"
             )
-        return [redis_server(), str(file), "--sentinel"]
+        return [redis_server_program(), str(file), "--sentinel"]
 
     def sees_all(self) -> bool:
-        """Whether it knows the replica and the other sentinels."""
-        told = self.ask("SENTINEL", "MASTER", SERVICE)
-        others = int(told[b"num-other-sentinels"])
-        return int(told[b"num-slaves"]) == 1 and others == _SENTINELS - 1
+        """Return whether the sentinel knows the replica and the other sentinels."""
+        master = self.ask("SENTINEL", "MASTER", SERVICE)
+        others = int(master[b"num-other-sentinels"])
+        return int(master[b"num-slaves"]) == 1 and others == _SENTINELS - 1
 
     def master_port(self) -> int:
-        """Of the server that it names now."""
+        """Return the port of the server that is the master now."""
         _, port = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return int(port)
 
 
-class RedisSentinel(Together):
-    """A master, its replica, and three sentinels that agree on which is which."""
+class RedisSentinel(ServerGroup):
+    """Master with a replica, and three sentinels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +161,7 @@ class RedisSentinel(Together):
 
     @property
     def master(self) -> RedisServer:
-        """The one that the sentinels name now."""
+        """Server that the sentinels name as the master now."""
         port = self.sentinels[0].master_port()
         return next(server for server in self.servers if server.port == port)
 
@@ -170,12 +171,12 @@ class RedisSentinel(Together):
         self.servers = [master, replica]
         self.sentinels = [self.add(SentinelServer(master)) for _ in range(_SENTINELS)]
         for sentinel in self.sentinels:
-            _until(sentinel.sees_all, "the sentinels know one another")
+            _wait_until(sentinel.sees_all, "the sentinels know one another")
 
 
-def _until(condition: Callable[[], bool], what: str) -> None:
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {PATIENCE_S:g} s: {what}")
+            raise RuntimeError(f"not true after {PATIENCE_S:g} s: {what}")
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""Redis's own command line and Prism's, side by side on the same keys."""
+"""redis-cli and the command line of Prism, on the same keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.servers.redis import RedisServer
 
 
 def redis_cli(deployment: Deployment, *command: str) -> str:
-    """What `redis-cli` prints; where it is not installed, what any client is answered."""
+    """Return the output of redis-cli; if it is not installed, the reply to redis-py."""
     backend = deployment.backend
     assert isinstance(backend, RedisServer)
     program = shutil.which("redis-cli")

@@ -78,11 +78,11 @@ class ClusterExecutor:
         for _ in range(_MAX_REDIRECTIONS):
             await self._refresh_topology()
             try:
-                node = self._cluster.nodes_manager.get_node_from_slot(key_slot(key))
+                server = self._server_of_key(key)
             except RedisClusterException as error:
                 self._topology_is_stale = True
                 return _not_sent(error, len(commands))
-            replies = await self._server(node).send(commands)
+            replies = await server.send(commands)
             self._check_topology(replies)
             if redirection := _redirection(replies):
                 if isinstance(redirection, MovedError):
@@ -100,25 +100,22 @@ class ClusterExecutor:
         await self._refresh_topology()
         retryable = not any(operation.writes for operation in batch)
         results: list[list[Reply]] = [[] for _ in batch]
-        indexes_by_node: dict[str, list[int]] = {}
-        nodes: dict[str, ClusterNode] = {}
+        indexes_by_server: dict[NodeServer, list[int]] = {}
         for index, operation in enumerate(batch):
             try:
-                node = self._cluster.nodes_manager.get_node_from_slot(key_slot(operation.key))
+                server = self._server_of_key(operation.key)
             except RedisClusterException as error:
                 results[index] = _not_sent(error, len(operation.commands))
-                continue
-            nodes[node.name] = node
-            indexes_by_node.setdefault(node.name, []).append(index)
+            else:
+                indexes_by_server.setdefault(server, []).append(index)
 
-        async def send_to_node(name: str, indexes: list[int]) -> None:
-            replies = await send_batch(
-                self._server(nodes[name]), [batch[i] for i in indexes], loads, retryable=False
-            )
+        async def send_share(server: NodeServer, indexes: list[int]) -> None:
+            share = [batch[index] for index in indexes]
+            replies = await send_batch(server, share, loads, retryable=False)
             for index, each in zip(indexes, replies, strict=True):
                 results[index] = each
 
-        await asyncio.gather(*(send_to_node(*each) for each in indexes_by_node.items()))
+        await asyncio.gather(*(send_share(*each) for each in indexes_by_server.items()))
         # One after another, so that operations on one key take effect in order.
         for index, operation in enumerate(batch):
             self._check_topology(results[index])
@@ -155,6 +152,9 @@ class ClusterExecutor:
         for command in commands:
             asking += [("ASKING",), command]
         return (await self._server(node).send(asking))[1::2]
+
+    def _server_of_key(self, key: bytes) -> NodeServer:
+        return self._server(self._cluster.nodes_manager.get_node_from_slot(key_slot(key)))
 
     def _server(self, node: ClusterNode) -> NodeServer:
         known = self._servers.get(node.name)

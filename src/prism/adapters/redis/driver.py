@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Any, Never
 
 import redis
 from redis.exceptions import RedisClusterException
@@ -25,6 +24,7 @@ from prism.adapters.redis.profile import (
 from prism.adapters.redis.scan import Scanner
 from prism.adapters.redis.settings import RedisSettings, Topology, parse_url
 from prism.adapters.redis.watch import Watcher
+from prism.kit import closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -35,7 +35,6 @@ from prism.ports import (
     Health,
     HealthStatus,
     Lifetime,
-    NotServing,
     Page,
     Persisted,
     PrismError,
@@ -47,14 +46,7 @@ from prism.ports import (
 _log = logging.getLogger(__name__)
 
 
-class Closed:
-    """In the place of what is not open: no operation has to ask."""
-
-    def __getattr__(self, name: str) -> Never:
-        raise NotServing("the Redis driver is not open: it is not initialized yet, or was stopped")
-
-
-_CLOSED: Any = Closed()
+_CLOSED = closed("the Redis driver")
 
 
 class Redis:

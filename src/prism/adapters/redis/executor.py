@@ -31,7 +31,8 @@ from prism.adapters.redis.settings import (
     tls_options,
     uses_tls,
 )
-from prism.ports import Entry, Exhausted, PrismError
+from prism.kit import ReplyBudget, does_not_fit
+from prism.ports import Entry, PrismError
 
 Result = TypeVar("Result")
 
@@ -175,15 +176,15 @@ class OperationRunner:
         wanted = list(range(len(keys)))
         if len(keys) * max_value_bytes > byte_budget:
             wanted = []
+            budget = ReplyBudget(byte_budget)
             sizes = await self.run_many([operations.size(key) for key in keys])
             for index, size in enumerate(sizes):
                 if isinstance(size, PrismError):
                     outcomes[index] = size
-                elif size > byte_budget:
-                    outcomes[index] = Exhausted("does not fit this reply: ask for it again")
-                else:
-                    byte_budget -= size
+                elif budget.take(size):
                     wanted.append(index)
+                else:
+                    outcomes[index] = does_not_fit()
         found = await self.run_many([operations.get(keys[index]) for index in wanted])
         for index, outcome in zip(wanted, found, strict=True):
             if isinstance(outcome, TornRead):

@@ -9,7 +9,6 @@ another client's list or hash is never replaced or removed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha1
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
@@ -30,9 +29,9 @@ Command: TypeAlias = tuple[bytes | str | int, ...]
 """Name of a command, and its arguments."""
 
 Reply: TypeAlias = Any
-"""bytes, int, None, or a list of replies; where a caller says so, also an exception.
+"""bytes, int, None, or a list of replies; a failed command has an exception as its reply.
 
-Its type follows from the command that was sent, which no annotation can express.
+The type depends on the command, which no annotation can express.
 """
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -44,9 +43,10 @@ class Operation(NamedTuple, Generic[Result_co]):
     """Commands on one key, sent together.
 
     Attributes:
-        key: key in Redis, its prefix included.
-        decode: returns the result for the replies, one per command and none an error;
-            raises a `PrismError` where the replies mean a failure.
+        key: key in Redis, including the prefix.
+        commands: at least one command; they leave in one write.
+        decode: function from the replies, one for each command and none an exception, to
+            the result; raises a `PrismError` if the operation failed.
         writes: whether it changes data, and so must not be repeated.
     """
 
@@ -108,10 +108,7 @@ def delete(key: bytes) -> Operation[bool]:
 
 
 def exists(key: bytes) -> Operation[bool]:
-    def decode(replies: Sequence[Reply]) -> bool:
-        return _is_string(replies[0])
-
-    return Operation(key, (("TYPE", key),), decode, writes=False)
+    return Operation(key, (("TYPE", key),), lambda replies: _is_string(replies[0]), writes=False)
 
 
 def expire(key: bytes, ttl: timedelta) -> Operation[bool]:
@@ -203,28 +200,23 @@ def _hexadecimal(version: Version) -> str:
     return f"{version:016x}"
 
 
-@dataclass(frozen=True, slots=True)
 class Script:
     """Lua script that works on one key.
 
     It is called by its digest; a server that does not know it has to load it first.
+
+    Attributes:
+        load_command: command that makes the script known to a server.
     """
 
-    text: str
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "digest", digest)
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.load_command: Command = ("SCRIPT", "LOAD", text)
 
     def call(self, key: bytes, *arguments: bytes | str | int) -> Command:
         """Return the command that runs the script."""
         return ("EVALSHA", self.digest, 1, key, *arguments)
-
-    @property
-    def load_command(self) -> Command:
-        """Command that makes the script known to a server."""
-        return ("SCRIPT", "LOAD", self.text)
 
 
 SET_SCRIPT = Script(
@@ -299,15 +291,9 @@ return redis.call('GET', KEYS[1])
 )
 
 ALL_SCRIPTS = (
-    SET_SCRIPT,
-    DELETE_SCRIPT,
-    EXPIRE_SCRIPT,
-    PERSIST_SCRIPT,
-    GET_SCRIPT,
-    COMPARE_AND_SET_SCRIPT,
-    COMPARE_AND_DELETE_SCRIPT,
-    INCREMENT_SCRIPT,
-)
+    SET_SCRIPT, DELETE_SCRIPT, EXPIRE_SCRIPT, PERSIST_SCRIPT, GET_SCRIPT,
+    COMPARE_AND_SET_SCRIPT, COMPARE_AND_DELETE_SCRIPT, INCREMENT_SCRIPT,
+)  # fmt: skip
 
 _SCRIPT_BY_DIGEST = {script.digest: script for script in ALL_SCRIPTS}
 

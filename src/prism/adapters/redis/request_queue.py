@@ -54,13 +54,9 @@ class MultiplexedServer:
         in_flight: int,
         timeout_s: float,
     ) -> None:
-        self._name = name
+        self.name = name
         self._small = RequestQueue(make_connection, in_flight=in_flight, timeout_s=timeout_s)
         self._large = RequestQueue(make_connection, in_flight=in_flight, timeout_s=timeout_s)
-
-    @property
-    def name(self) -> str:
-        return self._name
 
     @property
     def connection_count(self) -> int:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 from prism.adapters.redis.errors import translate
 from prism.adapters.redis.executor import Executor, OperationRunner, Server
 from prism.adapters.redis.operations import Command
+from prism.kit import clamp_page_size
 from prism.ports import (
     Entry,
     Exhausted,
@@ -22,8 +23,6 @@ from prism.ports import (
     PrismError,
     ScanExpired,
 )
-
-_DEFAULT_PAGE_SIZE = 100
 
 _MIN_COUNT, _MAX_COUNT = 10, 1000
 """Bounds on the COUNT of a SCAN: about as many keys does the server look at."""
@@ -135,7 +134,7 @@ class Scanner:
         self, prefix: str, *, page_size: int, page_token: str, values: bool, limits: Limits
     ) -> Page:
         cursor = ScanCursor.from_token(page_token) if page_token else ScanCursor()
-        size = min(page_size or _DEFAULT_PAGE_SIZE, limits.max_page_size)
+        size = clamp_page_size(page_size, limits)
         redis_prefix = self._key_prefix + prefix.encode()
         # Less than the page size, because SCAN returns some more keys than COUNT.
         count = max(_MIN_COUNT, size * 3 // 4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
@@ -15,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 
+from prism.kit import client_tls_context
 from prism.ports import InvalidArgument, setting
 
 _MAX_KEY_PREFIX_BYTES = 1024
@@ -242,24 +242,16 @@ def tls_options(settings: RedisSettings, address: Address) -> TlsOptions:
     Raises:
         InvalidArgument: a TLS file is not usable, or TLS is off.
     """
+    ca, cert, key = settings.tls_ca, settings.tls_cert, settings.tls_key
     options: TlsOptions = {}
-    if settings.tls_ca is not None:
-        options["ssl_ca_certs"] = str(settings.tls_ca)
-    if settings.tls_cert is not None:
-        options["ssl_certfile"] = str(settings.tls_cert)
-    if settings.tls_key is not None:
-        options["ssl_keyfile"] = str(settings.tls_key)
-    if options and not uses_tls(settings, address):
-        raise InvalidArgument("TLS files are set and TLS is off; set tls to true, or use rediss")
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise InvalidArgument("redis settings tls_cert and tls_key: set both or neither")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        if settings.tls_ca is not None:
-            context.load_verify_locations(settings.tls_ca)
-        if settings.tls_cert is not None:
-            context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (ssl.SSLError, OSError) as error:
-        files = ", ".join(str(path) for path in options.values())
-        raise InvalidArgument(f"the TLS files {files} are not usable: {error}") from None
+    if ca is not None:
+        options["ssl_ca_certs"] = str(ca)
+    if cert is not None:
+        options["ssl_certfile"] = str(cert)
+    if key is not None:
+        options["ssl_keyfile"] = str(key)
+    if options:
+        if not uses_tls(settings, address):
+            raise InvalidArgument("TLS files are set and TLS is off; set tls, or use rediss")
+        client_tls_context(ca=ca, cert=cert, key=key)
     return options
