@@ -1,1 +1,1 @@
-"""What is true for every backend, whatever carries the request or keeps the data."""
+"""Domain: the rules that hold for every backend and every transport."""

@@ -1,4 +1,4 @@
-"""The rules of a batch: bounds on the whole, and items that fail alone."""
+"""Rules of a batch: limits on the whole request, and items that fail alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from prism.ports import (
     Entry,
     InvalidArgument,
     Limits,
-    Page,
     PrismError,
     Profile,
     Put,
@@ -23,13 +22,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Errors = dict[int, PrismError]
+"""Errors of invalid items, by position in the request."""
 
-# What an entry adds to a reply beside its value: version, expiry, framing.
-_ENTRY_OVERHEAD_BYTES = 32
+ENTRY_OVERHEAD_BYTES = 32
+"""Bytes that an entry takes in a reply beside its value: version, expiry, framing."""
 
 
 def check_keys(keys: Sequence[str], limits: Limits) -> Errors:
-    """The items that fail, by position, when the whole is within bounds."""
+    """Return the errors of invalid keys.
+
+    Raises:
+        InvalidArgument: the batch as a whole exceeds a limit.
+    """
     _check_count(len(keys), limits)
     errors: Errors = {}
     size = 0
@@ -43,7 +47,11 @@ def check_keys(keys: Sequence[str], limits: Limits) -> Errors:
 
 
 def check_puts(puts: Sequence[Put], profile: Profile) -> Errors:
-    """The items that fail, by position, when the whole is within bounds."""
+    """Return the errors of invalid items.
+
+    Raises:
+        InvalidArgument: the batch as a whole exceeds a limit.
+    """
     limits = profile.limits
     _check_count(len(puts), limits)
     errors: Errors = {}
@@ -63,18 +71,18 @@ def check_puts(puts: Sequence[Put], profile: Profile) -> Errors:
     return errors
 
 
-async def spread(
+async def call_with_valid(
     call: Callable[[Sequence[Item]], Awaitable[list[Result | PrismError]]],
     items: Sequence[Item],
     errors: Errors,
 ) -> list[Result | PrismError]:
-    """Call with the items that did not fail, and put every outcome in its place."""
+    """Call with the items that have no error; return all outcomes in the order of the request."""
     if not items:
         return []
     if not errors:
         return await call(items)
-    good = [item for index, item in enumerate(items) if index not in errors]
-    outcomes = iter(await call(good) if good else [])
+    valid = [item for index, item in enumerate(items) if index not in errors]
+    outcomes = iter(await call(valid) if valid else [])
     return [errors[index] if index in errors else next(outcomes) for index in range(len(items))]
 
 
@@ -82,15 +90,7 @@ def within_reply(
     outcomes: list[Entry | PrismError | None], max_bytes: int
 ) -> list[Entry | PrismError | None]:
     """Return the outcomes, with each entry that does not fit the reply replaced by an error."""
-    return ReplyBudget(max_bytes, entry_overhead=_ENTRY_OVERHEAD_BYTES).limit(outcomes)
-
-
-def page_bytes(page: Page) -> int:
-    """What a page takes in a reply, about."""
-    if page.entries is None:
-        return 0
-    values = sum(len(entry.value) + _ENTRY_OVERHEAD_BYTES for entry in page.entries)
-    return values + sum(map(len, page.keys))
+    return ReplyBudget(max_bytes, entry_overhead=ENTRY_OVERHEAD_BYTES).limit(outcomes)
 
 
 def _check_count(count: int, limits: Limits) -> None:

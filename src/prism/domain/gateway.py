@@ -1,7 +1,7 @@
-"""The one door to every driver: validate, admit, check the capability, call.
+"""Gateway: validates an operation, admits it, checks the capability, and calls the driver.
 
-It implements the ports it calls, so a caller cannot tell it from a driver, and
-whatever holds for one backend holds here for all.
+The gateway implements the ports that it calls, so callers cannot tell it from a driver, and
+its rules apply to every backend.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
-from prism.domain import batches, page_tokens
+from prism.domain import batches, scans
 from prism.domain.admission import Admission
 from prism.domain.tallies import OperationTallies, operation_tallies
 from prism.domain.validation import (
@@ -23,7 +23,6 @@ from prism.domain.validation import (
     check_value,
 )
 from prism.domain.watches import MAX_WATCHES, Watches
-from prism.kit import clamp_page_size
 from prism.ports import (
     Capability,
     Count,
@@ -45,13 +44,14 @@ from prism.ports import (
 
 
 class Gateway:
-    """Implements `FullKeyValue` around a driver; see there for each method.
+    """Implementation of `FullKeyValue` around a driver.
 
     Args:
-        admission: opened and closed by the lifecycle.
-        limits: this process's own; the smaller of these and the driver's holds.
-        max_watches: at once, in all.
-        tallies: counted on; new ones, when left out.
+        driver: driver that is called.
+        admission: admits operations; the lifecycle opens and closes it.
+        limits: limits of this process; the smaller of these and the driver's applies.
+        max_watches: maximum number of open watches.
+        tallies: count the operations; None: new ones.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Gateway:
         tallies: OperationTallies | None = None,
     ) -> None:
         self._driver = driver
-        # Which of these methods exist is the driver's declaration, and is
-        # checked by _require before each is called.
+        # A driver has only the methods of the capabilities that it declares; _require checks
+        # the declaration before each call.
         self._ports = cast("FullKeyValue", driver)
         self._admission = admission
         self._tallies = tallies or operation_tallies()
@@ -76,7 +76,7 @@ class Gateway:
 
     @property
     def profile(self) -> Profile:
-        """The driver's profile within this process's limits; whole once initialized."""
+        """Profile of the driver, with the limits of this process; complete once initialized."""
         declared = self._driver.profile
         if declared is not self._declared:
             self._profile = replace(declared, limits=_smaller(declared.limits, self._own_limits))
@@ -85,29 +85,29 @@ class Gateway:
 
     @property
     def driver(self) -> Driver[Any]:
-        """What is behind it."""
+        """Driver behind the gateway."""
         return self._driver
 
     @property
     def admission(self) -> Admission:
-        """What lets operations in here; streams of them end when it closes."""
+        """Admission of this gateway; operation streams end when it closes."""
         return self._admission
 
     @property
     def tallies(self) -> OperationTallies:
-        """What was let in here, and how it fared."""
+        """Counts and durations of the admitted operations."""
         return self._tallies
 
     @property
     def watches(self) -> Watches:
-        """Those that stand."""
+        """Open watches."""
         return self._watches
 
     def describe(self) -> Profile:
-        """The profile, for callers who will rely on it.
+        """Return the profile, for callers that rely on it being complete.
 
         Raises:
-            NotServing: the driver has not seen its backend yet.
+            NotServing: the driver has not been started yet.
         """
         self._admission.check_started()
         return self.profile
@@ -177,7 +177,7 @@ class Gateway:
             self._tallies["get_many"].items += len(keys)
             limits = self.profile.limits
             errors = batches.check_keys(keys, limits)
-            outcomes = await batches.spread(self._ports.get_many, keys, errors)
+            outcomes = await batches.call_with_valid(self._ports.get_many, keys, errors)
             return batches.within_reply(outcomes, limits.max_batch_bytes)
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
@@ -185,14 +185,14 @@ class Gateway:
             self._require(Capability.BATCH)
             self._tallies["set_many"].items += len(puts)
             errors = batches.check_puts(puts, self.profile)
-            return await batches.spread(self._ports.set_many, puts, errors)
+            return await batches.call_with_valid(self._ports.set_many, puts, errors)
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
         with self._admission.admit(self._tallies["delete_many"]):
             self._require(Capability.BATCH)
             self._tallies["delete_many"].items += len(keys)
             errors = batches.check_keys(keys, self.profile.limits)
-            return await batches.spread(self._ports.delete_many, keys, errors)
+            return await batches.call_with_valid(self._ports.delete_many, keys, errors)
 
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
@@ -200,20 +200,17 @@ class Gateway:
         check_prefix(prefix)
         if page_size < 0:
             raise InvalidArgument(f"the page size is {page_size}; it must be 0 or more")
-        cursor = page_tokens.unseal(page_token, prefix, values)
+        cursor = scans.unseal(page_token, prefix, values)
         with self._admission.admit(self._tallies["scan"]):
             self._require(Capability.SCAN)
-            limits = self.profile.limits
-            size = clamp_page_size(page_size, limits)
-            while True:
-                page = await self._ports.scan(
-                    prefix, page_size=size, page_token=cursor, values=values
-                )
-                # A driver keeps to its own limit, which may be wider than ours.
-                if size == 1 or batches.page_bytes(page) <= limits.max_batch_bytes:
-                    break
-                size = max(min(size, len(page.keys)) // 2, 1)
-        return replace(page, next_token=page_tokens.seal(page.next_token, prefix, values))
+            return await scans.read_page(
+                self._ports,
+                self.profile.limits,
+                prefix=prefix,
+                page_size=page_size,
+                cursor=cursor,
+                values=values,
+            )
 
     async def increment(self, key: str, delta: int = 1) -> Count:
         check_key(key)

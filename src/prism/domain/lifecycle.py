@@ -1,4 +1,4 @@
-"""The state machine around every driver: one way to drain, one way to stop."""
+"""State machine around a driver: runs lifecycle commands one at a time, and records the state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from prism.domain.admission import Admission
-from prism.domain.commands import Commands
 from prism.domain.redaction import Redact, redact_error, redact_health
 from prism.domain.settings import parse_settings
 from prism.ports import (
@@ -32,8 +31,8 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 _HEALTH_TIMEOUT_S = 5.0
-# A driver has limits of its own, and shorter ones; this is for a driver that hangs.
-_BRING_UP_TIMEOUT_S = 60.0
+# Drivers have shorter limits of their own; this one is for a driver that hangs.
+_STARTUP_TIMEOUT_S = 60.0
 _DRAIN_GRACE_S = 1.0
 
 _ALLOWED_FROM = {
@@ -50,18 +49,49 @@ _COMMANDS = {
 }
 
 
-class LifecycleMachine:
-    """Implements `LifecycleControl` around a driver; see there for each command.
+class CommandQueue:
+    """Runs commands one after another, each in a task of its own.
 
-    Commands run one after another, each in a task of its own: a caller that goes
-    away does not leave one half done.
+    Cancelling a caller does not cancel its command, so no command stays half done.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self, command: Coroutine[Any, Any, Result]) -> Result:
+        """Run a command after the earlier ones; return its result or raise its error."""
+        task = asyncio.create_task(self._run_after_others(command))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_defect)
+            raise
+
+    async def _run_after_others(self, command: Coroutine[Any, Any, Result]) -> Result:
+        async with self._lock:
+            return await command
+
+
+def _log_defect(task: asyncio.Task[Any]) -> None:
+    # A `PrismError` shows in the state of the driver; any other error would be lost.
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, PrismError):
+        log.error("a command failed after its caller was cancelled", exc_info=error)
+
+
+class LifecycleMachine:
+    """Implementation of `LifecycleControl` around a driver.
 
     Args:
-        settings_type: the driver's settings dataclass.
-        admission: opened by start, closed by drain and stop.
-        register_secrets: is told the settings of an Initialize before anybody acts on them, so
-            that the secrets among them are hidden wherever they come up.
-        redact: hides secrets in what the driver says of its failures and its health.
+        driver: driver that the commands are passed to.
+        settings_type: settings dataclass of the driver.
+        admission: opened by start; closed by drain, stop and a failure.
+        register_secrets: called with the settings of `initialize` before they are used, so
+            that the secrets among them are redacted everywhere.
+        redact: hides secrets in the driver's errors and health.
     """
 
     def __init__(
@@ -78,31 +108,31 @@ class LifecycleMachine:
         self._admission = admission
         self._register_secrets = register_secrets
         self._redact = redact
-        self._commands = Commands()
+        self._commands = CommandQueue()
         self._observers: list[Callable[[State], None]] = []
         self._state = State.CREATED
         self._settings: dict[str, str] | None = None
         self._drained = DrainReport()
         self._failure = ""
-        self._bringing_up: asyncio.Task[Any] | None = None
+        self._startup: asyncio.Task[Any] | None = None
 
     @property
     def current(self) -> State:
-        """The state, at no cost."""
+        """Current state."""
         return self._state
 
     @property
     def failure(self) -> str:
-        """Which command failed, and why; empty: none has."""
+        """Which command failed, and why; empty when none has failed."""
         return self._failure
 
     @property
     def settings(self) -> Mapping[str, str] | None:
-        """What the driver was last told to be initialized with; None: it was not yet."""
+        """Settings of the last `initialize`; None before the first."""
         return self._settings
 
     def observe(self, observer: Callable[[State], None]) -> None:
-        """Call the observer with each new state, at once and in order."""
+        """Call the observer with each new state, immediately and in order."""
         self._observers.append(observer)
 
     async def state(self) -> State:
@@ -119,9 +149,9 @@ class LifecycleMachine:
         return await self._commands.run(self._drain(timeout))
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
-        if self._bringing_up is not None:
-            # Else a driver that hangs there could not be stopped.
-            self._bringing_up.cancel()
+        if self._startup is not None:
+            # A driver that hangs during its startup could not be stopped otherwise.
+            self._startup.cancel()
         await self._commands.run(self._stop(timeout))
 
     async def health(self) -> Health:
@@ -143,58 +173,60 @@ class LifecycleMachine:
     async def _initialize(self, settings: dict[str, str]) -> None:
         if self._state is State.INITIALIZED and settings != self._settings:
             raise IllegalTransition(
-                f"the driver is {self._state} with other settings; stop it and begin anew"
+                f"the driver is {self._state} with other settings; stop it first"
             )
-        if self._repeated(State.INITIALIZED):
+        if self._took_effect(State.INITIALIZED):
             return
         self._settings = settings
         with self._failing("initialize"):
             parsed = parse_settings(self._settings_type, settings)
-            await self._bring_up("initialize", self._driver.initialize(parsed))
+            await self._run_startup("initialize", self._driver.initialize(parsed))
         self._enter(State.INITIALIZED)
 
     async def _start(self) -> None:
-        if self._repeated(State.RUNNING):
+        if self._took_effect(State.RUNNING):
             return
         with self._failing("start"):
-            await self._bring_up("start", self._driver.start())
+            await self._run_startup("start", self._driver.start())
         self._admission.open()
         self._enter(State.RUNNING)
 
     async def _drain(self, timeout: timedelta) -> DrainReport:
-        if self._repeated(State.DRAINING):
+        if self._took_effect(State.DRAINING):
             return self._drained
         self._admission.close("draining")
         self._enter(State.DRAINING)
         with self._failing("drain"):
-            ours = await self._admission.drain(timeout)
+            admitted = await self._admission.drain(timeout)
             limit_s = timeout.total_seconds() + _DRAIN_GRACE_S
-            theirs = await _bounded("drain", limit_s, self._driver.drain(timeout))
+            buffered = await _bounded("drain", limit_s, self._driver.drain(timeout))
         self._drained = DrainReport(
-            completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
+            completed=admitted.completed + buffered.completed,
+            aborted=admitted.aborted + buffered.aborted,
         )
         return self._drained
 
     async def _stop(self, timeout: timedelta) -> None:
-        if self._repeated(State.STOPPED):
+        if self._took_effect(State.STOPPED):
             return
         self._admission.close("stopped")
         with self._failing("stop"):
-            # Whoever wants work in flight finished drains first.
+            # Aborts the operations in flight: to let them finish, drain before stopping.
             await self._admission.drain(timedelta())
             await _bounded("stop", timeout.total_seconds(), self._driver.stop(timeout))
         self._enter(State.STOPPED)
 
-    async def _bring_up(self, command: str, work: Coroutine[Any, Any, None]) -> None:
-        self._bringing_up = asyncio.current_task()
+    async def _run_startup(self, command: str, work: Coroutine[Any, Any, None]) -> None:
+        self._startup = asyncio.current_task()
         try:
-            await _bounded(command, _BRING_UP_TIMEOUT_S, work)
+            await _bounded(command, _STARTUP_TIMEOUT_S, work)
         except asyncio.CancelledError:
-            raise NotServing(f"{command} was cut short by a stop") from None
+            raise NotServing(f"{command} was cancelled by a stop") from None
         finally:
-            self._bringing_up = None
+            self._startup = None
 
-    def _repeated(self, target: State) -> bool:
+    def _took_effect(self, target: State) -> bool:
+        """Return whether the state is `target` already; raise if it cannot be reached from here."""
         if self._state is target:
             return True
         if self._state not in _ALLOWED_FROM[target]:

@@ -1,8 +1,7 @@
-"""Settings as text, and the frozen dataclasses they become.
+"""Conversion of settings between text and frozen dataclasses.
 
-Flags, environment variables, config files and the Initialize command all carry
-text by name; what a name means and which texts are valid is read off the
-dataclass, here and nowhere else.
+Flags, environment variables, config files and the Initialize command carry settings as text
+by name. The dataclass alone defines which names and texts are valid.
 """
 
 from __future__ import annotations
@@ -44,8 +43,13 @@ class SettingField:
     """One setting of a dataclass.
 
     Attributes:
-        default: as text; None: the setting has none, or may be left out.
-        expects: the valid texts, in words.
+        name: name of the field.
+        type: type of the field, without `None`.
+        required: whether the setting has no default.
+        default: default as text; None when there is none or when it is `None`.
+        help: text for `--help`.
+        secret: whether the value is masked wherever settings are shown.
+        expects: description of the valid texts, such as "a whole number".
     """
 
     name: str
@@ -57,7 +61,7 @@ class SettingField:
     expects: str
 
     def parse(self, text: str) -> Any:
-        """The value in the text, or InvalidArgument that names the valid ones."""
+        """Return the value of a text; raise `InvalidArgument`, which names the valid texts."""
         try:
             return _parse(self.type, text)
         except ValueError:
@@ -66,7 +70,7 @@ class SettingField:
 
 
 def settings_of(settings_type: type[Any]) -> list[SettingField]:
-    """The settings of a dataclass, in its order."""
+    """Return the settings of a dataclass, in the order of its fields."""
     hints = get_type_hints(settings_type)
     found = []
     for field in dataclasses.fields(settings_type):
@@ -87,7 +91,11 @@ def settings_of(settings_type: type[Any]) -> list[SettingField]:
 
 
 def parse_settings(settings_type: type[Settings], texts: Mapping[str, str]) -> Settings:
-    """The dataclass with the settings named, and its defaults for the rest."""
+    """Return the dataclass with these settings, and with its defaults for the others.
+
+    Raises:
+        InvalidArgument: a name is unknown, a required setting is missing, or a text is invalid.
+    """
     fields = {field.name: field for field in settings_of(settings_type)}
     for name in texts:
         if name not in fields:
@@ -100,7 +108,7 @@ def parse_settings(settings_type: type[Settings], texts: Mapping[str, str]) -> S
 
 
 def to_text(value: Any) -> str:
-    """The text that `SettingField.parse` turns into the value."""
+    """Return the text that `SettingField.parse` converts to the value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, timedelta):
@@ -115,14 +123,14 @@ def to_text(value: Any) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """`1500ms`, `2s`, `5m`, `1h`, `1d`; ValueError for anything else."""
+    """Parse a duration such as `1500ms`, `2s`, `5m`, `1h` or `1d`; raise ValueError."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration such as 1500ms, 2s, 5m, 1h or 1d")
     try:
         return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
     except OverflowError:
-        raise ValueError(f"{text!r} is too long a duration") from None
+        raise ValueError(f"the duration {text!r} is too long") from None
 
 
 def _without_none(kind: Any) -> Any:
@@ -145,7 +153,7 @@ def _parse(kind: Any, text: str) -> Any:
             raise ValueError(text)
         return text
     if kind in (int, float) and not _NUMBER.fullmatch(text):
-        # int() and float() also take 1_000, blanks, nan and inf.
+        # int() and float() also accept 1_000, spaces, nan and inf.
         raise ValueError(text)
     if kind in (str, int, float, Path) or (isinstance(kind, type) and issubclass(kind, Enum)):
         return kind(text)

@@ -1,4 +1,4 @@
-"""So many a second, and some at once: a bound on what others send.
+"""Token-bucket rate limiter.
 
 https://en.wikipedia.org/wiki/Token_bucket
 """
@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 
 class TokenBucket:
-    """Full in the beginning.
+    """Rate limiter that allows `per_second` events on average, and bursts of `burst` events.
 
     Args:
-        per_second: how fast it fills.
-        burst: what it holds.
+        per_second: tokens added each second.
+        burst: capacity of the bucket, which is full at the start.
         clock: seconds, never going back.
     """
 
@@ -28,7 +28,7 @@ class TokenBucket:
         self._filled_at_s = clock()
 
     def take(self) -> bool:
-        """Take one; False when there is none."""
+        """Take a token; return False when the bucket is empty."""
         now_s = self._clock()
         gained = (now_s - self._filled_at_s) * self._per_second
         self._tokens = min(self._tokens + gained, self._burst)

@@ -1,4 +1,4 @@
-"""The rules for keys, prefixes, ttls and numbers: one place, before any driver."""
+"""Rules for keys, prefixes, values, ttls and deltas, checked before a driver is called."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from prism.ports import INT64_MAX, INT64_MIN, MAX_KEY_BYTES, MAX_TTL, InvalidArgument
 
-_NO_TIME = timedelta()
+_ZERO = timedelta()
 
 
 def check_key(key: str) -> int:
-    """The key's size in bytes of UTF-8, when it is a valid key."""
+    """Return the size of a key in bytes of UTF-8; raise `InvalidArgument` if it is not valid."""
     size = _utf8_size("key", key)
     if size == 0:
         raise InvalidArgument("the key is empty; a key is 1 to 1,024 bytes of UTF-8")
@@ -18,12 +18,12 @@ def check_key(key: str) -> int:
 
 
 def check_prefix(prefix: str) -> None:
-    """A prefix is a key cut anywhere between two characters, or empty."""
+    """Raise `InvalidArgument` unless the prefix is empty or could begin a key."""
     _utf8_size("prefix", prefix)
 
 
 def _utf8_size(what: str, text: str) -> int:
-    # isascii() reads a flag of the string; most keys need no encoding.
+    # isascii() reads a flag of the string, so most keys need not be encoded.
     if text.isascii():
         size = len(text)
     else:
@@ -42,7 +42,7 @@ def _utf8_size(what: str, text: str) -> int:
 
 
 def check_value(value: bytes, limit: int) -> int:
-    """The value's size in bytes, when it is within the limit."""
+    """Return the size of a value in bytes; raise `InvalidArgument` if it exceeds the limit."""
     size = len(value)
     if size > limit:
         raise InvalidArgument(f"the value has {size:,} bytes; the limit is {limit:,}")
@@ -50,14 +50,14 @@ def check_value(value: bytes, limit: int) -> int:
 
 
 def check_ttl(ttl: timedelta) -> None:
-    """A ttl is above zero and at most 100 years."""
-    if not _NO_TIME < ttl <= MAX_TTL:
+    """Raise `InvalidArgument` unless a ttl is above zero and at most 100 years."""
+    if not _ZERO < ttl <= MAX_TTL:
         raise InvalidArgument(
             f"the ttl is {ttl.total_seconds():,.10g} s; it must be above zero and at most 100 years"
         )
 
 
 def check_delta(delta: int) -> None:
-    """A delta is a signed 64-bit integer."""
+    """Raise `InvalidArgument` unless a delta is a signed 64-bit integer."""
     if not INT64_MIN <= delta <= INT64_MAX:
         raise InvalidArgument(f"the delta {delta} is not a signed 64-bit integer")

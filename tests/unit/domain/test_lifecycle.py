@@ -201,7 +201,7 @@ async def test_a_driver_that_hangs_while_it_comes_up_can_be_stopped(
     await driver.reached.wait()
     async with asyncio.timeout(5):
         await house.lifecycle.stop()
-    with pytest.raises(NotServing, match=f"{command} was cut short by a stop"):
+    with pytest.raises(NotServing, match=f"{command} was cancelled by a stop"):
         await running
     assert house.lifecycle.current is State.STOPPED
 

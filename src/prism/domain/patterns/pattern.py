@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from prism.domain.commands import Commands
 from prism.domain.gateway import Gateway
+from prism.domain.lifecycle import CommandQueue
 from prism.domain.patterns.availability import Availability
 from prism.domain.patterns.backoff import Backoff
 from prism.domain.patterns.comparison import (
@@ -152,7 +152,7 @@ class Pattern:
         self._loop = RestartLoop(self._availability, new_instance, journal, backoff, redact)
         self._new_instance = new_instance
         self._journal = journal
-        self._commands = Commands()
+        self._commands = CommandQueue()
         self._startup = Startup(spec.name)
         self._draining = DrainingInstances()
 

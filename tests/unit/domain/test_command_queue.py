@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prism.domain.commands import Commands
+from prism.domain.lifecycle import CommandQueue
 from prism.ports import NotServing
 
 
@@ -24,7 +24,7 @@ async def _left_alone(error: Exception) -> list[dict[str, Any]]:
         await let.wait()
         raise error
 
-    commands = Commands()
+    commands = CommandQueue()
     caller = asyncio.create_task(commands.run(command()))
     await begun.wait()
     caller.cancel()
@@ -55,4 +55,4 @@ async def test_a_failure_reaches_who_waits() -> None:
         raise NotServing("down")
 
     with pytest.raises(NotServing, match="down"):
-        await Commands().run(fails())
+        await CommandQueue().run(fails())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prism.domain.page_tokens import seal, unseal
+from prism.domain.scans import seal, unseal
 from prism.ports import InvalidArgument
 
 
