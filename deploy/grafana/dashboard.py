@@ -1,4 +1,4 @@
-"""The dashboard as a whole: its rows, and what can be chosen at its top."""
+"""The whole dashboard: its rows, and the variables at its top."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ from grafana_foundation_sdk.models import dashboard as model
 
 from deploy.grafana.panels import BLUE, DATASOURCE
 from deploy.grafana.promql import series
-from deploy.grafana.rows import admission, glance, operations, patterns, process, rpcs, store
-
-ROWS = (
-    glance.ROW,
-    rpcs.ROW,
-    operations.ROW,
-    admission.ADMISSION,
-    admission.WATCHES,
-    store.ROW,
-    patterns.ROW,
-    process.ROW,
-)
+from deploy.grafana.rows import ROWS
 
 _PERCENTILES = "50 % : 0.5, 90 % : 0.9, 95 % : 0.95, 99 % : 0.99, 99.9 % : 0.999"
 
 
 def text() -> str:
-    """The dashboard as JSON, the same for the same code."""
+    """Return the dashboard as JSON, always the same for the same code."""
     return json.dumps(_numbered(_build()), cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -35,7 +24,7 @@ def _build() -> model.Dashboard:
     whole = (
         dashboard.Dashboard("Prism")
         .uid("prism")
-        .description("Prism: requests, operations of the backend, admission, and the process.")
+        .description("Prism: requests, backend operations, admission, and the process.")
         .tags(["prism", "grpc", "key-value"])
         .time("now-1h", "now")
         .refresh("30s")
@@ -52,7 +41,7 @@ def _build() -> model.Dashboard:
 
 
 def _numbered(built: model.Dashboard) -> model.Dashboard:
-    """With numbers for the panels, or Grafana gives out others at each import."""
+    """Number the panels, because otherwise Grafana renumbers them at each import."""
     for number, panel in enumerate(built.panels or [], start=1):
         panel.id_val = number
     return built
@@ -71,13 +60,13 @@ def _drivers() -> dashboard.QueryVariable:
 
 
 def _instances() -> dashboard.QueryVariable:
-    # Few metrics have a driver: it chooses among the instances, and those are in every query.
+    # Few metrics have the label `driver`, so it filters the instances, which every query uses.
     served = 'backend_driver_info{job=~"$job", driver=~"$driver"}'
     return _values("instance", "Instance", f"label_values({served}, instance)")
 
 
 def _values(name: str, label: str, query: str) -> dashboard.QueryVariable:
-    everything = model.VariableOption(selected=True, text=["All"], value=["$__all"])
+    all_values = model.VariableOption(selected=True, text=["All"], value=["$__all"])
     return (
         dashboard.QueryVariable(name)
         .label(label)
@@ -87,17 +76,17 @@ def _values(name: str, label: str, query: str) -> dashboard.QueryVariable:
         .sort(model.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .current(everything)
+        .current(all_values)
     )
 
 
 def _percentile() -> dashboard.CustomVariable:
-    chosen = model.VariableOption(selected=True, text="99 %", value="0.99")
+    default = model.VariableOption(selected=True, text="99 %", value="0.99")
     return (
         dashboard.CustomVariable("percentile")
         .label("Percentile")
         .values(_PERCENTILES)
-        .current(chosen)
+        .current(default)
     )
 
 

@@ -1,4 +1,4 @@
-"""The kinds of panels, each with what all of its kind have in common.
+"""The kinds of panels, each with the options that all of its kind share.
 
 https://grafana.github.io/grafana-foundation-sdk/
 """
@@ -32,14 +32,14 @@ Panel = Builder[model.Panel]
 
 
 class Query(NamedTuple):
-    """An expression, and what its lines are called."""
+    """Expression, with the names of its lines."""
 
     expr: str
     legend: str = ""
 
 
 class Row(NamedTuple):
-    """Panels under a heading of their own."""
+    """Panels under one heading."""
 
     title: str
     panels: list[Panel]
@@ -60,11 +60,11 @@ Kind = TypeVar("Kind", bound=_Panel)
 def graph(
     title: str, description: str, *queries: Query, unit: str, width: int = 12
 ) -> timeseries.Panel:
-    """Lines over time, the largest first in the legend.
+    """Return a panel with lines over time, the largest first in the legend.
 
     Args:
-        unit: as Grafana names it: `reqps`, `s`, `bytes`, `short`…
-        width: of 24.
+        unit: unit by its name in Grafana: `reqps`, `s`, `bytes`, `short`…
+        width: columns of 24.
     """
     panel = (
         _named(timeseries.Panel(), title, description, unit, width)
@@ -86,12 +86,17 @@ def graph(
 
 
 def number(
-    title: str, description: str, asked: Query, *, unit: str, worse_from: tuple[float, float] | None
+    title: str,
+    description: str,
+    metric: Query,
+    *,
+    unit: str,
+    worse_from: tuple[float, float] | None,
 ) -> stat.Panel:
-    """The number of now, and its course behind it.
+    """Return a panel with the current number, in front of its graph.
 
     Args:
-        worse_from: where it turns orange, and red; None: no number of it is bad.
+        worse_from: values from which it is orange and red; None: no value is bad.
     """
     panel = (
         _named(stat.Panel(), title, description, unit, 4)
@@ -99,15 +104,15 @@ def number(
         .graph_mode(common.BigValueGraphMode.AREA)
         .color_mode(common.BigValueColorMode.VALUE)
         .reduce_options(options.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_target(asked, 0).range())
+        .with_target(_target(metric, 0).range())
     )
     return panel.thresholds(_steps(worse_from))
 
 
 def timeline(
-    title: str, description: str, asked: Query, *, yes: str, no: str
+    title: str, description: str, metric: Query, *, yes: str, no: str
 ) -> statetimeline.Panel:
-    """Whether something held, over time: 1 is green, and 0 red."""
+    """Return a panel with a condition over time: 1 is green, 0 is red."""
     meanings: dict[str, model.ValueMappingResult] = {
         "1": model.ValueMappingResult(text=yes, color=GREEN),
         "0": model.ValueMappingResult(text=no, color=RED),
@@ -118,25 +123,25 @@ def timeline(
         .show_value(common.VisibilityMode.NEVER)
         .merge_values(True)
         .legend(options.VizLegendOptions().show_legend(False))
-        .with_target(_target(asked, 0).range())
+        .with_target(_target(metric, 0).range())
     )
 
 
-def rows_of(
-    title: str, description: str, asked: Query, *, unit: str, columns: dict[str, str]
+def table_of(
+    title: str, description: str, metric: Query, *, unit: str, columns: dict[str, str]
 ) -> table.Panel:
-    """A table of the series of now.
+    """Return a table of the current series.
 
     Args:
-        unit: of the values.
-        columns: labels, in order, and their headings; `Value` is the value.
+        unit: unit of the values.
+        columns: headings by label, in order; `Value` is the value.
     """
     arranged = {
         "excludeByName": {"Time": True},
-        "indexByName": {name: place for place, name in enumerate(columns)},
+        "indexByName": {name: index for index, name in enumerate(columns)},
         "renameByName": columns,
     }
-    target = _target(asked, 0).instant().format(prometheus.PromQueryFormat.TABLE)
+    target = _target(metric, 0).instant().format(prometheus.PromQueryFormat.TABLE)
     return (
         _named(table.Panel(), title, description, unit, 12)
         .with_target(target)
@@ -144,9 +149,9 @@ def rows_of(
     )
 
 
-def heat(title: str, description: str, asked: Query, *, unit: str) -> heatmap.Panel:
-    """How a histogram's buckets fill over time."""
-    target = _target(asked, 0).range().format(prometheus.PromQueryFormat.HEATMAP)
+def heat(title: str, description: str, metric: Query, *, unit: str) -> heatmap.Panel:
+    """Return a panel with the buckets of a histogram over time."""
+    target = _target(metric, 0).range().format(prometheus.PromQueryFormat.HEATMAP)
     colours = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64)
     return (
         _named(heatmap.Panel(), title, description, unit, 12)
@@ -163,9 +168,9 @@ def _named(panel: Kind, title: str, description: str, unit: str, width: int) -> 
     return named.unit(unit).span(width).height(_HEIGHT)
 
 
-def _target(asked: Query, number: int) -> query.Dataquery:
+def _target(metric: Query, number: int) -> query.Dataquery:
     ref = chr(ord("A") + number)
-    return query.Dataquery().ref_id(ref).expr(asked.expr).legend_format(asked.legend)
+    return query.Dataquery().ref_id(ref).expr(metric.expr).legend_format(metric.legend)
 
 
 def _legend() -> options.VizLegendOptions:

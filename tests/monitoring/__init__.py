@@ -1,1 +1,1 @@
-"""What `make observability-check` looks at: Prism as a real Prometheus sees it."""
+"""Checks of metrics, dashboard and alerts with a real Prometheus: `make observability-check`."""

@@ -1,4 +1,4 @@
-"""Prisms of every driver that have done some work, and a Prometheus that saw it."""
+"""Servers of every driver after some load, scraped by a real Prometheus."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from prism.adapters.client import connect_admin
 from tests.integration.conftest import ProxyServer, Server
 from tests.monitoring.prometheus import Prometheus
-from tests.monitoring.work import Done, do_work, knock
+from tests.monitoring.work import Done, do_work, send_refused
 from tests.servers.nats import NatsServer
 from tests.servers.process import PATIENCE_S
 from tests.servers.redis import RedisServer
 
-# One at a time, so that a burst is shed; bounds, so that how full a store is can be told.
+# A limit of one in flight, so that a burst is shed; limits of the store, which have metrics.
 _FLAGS = {
     "memstore": ("--memstore-max-keys", "1000", "--memstore-max-bytes", "1000000"),
     "redis": ("--max-in-flight-per-connection", "1"),
@@ -29,12 +29,12 @@ _POLL_S = 0.1
 
 
 class Scraped(NamedTuple):
-    """What was done to whom, and whom to ask what was seen of it.
+    """Servers, their load, and the Prometheus that scraped them.
 
     Attributes:
-        prisms: one of each driver, `drained`, which serves no more, and a `proxy`.
-        done: by driver, or `proxy`.
-        refused: operations that `drained` was asked for in vain.
+        prisms: one server per driver, a drained one (`drained`), and a proxy (`proxy`).
+        done: load by driver, or `proxy`.
+        refused: number of operations that `drained` refused.
     """
 
     prometheus: Prometheus
@@ -63,7 +63,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         )
         addresses = [prism.metrics_address for prism in prisms.values() if prism.metrics_address]
         prometheus = stack.enter_context(Prometheus(addresses))
-        yield _worked(prometheus, prisms)
+        yield _put_under_load(prometheus, prisms)
         for prism in prisms.values():
             prism.stop()
 
@@ -77,19 +77,19 @@ def _start(
     return prism.serving()
 
 
-def _worked(prometheus: Prometheus, prisms: dict[str, Server]) -> Scraped:
-    worked = [name for name in prisms if name != "drained"]
-    drivers = [name for name in worked if name != "proxy"]
-    # Twice, and both seen: a counter that has not grown since it was first seen has no rate.
-    done = {name: Done() for name in worked}
+def _put_under_load(prometheus: Prometheus, prisms: dict[str, Server]) -> Scraped:
+    loaded = [name for name in prisms if name != "drained"]
+    drivers = [name for name in loaded if name != "proxy"]
+    # Twice, each time scraped: a counter has a rate once it has grown between two scrapes.
+    done = {name: Done() for name in loaded}
     refused = 0
     asyncio.run(_drain(prisms["drained"].address))
     for _ in range(2):
-        for name in worked:
+        for name in loaded:
             done[name] += asyncio.run(do_work(prisms[name].address))
-        refused += knock(prisms["drained"].address)
-        _until(lambda: all(_sets(prometheus, each) == done[each].sets for each in worked))
-    # A health check tells what is stored, and a rule what was recorded, a little later.
+        refused += send_refused(prisms["drained"].address)
+        _until(lambda: all(_sets(prometheus, each) == done[each].sets for each in loaded))
+    # Health checks and recording rules follow a little later.
     _until(lambda: prometheus.number("count(backend_driver_keys > 0)") == len(drivers))
     recorded = "count(instance:prism_requests:rate5m > 0)"
     _until(lambda: prometheus.number(recorded) >= 2 * len(drivers))
@@ -98,10 +98,10 @@ def _worked(prometheus: Prometheus, prisms: dict[str, Server]) -> Scraped:
 
 
 def _sets(prometheus: Prometheus, driver: str) -> float:
-    asked = f'backend_driver_requests_total{{driver="{driver}", operation="set"}}'
+    requests = f'backend_driver_requests_total{{driver="{driver}", operation="set"}}'
     if driver == "proxy":
-        asked = 'prism_pattern_requests_total{operation="set"}'
-    return prometheus.number(f"sum({asked})")
+        requests = 'prism_pattern_requests_total{operation="set"}'
+    return prometheus.number(f"sum({requests})")
 
 
 async def _drain(address: str) -> None:
@@ -112,5 +112,5 @@ async def _drain(address: str) -> None:
 def _until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, "Prometheus does not see what was done"
+        assert time.monotonic() < deadline, "Prometheus has not scraped the load"
         time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""Every expression of the dashboard and of the alerts, and what it names."""
+"""The expressions of the dashboard and of the alerts, with the metrics and labels in them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CONFIGURATION = DEPLOY / "prometheus" / "prometheus.yml"
 RULES = DEPLOY / "prometheus" / "alerts.yml"
 RULE_TESTS = DEPLOY / "prometheus" / "tests"
 
-# As Grafana puts them in where everything is chosen.
-_CHOSEN = {
+# Values of the variables in Grafana when everything is selected.
+_VARIABLES = {
     "$job": "prism",
     "$instance": ".*",
     "$driver": ".*",
@@ -29,11 +29,12 @@ _CHOSEN = {
 
 
 class Expression(NamedTuple):
-    """An expression, and where it stands.
+    """PromQL expression.
 
     Attributes:
-        text: with values for the variables of Grafana.
-        legend: label names that the legend, or a table's columns, show.
+        place: panel or rule that contains it.
+        text: expression with values for the variables of Grafana.
+        legend: labels that the legend or the columns of a table show.
     """
 
     place: str
@@ -42,14 +43,14 @@ class Expression(NamedTuple):
 
 
 class Selector(NamedTuple):
-    """What is picked of one metric."""
+    """Selector of one metric."""
 
     metric: str
     matchers: tuple[promql.Matcher, ...]
 
 
-def of_dashboard() -> Iterator[Expression]:
-    """Of its panels and its annotations."""
+def dashboard_expressions() -> Iterator[Expression]:
+    """Yield the expressions of panels and annotations."""
     dashboard = json.loads(DASHBOARD.read_text())
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
@@ -60,34 +61,35 @@ def of_dashboard() -> Iterator[Expression]:
         yield Expression(annotation["name"], fill(annotation["expr"]))
 
 
-def of_variables() -> Iterator[tuple[str, str, str]]:
-    """Of each variable that asks Prometheus: its name, the selector, and the label."""
+def variables() -> Iterator[tuple[str, str, str]]:
+    """Yield name, selector and label of each variable that queries Prometheus."""
     for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]:
         if variable["type"] == "query":
-            asked = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
-            assert asked is not None, f"${variable['name']} asks in another way"
-            yield variable["name"], fill(asked[1]), asked[2]
+            query = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
+            assert query is not None, f"${variable['name']} does not use label_values"
+            yield variable["name"], fill(query[1]), query[2]
 
 
 def rules() -> list[dict[str, Any]]:
-    """All rules, recording ones and alerts, as they stand in the file."""
+    """Return all recording rules and alerts."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
-def of_rules() -> Iterator[Expression]:
+def rule_expressions() -> Iterator[Expression]:
+    """Yield the expression of each rule."""
     return (Expression(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules())
 
 
 def fill(text: str) -> str:
-    """The text with a value for each variable of Grafana."""
-    for name in sorted(_CHOSEN, key=len, reverse=True):
-        text = text.replace(name, _CHOSEN[name])
+    """Replace the variables of Grafana by values."""
+    for name in sorted(_VARIABLES, key=len, reverse=True):
+        text = text.replace(name, _VARIABLES[name])
     return text
 
 
 def selectors(expression: promql.Expr) -> list[Selector]:
-    """All selectors below a node of a parsed expression."""
+    """Return all selectors in an expression."""
     found: list[Selector] = []
 
     def visit(node: promql.Expr) -> None:
@@ -100,7 +102,7 @@ def selectors(expression: promql.Expr) -> list[Selector]:
 
 
 def groupings(expression: promql.Expr) -> list[tuple[frozenset[str], list[Selector]]]:
-    """Labels that are grouped or joined by, each with the selectors that have to have them."""
+    """Return the labels of each grouping or join, with the selectors that must have them."""
     found: list[tuple[frozenset[str], list[Selector]]] = []
 
     def visit(node: promql.Expr) -> None:
@@ -128,7 +130,7 @@ def _each(expression: promql.Expr, visit: Any) -> None:
 
 
 def _columns(panel: dict[str, Any]) -> frozenset[str]:
-    """Labels that a table shows."""
+    """Return the labels that a table shows."""
     return frozenset(
         name
         for each in panel.get("transformations", ())

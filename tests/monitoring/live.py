@@ -1,6 +1,6 @@
-"""What a real Prometheus sees of running Prisms, held against dashboard and alerts.
+"""Dashboard and alerts against what a real Prometheus scraped from running servers.
 
-Not collected with the tests: `make observability-check` runs it, and needs Prometheus.
+Not collected with the other tests: `make observability-check` runs it and needs Prometheus.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from prism import ports
 from tests.monitoring.conftest import Scraped
 from tests.monitoring.expressions import (
     Expression,
+    dashboard_expressions,
     groupings,
-    of_dashboard,
-    of_rules,
-    of_variables,
+    rule_expressions,
     selectors,
+    variables,
 )
 
-SHOWN, RULED = list(of_dashboard()), list(of_rules())
+SHOWN, RULES = list(dashboard_expressions()), list(rule_expressions())
 
-# Nothing restarts here, so there is no restart to mark.
+# No process restarts here.
 WITHOUT_DATA = {"Restarts"}
 
-# Labels of which a series comes up with the first error: what it may be is known otherwise.
+# Labels whose series start with the first error, with all their possible values.
 KNOWN = {
     "rpc_response_status_code": frozenset(code_pb2.Code.keys()),
     "error_type": frozenset(ports.__all__) | {"Cancelled"},
@@ -42,7 +42,7 @@ def name_of(expression: Expression) -> str:
 
 
 @pytest.mark.parametrize("driver", ["memstore", "redis", "nats", "drained", "proxy"])
-def test_promtool_has_nothing_to_say_about_the_metrics(scraped: Scraped, driver: str) -> None:
+def test_promtool_accepts_the_metrics(scraped: Scraped, driver: str) -> None:
     address = scraped.prisms[driver].metrics_address
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as reply:
         text = reply.read()
@@ -52,7 +52,7 @@ def test_promtool_has_nothing_to_say_about_the_metrics(scraped: Scraped, driver:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-def test_what_was_done_is_what_prometheus_answers(scraped: Scraped) -> None:
+def test_prometheus_reports_the_load(scraped: Scraped) -> None:
     ask = scraped.prometheus.number
     for driver, done in scraped.done.items():
         metric, of = "backend_driver", f'driver="{driver}"'
@@ -70,7 +70,7 @@ def test_what_was_done_is_what_prometheus_answers(scraped: Scraped) -> None:
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=name_of)
-def test_a_panel_shows_something(scraped: Scraped, shown: Expression) -> None:
+def test_a_panel_has_data(scraped: Scraped, shown: Expression) -> None:
     samples = scraped.prometheus.ask(shown.text)
     if shown.place in WITHOUT_DATA:
         assert samples == []
@@ -80,30 +80,32 @@ def test_a_panel_shows_something(scraped: Scraped, shown: Expression) -> None:
         assert shown.legend <= sample.labels.keys()
 
 
-@pytest.mark.parametrize("ruled", RULED, ids=name_of)
-def test_a_rule_can_be_evaluated(scraped: Scraped, ruled: Expression) -> None:
-    scraped.prometheus.ask(ruled.text)
-    fares = [rule for rule in scraped.prometheus.rules() if rule["name"] == ruled.place]
-    assert fares
-    assert {rule["health"] for rule in fares} == {"ok"}, fares
+@pytest.mark.parametrize("rule", RULES, ids=name_of)
+def test_a_rule_can_be_evaluated(scraped: Scraped, rule: Expression) -> None:
+    scraped.prometheus.ask(rule.text)
+    found = [each for each in scraped.prometheus.rules() if each["name"] == rule.place]
+    assert found
+    assert {each["health"] for each in found} == {"ok"}, found
 
 
-@pytest.mark.parametrize("expression", [*SHOWN, *RULED], ids=name_of)
-def test_an_expression_names_what_prism_exposes(scraped: Scraped, expression: Expression) -> None:
+@pytest.mark.parametrize("expression", [*SHOWN, *RULES], ids=name_of)
+def test_an_expression_uses_metrics_and_labels_that_exist(
+    scraped: Scraped, expression: Expression
+) -> None:
     parsed = promql.parse(expression.text)
     for selector in selectors(parsed):
         labels = labels_of(scraped, selector.metric)
         assert labels, f"there is no metric {selector.metric}"
         for matcher in selector.matchers:
             assert matcher.name in labels, f"{selector.metric} has no label {matcher.name}"
-            told = KNOWN.get(matcher.name, labels[matcher.name])
-            assert makes_sense(matcher, told), f"{matcher} of {selector.metric}: {sorted(told)}"
+            values = KNOWN.get(matcher.name, labels[matcher.name])
+            assert makes_sense(matcher, values), f"{matcher} of {selector.metric}: {sorted(values)}"
     for names, below in groupings(parsed):
         present = {name for each in below for name in labels_of(scraped, each.metric)}
         assert names <= present, f"grouped by {sorted(names)}, and there are {sorted(present)}"
 
 
-@pytest.mark.parametrize(("name", "selector", "label"), list(of_variables()))
+@pytest.mark.parametrize(("name", "selector", "label"), list(variables()))
 def test_a_variable_has_values(scraped: Scraped, name: str, selector: str, label: str) -> None:
     found = {series.get(label) for series in scraped.prometheus.series(selector)}
     assert found
@@ -111,7 +113,7 @@ def test_a_variable_has_values(scraped: Scraped, name: str, selector: str, label
 
 
 def labels_of(scraped: Scraped, metric: str) -> dict[str, frozenset[str]]:
-    """The labels of all series of a metric that was scraped or recorded, and their values."""
+    """Return the labels of all series of a metric, with their values."""
     found: dict[str, frozenset[str]] = {}
     for series in scraped.prometheus.series(metric):
         for label, value in series.items():
@@ -119,10 +121,10 @@ def labels_of(scraped: Scraped, metric: str) -> dict[str, frozenset[str]]:
     return found
 
 
-def makes_sense(matcher: promql.Matcher, told: frozenset[str]) -> bool:
-    """Whether it picks something, or leaves something out; each alternative for itself."""
+def makes_sense(matcher: promql.Matcher, values: frozenset[str]) -> bool:
+    """Return whether each alternative of the matcher matches a value."""
     exact = matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
     listed = "(" not in matcher.value
     alternatives = matcher.value.split("|") if listed and not exact else [matcher.value]
     patterns = [re.escape(each) if exact else each for each in alternatives]
-    return all(any(re.fullmatch(each, value) for value in told) for each in patterns)
+    return all(any(re.fullmatch(each, value) for value in values) for each in patterns)

@@ -1,4 +1,4 @@
-"""A Prometheus of Debian's, configured as ours is, but for the targets and the pace."""
+"""Prometheus from Debian, with the configuration in deploy/ but other targets and intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from tests.monitoring.expressions import CONFIGURATION, RULES
 from tests.servers.process import PATIENCE_S, ServerProcess
 
-_PACE = "500ms"
+_INTERVAL = "500ms"
 
 
 class Sample(NamedTuple):
@@ -25,10 +25,10 @@ class Sample(NamedTuple):
 
 
 class Prometheus(ServerProcess):
-    """Scrapes the targets, and evaluates the rules, twice a second.
+    """Prometheus that scrapes and evaluates rules twice a second.
 
     Args:
-        targets: addresses of Prisms' metrics.
+        targets: addresses of metrics.
     """
 
     name = "prometheus"
@@ -39,14 +39,16 @@ class Prometheus(ServerProcess):
 
     def command(self) -> Sequence[str]:
         configuration = yaml.safe_load(CONFIGURATION.read_text())
-        configuration["global"] = {"scrape_interval": _PACE, "evaluation_interval": _PACE}
+        configuration["global"] = {"scrape_interval": _INTERVAL, "evaluation_interval": _INTERVAL}
         configuration["rule_files"] = [str(RULES)]
         (job,) = configuration["scrape_configs"]
         job["static_configs"] = [{"targets": self._targets}]
         path = self.folder / "prometheus.yml"
         path.write_text(yaml.safe_dump(configuration))
         program = shutil.which("prometheus")
-        assert program is not None, "there is no prometheus: 'sudo apt install prometheus'"
+        assert program is not None, (
+            "prometheus is missing: on Debian, 'sudo apt install prometheus' installs it"
+        )
         return [
             program,
             f"--config.file={path}",
@@ -62,10 +64,10 @@ class Prometheus(ServerProcess):
             return False
 
     def ask(self, expression: str) -> list[Sample]:
-        """The samples of an instant query; a scalar is one without labels.
+        """Return the samples of an instant query; a scalar is a sample without labels.
 
         Raises:
-            AssertionError: Prometheus cannot parse or evaluate it.
+            AssertionError: Prometheus cannot parse or evaluate the expression.
         """
         data = self._get("query", {"query": expression})
         if data["resultType"] == "scalar":
@@ -73,18 +75,18 @@ class Prometheus(ServerProcess):
         return [Sample(each["metric"], float(each["value"][1])) for each in data["result"]]
 
     def number(self, expression: str) -> float:
-        """The only sample of a query; NaN: there is none."""
+        """Return the only sample of a query; NaN: there is none."""
         samples = self.ask(expression)
         assert len(samples) < 2, f"{expression} has {len(samples)} results"
         return samples[0].value if samples else math.nan
 
     def series(self, selector: str) -> list[dict[str, str]]:
-        """Labels of every series, the metric's name as `__name__` among them."""
+        """Return the labels of every series, including the metric's name as `__name__`."""
         found: list[dict[str, str]] = self._get("series", {"match[]": selector})
         return found
 
     def rules(self) -> list[dict[str, Any]]:
-        """How every rule fares."""
+        """Return every rule with its health."""
         return [rule for group in self._get("rules", {})["groups"] for rule in group["rules"]]
 
     @property
@@ -92,9 +94,9 @@ class Prometheus(ServerProcess):
         return f"http://127.0.0.1:{self.port}"
 
     def _get(self, what: str, query: Mapping[str, str]) -> Any:
-        asked = f"{self._url}/api/v1/{what}?{urlencode(query)}"
+        url = f"{self._url}/api/v1/{what}?{urlencode(query)}"
         try:
-            with urllib.request.urlopen(asked, timeout=PATIENCE_S) as reply:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S) as reply:
                 return json.load(reply)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{query}: {json.load(error)['error']}") from None

@@ -1,4 +1,4 @@
-"""A bit of everything, so that no metric stays as it began."""
+"""Load that changes every metric."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SOON = timedelta(milliseconds=20)
 
 
 class Done(NamedTuple):
-    """Numbers that Prometheus has to know as well.
+    """Counts that Prometheus must report too.
 
     Attributes:
-        sets: that reached the driver.
-        shed: operations that were one too many.
-        conflicts: that compare-and-sets lost.
+        sets: number of sets that reached the driver.
+        shed: number of operations refused because too many were in flight.
+        conflicts: number of version conflicts.
     """
 
     sets: int = 0
@@ -36,13 +36,13 @@ class Done(NamedTuple):
 
 
 async def do_work(address: str) -> Done:
-    """In streams and in calls, with success and without."""
+    """Send calls and streams that succeed and that fail."""
     async with connect(address) as kv:
         async with kv.watch("") as events:
             await kv.set("key", b"value")
             await anext(events)
         await kv.get("key")
-        await kv.set("gone soon", b"", ttl=_SOON)
+        await kv.set("expiring", b"", ttl=_SOON)
         await kv.set_many([Put("a", b""), Put("b", b"")])
         await kv.get_many(["a", "b", "absent"])
         with pytest.raises(VersionConflict):
@@ -57,14 +57,14 @@ async def do_work(address: str) -> Done:
     return Done(sets=3 + _BURST - shed, shed=shed, conflicts=1)
 
 
-def knock(address: str) -> int:
-    """Ask who serves no more; the number of operations."""
+def send_refused(address: str) -> int:
+    """Send operations that a drained server refuses, and return their number."""
     assert _unary(address, "Get", pb.GetRequest(key="key")) is grpc.StatusCode.UNAVAILABLE
     return 1
 
 
 def _unary(address: str, method: str, request: Any) -> grpc.StatusCode | None:
-    """The status of a call that failed."""
+    """Return the status of a failed call; None: success."""
     with grpc.insecure_channel(address) as channel:
         call: grpc.UnaryUnaryMultiCallable[Any, bytes] = channel.unary_unary(
             f"/prism.v1.KeyValueService/{method}",

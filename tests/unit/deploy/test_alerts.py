@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from deploy.grafana.promql import SERVER_ERRORS
-from tests.monitoring.expressions import RULE_TESTS, Expression, of_rules, rules, selectors
+from tests.monitoring.expressions import RULE_TESTS, Expression, rule_expressions, rules, selectors
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
@@ -20,7 +20,7 @@ _PARTS = ("**Meaning.**", "**Effect.**", "**How to look.**", "**What to do.**")
 
 
 def fired_in_tests() -> dict[str, dict[str, str]]:
-    """The labels of each alert that a test of promtool expects to fire."""
+    """Return the labels of each alert that a promtool test expects to fire."""
     files = (yaml.safe_load(path.read_text()) for path in RULE_TESTS.glob("*.yml"))
     cases = chain.from_iterable(
         case["promql_expr_test"] for file in files for case in file["tests"]
@@ -33,18 +33,18 @@ def fired_in_tests() -> dict[str, dict[str, str]]:
 FIRED = fired_in_tests()
 
 
-def test_each_alert_has_its_heading_in_the_runbook_and_no_heading_is_left_over() -> None:
+def test_runbook_headings_and_alerts_correspond() -> None:
     assert sorted(_HEADINGS) == sorted(ALERTS)
 
 
 @pytest.mark.parametrize("name", _HEADINGS)
-def test_a_heading_of_the_runbook_says_all_there_is_to_say(name: str) -> None:
+def test_a_runbook_entry_has_all_four_parts(name: str) -> None:
     section = RUNBOOK.read_text(encoding="utf-8").split(f"\n## {name}\n")[1].split("\n## ")[0]
     assert [section.count(part) for part in _PARTS] == [1] * len(_PARTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_to_read_on(name: str) -> None:
+def test_an_alert_has_severity_summary_description_and_runbook(name: str) -> None:
     annotations: dict[str, Any] = ALERTS[name]["annotations"]
     assert ALERTS[name]["labels"]["severity"] in ("critical", "warning")
     assert annotations["summary"]
@@ -52,24 +52,24 @@ def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_to_read_on(name: st
     assert annotations["runbook"] == f"docs/runbook.md#{name.lower()}"
 
 
-def test_each_alert_fires_in_a_test_of_promtool() -> None:
+def test_each_alert_fires_in_a_promtool_test() -> None:
     assert sorted(FIRED) == sorted(ALERTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_speaks_of_labels_that_it_has(name: str) -> None:
-    said = " ".join(ALERTS[name]["annotations"].values())
-    assert set(re.findall(r"\$labels\.(\w+)", said)) <= FIRED[name].keys()
+def test_an_alert_s_texts_use_labels_that_it_has(name: str) -> None:
+    texts = " ".join(ALERTS[name]["annotations"].values())
+    assert set(re.findall(r"\$labels\.(\w+)", texts)) <= FIRED[name].keys()
 
 
-@pytest.mark.parametrize("rule", list(of_rules()), ids=lambda each: each.place)
-def test_a_rule_looks_at_prism_alone(rule: Expression) -> None:
+@pytest.mark.parametrize("rule", list(rule_expressions()), ids=lambda each: each.place)
+def test_a_rule_selects_only_prism_s_series(rule: Expression) -> None:
     for selector in selectors(promql.parse(rule.text)):
         if not selector.metric.startswith("instance:"):
             assert 'job="prism"' in map(str, selector.matchers)
 
 
-def test_dashboard_and_alerts_hold_the_same_codes_against_the_server() -> None:
+def test_dashboard_and_alerts_share_the_server_s_status_codes() -> None:
     failed = [rule["expr"] for rule in rules() if "failed_requests" in rule.get("record", "")]
     assert len(failed) == 2
     assert all(f'"{SERVER_ERRORS}"' in expression for expression in failed)

@@ -7,7 +7,7 @@ import promql_parser as promql
 import pytest
 
 from deploy.grafana.dashboard import text
-from tests.monitoring.expressions import DASHBOARD, Expression, of_dashboard, selectors
+from tests.monitoring.expressions import DASHBOARD, Expression, dashboard_expressions, selectors
 
 PANELS: list[dict[str, Any]] = [
     panel for panel in json.loads(text())["panels"] if panel["type"] != "row"
@@ -19,11 +19,11 @@ def title_of(panel: dict[str, Any]) -> str:
     return title
 
 
-def test_the_file_is_what_the_code_makes() -> None:
+def test_the_file_is_up_to_date_with_the_code() -> None:
     assert DASHBOARD.read_text(encoding="utf-8") == text(), "run 'make dashboard'"
 
 
-def test_panels_are_told_apart_by_title_and_by_number() -> None:
+def test_panels_have_unique_titles_and_numbers() -> None:
     rows = {panel["title"] for panel in json.loads(text())["panels"] if panel["type"] == "row"}
     titles = [panel["title"] for panel in PANELS]
     assert len(titles) == len(set(titles))
@@ -33,13 +33,13 @@ def test_panels_are_told_apart_by_title_and_by_number() -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=title_of)
-def test_a_panel_says_what_it_shows_and_in_which_unit(panel: dict[str, Any]) -> None:
+def test_a_panel_has_a_description_and_a_unit(panel: dict[str, Any]) -> None:
     assert panel["description"].endswith((".", "?"))
     assert panel["fieldConfig"]["defaults"]["unit"]
     assert panel["datasource"]["uid"] == "${datasource}"
 
 
-def test_panels_fill_their_lines_without_overlapping() -> None:
+def test_panels_fill_each_line_without_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
         at = panel["gridPos"]
@@ -53,7 +53,7 @@ def test_panels_fill_their_lines_without_overlapping() -> None:
         assert sum(down == line for _, down in taken) == 24
 
 
-@pytest.mark.parametrize("shown", list(of_dashboard()), ids=lambda each: each.place)
-def test_every_selector_heeds_what_is_chosen_at_the_top(shown: Expression) -> None:
+@pytest.mark.parametrize("shown", list(dashboard_expressions()), ids=lambda each: each.place)
+def test_every_selector_uses_the_variables(shown: Expression) -> None:
     for selector in selectors(promql.parse(shown.text)):
         assert "job" in {matcher.name for matcher in selector.matchers}

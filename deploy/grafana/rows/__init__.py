@@ -1,1 +1,0 @@
-"""The rows of the dashboard, from what is looked at first to what is looked at last."""
