@@ -1,9 +1,8 @@
-"""Look at the pages for people in Chromium: `python -m tests.chromium [--save]`.
+"""Checks the page in Chromium: `python -m tests.chromium [--save]`.
 
-A server under a little load, and with a hostile request behind it, is looked at on a
-phone and on a desk, by day and by night; and so is a proxy. The pictures are in
-build/page; `--save` renews the one in docs, after two minutes of load, which fill its
-chart.
+It opens the pages of a server and of a proxy, both under load and after a hostile request,
+in a narrow and a wide window, light and dark. Screenshots are in build/page. `--save`
+renews the one in docs after two minutes of load, which fill its chart.
 
 https://playwright.dev/python/docs/api/class-browsertype#browser-type-launch
 """
@@ -45,18 +44,18 @@ _SAVED_SIZE: ViewportSize = {"width": 1000, "height": 1180}
 _WARM_UP_S, _WARM_UP_TO_SAVE_S = 6, 125
 
 Scheme = Literal["light", "dark"]
-_WIDTHS = {"phone": 360, "desk": 1280}
+_WIDTHS = {"phone": 360, "desktop": 1280}
 _SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
-# What a page that obeys none of what it quotes has none of.
-_ALIEN = "document.querySelectorAll('script, img, iframe, object, form, [onerror]').length"
+# Elements that appear only if quoted text is not escaped.
+_INJECTED = "document.querySelectorAll('script, img, iframe, object, form, [onerror]').length"
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _BACKGROUND = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
 
 
 @asynccontextmanager
 async def _server() -> AsyncIterator[str]:
-    """The address of the page of a server that is being asked for all sorts of things."""
+    """Run a server under load, and yield the address of its page."""
     port = free_port()
     given = {
         "grpc_port": Given("0", Source.FLAG),
@@ -78,13 +77,13 @@ async def _server() -> AsyncIterator[str]:
         load.cancel()
         with suppress(asyncio.CancelledError):
             await load
-        application.end("all was seen")
+        application.end("the check is done")
         await running
 
 
 @asynccontextmanager
 async def _proxy() -> AsyncIterator[str]:
-    """Likewise, of a proxy with two patterns, of which one cannot be started."""
+    """Run a proxy with a pattern that works and one that does not, and yield its page's address."""
     port, metrics_port = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prism.cli", "proxy"),
@@ -97,7 +96,7 @@ async def _proxy() -> AsyncIterator[str]:
         },
         stderr=asyncio.subprocess.DEVNULL,
     )
-    load = asyncio.create_task(_load_once_it_serves(f"127.0.0.1:{port}"))
+    load = asyncio.create_task(_load_when_serving(f"127.0.0.1:{port}"))
     try:
         yield f"http://127.0.0.1:{metrics_port}"
     finally:
@@ -108,7 +107,7 @@ async def _proxy() -> AsyncIterator[str]:
         await process.wait()
 
 
-async def _load_once_it_serves(address: str) -> None:
+async def _load_when_serving(address: str) -> None:
     while True:
         with suppress(BackendUnavailable, NotServing):
             await _load(address)
@@ -151,81 +150,83 @@ async def _fail(kv: Client) -> None:
         await kv.get("k" * 2000)
 
 
-async def _look(browser: Browser, url: str, width: int, scheme: Scheme, picture: Path) -> list[str]:
-    """What is wrong with the page as seen so."""
+async def _check_page(
+    browser: Browser, url: str, width: int, scheme: Scheme, picture: Path
+) -> list[str]:
+    """Return what is wrong with the page in this window."""
     context = await browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, device_scale_factor=2
     )
     page = await context.new_page()
     requests: list[str] = []
-    said: list[str] = []
+    messages: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("dialog", lambda dialog: messages.append(dialog.message))
     answer = await page.goto(url, wait_until="networkidle")
-    complaints = [f"Chromium says: {each}" for each in said]
+    problems = [f"Chromium reports: {each}" for each in messages]
     if answer is None or answer.status != 200:
-        complaints.append("it does not answer 200")
+        problems.append("the status is not 200")
     if requests != [url]:
-        complaints.append(f"it asks for more than itself: {requests}")
-    complaints += await _inspect(page, scheme)
+        problems.append(f"it requests more than itself: {requests}")
+    problems += await _inspect(page, scheme)
     await page.screenshot(path=picture, full_page=True)
-    if picture.stem == "page-desk-light":
+    if picture.stem == "page-desktop-light":
         await page.set_viewport_size(_SAVED_SIZE)
         await page.screenshot(path=_PICTURES / _SAVED.name)
     await context.close()
-    return complaints
+    return problems
 
 
 async def _inspect(page: Page, scheme: Scheme) -> list[str]:
-    complaints = []
+    problems = []
     if overflow := await page.evaluate(_OVERFLOW):
-        complaints.append(f"it is {overflow} px wider than the window")
-    if aliens := await page.evaluate(_ALIEN):
-        complaints.append(f"{aliens} elements have come from what it quotes")
+        problems.append(f"it is {overflow} px wider than the window")
+    if injected := await page.evaluate(_INJECTED):
+        problems.append(f"{injected} elements come from quoted text")
     is_dark = sum(await page.evaluate(_BACKGROUND)) < 3 * 128
     if is_dark != (scheme == "dark"):
-        complaints.append(f"its background is not {scheme}")
+        problems.append(f"its background is not {scheme}")
     text = await page.inner_text("body")
     if "<script>alert(1)</script>" not in text:
-        complaints.append("it does not quote the hostile request")
+        problems.append("it does not show the hostile request")
     if _SECRET in await page.content():
-        complaints.append("it tells a secret")
-    return complaints
+        problems.append("it shows a secret")
+    return problems
 
 
-async def _check(*, save: bool) -> int:
+async def _check_all(*, save: bool) -> int:
     executable = shutil.which("chromium")
     assert executable is not None, "chromium is not installed"
-    complaints = 0
+    problems = 0
     async with _server() as url, _proxy() as proxy, async_playwright() as playwright:
         await asyncio.sleep(_WARM_UP_TO_SAVE_S if save else _WARM_UP_S)
         pages = {"page": f"{url}/", "refreshing": f"{url}/?refresh", "proxy": f"{proxy}/"}
-        # Root has no sandbox, as in a container; there is nothing to open but our own page.
+        # Root, as in a container, cannot use the sandbox; only our own page is opened.
         browser = await playwright.chromium.launch(
             executable_path=executable, args=["--no-sandbox"]
         )
-        for place, width in _WIDTHS.items():
+        for device, width in _WIDTHS.items():
             for scheme in _SCHEMES:
                 for name, page in pages.items():
-                    picture = _PICTURES / f"{name}-{place}-{scheme}.png"
-                    for each in await _look(browser, page, width, scheme, picture):
-                        complaints += 1
-                        sys.stderr.write(f"{name} on a {place}, {scheme}: {each}\n")
+                    picture = _PICTURES / f"{name}-{device}-{scheme}.png"
+                    for each in await _check_page(browser, page, width, scheme, picture):
+                        problems += 1
+                        sys.stderr.write(f"{name} on a {device}, {scheme}: {each}\n")
         await browser.close()
-    if save and not complaints:
+    if save and not problems:
         shutil.copyfile(_PICTURES / _SAVED.name, _SAVED)
-    return int(bool(complaints))
+    return int(bool(problems))
 
 
 def main() -> int:
-    """The exit status: 1 when there is anything to complain of."""
+    """Return the exit status: 1 if there is a problem."""
     parser = argparse.ArgumentParser(prog="python -m tests.chromium", description=__doc__)
     parser.add_argument("--save", action="store_true", help=f"renew {_SAVED}")
     arguments = parser.parse_args()
     _PICTURES.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(_check(save=arguments.save))
+    return asyncio.run(_check_all(save=arguments.save))
 
 
 if __name__ == "__main__":

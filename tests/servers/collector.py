@@ -1,4 +1,4 @@
-"""A collector of traces: a gRPC server that speaks OTLP and remembers what it is told.
+"""Collector of traces: a gRPC server that keeps the spans that it receives over OTLP.
 
 https://opentelemetry.io/docs/specs/otlp/
 """
@@ -28,7 +28,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True)
 class Received:
-    """One span, and the resource that it is of."""
+    """Span with its resource."""
 
     resource: Mapping[str, Any]
     span: Span
@@ -53,7 +53,11 @@ class Received:
 
 
 class Collector(TraceServiceServicer):
-    """A context manager; `endpoint` is for OTEL_EXPORTER_OTLP_ENDPOINT."""
+    """Collector that runs as a context manager.
+
+    Attributes:
+        endpoint: value for OTEL_EXPORTER_OTLP_ENDPOINT.
+    """
 
     def __init__(self) -> None:
         self._received: list[Received] = []
@@ -62,7 +66,7 @@ class Collector(TraceServiceServicer):
         add_TraceServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
-    def Export(  # noqa: N802  (as it is called in the proto)
+    def Export(  # noqa: N802  (the name in the proto)
         self, request: ExportTraceServiceRequest, context: Any
     ) -> ExportTraceServiceResponse:
         with self._more:
@@ -75,12 +79,12 @@ class Collector(TraceServiceServicer):
 
     @property
     def spans(self) -> list[Received]:
-        """All so far."""
+        """Return all spans received so far."""
         with self._more:
             return list(self._received)
 
     def wait_for(self, *names: str) -> list[Received]:
-        """The first span of each name, once all are there."""
+        """Wait for a span of each name, and return the first of each."""
 
         def first_of_each() -> list[Received]:
             by_name = {span.name: span for span in reversed(self._received)}

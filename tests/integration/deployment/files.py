@@ -1,4 +1,4 @@
-"""Where the files are that Prism is deployed by, and what is in them."""
+"""The files under deploy/, and their contents."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ KUBERNETES = DEPLOY / "kubernetes"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The one document in a YAML file."""
+    """Return the document in a YAML file."""
     tree: dict[str, Any] = yaml.safe_load(path.read_text())
     return tree
 
 
 def manifests() -> list[Path]:
-    """What is applied to a cluster, kustomizations and Prism's own settings aside."""
+    """Return the manifests of Kubernetes: no kustomizations, no settings of Prism."""
     others = ("kustomization.yaml", "config.yaml")
     return sorted(path for path in KUBERNETES.rglob("*.yaml") if path.name not in others)
 

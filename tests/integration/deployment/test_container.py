@@ -1,4 +1,4 @@
-"""The image, as far as it can be seen without building it, and what it runs, for real."""
+"""The container image, without building it; its command runs for real."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
 
 
-def test_the_dockerfile_has_nothing_that_hadolint_minds() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     command = [str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_it_is_built_in_stages_and_runs_as_a_numbered_user_that_is_not_root() -> None:
+def test_the_image_is_built_in_stages_and_runs_as_a_numeric_user_other_than_root() -> None:
     assert len(_instructions("FROM")) == 2
     assert int(_instructions("USER")[-1].split(":")[0]) > 0
 
 
-def test_what_it_installs_is_what_the_package_offers() -> None:
+def test_the_image_installs_extras_that_exist() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    (wanted,) = re.findall(r"pip install .*'\.\[([a-z,]+)\]'", DOCKERFILE.read_text())
-    assert set(wanted.split(",")) <= extras.keys()
+    (extras_used,) = re.findall(r"pip install .*'\.\[([a-z,]+)\]'", DOCKERFILE.read_text())
+    assert set(extras_used.split(",")) <= extras.keys()
 
 
-def test_its_command_serves_and_ends_with_status_0_on_sigterm(tmp_path: Path) -> None:
+def test_the_command_serves_and_exits_with_0_on_sigterm(tmp_path: Path) -> None:
     (entrypoint,) = _instructions("ENTRYPOINT")
     (command,) = _instructions("CMD")
     words: list[str] = [*json.loads(entrypoint), *json.loads(command)]
@@ -64,7 +64,7 @@ def test_its_command_serves_and_ends_with_status_0_on_sigterm(tmp_path: Path) ->
             if event["message"] == "serving":
                 break
         else:
-            pytest.fail("it did not come to serve")
+            pytest.fail("the server ended before it served")
         port = event["metrics_address"].rpartition(":")[2]
         with urlopen(f"http://127.0.0.1:{port}/ready") as answer:
             assert json.load(answer) == {"status": "ready"}
@@ -75,7 +75,7 @@ def test_its_command_serves_and_ends_with_status_0_on_sigterm(tmp_path: Path) ->
         process.communicate()
 
 
-def test_the_compose_file_keeps_to_its_schema() -> None:
+def test_the_compose_file_is_valid() -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "check_jsonschema"),
@@ -88,7 +88,7 @@ def test_the_compose_file_keeps_to_its_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_file_that_the_compose_file_names_is_there() -> None:
+def test_files_in_the_compose_file_exist() -> None:
     tree = read(COMPOSE)
     files = [each["file"] for each in tree["configs"].values()]
     files.append(tree["x-prism"]["build"]["context"])
@@ -97,18 +97,18 @@ def test_every_file_that_the_compose_file_names_is_there() -> None:
     assert (context / tree["x-prism"]["build"]["dockerfile"]).samefile(DOCKERFILE)
 
 
-def test_no_two_services_of_the_compose_file_want_one_port_and_9090_is_prisms() -> None:
+def test_services_of_the_compose_file_use_distinct_ports_and_prism_has_9090() -> None:
     services = read(COMPOSE)["services"]
-    wanted = [
+    ports = [
         (port.split(":")[1], name)
         for name, service in services.items()
         for port in service.get("ports", ())
     ]
-    assert len({port for port, _ in wanted}) == len(wanted)
-    assert ("9090", "prism-redis") in wanted
+    assert len({port for port, _ in ports}) == len(ports)
+    assert ("9090", "prism-redis") in ports
 
 
-def test_containers_have_the_time_to_drain() -> None:
+def test_stop_timeouts_leave_time_to_drain() -> None:
     settings = ServeSettings()
     bounds = settings.drain_delay + settings.drain_timeout + settings.stop_timeout
     assert parse_duration(read(COMPOSE)["x-prism"]["stop_grace_period"]) > bounds
@@ -118,7 +118,7 @@ def test_containers_have_the_time_to_drain() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(COMPOSE.parent.glob("*.y*ml")), ids=lambda path: path.name)
-def test_what_is_mounted_into_containers_can_be_read(path: Path) -> None:
+def test_mounted_configuration_is_valid_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text()), dict)
 
 

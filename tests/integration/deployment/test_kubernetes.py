@@ -1,4 +1,4 @@
-"""The manifests are valid, and say what Prism keeps to."""
+"""The manifests of Kubernetes are valid and match Prism's behaviour."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.integration.deployment.files import (
 )
 
 VERSIONS = ("1.30", "1.37")
-"""Of Kubernetes: an old one that is still met, and the latest that can be checked."""
+"""Versions of Kubernetes: an old one still in use, and the latest that the validator knows."""
 
 Deployment = pytest.mark.parametrize("path", deployments(), ids=folder_of)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("path", manifests(), ids=folder_of)
-def test_every_manifest_is_valid_strictly(path: Path, version: str) -> None:
+def test_every_manifest_is_valid(path: Path, version: str) -> None:
     validate(read(path), version, strict=True)
 
 
-def test_a_field_that_does_not_exist_would_be_found() -> None:
+def test_validation_rejects_an_unknown_field() -> None:
     tree = read(deployments()[0])
     tree["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
     with pytest.raises(ValidationError):
@@ -38,7 +38,7 @@ def test_a_field_that_does_not_exist_would_be_found() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(KUBERNETES.rglob("kustomization.yaml")), ids=folder_of)
-def test_a_kustomization_names_every_file_beside_it_and_no_other(path: Path) -> None:
+def test_a_kustomization_uses_exactly_the_files_of_its_folder(path: Path) -> None:
     tree = read(path)
     generated = [name for each in tree.get("configMapGenerator", ()) for name in each["files"]]
     named = {(path.parent / name).resolve() for name in (*tree["resources"], *generated)}
@@ -48,7 +48,7 @@ def test_a_kustomization_names_every_file_beside_it_and_no_other(path: Path) -> 
 
 
 @Deployment
-def test_probes_ask_health_for_life_and_ready_for_work(path: Path) -> None:
+def test_liveness_probes_health_and_readiness_probes_ready(path: Path) -> None:
     container = _container(path)
     probes = {name: container[f"{name}Probe"]["httpGet"] for name in _PATHS}
     assert {name: probe["path"] for name, probe in probes.items()} == _PATHS
@@ -62,7 +62,7 @@ def test_ports_are_named_control_plane_and_metrics(path: Path) -> None:
 
 
 @Deployment
-def test_the_grace_period_has_room_for_delay_drain_and_stop(path: Path) -> None:
+def test_the_grace_period_covers_delay_drain_and_stop(path: Path) -> None:
     env = _env(path)
     bounds = ("PRISM_DRAIN_DELAY", "PRISM_DRAIN_TIMEOUT", "PRISM_STOP_TIMEOUT")
     seconds = sum(parse_duration(env[name]).total_seconds() for name in bounds)
@@ -70,7 +70,7 @@ def test_the_grace_period_has_room_for_delay_drain_and_stop(path: Path) -> None:
 
 
 @Deployment
-def test_it_runs_as_nobody_and_writes_nowhere_but_in_memory(path: Path) -> None:
+def test_the_container_runs_without_root_and_with_a_read_only_root(path: Path) -> None:
     pod, container = _pod(path), _container(path)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -79,7 +79,7 @@ def test_it_runs_as_nobody_and_writes_nowhere_but_in_memory(path: Path) -> None:
 
 
 @Deployment
-def test_what_is_mounted_exists_and_what_is_read_is_mounted(path: Path) -> None:
+def test_mounts_have_volumes_and_files_are_in_mounts(path: Path) -> None:
     volumes = {volume["name"] for volume in _pod(path)["volumes"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in _container(path)["volumeMounts"]}
     assert mounts.keys() == volumes
@@ -89,7 +89,7 @@ def test_what_is_mounted_exists_and_what_is_read_is_mounted(path: Path) -> None:
 
 
 @Deployment
-def test_service_and_disruption_budget_select_its_pods(path: Path) -> None:
+def test_service_and_disruption_budget_select_the_pods(path: Path) -> None:
     labels = read(path)["spec"]["template"]["metadata"]["labels"]
     assert read(KUBERNETES / "base/service.yaml")["spec"]["selector"] == labels
     budget = read(KUBERNETES / "base/disruption-budget.yaml")["spec"]

@@ -1,4 +1,4 @@
-"""What is configured under deploy/ is what Prism, and the servers beside it, take."""
+"""Prism and NATS accept the configuration under deploy/."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ BIN = Path(sys.executable).parent
 
 
 def run(*command: str) -> str:
-    """What it prints, and that it ends well."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
-def shown(path: Path) -> str:
-    """What would hold, with the config file at the path."""
+def effective_settings(path: Path) -> str:
+    """Return the effective settings with the config file."""
     show = "show-proxy" if "patterns" in read(path) else "show"
     return run(str(BIN / "prism"), "config", show, "--config", str(path))
 
 
 @pytest.mark.parametrize("path", sorted(KUBERNETES.rglob("config.yaml")), ids=folder_of)
-def test_a_config_file_says_what_prism_takes(path: Path) -> None:
-    assert str(path) in shown(path)
+def test_a_config_file_is_accepted(path: Path) -> None:
+    assert str(path) in effective_settings(path)
 
 
-def test_a_config_file_with_an_unknown_setting_would_be_found(tmp_path: Path) -> None:
+def test_a_config_file_with_an_unknown_setting_is_rejected(tmp_path: Path) -> None:
     wrong = tmp_path / "config.yaml"
     wrong.write_text((KUBERNETES / "redis" / "config.yaml").read_text() + "drian_timeout: 1s\n")
     with pytest.raises(AssertionError, match="drian_timeout"):
-        shown(wrong)
+        effective_settings(wrong)
 
 
 @pytest.mark.parametrize("path", deployments(), ids=folder_of)
-def test_what_a_container_is_told_is_what_prism_takes(path: Path) -> None:
+def test_a_container_s_arguments_and_variables_exist(path: Path) -> None:
     (container,) = read(path)["spec"]["template"]["spec"]["containers"]
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
     args: list[str] = container["args"]
@@ -56,7 +56,7 @@ def test_what_a_container_is_told_is_what_prism_takes(path: Path) -> None:
     )
 
 
-def test_the_unit_runs_what_there_is() -> None:
+def test_the_systemd_unit_runs_an_existing_command() -> None:
     unit = (DEPLOY / "systemd" / "prism.service").read_text()
     (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
     python, *args = shlex.split(command)
@@ -66,12 +66,12 @@ def test_the_unit_runs_what_there_is() -> None:
     run(sys.executable, *args[:2], "--help")
 
 
-def test_the_nats_server_takes_its_configuration() -> None:
+def test_the_nats_server_accepts_its_configuration() -> None:
     run(str(BIN / "nats-server"), "-t", "-c", str(DEPLOY / "compose" / "nats.conf"))
 
 
 def _variables(config: dict[str, Any]) -> set[str]:
-    """Those that Prism looks at when it is configured so."""
+    """Return the variables that Prism reads with this configuration."""
     options = [*server_options(), *server_options(ProxySettings)]
     if "driver" in config:
         options += driver_options(discovery.load(config["driver"]))

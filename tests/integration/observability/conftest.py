@@ -1,4 +1,4 @@
-"""Each driver with a server of its own to talk to, and a plain HTTP client."""
+"""Drivers with real backends, and a plain HTTP client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKENDS: dict[str, type[NatsServer | RedisServer] | None] = {
 
 
 class Deployed(NamedTuple):
-    """A driver, and the server behind it where there is one."""
+    """Driver, its settings, and its backend's server if it has one."""
 
     driver: str
     settings: dict[str, str]
@@ -32,8 +32,8 @@ class Deployed(NamedTuple):
     @property
     def flags(self) -> tuple[str, ...]:
         own = ((f"--{self.driver}-{name}", text) for name, text in self.settings.items())
-        given = (("--driver", self.driver), *own)
-        return tuple(part for each in given for part in each)
+        flags = (("--driver", self.driver), *own)
+        return tuple(part for each in flags for part in each)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -69,13 +69,13 @@ Get = Callable[..., Reply]
 
 @pytest.fixture(scope="session")
 def get() -> Get:
-    """GET a path of an address."""
+    """Return a function that sends a GET request."""
     return _get
 
 
 @pytest.fixture(scope="session")
 def until() -> Callable[..., Any]:
-    """Wait for a condition that a thread may have to look at."""
+    """Return a function that waits for a condition, evaluated in a thread."""
 
     async def wait(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
@@ -87,11 +87,11 @@ def until() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def in_thread() -> Callable[..., Any]:
-    """Ask a server that runs in this very loop."""
+    """Return a function that runs blocking code while servers in this loop go on."""
     return asyncio.to_thread
 
 
 @pytest.fixture
 def free_address() -> str:
-    """Where nobody listens."""
+    """Return an address where nothing listens."""
     return f"127.0.0.1:{free_port()}"

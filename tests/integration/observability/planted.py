@@ -1,4 +1,4 @@
-"""Secrets, keys and values that can be told from anything else, and servers that hold them."""
+"""Recognisable secrets, keys and values, and servers that hold them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from tests.servers.nats import NatsServer
 from tests.servers.redis import RedisServer
 
-# At both ends a mark that no encoding changes, and between them what every one does.
+# Each starts and ends with a marker that no encoding changes; encodings change the middle.
 PASSWORD = "pa1planted/p@ss:w%rd<&>'\"pa2planted"
 TOKEN = "to1planted+to ken&to2planted"
 WRONG_TOKEN = "wr1planted-token-wr2planted"
@@ -22,21 +22,21 @@ COMMANDED = "co1planted/commanded%co2planted"
 VALUE = "va1planted value va2planted"
 KEY = "ke1planted:key:ke2planted"
 
-KEY_MARKS = ("ke1planted", "ke2planted")
-SECRET_MARKS = tuple(
+KEY_MARKERS = ("ke1planted", "ke2planted")
+SECRET_MARKERS = tuple(
     f"{start}{end}planted" for start in ("pa", "to", "wr", "he", "ma", "co", "va") for end in "12"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """How to start a server that holds secrets.
+    """Flags of a server that holds secrets, with its backend.
 
     Attributes:
-        secrets: of what it is made of, beside those above.
-        commanded: settings for an Initialize command, `COMMANDED` among them.
-        backend: the server behind it, if there is one.
-        certificate: of the server's TLS.
+        commanded: settings for an Initialize command, including `COMMANDED`.
+        secrets: further secrets, such as lines of a private key.
+        backend: server of the backend; None: embedded.
+        certificate: TLS certificate of the server.
     """
 
     flags: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The page for people, as whoever opens it in a browser gets it."""
+"""The page over HTTP, as a browser receives it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SECTIONS = (
 
 
 def text_of(page: str) -> str:
-    """What is left without the style and the tags."""
+    """Return the text without style and tags."""
     return html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL))
 
 
-async def test_it_tells_of_every_driver_what_people_want_to_know(
+async def test_the_page_has_all_sections_for_every_driver(
     deployed: Any, start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
 ) -> None:
     server = start_server(*deployed.flags).serving()
@@ -37,16 +37,16 @@ async def test_it_tells_of_every_driver_what_people_want_to_know(
         await kv.set("k", b"v")
         with pytest.raises(InvalidArgument):
             await kv.scan(page_token=HOSTILE)
-    told = get(server.metrics_address, "/")
-    assert (told.status, told.content_type) == (200, "text/html; charset=utf-8")
+    page = get(server.metrics_address, "/")
+    assert (page.status, page.content_type) == (200, "text/html; charset=utf-8")
     for title in SECTIONS:
-        assert f">{title}</h2>" in told.text
-    assert "This section failed" not in told.text
-    assert f"<title>running · {deployed.driver} " in told.text
-    text = text_of(told.text)
+        assert f">{title}</h2>" in page.text
+    assert "This section failed" not in page.text
+    assert f"<title>running · {deployed.driver} " in page.text
+    text = text_of(page.text)
     assert server.address in text
     assert HOSTILE in text
-    assert "<script" not in told.text
+    assert "<script" not in page.text
     assert re.search(r"set\s+\S+\s+≤ \d", text)
     await until(lambda: "healthy" in text_of(get(server.metrics_address, "/").text))
 
@@ -62,7 +62,7 @@ def _headers(address: str, method: str, path: str = "/") -> tuple[http.client.HT
         connection.close()
 
 
-def test_it_allows_itself_its_own_style_and_nothing_else(shared_server: Any) -> None:
+def test_the_policy_allows_only_the_page_s_own_style(shared_server: Any) -> None:
     headers, body = _headers(shared_server.metrics_address, "GET")
     policy = headers["content-security-policy"].split("; ")
     style = re.search(rb"<style>(.*?)</style>", body, re.DOTALL)
@@ -82,19 +82,19 @@ def test_head_answers_with_the_same_headers_and_no_body(shared_server: Any) -> N
     assert body == b""
 
 
-def test_a_reader_may_let_it_refresh_itself(shared_server: Any, get: Callable[..., Any]) -> None:
+def test_the_page_reloads_itself_on_request(shared_server: Any, get: Callable[..., Any]) -> None:
     address = shared_server.metrics_address
     assert 'http-equiv="refresh"' not in get(address, "/").text
     assert 'http-equiv="refresh" content="5"' in get(address, "/?refresh").text
 
 
-def test_whoever_gets_lost_is_told_of_it(shared_server: Any, get: Callable[..., Any]) -> None:
+def test_an_unknown_path_lists_the_valid_ones(shared_server: Any, get: Callable[..., Any]) -> None:
     answer = get(shared_server.metrics_address, "/nothing")
     assert answer.status == 404
     assert "valid are: /, /health, /ready, /metrics" in answer.json["error"]
 
 
-def test_it_is_there_while_the_backend_is_being_opened(
+def test_the_page_is_served_while_the_backend_is_opening(
     start_server: Any, get: Callable[..., Any], tmp_path: Path
 ) -> None:
     opening = tmp_path / "open"
@@ -107,7 +107,7 @@ def test_it_is_there_while_the_backend_is_being_opened(
     assert "<title>running · slow 1.0 " in get(address, "/").text
 
 
-async def test_a_drained_server_says_so_and_when(
+async def test_a_drained_server_shows_the_time_and_the_reason(
     server: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
 ) -> None:
     async with connect_admin(server.address) as admin:
@@ -116,7 +116,7 @@ async def test_a_drained_server_says_so_and_when(
     assert re.search(r"\d\d:\d\d:\d\d \(\d+ s ago\)\s+not ready\s+the driver is draining", text)
 
 
-async def test_a_backend_that_hangs_is_what_it_begins_with(
+async def test_a_hanging_backend_is_shown_in_the_title(
     start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
 ) -> None:
     with RedisServer() as redis:
@@ -135,7 +135,7 @@ async def test_a_backend_that_hangs_is_what_it_begins_with(
             await redis.resume()
 
 
-async def test_no_secret_is_on_it_whoever_wrote_the_text(
+async def test_no_secret_is_on_the_page(
     start_server: Any, get: Callable[..., Any], tmp_path: Path
 ) -> None:
     password, token = "pa55-w0rd-planted", "t0ken-planted"

@@ -1,4 +1,4 @@
-"""What the log of a server says of its requests, to the very end."""
+"""The request log until the server ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prism.v1 import lifecycle_pb2 as pb
 CALL = "/prism.v1.LifecycleService/HealthCheck"
 
 
-async def test_how_many_lines_were_held_back_is_told_before_the_server_ends(
+async def test_suppressed_lines_are_counted_before_the_server_ends(
     start_server: Callable[..., Any], tmp_path: Path
 ) -> None:
     token = tmp_path / "token"
@@ -29,8 +29,8 @@ async def test_how_many_lines_were_held_back_is_told_before_the_server_ends(
                 await check(pb.HealthCheckRequest().SerializeToString())
     server.stop()
     events = [json.loads(line) for line in server.lines]
-    told = [event for event in events if event.get("method") == CALL]
-    assert len(told) == LINES + 1
-    assert told[-1]["suppressed"] == 3
-    assert told[-1]["message"] == f"{CALL}: 3 more (UNAUTHENTICATED)"
+    logged = [event for event in events if event.get("method") == CALL]
+    assert len(logged) == LINES + 1
+    assert logged[-1]["suppressed"] == 3
+    assert logged[-1]["message"] == f"{CALL}: 3 more (UNAUTHENTICATED)"
     assert events[-1]["message"] == "ended"

@@ -1,4 +1,4 @@
-"""A server's metrics and logs, as those get them who started it and nothing else."""
+"""Metrics and logs of a server with default settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prism.adapters.client import connect
 from prism.ports import Put
 
-_LONG_S = 0.1
+_SLOW_S = 0.1
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -27,7 +27,7 @@ def series(text: str) -> Series:
     }
 
 
-async def test_what_is_done_is_counted_for_every_driver(
+async def test_operations_are_counted_for_every_driver(
     deployed: Any, start_server: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
 ) -> None:
     server = start_server(*deployed.flags).serving()
@@ -36,24 +36,22 @@ async def test_what_is_done_is_counted_for_every_driver(
         await kv.get("k")
         await kv.get_many(["k", "absent"])
         await kv.set_many([Put("a", b""), Put("b", b""), Put("c", b"")])
-    told = series((await in_thread(get, server.metrics_address, "/metrics")).text)
+    scraped = series((await in_thread(get, server.metrics_address, "/metrics")).text)
 
     def of(name: str, operation: str) -> float:
-        return told[name, frozenset({"driver": deployed.driver, "operation": operation}.items())]
+        return scraped[name, frozenset({"driver": deployed.driver, "operation": operation}.items())]
 
     requests = "backend_driver_requests_total"
     assert [of(requests, each) for each in ("set", "get", "get_many", "set_many")] == [1] * 4
     assert of("backend_driver_batch_items_total", "get_many") == 2
     assert of("backend_driver_batch_items_total", "set_many") == 3
     assert of("backend_driver_request_duration_seconds_count", "get") == 1
-    names = {name for name, _ in told}
+    names = {name for name, _ in scraped}
     assert "backend_driver_connections_active" in names
     assert "backend_driver_info" in names
 
 
-def test_the_format_is_what_the_scraper_prefers(
-    shared_server: Any, get: Callable[..., Any]
-) -> None:
+def test_the_format_follows_the_accept_header(shared_server: Any, get: Callable[..., Any]) -> None:
     address = shared_server.metrics_address
     plain = get(address, "/metrics")
     assert plain.content_type.startswith("text/plain; version=0.0.4")
@@ -63,7 +61,7 @@ def test_the_format_is_what_the_scraper_prefers(
     assert opened.text.endswith("# EOF\n")
 
 
-async def test_a_slow_request_is_an_event_and_a_quick_one_is_not(
+async def test_only_a_slow_request_is_logged(
     start_server: Any, tmp_path: Path, in_thread: Callable[..., Any]
 ) -> None:
     release = tmp_path / "release"
@@ -74,7 +72,7 @@ async def test_a_slow_request_is_an_event_and_a_quick_one_is_not(
         reading = in_thread(server.wait_for, "in flight")
         slow = asyncio.create_task(kv.get("slow"))
         await reading
-        asyncio.get_running_loop().call_later(_LONG_S, release.touch)
+        asyncio.get_running_loop().call_later(_SLOW_S, release.touch)
         await slow
     event = await in_thread(server.wait_for, "/prism.v1.KeyValueService/Get was slow")
     assert event["level"] == "warning"
@@ -84,7 +82,7 @@ async def test_a_slow_request_is_an_event_and_a_quick_one_is_not(
 
 
 @pytest.mark.parametrize("flags", [(), ("--log-format", "json")])
-def test_every_line_on_stderr_is_an_event(start_server: Any, flags: tuple[str, ...]) -> None:
+def test_every_line_on_stderr_is_a_json_event(start_server: Any, flags: tuple[str, ...]) -> None:
     server = start_server("--debug", *flags).serving()
     server.stop()
     assert server.lines

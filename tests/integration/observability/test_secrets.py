@@ -1,4 +1,4 @@
-"""Secrets are planted wherever they can be, and looked for wherever they may not be."""
+"""Secrets are planted in every input and must not appear in any output."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.integration.observability.planted import (
     DEPLOYMENTS,
     HEADER,
     KEY,
-    KEY_MARKS,
+    KEY_MARKERS,
     MALFORMED,
-    SECRET_MARKS,
+    SECRET_MARKERS,
     TOKEN,
     VALUE,
     WRONG_TOKEN,
@@ -49,7 +49,7 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-async def test_no_secret_no_key_and_no_value_gets_out(
+async def test_no_output_has_a_secret_a_key_or_a_value(
     deployment: Planted,
     start_server: Any,
     get: Get,
@@ -72,20 +72,20 @@ async def test_no_secret_no_key_and_no_value_gets_out(
         },
     )
     address = await until_serving(server)
-    told = [status async for status in statuses(address, deployment)]
+    received = [status async for status in statuses(address, deployment)]
     pages = await asyncio.to_thread(every_page, get, metrics)
     server.stop()
     spans = [f"{span.resource} {span.span}" for span in collector.spans]
     spans.append(server.process.stdout.read())
     shown = await asyncio.to_thread(config_show, flags, tmp_path)
 
-    # It was all there to be searched.
+    # The outputs are complete: each search below has something to search.
     assert KEY_VALUE + "Increment" in server.log
     assert "traces may be lost" in server.log or form == "text"
     assert any("BATCH set" in span for span in spans)
     assert {"/", "/health", "/metrics", "/ready"} <= set(pages)
     assert {"INVALID_ARGUMENT", "PERMISSION_DENIED", "FAILED_PRECONDITION"} <= set(
-        re.findall(r"StatusCode\.(\w+)", "\n".join(told))
+        re.findall(r"StatusCode\.(\w+)", "\n".join(received))
     )
     public = {
         "the log": server.log,
@@ -93,15 +93,15 @@ async def test_no_secret_no_key_and_no_value_gets_out(
         "the metrics": pages["/metrics"],
         "config show": shown,
     }
-    # A caller may be told what it sent, and the page tells what callers were told.
-    quoting = {"the statuses": "\n".join(told), "the pages": "\n".join(pages.values())}
-    marks = (*SECRET_MARKS, *deployment.secrets)
-    assert found({**public, **quoting}, marks) == []
-    assert found(public, KEY_MARKS) == []
+    # A status may quote what its caller sent, and the page shows these statuses.
+    quoting = {"the statuses": "\n".join(received), "the pages": "\n".join(pages.values())}
+    markers = (*SECRET_MARKERS, *deployment.secrets)
+    assert found({**public, **quoting}, markers) == []
+    assert found(public, KEY_MARKERS) == []
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_server_that_cannot_log_in_does_not_say_with_what(
+def test_a_rejected_password_is_not_logged(
     deployment: Planted, start_server: Any, form: str
 ) -> None:
     if deployment.backend is None:
@@ -112,11 +112,11 @@ def test_a_server_that_cannot_log_in_does_not_say_with_what(
         server = start_server(*changed, "--debug", "--log-format", form)
     assert server.wait() != 0
     assert server.lines
-    assert found({"the log": server.log}, SECRET_MARKS) == []
+    assert found({"the log": server.log}, SECRET_MARKERS) == []
 
 
 async def until_serving(server: Any) -> str:
-    """Where; a log in text has it as well."""
+    """Return the gRPC address from the log, which is JSON or text."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             for line in list(server.lines):
@@ -128,15 +128,15 @@ async def until_serving(server: Any) -> str:
 
 
 async def statuses(address: str, deployment: Planted) -> Any:
-    """All that callers are told by calls that succeed, that fail, and that nobody answers."""
+    """Yield what callers receive from calls that succeed, fail, or time out."""
     if deployment.certificate is None:
         channel = grpc.aio.insecure_channel(address)
     else:
         trusted = grpc.ssl_channel_credentials(deployment.certificate.read_bytes())
         channel = grpc.aio.secure_channel(address, trusted)
     async with channel:
-        for path, request, shown in calls(deployment.commanded):
-            yield await status_of(channel, path, request, shown)
+        for path, request, token in calls(deployment.commanded):
+            yield await status_of(channel, path, request, token)
         if deployment.backend is not None:
             await deployment.backend.pause()
             yield await status_of(channel, KEY_VALUE + "Get", kv.GetRequest(key=KEY))
@@ -148,7 +148,7 @@ async def statuses(address: str, deployment: Planted) -> Any:
 
 
 def calls(commanded: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
-    """Paths, requests, and the token that is shown with each."""
+    """Yield paths and requests, with the token to send with each."""
     writes = [
         kv.SetRequest(key=KEY, value=BYTES),
         kv.SetRequest(key=KEY, value=BYTES, if_absent=True),
@@ -156,7 +156,7 @@ def calls(commanded: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
         kv.SetRequest(key=KEY, value=BYTES, if_absent=True, if_version=1),
         kv.SetRequest(key=KEY * 100, value=BYTES),
         kv.SetRequest(key=KEY, value=BYTES * 80_000),
-        # No protobuf, and more than it says.
+        # Not a valid message: its length is wrong.
         b"\x0a\xff" + BYTES,
     ]
     keys = [KEY, f"{KEY}:2", "", KEY * 100]
@@ -174,10 +174,10 @@ def calls(commanded: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
     yield LIFECYCLE + "Initialize", lifecycle.InitializeRequest(settings=commanded), TOKEN
 
 
-async def status_of(channel: Any, path: str, request: Any, shown: str = "") -> str:
-    """A reply, or a status with all of its details; of a reply to a read, only that it came."""
+async def status_of(channel: Any, path: str, request: Any, token: str = "") -> str:
+    """Return the reply, or the status with all its details."""
     payload = request if isinstance(request, bytes) else request.SerializeToString()
-    metadata = (("authorization", f"Bearer {shown}"),) if shown else ()
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
     call = channel.unary_unary(path)(payload, timeout=10, metadata=metadata)
     try:
         return repr(await call)
@@ -187,7 +187,7 @@ async def status_of(channel: Any, path: str, request: Any, shown: str = "") -> s
 
 
 def every_page(get: Get, address: str) -> dict[str, str]:
-    """By path, all that the HTTP server knows of."""
+    """Return every page of the HTTP server by its path."""
     paths = re.findall(r"/\w*(?=[,\"])", get(address, "/no-such-page").json["error"] + '"')
     return {path: get(address, path).text for path in paths}
 
@@ -201,8 +201,11 @@ def config_show(flags: tuple[str, ...], folder: Path) -> str:
     return "".join(done.stdout + done.stderr for done in shown)
 
 
-def found(places: Mapping[str, str], marks: tuple[str, ...]) -> list[str]:
-    """Where there is what may not be."""
+def found(places: Mapping[str, str], markers: tuple[str, ...]) -> list[str]:
+    """Return which markers are in which texts."""
     return [
-        f"{mark} in {place}" for place, text in places.items() for mark in marks if mark in text
+        f"{marker} in {place}"
+        for place, text in places.items()
+        for marker in markers
+        if marker in text
     ]

@@ -1,4 +1,4 @@
-"""`/health`, `/ready`, `/metrics` and the gRPC health service, whatever state a driver is in."""
+"""`/health`, `/ready`, `/metrics` and the gRPC health service in every state of the driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READY = {"status": "ready"}
 
 
 class House:
-    """A server around a driver that is commanded by hand."""
+    """HTTP server of a driver that the test commands."""
 
     def __init__(self, container: Container) -> None:
         self.lifecycle = container.lifecycle()
@@ -45,7 +45,7 @@ async def house(deployed: Any) -> AsyncIterator[House]:
 async def test_every_endpoint_answers_in_every_state(
     house: House, deployed: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
 ) -> None:
-    async def tell(state: str, *, ready: bool = False) -> None:
+    async def check(state: str, *, ready: bool = False) -> None:
         health = await in_thread(get, house.address, "/health")
         assert (health.status, health.json) == (200, HEALTHY)
         answer = await in_thread(get, house.address, "/ready")
@@ -57,18 +57,18 @@ async def test_every_endpoint_answers_in_every_state(
         assert f'prism_lifecycle_state{{state="{state}"}} 1.0' in metrics.text
         assert f"prism_ready {float(ready)}" in metrics.text
 
-    await tell("created")
+    await check("created")
     await house.lifecycle.initialize(deployed.settings)
-    await tell("initialized")
+    await check("initialized")
     await house.lifecycle.start()
-    await tell("running", ready=True)
+    await check("running", ready=True)
     await house.lifecycle.drain()
-    await tell("draining")
+    await check("draining")
     await house.lifecycle.stop()
-    await tell("stopped")
+    await check("stopped")
 
 
-async def test_a_driver_that_failed_is_not_ready_and_says_so(
+async def test_a_failed_driver_is_not_ready(
     get: Callable[..., Any], in_thread: Callable[..., Any], free_address: str
 ) -> None:
     settings = ServeSettings(driver="redis", metrics_port=0)
@@ -86,7 +86,7 @@ async def test_a_driver_that_failed_is_not_ready_and_says_so(
 
 
 @pytest.mark.parametrize("deployed", ["redis", "nats"], indirect=True)
-async def test_a_backend_that_hangs_makes_a_server_not_ready_until_it_is_back(
+async def test_a_hanging_backend_makes_the_server_not_ready_until_it_recovers(
     deployed: Any, start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
 ) -> None:
     server = start_server(*deployed.flags).serving()
@@ -95,9 +95,9 @@ async def test_a_backend_that_hangs_makes_a_server_not_ready_until_it_is_back(
     await deployed.server.pause()
     try:
         await until(lambda: get(address, "/ready").status == 503)
-        told = get(address, "/ready").json
-        assert (told["status"], told["state"]) == ("not ready", "running")
-        assert told["reason"]
+        reply = get(address, "/ready").json
+        assert (reply["status"], reply["state"]) == ("not ready", "running")
+        assert reply["reason"]
         assert get(address, "/health").json == HEALTHY
         assert await serving_status(server.address) == "NOT_SERVING"
         assert "prism_ready 0.0" in get(address, "/metrics").text

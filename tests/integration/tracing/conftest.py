@@ -23,7 +23,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def export(collector: Collector) -> dict[str, str]:
-    """The environment of whoever exports to the collector, and soon."""
+    """Return variables that make a process export to the collector without delay."""
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "20",
@@ -34,7 +34,7 @@ def export(collector: Collector) -> dict[str, str]:
 
 @pytest.fixture
 def start_traced(start_server: Callable[..., Any], export: dict[str, str]) -> Callable[..., Any]:
-    """Start a server that exports to the collector."""
+    """Return a function that starts a server which exports to the collector."""
 
     def start(*args: str, **env: str) -> Any:
         return start_server(*args, env={**export, **env}).serving()
@@ -44,7 +44,7 @@ def start_traced(start_server: Callable[..., Any], export: dict[str, str]) -> Ca
 
 @pytest.fixture
 def prism_cli() -> Prism:
-    """Run `prism` against the server at an address."""
+    """Return a function that runs `prism` against a server."""
 
     def run(address: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

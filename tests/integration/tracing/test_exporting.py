@@ -1,4 +1,4 @@
-"""Where traces go, and what becomes of a server when they cannot."""
+"""Export of traces: where to, and when the collector is away."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ def messages(server: Any) -> list[str]:
     return [json.loads(line)["message"] for line in server.lines]
 
 
-def test_spans_go_to_stdout_one_a_line_where_nothing_else_is_named(
-    start_server: Start, prism_cli: Start
-) -> None:
+def test_spans_go_to_stdout_by_default_one_per_line(start_server: Start, prism_cli: Start) -> None:
     server = start_server("--enable-tracing").serving()
     prism_cli(server.address, "kv", "get", "k")
     server.stop()
@@ -34,7 +32,7 @@ def test_spans_go_to_stdout_one_a_line_where_nothing_else_is_named(
     assert {"get", GET} <= {span["name"] for span in spans}
 
 
-def test_a_command_prints_its_own_on_stderr(shared_server: Any, prism_cli: Start) -> None:
+def test_a_command_prints_its_spans_on_stderr(shared_server: Any, prism_cli: Start) -> None:
     prism_cli(shared_server.address, "kv", "set", "traced", "v")
     got = prism_cli(shared_server.address, "kv", "get", "traced", "--enable-tracing")
     assert got.stdout == "v"
@@ -50,7 +48,7 @@ def test_a_command_prints_its_own_on_stderr(shared_server: Any, prism_cli: Start
         ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "always_off"}, False),
     ],
 )
-def test_the_standard_variables_hold_where_no_option_says_otherwise(
+def test_the_standard_variables_configure_the_export(
     start_server: Start,
     collector: Collector,
     prism_cli: Start,
@@ -79,7 +77,7 @@ def test_the_standard_variables_hold_where_no_option_says_otherwise(
 @pytest.mark.parametrize(
     "env", [{"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, {"OTEL_BSP_MAX_QUEUE_SIZE": "1"}]
 )
-def test_a_variable_that_makes_no_sense_is_one_sentence_before_a_backend_is_touched(
+def test_an_invalid_variable_ends_the_start_with_one_sentence(
     start_server: Start, env: dict[str, str]
 ) -> None:
     flags = ("--enable-tracing", "--trace-exporter", "otlp", "--driver", "slow")
@@ -90,7 +88,7 @@ def test_a_variable_that_makes_no_sense_is_one_sentence_before_a_backend_is_touc
     assert "Traceback" not in server.log
 
 
-def test_what_is_left_is_flushed_before_the_process_ends(
+def test_the_last_spans_are_exported_before_the_process_ends(
     start_traced: Start, collector: Collector, prism_cli: Start
 ) -> None:
     server = start_traced(OTEL_BSP_SCHEDULE_DELAY="3600000")
@@ -102,12 +100,12 @@ def test_what_is_left_is_flushed_before_the_process_ends(
     assert [m for m in messages(server) if m in order] == order
 
 
-def test_a_collector_that_is_down_costs_a_warning_and_a_bounded_end(
+def test_a_collector_that_is_down_causes_one_warning_and_a_bounded_shutdown(
     start_traced: Start, prism_cli: Start
 ) -> None:
     server = start_traced(
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
-        # For so long its exporter would try again.
+        # The exporter would retry for this long.
         OTEL_EXPORTER_OTLP_TIMEOUT="3600",
     )
     for _ in range(3):
@@ -126,7 +124,7 @@ def test_a_collector_that_is_down_costs_a_warning_and_a_bounded_end(
     assert "Traceback" not in server.log
 
 
-def test_a_log_line_of_a_request_tells_its_trace(
+def test_a_log_line_of_a_request_has_the_ids_of_its_trace(
     start_traced: Start, collector: Collector, prism_cli: Start, tmp_path: Path
 ) -> None:
     release = tmp_path / "release"

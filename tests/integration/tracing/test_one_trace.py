@@ -1,4 +1,4 @@
-"""One trace, from whoever asks to the backend, through every process on the way."""
+"""One trace from the caller to the backend, through every process in between."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Start = Callable[..., Any]
 
 GET = "prism.v1.KeyValueService/Get"
 
-TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("the application's own")
+TRACER = TracerProvider(shutdown_on_exit=False).get_tracer("application")
 
 
 def in_order(collector: Collector, trace_id: int) -> list[Any]:
-    """The spans of a trace, each before its only child; the first one's parent is elsewhere."""
+    """Return the spans of a trace, each before its only child."""
     spans = [s for s in collector.spans if int.from_bytes(s.span.trace_id, "big") == trace_id]
     child_of = {s.span.parent_span_id: s for s in spans}
     found = [s for s in spans if s.span.parent_span_id not in {t.span.span_id for t in spans}][:1]
@@ -34,7 +34,7 @@ def in_order(collector: Collector, trace_id: int) -> list[Any]:
     return found
 
 
-async def until_there(collector: Collector, trace_id: int, count: int) -> list[Any]:
+async def wait_for_spans(collector: Collector, trace_id: int, count: int) -> list[Any]:
     async with asyncio.timeout(30):
         while len(in_order(collector, trace_id)) < count:
             await asyncio.sleep(0.01)
@@ -42,7 +42,7 @@ async def until_there(collector: Collector, trace_id: int, count: int) -> list[A
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
-def test_a_command_its_server_and_the_backend_are_one_trace(
+def test_a_command_its_server_and_the_backend_share_a_trace(
     start_traced: Start,
     export: dict[str, str],
     collector: Collector,
@@ -60,7 +60,7 @@ def test_a_command_its_server_and_the_backend_are_one_trace(
     served = next(s for s in of_it if s.name == GET and s.kind == "server")
     assert client.is_child_of(command)
     assert served.is_child_of(client)
-    # A call of its own, which carries the context as metadata.
+    # The client asks for the capabilities first, by a call that carries the context as metadata.
     (asked,) = (s for s in of_it if s.name.endswith("/GetCapabilities"))
     assert asked.is_child_of(command)
     assert backend.is_child_of(served)
@@ -68,7 +68,7 @@ def test_a_command_its_server_and_the_backend_are_one_trace(
     assert client.resource["service.instance.id"] != served.resource["service.instance.id"]
 
 
-async def test_a_command_a_proxy_its_pattern_and_the_backend_are_one_trace(
+async def test_a_command_a_proxy_its_pattern_and_the_backend_share_a_trace(
     start_server: Start, export: dict[str, str], collector: Collector, prism_cli: Start
 ) -> None:
     proxy = start_server("--pattern", "a=memstore", env=export, kind=ProxyServer).serving()
@@ -95,7 +95,7 @@ async def test_a_command_a_proxy_its_pattern_and_the_backend_are_one_trace(
 
 
 def below(collector: Collector, trace_id: int, top: Any) -> list[Any]:
-    """The only child of a span, its only child, and so on."""
+    """Return the only child of a span, the only child of that, and so on."""
     spans = [s for s in collector.spans if int.from_bytes(s.span.trace_id, "big") == trace_id]
     found = [top]
     while children := [s for s in spans if s.is_child_of(found[-1])]:
@@ -103,15 +103,15 @@ def below(collector: Collector, trace_id: int, top: Any) -> list[Any]:
     return found[1:]
 
 
-def test_spans_are_described_by_the_conventions(
+def test_spans_follow_the_semantic_conventions(
     start_traced: Start, collector: Collector, prism_cli: Start
 ) -> None:
     server = start_traced()
     prism_cli(server.address, "kv", "get", "k")
     served, backend = collector.wait_for(GET, "get")
-    told = served.attributes
-    assert told.pop("network.peer.port") > 0
-    assert told == {
+    attributes = served.attributes
+    assert attributes.pop("network.peer.port") > 0
+    assert attributes == {
         "rpc.system.name": "grpc",
         "rpc.method": GET,
         "rpc.response.status_code": "OK",
@@ -123,7 +123,7 @@ def test_spans_are_described_by_the_conventions(
     assert served.resource["service.instance.id"]
 
 
-async def test_a_watch_through_a_proxy_is_one_trace(
+async def test_a_watch_through_a_remote_driver_is_one_trace(
     start_traced: Start, collector: Collector
 ) -> None:
     backend = start_traced()
@@ -134,7 +134,7 @@ async def test_a_watch_through_a_proxy_is_one_trace(
             trace = span.get_span_context().trace_id
             async with kv.watch("k"):
                 pass
-    spans = await until_there(collector, trace, 4)
+    spans = await wait_for_spans(collector, trace, 4)
     assert [(s.name, s.kind) for s in spans] == [
         (watch, "server"),
         ("watch", "client"),
@@ -143,10 +143,10 @@ async def test_a_watch_through_a_proxy_is_one_trace(
     ]
 
 
-async def test_each_operation_in_a_stream_goes_on_with_its_callers_own_trace(
+async def test_each_operation_in_a_stream_continues_its_own_caller_s_trace(
     start_traced: Start, collector: Collector
 ) -> None:
-    """Through a proxy, which sends its operations through a stream as well."""
+    """The remote driver sends its operations through a stream too."""
     backend = start_traced()
     proxy = start_traced("--driver", "remote", "--remote-address", backend.address)
 
@@ -159,7 +159,7 @@ async def test_each_operation_in_a_stream_goes_on_with_its_callers_own_trace(
         traces = await asyncio.gather(*(get(kv, number) for number in range(5)))
     assert len(set(traces)) == 5
     for trace in traces:
-        spans = await until_there(collector, trace, 4)
+        spans = await wait_for_spans(collector, trace, 4)
         assert [(s.name, s.kind) for s in spans] == [
             (GET, "server"),
             ("get", "client"),
@@ -170,7 +170,7 @@ async def test_each_operation_in_a_stream_goes_on_with_its_callers_own_trace(
         assert instances[0] == instances[1] != instances[2] == instances[3]
 
 
-async def test_what_a_caller_does_not_sample_nobody_does(
+async def test_no_server_samples_what_its_caller_does_not(
     start_traced: Start, collector: Collector
 ) -> None:
     backend = start_traced()
@@ -182,13 +182,13 @@ async def test_what_a_caller_does_not_sample_nobody_does(
             await kv.get("k")
     proxy.stop()
     backend.stop()
-    # Its own first call, with which it asked the server behind it what it can do.
+    # The remote driver's first call, outside any request.
     assert {s.name for s in collector.spans} == {"prism.v1.KeyValueService/GetCapabilities"}
     assert len(collector.spans) == 1
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
-async def test_a_proxy_that_tosses_no_keeps_the_server_behind_it_from_tossing(
+async def test_a_server_forwards_its_decision_not_to_sample(
     start_traced: Start, collector: Collector, transport: str
 ) -> None:
     backend = start_traced()
@@ -198,7 +198,7 @@ async def test_a_proxy_that_tosses_no_keeps_the_server_behind_it_from_tossing(
     )
     async with prism.connect(proxy.address) as kv:
         await kv.set("k", b"v")
-    # Not by a stream, where each operation is told apart.
+    # A unary call takes another path than operations in a stream.
     async with grpc.aio.insecure_channel(proxy.address) as channel:
         get: Any = channel.unary_unary(f"/{GET}")
         await get(GetRequest(key="k").SerializeToString())

@@ -39,20 +39,20 @@ def logged() -> Iterator[Callable[..., Lines]]:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_secret_is_hidden_wherever_it_stands(logged: Callable[..., Lines], form: str) -> None:
+def test_a_secret_is_redacted_everywhere(logged: Callable[..., Lines], form: str) -> None:
     lines = logged(form, redact=Redactor(["hunter2!"]))
     try:
         raise ValueError("the password hunter2! is wrong")
     except ValueError:
         log.exception(
-            "said %s", "hunter2!", extra={"told": [{"to": "hunter2!"}], "key": "hunter2!"}
+            "message %s", "hunter2!", extra={"list": [{"item": "hunter2!"}], "key": "hunter2!"}
         )
     text = "\n".join(lines())
     assert "Traceback" in text
     assert "hunter2!" not in text
 
 
-def test_a_secret_too_short_to_be_told_from_words_is_not_looked_for(
+def test_a_secret_shorter_than_four_characters_is_not_redacted(
     logged: Callable[..., Lines],
 ) -> None:
     lines = logged(redact=Redactor(["a"]))
@@ -60,7 +60,7 @@ def test_a_secret_too_short_to_be_told_from_words_is_not_looked_for(
     assert json.loads(lines()[0])["message"] == "a banana"
 
 
-def test_a_line_says_which_trace_it_belongs_to(logged: Callable[..., Lines]) -> None:
+def test_a_line_has_the_ids_of_its_trace(logged: Callable[..., Lines]) -> None:
     lines = logged()
     with TracerProvider().get_tracer("test").start_as_current_span("request") as span:
         log.info("within")
@@ -72,7 +72,7 @@ def test_a_line_says_which_trace_it_belongs_to(logged: Callable[..., Lines]) -> 
     assert "trace_id" not in without
 
 
-def test_text_is_coloured_on_a_terminal_alone(
+def test_text_is_coloured_only_on_a_terminal(
     logged: Callable[..., Lines], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -95,7 +95,7 @@ def test_json_is_never_coloured(logged: Callable[..., Lines]) -> None:
     assert json.loads(lines()[0])["message"] == "red"
 
 
-def test_a_message_in_text_neither_makes_lines_nor_steers_the_terminal(
+def test_control_characters_in_a_message_are_escaped(
     logged: Callable[..., Lines],
 ) -> None:
     lines = logged("text")
@@ -104,7 +104,7 @@ def test_a_message_in_text_neither_makes_lines_nor_steers_the_terminal(
     assert r"one\n2026 error forged \x1b[2J" in line
 
 
-def test_a_stack_trace_in_text_is_indented_and_steers_no_terminal(
+def test_a_stack_trace_in_text_is_indented_and_escaped(
     logged: Callable[..., Lines],
 ) -> None:
     lines = logged("text")
@@ -112,8 +112,8 @@ def test_a_stack_trace_in_text_is_indented_and_steers_no_terminal(
         raise ValueError("no such key: one\n2026 error forged \x1b[2J\rtwo")
     except ValueError:
         log.exception("a defect")
-    said, *trace = lines()
-    assert said.endswith("a defect")
+    message, *trace = lines()
+    assert message.endswith("a defect")
     assert all(line.startswith("    ") for line in trace)
     assert trace[-2:] == [
         "    ValueError: no such key: one",

@@ -1,4 +1,4 @@
-"""Secrets in text, those included that nobody knew of when it all began."""
+"""Redaction of secrets, including those that become known later."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ AWKWARD = "p@ss:w/rd%+ \\'\"\n\u00fcnd mehr"
     "form",
     [str, repr, json.dumps, quote, lambda text: quote(text, safe=""), lambda text: text.encode()],
 )
-def test_a_secret_is_hidden_in_whichever_form_it_stands(form: Callable[[str], object]) -> None:
-    masked = Redactor([AWKWARD])(f"said {form(AWKWARD)} and no more")
-    assert "mehr" not in masked
-    assert REDACTED in masked
-    assert masked.endswith("and no more")
+def test_a_secret_is_redacted_in_every_form(form: Callable[[str], object]) -> None:
+    redacted = Redactor([AWKWARD])(f"got {form(AWKWARD)} and no more")
+    assert "mehr" not in redacted
+    assert REDACTED in redacted
+    assert redacted.endswith("and no more")
 
 
-def test_of_two_secrets_where_one_begins_the_other_neither_shows() -> None:
+def test_two_secrets_where_one_starts_with_the_other_are_redacted() -> None:
     assert Redactor(["hunter", "hunter2!"])("hunter2! and hunter") == f"{REDACTED} and {REDACTED}"
 
 
-def test_what_is_learnt_later_is_hidden_by_whoever_holds_the_mask() -> None:
+def test_a_secret_registered_later_is_redacted() -> None:
     redactor = Redactor()
     assert redactor("hunter2!") == "hunter2!"
     redactor.register(["hunter2!", "abc"])
@@ -47,7 +47,7 @@ def test_what_is_learnt_later_is_hidden_by_whoever_holds_the_mask() -> None:
 
 @pytest.mark.parametrize("password", ["p'a\"ss", "pa,ss", "pa ss", "pa@ss", "pa/ss:word"])
 @pytest.mark.parametrize("user", ["me", ""])
-def test_a_password_is_found_in_a_url_whatever_it_holds(user: str, password: str) -> None:
+def test_a_password_with_special_characters_is_found_in_a_url(user: str, password: str) -> None:
     url = f"fake://{user}:{password}@host:1/0"
     assert password in credentials_in(url)
     assert password in credentials_in(f"fake://other:one@first:1, {url}")
@@ -60,15 +60,15 @@ def test_a_url_without_credentials_has_none() -> None:
 
 @dataclass(frozen=True, slots=True)
 class TalkativeSettings:
-    url: str = setting("fake://localhost", help="Where it is.")
-    password: str = setting("", help="Of no use.", secret=True)
+    url: str = setting("fake://localhost", help="Address.")
+    password: str = setting("", help="Unused.", secret=True)
 
 
 class Talkative(Memstore):
-    """Tells all that it is told, and then fails or does not."""
+    """Driver that logs its settings, and fails if the password says so."""
 
     async def initialize(self, settings: TalkativeSettings) -> None:  # type: ignore[override]
-        logging.getLogger("prism.talkative").info("told: %s", settings)
+        logging.getLogger("prism.talkative").info("settings: %s", settings)
         if "refused" in settings.password:
             raise RuntimeError(f"{settings.password} is refused")
         await super().initialize(MemstoreSettings())
@@ -76,7 +76,7 @@ class Talkative(Memstore):
 
 @pytest.fixture
 def log() -> Iterator[Any]:
-    """A redactor, and what is logged through it."""
+    """Yield a redactor, and the stream of the log that uses it."""
     root, before = logging.getLogger(), logging.getLogger().handlers[:]
     redactor, stream = Redactor(), io.StringIO()
     configure("json", fields={}, redact=redactor, stream=stream)
@@ -86,7 +86,7 @@ def log() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("password", ["hunter2-accepted", "hunter2-refused"])
-async def test_a_secret_that_comes_by_an_initialize_command_is_hidden_from_then_on(
+async def test_a_secret_in_an_initialize_command_is_redacted_from_then_on(
     log: Any, password: str
 ) -> None:
     redactor, stream = log

@@ -47,7 +47,7 @@ def debug(caplog: pytest.LogCaptureFixture) -> None:
         (RuntimeError("a defect"), logging.ERROR),
     ],
 )
-async def test_whose_failure_it_is_decides_on_the_level(
+async def test_the_level_depends_on_who_caused_the_failure(
     error: Exception, level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     fail(RequestLog(), error)
@@ -58,19 +58,19 @@ async def test_whose_failure_it_is_decides_on_the_level(
     assert vars(record)["duration_ms"] >= 0
 
 
-async def test_what_a_caller_sent_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_a_caller_sent_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     fail(RequestLog(), InvalidArgument("'my-private-key' is no key"))
     (record,) = caplog.records
     assert vars(record)["reason"] == "INVALID_ARGUMENT"
     assert "my-private-key" not in str(vars(record))
 
 
-async def test_a_defect_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     fail(RequestLog(), RuntimeError("a defect"))
     assert caplog.records[0].exc_info is not None
 
 
-async def test_a_failing_backend_fills_no_disk_and_the_rest_is_told_as_a_number(
+async def test_repeated_failures_are_suppressed_and_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_log, "WINDOW_S", 0.01)
@@ -87,7 +87,7 @@ async def test_a_failing_backend_fills_no_disk_and_the_rest_is_told_as_a_number(
     assert "gone again" in caplog.text
 
 
-async def test_what_is_held_back_is_told_when_the_log_is_closed(
+async def test_closing_the_log_reports_suppressed_failures(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = RequestLog()
@@ -102,7 +102,9 @@ async def test_what_is_held_back_is_told_when_the_log_is_closed(
     assert "still gone" in caplog.text
 
 
-async def test_slow_begins_at_the_threshold(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_request_slower_than_the_threshold_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     log = RequestLog(slow=timedelta(seconds=1))
     log.succeeded(PATH, perf_counter_ns() - 900_000_000)
     assert not caplog.records
@@ -112,6 +114,6 @@ async def test_slow_begins_at_the_threshold(caplog: pytest.LogCaptureFixture) ->
     assert vars(record)["duration_ms"] >= 1100
 
 
-async def test_with_a_threshold_of_zero_nothing_is_slow(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_threshold_of_zero_logs_no_slow_request(caplog: pytest.LogCaptureFixture) -> None:
     RequestLog().succeeded(PATH, perf_counter_ns() - 10**12)
     assert not caplog.records

@@ -14,7 +14,7 @@ from prism.domain.redaction import Redactor
 
 
 class Log:
-    """A logger, and what became of its records."""
+    """Logger, with the debug events made of its records."""
 
     def __init__(self) -> None:
         self.events = DebugEventBuffer()
@@ -46,19 +46,19 @@ def log() -> Iterator[Log]:
         (logging.CRITICAL, DebugLevel.ERROR),
     ],
 )
-def test_a_record_is_an_event_of_its_level(log: Log, number: int, level: DebugLevel) -> None:
+def test_a_record_becomes_an_event_of_its_level(log: Log, number: int, level: DebugLevel) -> None:
     log.logger.log(number, "connected to %s", "it", extra={"attempt": 2, "left_out": None})
     event = log.taken()
     assert (event.kind, event.level, event.message) == (DebugKind.LOG, level, "connected to it")
     assert event.details == {"attempt": "2", "logger": "tests.debug_log"}
 
 
-def test_debug_records_are_none(log: Log) -> None:
-    log.logger.debug("of no matter")
+def test_debug_records_become_no_events(log: Log) -> None:
+    log.logger.debug("ignored")
     assert log.events.take() is None
 
 
-def test_secrets_are_hidden_in_the_message_and_beside_it(log: Log) -> None:
+def test_secrets_in_message_and_details_are_redacted(log: Log) -> None:
     log.redactor.register(["swordfish"])
     log.logger.info("swordfish at redis://user:pass@host", extra={"word": "swordfish"})
     event = log.taken()
@@ -66,7 +66,7 @@ def test_secrets_are_hidden_in_the_message_and_beside_it(log: Log) -> None:
     assert event.details["word"] == "***"
 
 
-def test_of_an_exception_the_kind_is_told_and_no_stack(log: Log) -> None:
+def test_an_exception_adds_its_type_but_no_stack(log: Log) -> None:
     try:
         raise ConnectionError("with the password")
     except ConnectionError:
@@ -76,7 +76,7 @@ def test_of_an_exception_the_kind_is_told_and_no_stack(log: Log) -> None:
     assert "password" not in str(event)
 
 
-def test_a_record_that_cannot_be_formatted_fails_nobody(
+def test_a_record_that_cannot_be_formatted_raises_nothing(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
