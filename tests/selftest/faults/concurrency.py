@@ -1,4 +1,4 @@
-"""What only shows when many call at once, or twice, or give up."""
+"""Drivers with one defect that shows under concurrency, when a call is cancelled, or at the end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,69 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from prism.ports import BackendTimeout, Driver, Entry, Outcome, Version
+from prism.ports import (
+    DRAIN_TIMEOUT,
+    STOP_TIMEOUT,
+    BackendTimeout,
+    DrainReport,
+    Driver,
+    Entry,
+    Outcome,
+    Version,
+)
 from tests.selftest.faults.fault import Fault
+
+
+class DrainForgetsTheBuffer(Fault):
+    """Acknowledges a write before it leaves the buffer, which a drain does not flush."""
+
+    caught_by = "test_a_drain_loses_no_acknowledged_write"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._buffered: str | None = None
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        self._buffered = key
+        return await self.inner.set(key, value, ttl=ttl)
+
+    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        if self._buffered is not None:
+            await self.inner.delete(self._buffered)
+        return await self.inner.drain(timeout)
+
+
+class ClosedDriversHang(Fault):
+    caught_by = "test_a_closed_driver_answers_with_an_error"
+    _closed = False
+
+    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        self._closed = True
+        await self.inner.stop(timeout)
+
+    async def get(self, key: str) -> Entry | None:
+        if self._closed:
+            await asyncio.Event().wait()
+        return await self.inner.get(key)
+
+
+class ClosingTwiceFails(Fault):
+    caught_by = "test_closing_a_driver_twice_is_safe"
+    _closed = False
+
+    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
+        if self._closed:
+            raise RuntimeError("closed already")
+        self._closed = True
+        await self.inner.stop(timeout)
+
+
+class DrainReportsWhatItDidNotDo(Fault):
+    caught_by = "test_drain_of_an_idle_backend_is_empty"
+
+    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
+        report = await self.inner.drain(timeout)
+        return DrainReport(report.completed + 1, report.aborted)
 
 
 class ReadsAreCached(Fault):
@@ -24,7 +85,7 @@ class ReadsAreCached(Fault):
         self._reads += 1
         if self._reads % 100 > 96 and key in self._cached:
             return self._cached[key]
-        self._cached[key] = await super().get(key)
+        self._cached[key] = await self.inner.get(key)
         return self._cached[key]
 
 
@@ -39,12 +100,12 @@ class WritesAreAcknowledgedEarly(Fault):
         self._writes = 0
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        entry = await super().get(key)
-        version = await super().set(key, value, ttl=ttl)
+        entry = await self.inner.get(key)
+        version = await self.inner.set(key, value, ttl=ttl)
         self._writes += 1
         if entry is not None and entry.expires_at_ms is None and self._writes % 50 == 0:
             # The old value once more, for a few turns of the loop.
-            await super().set(key, entry.value)
+            await self.inner.set(key, entry.value)
             task = asyncio.create_task(self._apply(key, value, ttl))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -53,7 +114,7 @@ class WritesAreAcknowledgedEarly(Fault):
     async def _apply(self, key: str, value: bytes, ttl: timedelta | None) -> None:
         for _ in range(10):
             await asyncio.sleep(0)
-        await super().set(key, value, ttl=ttl)
+        await self.inner.set(key, value, ttl=ttl)
 
 
 class TimeoutsSayNotApplied(Fault):
@@ -66,8 +127,8 @@ class TimeoutsSayNotApplied(Fault):
         self._overwrites = 0
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        overwrites = await super().exists(key)
-        version = await super().set(key, value, ttl=ttl)
+        overwrites = await self.inner.exists(key)
+        version = await self.inner.set(key, value, ttl=ttl)
         self._overwrites += overwrites
         # A prime, so as not to keep step with the errors that the suite injects.
         if overwrites and self._overwrites % 31 == 0:
@@ -85,7 +146,7 @@ class ACancelledCallPoisonsTheNext(Fault):
         self._left_behind: list[Entry | None] = []
 
     async def get(self, key: str) -> Entry | None:
-        entry = await super().get(key)
+        entry = await self.inner.get(key)
         if self._left_behind:
             return self._left_behind.pop()
         try:
@@ -102,15 +163,15 @@ class DeletedKeysComeBack(Fault):
     caught_by = "test_exists_and_get_never_come_back_after_a_delete"
 
     async def delete(self, key: str) -> bool:
-        entry = await super().get(key)
-        existed = await super().delete(key)
+        entry = await self.inner.get(key)
+        existed = await self.inner.delete(key)
         if entry is not None and entry.expires_at_ms is None:
             for _ in range(3):
                 await asyncio.sleep(0)
-            if await super().get(key) is None:
-                await super().set(key, entry.value)
+            if await self.inner.get(key) is None:
+                await self.inner.set(key, entry.value)
                 await asyncio.sleep(0)
-                await super().delete(key)
+                await self.inner.delete(key)
         return existed
 
 
@@ -128,7 +189,7 @@ class SlowWritesHoldUpTheRest(Fault):
         answered = asyncio.get_running_loop().create_future()
         self._unanswered.add(answered)
         try:
-            return await super().set(key, value, ttl=ttl)
+            return await self.inner.set(key, value, ttl=ttl)
         finally:
             self._unanswered.discard(answered)
             answered.set_result(None)
@@ -136,4 +197,4 @@ class SlowWritesHoldUpTheRest(Fault):
     async def exists(self, key: str) -> bool:
         if self._unanswered:
             await asyncio.wait([*self._unanswered])
-        return await super().exists(key)
+        return await self.inner.exists(key)

@@ -22,7 +22,7 @@ class DeletesAreNotReported(Fault):
     caught_by = "test_a_delete_is_reported"
 
     def watch(self, prefix: str = "") -> Watched:
-        return _told(super().watch(prefix), lambda event: event.change is not Change.DELETE)
+        return _told(self.inner.watch(prefix), lambda event: event.change is not Change.DELETE)
 
 
 class ExpiriesAreReportedAsDeletes(Fault):
@@ -35,7 +35,7 @@ class ExpiriesAreReportedAsDeletes(Fault):
                 expired = event.change is Change.EXPIRE
                 yield event._replace(change=Change.DELETE) if expired else event
 
-        async with super().watch(prefix) as events:
+        async with self.inner.watch(prefix) as events:
             yield mistaken(events)
 
 
@@ -53,14 +53,14 @@ class OverwritesAreNotReported(Fault):
             held.add(event.key)
             return not known
 
-        return _told(super().watch(prefix), is_told)
+        return _told(self.inner.watch(prefix), is_told)
 
 
 class EmptyValuesAreNotReported(Fault):
     caught_by = "test_an_empty_value_is_reported_as_one"
 
     def watch(self, prefix: str = "") -> Watched:
-        return _told(super().watch(prefix), lambda event: event.value != b"")
+        return _told(self.inner.watch(prefix), lambda event: event.value != b"")
 
 
 class ExpireIsReportedAsAPut(Fault):
@@ -77,14 +77,14 @@ class WatchedPrefixesBleed(Fault):
     caught_by = "test_a_watch_reports_no_key_beside_its_prefix"
 
     def watch(self, prefix: str = "") -> Watched:
-        return super().watch(prefix[:-1])
+        return self.inner.watch(prefix[:-1])
 
 
 class WatchedPrefixesArePatterns(Fault):
     caught_by = "test_a_watched_prefix_is_no_pattern"
 
     def watch(self, prefix: str = "") -> Watched:
-        return _told(super().watch(""), lambda event: fnmatchcase(event.key, f"{prefix}*"))
+        return _told(self.inner.watch(""), lambda event: fnmatchcase(event.key, f"{prefix}*"))
 
 
 class WatchesBeginInThePast(Fault):
@@ -100,7 +100,7 @@ class WatchesBeginInThePast(Fault):
             async for event in events:
                 yield event
 
-        async with super().watch(prefix) as events:
+        async with self.inner.watch(prefix) as events:
             yield all_of(events)
 
 
@@ -109,7 +109,7 @@ class WatchesBeginLate(Fault):
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
-        watch = super().watch
+        watch = self.inner.watch
 
         async def when_read() -> AsyncIterator[Event]:
             async with watch(prefix) as events:
@@ -130,21 +130,21 @@ class WatchesDropEvents(Fault):
             count += 1
             return count % _DROPPED != 0
 
-        return _told(super().watch(prefix), is_told)
+        return _told(self.inner.watch(prefix), is_told)
 
 
 class EventsAreReordered(Fault):
     caught_by = "test_each_key_is_reported_in_order_under_load"
 
     def watch(self, prefix: str = "") -> Watched:
-        return _buffered(super().watch(prefix), deque[Event](), deque.pop)
+        return _buffered(self.inner.watch(prefix), deque[Event](), deque.pop)
 
 
 class SlowReadersMissEvents(Fault):
     caught_by = "test_a_slow_reader_has_everything_or_is_told"
 
     def watch(self, prefix: str = "") -> Watched:
-        return _buffered(super().watch(prefix), deque[Event](maxlen=_KEPT), deque.popleft)
+        return _buffered(self.inner.watch(prefix), deque[Event](maxlen=_KEPT), deque.popleft)
 
 
 @asynccontextmanager

@@ -100,24 +100,24 @@ class ToyDriver(DriverWrapper):
         return Health(HealthStatus.UNHEALTHY, "the toy is away")
 
     async def get(self, key: str) -> Entry | None:
-        return await self._ask(super().get(key))
+        return await self._ask(self.inner.get(key))
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        return await self._ask(super().set(key, value, ttl=ttl))
+        return await self._ask(self.inner.set(key, value, ttl=ttl))
 
     async def delete(self, key: str) -> bool:
-        return await self._ask(super().delete(key))
+        return await self._ask(self.inner.delete(key))
 
     async def exists(self, key: str) -> bool:
-        return await self._ask(super().exists(key))
+        return await self._ask(self.inner.exists(key))
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
     ) -> Version:
-        return await self._ask(super().compare_and_set(key, value, expected=expected, ttl=ttl))
+        return await self._ask(self.inner.compare_and_set(key, value, expected=expected, ttl=ttl))
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        return await self._ask(super().compare_and_delete(key, expected=expected))
+        return await self._ask(self.inner.compare_and_delete(key, expected=expected))
 
     async def _ask(self, call: Awaitable[Result]) -> Result:
         server = self._server

@@ -194,7 +194,7 @@ class Bare(DriverWrapper):
 
     @property
     def profile(self) -> Profile:
-        return replace(super().profile, capabilities={})
+        return replace(self.inner.profile, capabilities={})
 
 
 def _bare() -> Driver[Any]:

@@ -20,11 +20,10 @@ from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED
 from prism.testing.suite.lifecycle_rules import LifecycleRules
 from prism.testing.suite.linearizability import Linearizability
 from prism.testing.suite.model import Model
-from prism.testing.suite.operation_blocker import OperationBlocker
 from prism.testing.suite.scans import Scans
 from prism.testing.suite.ttl import Ttl
 from prism.testing.suite.watches import Watches
-from prism.testing.suite.wrapper import DriverWrapper
+from prism.testing.suite.wrapper import DriverWrapper, OperationBlocker
 
 GROUPS: dict[str, type] = {
     "basic": Basic,

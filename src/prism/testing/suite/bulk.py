@@ -9,8 +9,8 @@ import pytest
 
 from prism.ports import FullKeyValue, InvalidArgument, Outcome
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.gathering import gather_bounded
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.workload import gather_bounded
 
 
 @group()

@@ -10,7 +10,7 @@ import pytest_asyncio
 from prism.ports import BackendUnavailable, NotServing, PrismError
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import Group, group
-from prism.testing.suite.operations import EVERY_OPERATION, Operation
+from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
 from prism.testing.suite.timing import time_limit
 from prism.testing.suite.wrapper import DriverCapture
 
@@ -31,21 +31,21 @@ class Closed(Group):
 
     @EVERY_OPERATION
     async def test_a_stopped_backend_answers_with_an_error(
-        self, stopped: Backend, key: str, operation: Operation
+        self, stopped: Backend, key: str, operation: SampleOperation
     ) -> None:
-        operation.skip_unless_offered_by(stopped.profile)
+        operation.skip_unless_declared_by(stopped.profile)
         async with time_limit(_HANGS_AFTER_SECONDS):
             with pytest.raises((NotServing, BackendUnavailable)):
                 await operation.call(stopped.kv, key)
 
     @EVERY_OPERATION
     async def test_a_closed_driver_answers_with_an_error(
-        self, open_backend: OpenBackend, key: str, operation: Operation
+        self, open_backend: OpenBackend, key: str, operation: SampleOperation
     ) -> None:
         # Past the gateway, which would refuse by itself.
         driver = DriverCapture()
         async with open_backend(wrap=driver.capture) as backend:
-            operation.skip_unless_offered_by(backend.profile)
+            operation.skip_unless_declared_by(backend.profile)
             await backend.lifecycle.stop()
             async with time_limit(_HANGS_AFTER_SECONDS):
                 with pytest.raises(PrismError):

@@ -13,9 +13,8 @@ import pytest
 from prism.ports import DrainReport, NotServing, Outcome, PrismError, State
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import Group, group
-from prism.testing.suite.operation_blocker import OperationBlocker
 from prism.testing.suite.timing import wait_until
-from prism.testing.suite.wrapper import DriverCapture
+from prism.testing.suite.wrapper import DriverCapture, OperationBlocker
 
 IN_FLIGHT = 8
 SOON = timedelta(milliseconds=100)

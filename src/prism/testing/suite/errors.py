@@ -22,13 +22,12 @@ from prism.ports import (
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.closed import Closed
 from prism.testing.suite.group import NOT_REACHABLE, group, needs
-from prism.testing.suite.operation_blocker import OperationBlocker
 from prism.testing.suite.operations import (
     EVERY_KEYED_OPERATION,
     EVERY_OPERATION,
-    Operation,
+    SampleOperation,
 )
-from prism.testing.suite.wrapper import DriverWrapper
+from prism.testing.suite.wrapper import DriverWrapper, OperationBlocker
 
 BAD_KEYS = {
     "empty": "",
@@ -48,27 +47,27 @@ class Errors(Closed):
     @EVERY_KEYED_OPERATION
     @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS.keys())
     async def test_a_bad_key_is_refused(
-        self, backend: Backend, operation: Operation, key: str
+        self, backend: Backend, operation: SampleOperation, key: str
     ) -> None:
-        operation.skip_unless_offered_by(backend.profile)
+        operation.skip_unless_declared_by(backend.profile)
         with pytest.raises(InvalidArgument) as refusal:
             await operation.call(backend.kv, key)
         assert refusal.value.message
-        if operation.writes:
+        if operation.spec.writes:
             assert refusal.value.outcome is Outcome.NOT_APPLIED
 
     @EVERY_OPERATION
     async def test_a_key_of_1024_bytes_is_not_refused(
-        self, backend: Backend, prefix: str, operation: Operation
+        self, backend: Backend, prefix: str, operation: SampleOperation
     ) -> None:
-        operation.skip_unless_offered_by(backend.profile)
+        operation.skip_unless_declared_by(backend.profile)
         key = prefix + "é" * ((1024 - len(prefix)) // 2)
         key += "k" * (1024 - len(key.encode()))
         try:
             await operation.call(backend.kv, key)
         except VersionConflict:
             # Of if_version on an absent key: the key itself was let through.
-            assert operation.capability is Capability.COMPARE_AND_SET
+            assert operation.spec.capability is Capability.COMPARE_AND_SET
 
     async def test_a_refusal_leaves_the_connection_usable(self, backend: Backend, key: str) -> None:
         for bad in BAD_KEYS.values():

@@ -20,7 +20,7 @@ from prism.ports import (
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.draining import Draining
 from prism.testing.suite.group import group
-from prism.testing.suite.operations import EVERY_OPERATION, Operation
+from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
 from prism.testing.suite.ordering import Ordering
 from prism.testing.suite.states import LEADS_TO, bring, command, is_in, nobody_left, opened_in
 
@@ -152,9 +152,9 @@ class LifecycleRules(Draining, Ordering):
 
     @EVERY_OPERATION
     async def test_every_operation_is_refused_while_draining(
-        self, drained: Backend, key: str, operation: Operation
+        self, drained: Backend, key: str, operation: SampleOperation
     ) -> None:
-        operation.skip_unless_offered_by(drained.profile)
+        operation.skip_unless_declared_by(drained.profile)
         with pytest.raises(NotServing) as refusal:
             await operation.call(drained.kv, key)
         assert refusal.value.reason == "NOT_SERVING"

@@ -9,10 +9,9 @@ import pytest
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
 from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.workload import Workload
+from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 
 CALLERS = 12
 STEPS = 50
@@ -68,7 +67,9 @@ class Linearizability(Group):
 
         async def work(name: str) -> None:
             chance = random.Random(name)
-            workload = Workload(name, recorder.caller(name, backend.kv), [key], backend.profile)
+            workload = RandomWorkload(
+                name, recorder.caller(name, backend.kv), [key], backend.profile
+            )
             for _ in range(STEPS):
                 step = asyncio.create_task(workload.step())
                 if chance.random() < 0.1:
@@ -89,7 +90,7 @@ async def _work(
     async def work(number: int) -> None:
         name = f"caller {number}"
         caller = recorder.caller(name, clients[number % len(clients)])
-        workload = Workload(name, caller, keys, backend.profile)
+        workload = RandomWorkload(name, caller, keys, backend.profile)
         for _ in range(STEPS):
             await workload.step()
             await asyncio.sleep(0)

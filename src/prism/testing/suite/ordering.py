@@ -140,16 +140,16 @@ class _Recorded(DriverWrapper):
 
     async def initialize(self, settings: Any) -> None:
         async with self._record.of("initialize"):
-            await super().initialize(settings)
+            await self.inner.initialize(settings)
 
     async def start(self) -> None:
         async with self._record.of("start"):
-            await super().start()
+            await self.inner.start()
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
         async with self._record.of("drain"):
-            return await super().drain(timeout)
+            return await self.inner.drain(timeout)
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         async with self._record.of("stop"):
-            await super().stop(timeout)
+            await self.inner.stop(timeout)

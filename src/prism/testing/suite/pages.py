@@ -15,8 +15,8 @@ from prism.ports import (
     ScanExpired,
 )
 from prism.testing.suite.backend import Backend, OpenBackend
-from prism.testing.suite.gathering import gather_bounded
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.workload import gather_bounded
 
 _MOST_PAGES = 20_000
 

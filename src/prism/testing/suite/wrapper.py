@@ -1,136 +1,122 @@
-"""A driver around a driver: what gates, recorders and faults derive from."""
+"""Wrappers around a driver: the base class, a capture, and a blocker of operations."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from prism.ports import (
-    DRAIN_TIMEOUT,
-    STOP_TIMEOUT,
-    Count,
-    DrainReport,
-    Driver,
-    Entry,
-    Event,
-    Health,
-    Lifetime,
-    Page,
-    Persisted,
-    PrismError,
-    Profile,
-    Put,
-    Version,
-)
+from prism.ports import OPERATIONS, Driver, Entry, FullKeyValue, Profile, Version
+from prism.testing.suite.timing import wait_until
 
 
-class DriverWrapper:
-    """Passes everything on. A subclass overrides what it changes.
+class FullDriver(FullKeyValue, Driver[Any], Protocol):
+    """A driver with the methods of every capability."""
 
-    It has the methods of every capability, declared or not: what is declared
-    stands in the profile, and nobody may ask for more.
+
+if TYPE_CHECKING:
+    # The methods are made below from the table of operations, unseen by the type checker.
+    _Forwarding = Any
+else:
+    _Forwarding = object
+
+
+class DriverWrapper(_Forwarding):  # type: ignore[misc]
+    """Driver that passes every call to another driver; a subclass overrides what it changes.
+
+    It has the methods of every capability, whether declared or not. What may be called
+    stands in the profile, which is that of the inner driver.
+
+    Attributes:
+        inner: the driver inside. An override calls it: `await self.inner.get(key)`.
     """
 
     def __init__(self, inner: Driver[Any]) -> None:
-        # Any: which capabilities it implements is not known to the type checker.
-        self.inner: Any = inner
+        self.inner: FullDriver = inner  # type: ignore[assignment]
 
     @property
     def profile(self) -> Profile:
-        profile: Profile = self.inner.profile
-        return profile
+        return self.inner.profile
 
-    async def initialize(self, settings: Any) -> None:
-        await self.inner.initialize(settings)
 
-    async def start(self) -> None:
-        await self.inner.start()
+def _forwarding(name: str) -> Callable[..., Any]:
+    def forward(self: DriverWrapper, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.inner, name)(*args, **kwargs)
 
-    async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        report: DrainReport = await self.inner.drain(timeout)
-        return report
+    forward.__name__ = name
+    return forward
 
-    async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
-        await self.inner.stop(timeout)
 
-    async def health(self) -> Health:
-        health: Health = await self.inner.health()
-        return health
-
-    async def get(self, key: str) -> Entry | None:
-        entry: Entry | None = await self.inner.get(key)
-        return entry
-
-    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        version: Version = await self.inner.set(key, value, ttl=ttl)
-        return version
-
-    async def delete(self, key: str) -> bool:
-        existed: bool = await self.inner.delete(key)
-        return existed
-
-    async def exists(self, key: str) -> bool:
-        exists: bool = await self.inner.exists(key)
-        return exists
-
-    async def expire(self, key: str, ttl: timedelta) -> bool:
-        existed: bool = await self.inner.expire(key, ttl)
-        return existed
-
-    async def ttl(self, key: str) -> Lifetime | None:
-        lifetime: Lifetime | None = await self.inner.ttl(key)
-        return lifetime
-
-    async def persist(self, key: str) -> Persisted:
-        persisted: Persisted = await self.inner.persist(key)
-        return persisted
-
-    async def compare_and_set(
-        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
-    ) -> Version:
-        version: Version = await self.inner.compare_and_set(key, value, expected=expected, ttl=ttl)
-        return version
-
-    async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        await self.inner.compare_and_delete(key, expected=expected)
-
-    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        outcomes: list[Entry | PrismError | None] = await self.inner.get_many(keys)
-        return outcomes
-
-    async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
-        outcomes: list[Version | PrismError] = await self.inner.set_many(puts)
-        return outcomes
-
-    async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
-        outcomes: list[bool | PrismError] = await self.inner.delete_many(keys)
-        return outcomes
-
-    async def scan(
-        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
-    ) -> Page:
-        page: Page = await self.inner.scan(
-            prefix, page_size=page_size, page_token=page_token, values=values
-        )
-        return page
-
-    async def increment(self, key: str, delta: int = 1) -> Count:
-        count: Count = await self.inner.increment(key, delta)
-        return count
-
-    def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        watch: AbstractAsyncContextManager[AsyncIterator[Event]] = self.inner.watch(prefix)
-        return watch
+for _name in (*OPERATIONS, "initialize", "start", "drain", "stop", "health"):
+    setattr(DriverWrapper, _name, _forwarding(_name))
 
 
 class DriverCapture:
-    """The driver itself, behind everything around it."""
+    """Gives a test the driver itself, past the gateway and the server around it.
 
-    driver: Any
+    Attributes:
+        driver: the driver, once the backend is open.
+    """
+
+    driver: FullDriver
 
     def capture(self, driver: Driver[Any]) -> Driver[Any]:
-        """What a test gives as `wrap`."""
-        self.driver = driver
+        """Keep the driver and return it unchanged; for `open_backend(wrap=…)`."""
+        self.driver = driver  # type: ignore[assignment]
         return driver
+
+
+class OperationBlocker:
+    """Holds up `get` and `set` of the drivers it wraps, before they have any effect.
+
+    Attributes:
+        blocked: number of operations that are held up now.
+    """
+
+    def __init__(self) -> None:
+        self._released = asyncio.Event()
+        self._released.set()
+        self.blocked = 0
+
+    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
+        """Return the driver with its `get` and `set` under control; for `open_backend`."""
+        return _BlockedDriver(driver, self)
+
+    def block(self) -> None:
+        """Hold up every `get` and `set` from now on."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Let the operations that are held up go on, and later ones pass."""
+        self._released.set()
+
+    async def pass_through(self) -> None:
+        """Return at once, or after `release` while operations are held up."""
+        self.blocked += 1
+        try:
+            await self._released.wait()
+        finally:
+            self.blocked -= 1
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until exactly this many operations are held up."""
+
+        async def reached() -> bool:
+            return self.blocked == count
+
+        await wait_until(reached, f"{count} operations reach the driver")
+
+
+class _BlockedDriver(DriverWrapper):
+    def __init__(self, inner: Driver[Any], blocker: OperationBlocker) -> None:
+        super().__init__(inner)
+        self._blocker = blocker
+
+    async def get(self, key: str) -> Entry | None:
+        await self._blocker.pass_through()
+        return await self.inner.get(key)
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        await self._blocker.pass_through()
+        return await self.inner.set(key, value, ttl=ttl)

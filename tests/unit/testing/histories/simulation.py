@@ -50,7 +50,7 @@ def linearizable(
         if is_open and chance.random() < 0.5:
             history.append(Call(caller, action, begin, NEVER, UNKNOWN))
             continue
-        result, state = action.after(state)
+        result, state = action.apply(state)
         if is_open:
             history.append(Call(caller, action, begin, NEVER, UNKNOWN))
         else:
@@ -98,7 +98,7 @@ def _explains(order: Sequence[Call]) -> bool:
         if call.returned < latest:
             return False
         latest = max(latest, call.invoked)
-        result, state = call.action.after(state)
+        result, state = call.action.apply(state)
         if not call.is_open and result != call.result:
             return False
     return True

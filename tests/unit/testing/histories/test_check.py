@@ -224,9 +224,9 @@ def test_an_explanation_names_the_call_its_surroundings_and_what_was_possible() 
     found = violation(VIOLATIONS["a stale read"])
     assert found is not None
     text = str(found)
-    assert "what caller 4 was answered" in text
+    assert "explains the result of caller 4" in text
     assert "could only have held b'b'" in text
-    assert "written earlier" in text
+    assert "written earlier and replaced since" in text
     assert sum(line.startswith(">") for line in text.splitlines()) == 1
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import Capability, FullKeyValue, VersionConflict
-from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group, needs
+from prism.testing.suite.workload import gather_or_cancel
 
 CALLERS = 16
 ROUNDS = 20

@@ -12,8 +12,8 @@ import pytest
 from prism.ports import Exhausted, FullKeyValue, Outcome
 from prism.testing.suite.backend import OpenBackend
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
-from prism.testing.suite.operation_blocker import OperationBlocker
 from prism.testing.suite.timing import time_limit
+from prism.testing.suite.wrapper import OperationBlocker
 
 BEYOND = 20
 SLOW = 50

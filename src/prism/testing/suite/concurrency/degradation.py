@@ -20,10 +20,9 @@ from prism.ports import (
     Version,
 )
 from prism.testing.suite.backend import OpenBackend
-from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.workload import Workload
+from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 from prism.testing.suite.wrapper import DriverWrapper
 
 CALLERS = 8
@@ -91,7 +90,7 @@ class Degradation(Group):
 
             async def work(name: str) -> None:
                 caller = recorder.caller(name, backend.kv)
-                workload = Workload(name, caller, keys, backend.profile)
+                workload = RandomWorkload(name, caller, keys, backend.profile)
                 for _ in range(STEPS):
                     with suppress(BackendTimeout):
                         await workload.step()
@@ -107,7 +106,7 @@ class _Flaky(DriverWrapper):
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         if "broken" in key:
             raise BackendUnavailable("the suite breaks this key")
-        return await super().set(key, value, ttl=ttl)
+        return await self.inner.set(key, value, ttl=ttl)
 
 
 class _Switch:
@@ -135,11 +134,11 @@ class _Switched(DriverWrapper):
 
     async def get(self, key: str) -> Entry | None:
         self._switch.check()
-        return await super().get(key)
+        return await self.inner.get(key)
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         self._switch.check()
-        return await super().set(key, value, ttl=ttl)
+        return await self.inner.set(key, value, ttl=ttl)
 
 
 class _SometimesUnknown(DriverWrapper):
@@ -151,7 +150,7 @@ class _SometimesUnknown(DriverWrapper):
         self._writes += 1
         turn = self._writes % 20
         if turn != 10:
-            version = await super().set(key, value, ttl=ttl)
+            version = await self.inner.set(key, value, ttl=ttl)
         if turn in (0, 10):
             raise BackendTimeout("the suite lost the answer")
         return version

@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from prism.ports import Capability, FullKeyValue
-from prism.testing.suite.gathering import gather_bounded, gather_or_cancel
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.timing import LONG, Clock
+from prism.testing.suite.workload import gather_bounded, gather_or_cancel
 
 KEYS = 40
 _PAUSE_SECONDS = 0.005

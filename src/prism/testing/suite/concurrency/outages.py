@@ -22,7 +22,7 @@ from prism.testing.suite.backend import Backend, BackendServer, OpenBackend
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.histories import Recorder, check
 from prism.testing.suite.timing import wait_until
-from prism.testing.suite.workload import Workload
+from prism.testing.suite.workload import RandomWorkload
 
 CALLERS = 8
 RETURNS_WITHIN = timedelta(seconds=2)
@@ -128,7 +128,7 @@ class _Load:
 
     async def run(self, name: str) -> None:
         caller = self._recorder.caller(name, self._backend.kv)
-        workload = Workload(name, caller, self._keys, self._backend.profile)
+        workload = RandomWorkload(name, caller, self._keys, self._backend.profile)
         while not self.ended:
             try:
                 await workload.step()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from prism.ports import FullKeyValue
-from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.workload import gather_or_cancel
 
 ITEMS = 300
 WORKERS = 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from prism.ports import FullKeyValue
-from prism.testing.suite.gathering import gather_bounded
 from prism.testing.suite.group import Group, group
+from prism.testing.suite.workload import gather_bounded
 
 READERS = 300
 

@@ -7,10 +7,9 @@ import time
 from typing import ClassVar
 
 from prism.testing.suite.backend import Backend, Level
-from prism.testing.suite.gathering import gather_or_cancel
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.workload import Workload
+from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 
 CALLERS = 16
 KEYS = 6
@@ -37,7 +36,7 @@ class Stress(Group):
 
         async def work(name: str) -> None:
             caller = recorder.caller(name, backend.kv)
-            workload = Workload(name, caller, keys, backend.profile)
+            workload = RandomWorkload(name, caller, keys, backend.profile)
             while time.monotonic() < end:
                 await workload.step()
                 await asyncio.sleep(_PAUSE_SECONDS)

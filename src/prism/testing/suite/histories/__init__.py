@@ -1,22 +1,25 @@
-"""What many callers did and saw, and whether one order of it explains everything.
+"""Histories of calls on a key, and the check that one order of the calls explains them.
 
-Plain data and the standard library: nothing here knows a port but the recorder.
+`history` holds the values, `check` the verdict, `search` the algorithm: plain data and the
+standard library. Only `recorder` knows the ports.
 """
 
-from prism.testing.suite.histories.actions import (
+from prism.testing.suite.histories.check import Violation, check, violation
+from prism.testing.suite.histories.history import (
+    NEVER,
+    UNKNOWN,
     Action,
+    Call,
     CompareAndDelete,
     CompareAndSet,
     Delete,
     Exists,
     Get,
+    History,
     Increment,
     Set,
     Value,
 )
-from prism.testing.suite.histories.calls import NEVER, UNKNOWN, Call, History
-from prism.testing.suite.histories.check import check, violation
-from prism.testing.suite.histories.explain import Violation
 from prism.testing.suite.histories.recorder import Caller, Recorder
 from prism.testing.suite.histories.search import Undecided, is_linearizable
 

@@ -1,4 +1,4 @@
-"""Records what callers of a backend do, as a history for each key."""
+"""Records the calls of many callers, as one history for each key."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from prism.ports import (
     Version,
     VersionConflict,
 )
-from prism.testing.suite.histories.actions import (
+from prism.testing.suite.histories.history import (
+    NEVER,
+    UNKNOWN,
     Action,
+    Call,
     CompareAndDelete,
     CompareAndSet,
     Delete,
@@ -25,15 +28,14 @@ from prism.testing.suite.histories.actions import (
     Increment,
     Set,
 )
-from prism.testing.suite.histories.calls import NEVER, UNKNOWN, Call, History
 
 Result = TypeVar("Result")
 
 
 class Recorder:
-    """The histories of every key that its callers touched.
+    """Histories of every key that its callers used.
 
-    Values must be written once each, and without a ttl.
+    Each value must be written once, and without a ttl.
     """
 
     def __init__(self) -> None:
@@ -41,31 +43,28 @@ class Recorder:
         self._values: dict[tuple[str, Version], bytes] = {}
 
     def caller(self, name: str, kv: FullKeyValue) -> Caller:
-        """One who makes calls through `kv`, one after another or at once."""
+        """Return a caller whose calls go through `kv` and are recorded under this name."""
         return Caller(name, kv, self)
-
-    def history(self, key: str) -> History:
-        """The calls on the key so far."""
-        return self.histories[key]
 
     @property
     def size(self) -> int:
-        """Calls recorded, in all."""
+        """Number of calls recorded, over all keys."""
         return sum(len(history) for history in self.histories.values())
 
-    def learn(self, key: str, version: Version, value: bytes) -> None:
+    def remember(self, key: str, version: Version, value: bytes) -> None:
+        """Remember which value of the key has this version."""
         self._values[key, version] = value
 
     def value_of(self, key: str, version: Version) -> bytes:
-        """The value that the version was of."""
+        """Return the value of the key that has this version."""
         return self._values[key, version]
 
 
 class Caller:
-    """The operations that a history can hold; each raises what the backend raises.
+    """Operations that a history can hold; each raises what the backend raises.
 
-    A refusal (`not_applied`) and a failed read say nothing, and are left out. A
-    failed write whose outcome is unknown stays open, and so does one cancelled.
+    A refused write (outcome `not_applied`) and a failed read have no effect and are left
+    out. A write that fails with an unknown outcome, or is cancelled, stays open.
     """
 
     def __init__(self, name: str, kv: FullKeyValue, recorder: Recorder) -> None:
@@ -78,7 +77,7 @@ class Caller:
         entry = await self._kv.get(key)
         self._record(key, Get(), begun, None if entry is None else entry.value)
         if entry is not None:
-            self._recorder.learn(key, entry.version, entry.value)
+            self._recorder.remember(key, entry.version, entry.value)
         return entry
 
     async def exists(self, key: str) -> bool:
@@ -91,7 +90,7 @@ class Caller:
         begun = time.monotonic()
         version = await self._write(key, Set(value), begun, self._kv.set(key, value))
         self._record(key, Set(value), begun, None)
-        self._recorder.learn(key, version, value)
+        self._recorder.remember(key, version, value)
         return version
 
     async def delete(self, key: str) -> bool:
@@ -101,7 +100,7 @@ class Caller:
         return existed
 
     async def compare_and_set(self, key: str, value: bytes, *, expected: Version | None) -> bool:
-        """Whether it won: to lose is a result."""
+        """Return whether the version matched; a conflict is a result, not an error."""
         known = None if expected is None else self._recorder.value_of(key, expected)
         action = CompareAndSet(known, value)
         begun = time.monotonic()
@@ -112,11 +111,11 @@ class Caller:
             self._record(key, action, begun, False)
             return False
         self._record(key, action, begun, True)
-        self._recorder.learn(key, version, value)
+        self._recorder.remember(key, version, value)
         return True
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> bool:
-        """Whether it won."""
+        """Return whether the version matched; a conflict is a result, not an error."""
         action = CompareAndDelete(self._recorder.value_of(key, expected))
         begun = time.monotonic()
         call = self._kv.compare_and_delete(key, expected=expected)
