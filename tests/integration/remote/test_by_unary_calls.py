@@ -16,7 +16,7 @@ from prism.adapters.memstore import DRIVER
 from prism.testing import Backend, OpenBackend, Wrap
 from prism.testing.levels import over_grpc
 from prism.testing.suite.basic import Basic
-from prism.testing.suite.batches import Batches
+from prism.testing.suite.batch import Batches
 from prism.testing.suite.errors import Errors
 
 

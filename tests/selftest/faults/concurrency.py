@@ -39,7 +39,7 @@ class DrainForgetsTheBuffer(Fault):
 
 
 class ClosedDriversHang(Fault):
-    caught_by = "test_a_closed_driver_answers_with_an_error"
+    caught_by = "test_a_closed_driver_raises_an_error"
     _closed = False
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
@@ -64,7 +64,7 @@ class ClosingTwiceFails(Fault):
 
 
 class DrainReportsWhatItDidNotDo(Fault):
-    caught_by = "test_drain_of_an_idle_backend_is_empty"
+    caught_by = "test_drain_of_an_idle_backend_reports_nothing"
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
         report = await self.inner.drain(timeout)
@@ -120,7 +120,7 @@ class WritesAreAcknowledgedEarly(Fault):
 class TimeoutsSayNotApplied(Fault):
     """Says of an overwrite that timed out that nothing happened, though it did."""
 
-    caught_by = "test_a_history_with_errors_injected_is_linearizable"
+    caught_by = "test_a_history_with_injected_errors_is_linearizable"
 
     def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
@@ -160,7 +160,7 @@ class ACancelledCallPoisonsTheNext(Fault):
 class DeletedKeysComeBack(Fault):
     """A write that was overtaken by a delete is applied once more, as by a replay."""
 
-    caught_by = "test_exists_and_get_never_come_back_after_a_delete"
+    caught_by = "test_a_deleted_key_never_reappears_to_readers"
 
     async def delete(self, key: str) -> bool:
         entry = await self.inner.get(key)
@@ -178,7 +178,7 @@ class DeletedKeysComeBack(Fault):
 class SlowWritesHoldUpTheRest(Fault):
     """One connection for all, on which a question waits for the answers before it."""
 
-    caught_by = "test_slow_operations_do_not_hold_up_others"
+    caught_by = "test_slow_operations_do_not_delay_others"
     outermost = True
 
     def __init__(self, inner: Driver[Any]) -> None:

@@ -56,7 +56,7 @@ class KeysAreNormalized(Fault):
 
 
 class ValuesAreCutAtTheLimit(Fault):
-    caught_by = "test_a_value_at_the_limit"
+    caught_by = "test_a_value_at_the_limit_is_stored"
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         return await self.inner.set(key, value[: self.profile.limits.max_value_bytes - 1], ttl=ttl)
@@ -70,7 +70,7 @@ class ValuesEndAtANul(Fault):
 
 
 class DeleteAlwaysFindsTheKey(Fault):
-    caught_by = "test_of_many_deletes_at_once_one_finds_the_key"
+    caught_by = "test_one_of_many_concurrent_deletes_finds_the_key"
 
     async def delete(self, key: str) -> bool:
         existed = await self.inner.exists(key)
@@ -80,7 +80,7 @@ class DeleteAlwaysFindsTheKey(Fault):
 
 
 class SetDropsTheTtl(Fault):
-    caught_by = "test_ttl_tells_the_time_remaining"
+    caught_by = "test_ttl_returns_the_remaining_time"
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         return await self.inner.set(key, value)
@@ -96,7 +96,7 @@ class SetKeepsAnEarlierTtl(Fault):
 
 
 class KeysExpireEarly(Fault):
-    caught_by = "test_a_key_lives_as_long_as_its_ttl"
+    caught_by = "test_a_key_expires_at_its_ttl_and_not_before"
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         return await self.inner.set(key, value, ttl=ttl and ttl * 0.8)
@@ -120,7 +120,7 @@ class PersistDoesNothing(Fault):
 
 
 class ExpireCountsWholeSeconds(Fault):
-    caught_by = "test_expire_is_exact_too"
+    caught_by = "test_a_ttl_given_by_expire_is_exact"
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         whole = timedelta(seconds=int(ttl.total_seconds()))
@@ -130,7 +130,7 @@ class ExpireCountsWholeSeconds(Fault):
 
 
 class ExpireOnlyShortens(Fault):
-    caught_by = "test_expire_prolongs_a_life"
+    caught_by = "test_expire_can_extend_a_ttl"
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         lifetime = await self.inner.ttl(key)
@@ -140,7 +140,7 @@ class ExpireOnlyShortens(Fault):
 
 
 class AThousandthIsLost(Fault):
-    caught_by = "test_the_smallest_ttl_is_rounded_up_and_not_to_zero"
+    caught_by = "test_the_smallest_ttl_is_rounded_up_not_to_zero"
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         # Rounded down to zero, which this backend takes for none.
@@ -158,7 +158,7 @@ class CompareAndSetAlwaysWins(Fault):
 
 
 class CompareAndSetRaces(Fault):
-    caught_by = "test_one_of_many_wins_on_a_version"
+    caught_by = "test_one_of_many_writers_wins_a_version"
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
@@ -180,7 +180,7 @@ class VersionZeroMeansAbsent(Fault):
 
 
 class LosersChangeTheTtl(Fault):
-    caught_by = "test_a_loser_leaves_the_ttl_as_it_was"
+    caught_by = "test_a_conflict_leaves_the_ttl_unchanged"
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
@@ -191,7 +191,7 @@ class LosersChangeTheTtl(Fault):
 
 
 class LosersWriteFirst(Fault):
-    caught_by = "test_a_loser_changes_nothing"
+    caught_by = "test_a_conflict_changes_nothing"
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
@@ -204,7 +204,7 @@ class LosersWriteFirst(Fault):
 
 
 class BatchesReorder(Fault):
-    caught_by = "test_get_many_answers_in_request_order"
+    caught_by = "test_get_many_returns_outcomes_in_request_order"
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         return await self.inner.get_many(sorted(keys))
@@ -218,7 +218,7 @@ class BatchesDropTheTtl(Fault):
 
 
 class BatchesLookBeforeTheyDelete(Fault):
-    caught_by = "test_a_key_deleted_twice_existed_once"
+    caught_by = "test_a_key_deleted_twice_in_a_batch_existed_once"
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
         existed = [await self.inner.exists(key) for key in keys]
@@ -227,7 +227,7 @@ class BatchesLookBeforeTheyDelete(Fault):
 
 
 class TheFirstOfTwoWins(Fault):
-    caught_by = "test_a_key_set_twice_keeps_the_last"
+    caught_by = "test_a_key_set_twice_keeps_the_last_value"
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         outcomes = await self.inner.set_many(list(reversed(puts)))
@@ -235,7 +235,7 @@ class TheFirstOfTwoWins(Fault):
 
 
 class PrefixesBleed(Fault):
-    caught_by = "test_scan_returns_no_key_beside_the_prefix"
+    caught_by = "test_scan_returns_no_key_outside_the_prefix"
 
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
@@ -246,7 +246,7 @@ class PrefixesBleed(Fault):
 
 
 class ScansSkipAtPageEnds(Fault):
-    caught_by = "test_pages_together_hold_every_key"
+    caught_by = "test_all_pages_together_contain_every_key"
 
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
@@ -260,7 +260,7 @@ class ScansSkipAtPageEnds(Fault):
 
 
 class ScansEndWhereAKeyIsGone(Fault):
-    caught_by = "test_the_key_a_page_ended_at_may_be_deleted"
+    caught_by = "test_a_scan_continues_after_the_last_key_of_a_page_is_deleted"
 
     def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
@@ -316,7 +316,7 @@ class NumbersOverflow(Fault):
 
 
 class AnythingCountsAsZero(Fault):
-    caught_by = "test_anything_but_a_canonical_number_is_refused"
+    caught_by = "test_increment_of_a_non_canonical_number_is_refused"
 
     async def increment(self, key: str, delta: int = 1) -> Count:
         try:

@@ -57,14 +57,14 @@ class OverwritesAreNotReported(Fault):
 
 
 class EmptyValuesAreNotReported(Fault):
-    caught_by = "test_an_empty_value_is_reported_as_one"
+    caught_by = "test_an_empty_value_is_reported"
 
     def watch(self, prefix: str = "") -> Watched:
         return _told(self.inner.watch(prefix), lambda event: event.value != b"")
 
 
 class ExpireIsReportedAsAPut(Fault):
-    caught_by = "test_expire_and_persist_are_no_events"
+    caught_by = "test_expire_and_persist_are_not_reported"
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         entry = await self.get(key)
@@ -74,21 +74,21 @@ class ExpireIsReportedAsAPut(Fault):
 
 
 class WatchedPrefixesBleed(Fault):
-    caught_by = "test_a_watch_reports_no_key_beside_its_prefix"
+    caught_by = "test_a_watch_reports_no_key_outside_its_prefix"
 
     def watch(self, prefix: str = "") -> Watched:
         return self.inner.watch(prefix[:-1])
 
 
 class WatchedPrefixesArePatterns(Fault):
-    caught_by = "test_a_watched_prefix_is_no_pattern"
+    caught_by = "test_a_watched_prefix_is_literal_text"
 
     def watch(self, prefix: str = "") -> Watched:
         return _told(self.inner.watch(""), lambda event: fnmatchcase(event.key, f"{prefix}*"))
 
 
 class WatchesBeginInThePast(Fault):
-    caught_by = "test_nothing_from_before_is_reported"
+    caught_by = "test_changes_before_the_watch_are_not_reported"
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
@@ -105,7 +105,7 @@ class WatchesBeginInThePast(Fault):
 
 
 class WatchesBeginLate(Fault):
-    caught_by = "test_what_happens_before_the_first_read_is_reported"
+    caught_by = "test_changes_before_the_first_read_are_reported"
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
@@ -120,7 +120,7 @@ class WatchesBeginLate(Fault):
 
 
 class WatchesDropEvents(Fault):
-    caught_by = "test_each_key_is_reported_in_order_under_load"
+    caught_by = "test_events_of_a_key_keep_their_order_under_load"
 
     def watch(self, prefix: str = "") -> Watched:
         count = 0
@@ -134,14 +134,14 @@ class WatchesDropEvents(Fault):
 
 
 class EventsAreReordered(Fault):
-    caught_by = "test_each_key_is_reported_in_order_under_load"
+    caught_by = "test_events_of_a_key_keep_their_order_under_load"
 
     def watch(self, prefix: str = "") -> Watched:
         return _buffered(self.inner.watch(prefix), deque[Event](), deque.pop)
 
 
 class SlowReadersMissEvents(Fault):
-    caught_by = "test_a_slow_reader_has_everything_or_is_told"
+    caught_by = "test_a_slow_reader_gets_every_event_or_an_error"
 
     def watch(self, prefix: str = "") -> Watched:
         return _buffered(self.inner.watch(prefix), deque[Event](maxlen=_KEPT), deque.popleft)

@@ -29,7 +29,7 @@ from prism.ports import (
 )
 from prism.testing import DriverWrapper, OpenBackend
 from prism.testing.levels import in_process, over_grpc
-from prism.testing.suite.concurrency.outages import Outages
+from prism.testing.suite.failures import Outages
 
 Result = TypeVar("Result")
 
@@ -172,20 +172,20 @@ class TestOverGrpc(Outages):
 
 async def test_a_server_that_forgets_what_it_acknowledged_is_caught() -> None:
     with pytest.raises(AssertionError):
-        await Outages().test_what_was_acknowledged_outlives_a_crash_of_the_server(
+        await Outages().test_acknowledged_writes_survive_a_server_crash(
             opened(ToyServer(forgets=True)), "prefix/"
         )
 
 
 async def test_a_crash_that_no_history_explains_is_caught() -> None:
     with pytest.raises(AssertionError, match="not linearizable"):
-        await Outages().test_a_history_across_a_crash_of_the_server_is_linearizable(
+        await Outages().test_a_history_across_a_server_crash_is_linearizable(
             opened(ToyServer(forgets=True)), "prefix/"
         )
 
 
 async def test_a_driver_that_does_not_come_back_is_caught() -> None:
     with pytest.raises(AssertionError, match="calls succeed again"):
-        await Outages().test_what_was_acknowledged_outlives_a_crash_of_the_server(
+        await Outages().test_acknowledged_writes_survive_a_server_crash(
             opened(ToyServer(returns=False)), "prefix/"
         )

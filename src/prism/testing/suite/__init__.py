@@ -1,7 +1,6 @@
-"""The contract as tests, written against the ports alone.
+"""The contract of a backend as tests, written against the ports alone.
 
-Each group is a class of its own, so that it can be run alone; every test
-function's name says what it promises.
+Each group is a class, so that it can be run alone. The name of each test states one promise.
 """
 
 from __future__ import annotations
@@ -11,21 +10,21 @@ from typing import Any
 
 from prism.testing.suite.backend import Backend, BackendServer, Level, OpenBackend, Wrap
 from prism.testing.suite.basic import Basic
-from prism.testing.suite.batches import Batches
-from prism.testing.suite.compare_and_sets import CompareAndSets
+from prism.testing.suite.batch import Batches
+from prism.testing.suite.compare_and_set import CompareAndSets
 from prism.testing.suite.concurrency import Concurrency
-from prism.testing.suite.counters import Counters
+from prism.testing.suite.counter import Counters
 from prism.testing.suite.errors import Errors
-from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED
-from prism.testing.suite.lifecycle_rules import LifecycleRules
+from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED, Group
+from prism.testing.suite.lifecycle import LifecycleRules
 from prism.testing.suite.linearizability import Linearizability
 from prism.testing.suite.model import Model
-from prism.testing.suite.scans import Scans
+from prism.testing.suite.scan import Scans
 from prism.testing.suite.ttl import Ttl
-from prism.testing.suite.watches import Watches
+from prism.testing.suite.watch import Watches
 from prism.testing.suite.wrapper import DriverWrapper, OperationBlocker
 
-GROUPS: dict[str, type] = {
+GROUPS: dict[str, type[Group]] = {
     "basic": Basic,
     "ttl": Ttl,
     "batch": Batches,
@@ -39,7 +38,7 @@ GROUPS: dict[str, type] = {
     "model": Model,
     "linearizability": Linearizability,
 }
-"""By the names that a report gives them."""
+"""Groups by the names that reports show."""
 
 
 class AcceptanceSuite(
@@ -56,11 +55,11 @@ class AcceptanceSuite(
     Model,
     Linearizability,
 ):
-    """All of it. Derive from it, and supply the fixture `open_backend`."""
+    """Every group. Derive from this class and supply the fixture `open_backend`."""
 
 
 def group_of(test: Callable[..., Any]) -> str | None:
-    """The name of the group that a test function belongs to."""
+    """Return the name of the group that a test function belongs to; None: of no group."""
     for name, group in GROUPS.items():
         if hasattr(group, test.__name__):
             return name

@@ -1,4 +1,4 @@
-"""What a test gets, and what the author of a driver supplies."""
+"""The backend under test, and the factory that the author of a driver supplies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[FullKeyValue]]
 
 
 class Level(IntEnum):
-    """How far the test is from the driver."""
+    """Distance between the test and the driver."""
 
     IN_PROCESS = 1
     WIRE = 2
@@ -26,22 +26,22 @@ class Level(IntEnum):
 
 
 class BackendServer(Protocol):
-    """The server behind a driver, where the fixture owns it and may take it away."""
+    """Server behind a driver that tests may pause and kill, because the fixture owns it."""
 
     async def pause(self) -> None:
-        """Stop its process where it stands: it accepts, and answers nothing."""
+        """Suspend the process: the server accepts connections and does not answer."""
         ...
 
     async def resume(self) -> None:
-        """Let it go on."""
+        """Resume the process."""
         ...
 
     async def kill(self) -> None:
-        """End its process at once, as a crash would."""
+        """Kill the process, as a crash would."""
         ...
 
     async def start(self) -> None:
-        """Start it again, at the same address and with what it had acknowledged."""
+        """Start the server again at the same address, with all data that it had acknowledged."""
         ...
 
 
@@ -52,13 +52,13 @@ class Backend:
     Attributes:
         kv: the gateway around the driver, or a client of it.
         lifecycle: the state machine around the driver, or a client of it.
-        level: how far `kv` and `lifecycle` are from the driver.
-        settings: what `lifecycle.initialize` takes to bring this backend up.
-        describe: answers the profile, which is whole once initialized.
-        server: behind the driver, where there is one that a test may take away.
-        connect: opens one more client of the same backend, with a connection of its
-            own; None where there are no connections.
-        max_in_flight: operations that one client may have in flight.
+        level: distance of `kv` and `lifecycle` from the driver.
+        settings: argument for `lifecycle.initialize` that brings this backend up.
+        describe: returns the profile, which is complete once the backend is initialized.
+        server: server behind the driver; None: tests cannot take one away.
+        connect: opens one more client of the same backend, with a connection of its own;
+            None: there are no connections at this level.
+        max_in_flight: largest number of operations that one client may have in flight.
     """
 
     kv: FullKeyValue
@@ -72,25 +72,27 @@ class Backend:
 
     @property
     def profile(self) -> Profile:
-        """Capabilities and limits as they are now."""
+        """Capabilities and limits."""
         return self.describe()
 
 
 class OpenBackend(Protocol):
-    """The one thing an author supplies: `levels.in_process` and its siblings make it."""
+    """Factory of backends: the one thing that the author of a driver supplies.
+
+    `prism.testing.levels` has functions that make one.
+    """
 
     def __call__(
         self, *, wrap: Wrap | None = None, start: bool = True
     ) -> AbstractAsyncContextManager[Backend]:
-        """Open a backend that nobody else commands, and close it afterwards.
+        """Open a backend that only this test commands, and close it afterwards.
 
-        Backends opened by the same factory may share one store. The body may stop
-        the backend: closing copes with every state.
+        Backends of one factory may share a store. The body may stop the backend.
 
         Args:
-            wrap: put around the driver before anything else sees it. Where the
-                driver is out of reach, skip with `not reachable at this level: …`.
-            start: bring it up to running; otherwise leave it in created where the
-                level permits, and running where not.
+            wrap: wrapper around the driver, below everything else. Where the driver cannot
+                be wrapped, the factory skips the test with `not reachable at this level: …`.
+            start: whether to bring the backend to running. Otherwise it stays in created
+                where the level permits that, and is running where not.
         """
         ...

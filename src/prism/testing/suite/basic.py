@@ -1,19 +1,58 @@
-"""Group Basic: the mandatory part."""
+"""Group basic: get, set, delete and exists; any key, any value, large and many."""
 
 from __future__ import annotations
 
+import random
+import re
+import secrets
+import unicodedata
+
 import pytest
 
-from prism.ports import FullKeyValue
-from prism.testing.suite.bulk import Bulk
-from prism.testing.suite.group import group
-from prism.testing.suite.keys import Keys
+from prism.ports import MAX_KEY_BYTES, FullKeyValue, InvalidArgument, Outcome
+from prism.testing.suite.backend import Backend
+from prism.testing.suite.group import Group, group
+from prism.testing.suite.workload import gather_bounded
+
+AWKWARD_KEYS = {
+    "spaces": " a  b ",
+    "only a space": " ",
+    "slashes": "/a//b/",
+    "dots": ".a..b.",
+    "wildcards": "a*b>c?d[e]f",
+    "separators": "a:b|c;d,e=f",
+    "quotes": "a'b\"c`d",
+    "backslashes": "a\\b\\\\n",
+    "newlines": "a\nb\r\nc\td",
+    "nul": "a\x00b\x00",
+    "controls": "\x01\x1b\x7f\x85\u2028",
+    "emoji": "a🔑👩‍👩‍👧b",
+    "last code point": "a\U0010ffff",
+    "right to left": "\u202eabc\u05d0",
+    "byte order mark": "\ufeffa",
+    "percent and underscore": "a%b_c%20",
+    "braces and dollars": "{a}${b}#{c}",
+    "looks like a path": "../../etc/passwd",
+    "looks like a command": "\r\nDEL a\r\n",
+}
+
+LOOKALIKES = {
+    "composition": ("caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")),
+    "case": ("Key", "key"),
+    "trailing space": ("key", "key "),
+    "trailing nul": ("key", "key\x00"),
+    "full width": ("a", "\uff41"),
+    "percent encoding": ("a/b", "a%2Fb"),
+    "escape": ("a\nb", "a\\nb"),
+    "glob": ("a*", "ab"),
+    "hexadecimal": ("a", "61"),
+}
 
 AWKWARD_VALUES = {
     "every byte": bytes(range(256)),
     "only a nul": b"\x00",
     "nul at the end": b"a\x00",
-    "no utf-8": b"\xff\xfe\xc3\x28",
+    "not utf-8": b"\xff\xfe\xc3\x28",
     "line ends": b"\r\n\n\r",
     "protocol": b"$3\r\nfoo\r\n",
     "looks like a number": b"007",
@@ -22,8 +61,8 @@ AWKWARD_VALUES = {
 
 
 @group()
-class Basic(Keys, Bulk):
-    """get, set, delete, exists."""
+class Basic(Group):
+    """get, set, delete and exists, which every backend implements."""
 
     async def test_get_returns_what_set_wrote(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value")
@@ -41,7 +80,9 @@ class Basic(Keys, Bulk):
         assert entry is not None
         assert entry.value == b"second"
 
-    async def test_set_answers_the_version_that_get_shows(self, kv: FullKeyValue, key: str) -> None:
+    async def test_set_returns_the_version_that_get_returns(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
         for value in (b"one", b"two"):
             version = await kv.set(key, value)
             entry = await kv.get(key)
@@ -97,7 +138,7 @@ class Basic(Keys, Bulk):
         assert entry is not None
         assert entry.value == value
 
-    async def test_delete_of_an_existing_key_says_so(self, kv: FullKeyValue, key: str) -> None:
+    async def test_delete_of_an_existing_key_is_true(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value")
         assert await kv.delete(key) is True
 
@@ -106,11 +147,11 @@ class Basic(Keys, Bulk):
         await kv.delete(key)
         assert await kv.get(key) is None
 
-    async def test_delete_of_an_absent_key_is_no_error(self, kv: FullKeyValue, key: str) -> None:
+    async def test_delete_of_an_absent_key_is_false(self, kv: FullKeyValue, key: str) -> None:
         assert await kv.delete(key) is False
         assert await kv.get(key) is None
 
-    async def test_the_second_delete_finds_nothing(self, kv: FullKeyValue, key: str) -> None:
+    async def test_a_second_delete_is_false(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value")
         await kv.delete(key)
         assert await kv.delete(key) is False
@@ -130,14 +171,14 @@ class Basic(Keys, Bulk):
         await kv.delete(f"{prefix}key")
         assert [other for other in others if await kv.get(other) is None] == []
 
-    async def test_exists_of_an_existing_key(self, kv: FullKeyValue, key: str) -> None:
+    async def test_exists_of_an_existing_key_is_true(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value")
         assert await kv.exists(key) is True
 
-    async def test_exists_of_an_absent_key(self, kv: FullKeyValue, key: str) -> None:
+    async def test_exists_of_an_absent_key_is_false(self, kv: FullKeyValue, key: str) -> None:
         assert await kv.exists(key) is False
 
-    async def test_exists_of_a_deleted_key(self, kv: FullKeyValue, key: str) -> None:
+    async def test_exists_of_a_deleted_key_is_false(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value")
         await kv.delete(key)
         assert await kv.exists(key) is False
@@ -146,3 +187,132 @@ class Basic(Keys, Bulk):
         await kv.set(f"{key}/child", b"value")
         assert await kv.exists(key) is False
         assert await kv.get(key) is None
+
+    # Keys: any text, and no character has a meaning
+
+    @pytest.mark.parametrize("text", AWKWARD_KEYS.values(), ids=AWKWARD_KEYS.keys())
+    async def test_every_character_is_allowed_in_a_key(
+        self, kv: FullKeyValue, prefix: str, text: str
+    ) -> None:
+        for name in (prefix + text, text + prefix):
+            await kv.set(name, text.encode())
+            entry = await kv.get(name)
+            assert entry is not None
+            assert entry.value == text.encode()
+
+    async def test_keys_with_any_character_can_be_deleted(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        for text in AWKWARD_KEYS.values():
+            name = prefix + text
+            await kv.set(name, b"value")
+            assert await kv.exists(name) is True
+            assert await kv.delete(name) is True
+            assert await kv.exists(name) is False
+
+    @pytest.mark.parametrize("pair", LOOKALIKES.values(), ids=LOOKALIKES.keys())
+    async def test_keys_that_look_alike_are_different(
+        self, kv: FullKeyValue, prefix: str, pair: tuple[str, str]
+    ) -> None:
+        one, other = (prefix + text for text in pair)
+        await kv.set(one, b"one")
+        assert await kv.get(other) is None
+        await kv.set(other, b"other")
+        entry = await kv.get(one)
+        assert entry is not None
+        assert entry.value == b"one"
+
+    async def test_a_key_of_one_byte_is_accepted(self, kv: FullKeyValue) -> None:
+        # Too short for a prefix, so other tests may use it: leave nothing behind.
+        name = secrets.choice("abcdefghijklmnopqrstuvwxyz")
+        await kv.set(name, b"value")
+        entry = await kv.get(name)
+        assert entry is not None
+        assert entry.value == b"value"
+        assert await kv.delete(name) is True
+
+    @pytest.mark.parametrize("character", ["k", "*", "\x00", "é", "€", "🔑"])
+    async def test_a_key_of_1024_bytes_is_stored(
+        self, kv: FullKeyValue, prefix: str, character: str
+    ) -> None:
+        width = len(character.encode())
+        body = character * ((MAX_KEY_BYTES - len(prefix)) // width)
+        name = prefix + body + "x" * (MAX_KEY_BYTES - len((prefix + body).encode()))
+        assert len(name.encode()) == MAX_KEY_BYTES
+        await kv.set(name, b"value")
+        entry = await kv.get(name)
+        assert entry is not None
+        assert entry.value == b"value"
+        assert await kv.exists(name[:-1]) is False
+
+    # Large values and many keys
+
+    async def test_a_value_at_the_limit_is_stored(self, backend: Backend, key: str) -> None:
+        value = random.Random(1).randbytes(backend.profile.limits.max_value_bytes)
+        await backend.kv.set(key, value)
+        entry = await backend.kv.get(key)
+        await backend.kv.delete(key)
+        assert entry is not None
+        assert entry.value == value
+
+    async def test_the_value_limit_is_at_least_one_mebibyte(self, backend: Backend) -> None:
+        assert backend.profile.limits.max_value_bytes >= 1 << 20
+
+    async def test_a_value_over_the_limit_is_refused_with_the_limit_in_the_message(
+        self, backend: Backend, key: str
+    ) -> None:
+        limit = backend.profile.limits.max_value_bytes
+        with pytest.raises(InvalidArgument) as refusal:
+            await backend.kv.set(key, bytes(limit + 1))
+        assert str(limit) in re.sub(r"[,_ ]", "", refusal.value.message)
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+
+    async def test_a_value_over_the_limit_changes_nothing(self, backend: Backend, key: str) -> None:
+        before = await backend.kv.set(key, b"value")
+        with pytest.raises(InvalidArgument):
+            await backend.kv.set(key, bytes(backend.profile.limits.max_value_bytes + 1))
+        entry = await backend.kv.get(key)
+        assert entry is not None
+        assert (entry.value, entry.version) == (b"value", before)
+
+    async def test_random_keys_keep_their_random_values(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        chance = random.Random(2)
+        alphabet = [chr(point) for point in (*range(0x20), *range(0x30, 0x50), 0xE9, 0x1F511)]
+        stored = {
+            prefix + "".join(chance.choices(alphabet, k=chance.randint(1, 24))): chance.randbytes(
+                chance.choice([0, 1, 16, 255, 4096])
+            )
+            for _ in range(200)
+        }
+        await gather_bounded(kv.set(key, value) for key, value in stored.items())
+        entries = await gather_bounded(kv.get(key) for key in stored)
+        found = {key: entry and entry.value for key, entry in zip(stored, entries, strict=True)}
+        assert found == stored
+
+    async def test_a_thousand_keys_keep_their_own_values(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        keys = [f"{prefix}{number}" for number in range(1000)]
+        await gather_bounded(kv.set(key, key.encode()) for key in keys)
+        entries = await gather_bounded(kv.get(key) for key in keys)
+        wrong = [
+            key
+            for key, entry in zip(keys, entries, strict=True)
+            if entry is None or entry.value != key.encode()
+        ]
+        assert wrong == []
+
+    async def test_rapid_operations_on_one_key_take_effect_in_order(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
+        for turn in range(100):
+            value = b"%d" % turn
+            version = await kv.set(key, value)
+            entry = await kv.get(key)
+            assert entry is not None
+            assert (entry.value, entry.version) == (value, version)
+            if turn % 3 == 0:
+                assert await kv.delete(key) is True
+                assert await kv.exists(key) is False

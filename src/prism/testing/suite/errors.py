@@ -1,33 +1,33 @@
-"""Group Errors: what is refused, and what is left behind."""
+"""Group errors: what is refused, and what a refusal or a cancelled call leaves behind."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from prism.ports import (
+    BackendUnavailable,
     Capability,
     DrainReport,
     Entry,
     FullKeyValue,
     Internal,
     InvalidArgument,
+    NotServing,
     Outcome,
     PrismError,
     Put,
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
-from prism.testing.suite.closed import Closed
-from prism.testing.suite.group import NOT_REACHABLE, group, needs
-from prism.testing.suite.operations import (
-    EVERY_KEYED_OPERATION,
-    EVERY_OPERATION,
-    SampleOperation,
-)
-from prism.testing.suite.wrapper import DriverWrapper, OperationBlocker
+from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
+from prism.testing.suite.operations import EVERY_KEYED_OPERATION, EVERY_OPERATION, SampleOperation
+from prism.testing.suite.timing import time_limit
+from prism.testing.suite.wrapper import DriverCapture, DriverWrapper, OperationBlocker
 
 BAD_KEYS = {
     "empty": "",
@@ -39,10 +39,12 @@ BAD_KEYS = {
     "surrogates the wrong way round": "\udd11\ud83d",
 }
 
+_ANSWER_SECONDS = 10.0
+
 
 @group()
-class Errors(Closed):
-    """One taxonomy, the same for every operation."""
+class Errors(Group):
+    """The same errors for every operation, and nothing left behind by them."""
 
     @EVERY_KEYED_OPERATION
     @pytest.mark.parametrize("key", BAD_KEYS.values(), ids=BAD_KEYS.keys())
@@ -57,7 +59,7 @@ class Errors(Closed):
             assert refusal.value.outcome is Outcome.NOT_APPLIED
 
     @EVERY_OPERATION
-    async def test_a_key_of_1024_bytes_is_not_refused(
+    async def test_a_key_of_1024_bytes_is_accepted_by_every_operation(
         self, backend: Backend, prefix: str, operation: SampleOperation
     ) -> None:
         operation.skip_unless_declared_by(backend.profile)
@@ -66,7 +68,7 @@ class Errors(Closed):
         try:
             await operation.call(backend.kv, key)
         except VersionConflict:
-            # Of if_version on an absent key: the key itself was let through.
+            # From set_if_version on an absent key: the key itself was accepted.
             assert operation.spec.capability is Capability.COMPARE_AND_SET
 
     async def test_a_refusal_leaves_the_connection_usable(self, backend: Backend, key: str) -> None:
@@ -97,13 +99,15 @@ class Errors(Closed):
         for turn in range(60):
             reads = [asyncio.create_task(kv.get(key)) for key in keys[:4]]
             await _cancel_after(turn % 6, reads)
-            # Replies that nobody waits for any more must not become another's.
+            # A reply to a cancelled call must not be given to another call.
             key = keys[turn % len(keys)]
             entry = await kv.get(key)
             assert entry is not None
             assert entry.value == key.encode()
 
-    async def test_a_cancelled_write_is_applied_or_not(self, kv: FullKeyValue, prefix: str) -> None:
+    async def test_a_cancelled_write_is_applied_completely_or_not_at_all(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
         for turn in range(60):
             key = f"{prefix}{turn % 5}"
             await kv.set(key, b"old")
@@ -112,7 +116,7 @@ class Errors(Closed):
             assert entry is not None
             assert entry.value in (b"old", b"new")
 
-    async def test_a_call_that_is_cancelled_ends_at_the_driver_too(
+    async def test_a_cancelled_call_is_cancelled_in_the_driver(
         self, open_backend: OpenBackend, key: str
     ) -> None:
         blocker = OperationBlocker()
@@ -123,10 +127,10 @@ class Errors(Closed):
             read.cancel()
             await blocker.wait_for(0)
             blocker.release()
-            # Nothing of it is left in flight.
+            # The cancelled call is no longer in flight.
             assert await backend.lifecycle.drain() == DrainReport(completed=0, aborted=0)
 
-    async def test_a_defect_of_a_driver_shows_no_detail(
+    async def test_an_unexpected_driver_error_reveals_no_detail(
         self, open_backend: OpenBackend, key: str
     ) -> None:
         async with open_backend(wrap=_Defective) as backend:
@@ -136,8 +140,58 @@ class Errors(Closed):
                 await backend.kv.get(key)
             assert "hunter2" not in failure.value.message
             assert failure.value.outcome is Outcome.UNKNOWN
-            # The next call finds everything as it was.
+            # The next call works.
             assert await backend.kv.exists(key) is False
+
+    # After a stop: an error, never a hang
+
+    @pytest_asyncio.fixture(scope="class", loop_scope="class")
+    @classmethod
+    async def stopped(cls, open_backend: OpenBackend) -> AsyncIterator[Backend]:
+        """A stopped backend, shared because a new one may take seconds to start."""
+        async with open_backend() as backend:
+            await backend.lifecycle.stop()
+            yield backend
+
+    @EVERY_OPERATION
+    async def test_a_stopped_backend_raises_an_error(
+        self, stopped: Backend, key: str, operation: SampleOperation
+    ) -> None:
+        operation.skip_unless_declared_by(stopped.profile)
+        async with time_limit(_ANSWER_SECONDS):
+            with pytest.raises((NotServing, BackendUnavailable)):
+                await operation.call(stopped.kv, key)
+
+    @EVERY_OPERATION
+    async def test_a_closed_driver_raises_an_error(
+        self, open_backend: OpenBackend, key: str, operation: SampleOperation
+    ) -> None:
+        # Not through the gateway, which would refuse by itself.
+        driver = DriverCapture()
+        async with open_backend(wrap=driver.capture) as backend:
+            operation.skip_unless_declared_by(backend.profile)
+            await backend.lifecycle.stop()
+            async with time_limit(_ANSWER_SECONDS):
+                with pytest.raises(PrismError):
+                    await operation.call(driver.driver, key)
+
+    async def test_closing_a_driver_twice_is_safe(self, open_backend: OpenBackend) -> None:
+        driver = DriverCapture()
+        async with open_backend(wrap=driver.capture) as backend:
+            await backend.lifecycle.stop()
+            async with time_limit(_ANSWER_SECONDS):
+                await driver.driver.stop()
+                await driver.driver.stop()
+
+    async def test_a_driver_that_was_never_initialized_can_be_stopped(
+        self, open_backend: OpenBackend
+    ) -> None:
+        driver = DriverCapture()
+        async with (
+            open_backend(wrap=driver.capture, start=False),
+            time_limit(_ANSWER_SECONDS),
+        ):
+            await driver.driver.stop()
 
 
 class _Defective(DriverWrapper):
@@ -150,7 +204,7 @@ async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[Any]:
 
 
 async def _cancel_after(turns: int, tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel when the loop has gone round so many times, and see the tasks out."""
+    """Cancel the tasks after this many iterations of the event loop, and wait for their end."""
     for _ in range(turns):
         await asyncio.sleep(0)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""Group Linearizability: recorded histories that one order must explain."""
+"""Group linearizability: recorded histories of concurrent calls must be linearizable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = 50
 
 @group()
 class Linearizability(Group):
-    """Operations on one key are linearizable, as all their callers together see it."""
+    """One order of the calls on each key explains the results of all callers."""
 
     async def test_a_history_on_one_key_is_linearizable(self, backend: Backend, key: str) -> None:
         recorder = Recorder()

@@ -1,7 +1,10 @@
-"""Group TTL: `Capability.TTL`."""
+"""Group ttl: `Capability.TTL`."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -17,8 +20,7 @@ from prism.ports import (
     Unsupported,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.expiry import Expiring
-from prism.testing.suite.group import group, runs_without_capability
+from prism.testing.suite.group import Group, group, runs_without_capability
 from prism.testing.suite.timing import LONG, Clock
 
 BAD_TTLS = {
@@ -30,10 +32,24 @@ BAD_TTLS = {
     "the longest": timedelta.max,
 }
 
+Exists = Callable[[FullKeyValue, str], Awaitable[bool]]
+
+
+async def _by_get(kv: FullKeyValue, key: str) -> bool:
+    return await kv.get(key) is not None
+
+
+async def _by_exists(kv: FullKeyValue, key: str) -> bool:
+    return await kv.exists(key)
+
+
+async def _by_ttl(kv: FullKeyValue, key: str) -> bool:
+    return await kv.ttl(key) is not None
+
 
 @group(Capability.TTL)
-class Ttl(Expiring):
-    """set with a ttl, expire, ttl, persist; `Expiring` has what happens at the expiry."""
+class Ttl(Group):
+    """set with a ttl, expire, ttl and persist."""
 
     @runs_without_capability
     async def test_ttl_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
@@ -57,18 +73,20 @@ class Ttl(Expiring):
     async def test_ttl_of_an_absent_key_is_none(self, kv: FullKeyValue, key: str) -> None:
         assert await kv.ttl(key) is None
 
-    async def test_ttl_of_a_key_without_one_is_for_ever(self, kv: FullKeyValue, key: str) -> None:
+    async def test_ttl_of_a_key_without_expiry_has_no_remaining_time(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
         await kv.set(key, b"value")
         assert await kv.ttl(key) == Lifetime(None)
 
-    async def test_ttl_tells_the_time_remaining(
+    async def test_ttl_returns_the_remaining_time(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"value", ttl=LONG)
         assert _is_about(await kv.ttl(key), LONG, clock)
 
-    async def test_an_entry_tells_when_it_expires(self, kv: FullKeyValue, prefix: str) -> None:
-        # The backend's clock may be anywhere; the distance between two expiries may not.
+    async def test_an_entry_has_its_expiry_time(self, kv: FullKeyValue, prefix: str) -> None:
+        # The backend's clock may differ from ours; the time between two expiries may not.
         await kv.set(f"{prefix}one", b"value", ttl=LONG)
         await kv.set(f"{prefix}two", b"value", ttl=2 * LONG)
         one, two = await kv.get(f"{prefix}one"), await kv.get(f"{prefix}two")
@@ -79,7 +97,7 @@ class Ttl(Expiring):
         apart = timedelta(milliseconds=two.expires_at_ms - one.expires_at_ms)
         assert abs(apart - LONG) < timedelta(seconds=30)
 
-    async def test_a_ttl_does_not_touch_the_value(self, kv: FullKeyValue, key: str) -> None:
+    async def test_a_ttl_does_not_change_the_value(self, kv: FullKeyValue, key: str) -> None:
         version = await kv.set(key, b"value", ttl=LONG)
         entry = await kv.get(key)
         assert entry is not None
@@ -100,7 +118,7 @@ class Ttl(Expiring):
             await kv.set(key, b"value", ttl=ttl)
             assert _is_about(await kv.ttl(key), ttl, clock)
 
-    async def test_a_deleted_key_takes_its_ttl_along(self, kv: FullKeyValue, key: str) -> None:
+    async def test_delete_removes_the_ttl(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value", ttl=LONG)
         assert await kv.delete(key) is True
         assert await kv.ttl(key) is None
@@ -125,7 +143,9 @@ class Ttl(Expiring):
         assert entry is not None
         assert entry.value == b"value"
 
-    async def test_expire_of_an_absent_key_makes_none(self, kv: FullKeyValue, key: str) -> None:
+    async def test_expire_of_an_absent_key_does_not_create_it(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
         assert await kv.expire(key, LONG) is False
         assert await kv.exists(key) is False
 
@@ -149,7 +169,7 @@ class Ttl(Expiring):
         assert await kv.persist(key) is Persisted.NO_KEY
         assert await kv.exists(key) is False
 
-    async def test_a_hundred_years_are_a_ttl(
+    async def test_a_ttl_of_a_hundred_years_is_accepted(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"value", ttl=MAX_TTL)
@@ -175,11 +195,158 @@ class Ttl(Expiring):
         assert refusal.value.outcome is Outcome.NOT_APPLIED
         assert await kv.ttl(key) == Lifetime(None)
 
+    # Expiry: no key is lost before its time, or returned after it
+
+    @pytest.mark.parametrize("exists", [_by_get, _by_exists, _by_ttl])
+    async def test_a_key_expires_at_its_ttl_and_not_before(
+        self, kv: FullKeyValue, key: str, clock: Clock, exists: Exists
+    ) -> None:
+        await _check_expiry(kv, key, clock, clock.short, exists)
+
+    async def test_keys_with_different_ttls_expire_independently(
+        self, kv: FullKeyValue, prefix: str, clock: Clock
+    ) -> None:
+        ttls = [clock.short * (1 + step / 3) for step in range(4)]
+        if clock.granularity:
+            ttls = [-(-ttl // clock.granularity) * clock.granularity for ttl in ttls]
+        await asyncio.gather(
+            *(
+                _check_expiry(kv, f"{prefix}{number}", clock, ttl, _by_get)
+                for number, ttl in enumerate(ttls)
+            )
+        )
+
+    async def test_a_ttl_given_by_expire_is_exact(
+        self, kv: FullKeyValue, key: str, clock: Clock
+    ) -> None:
+        await kv.set(key, b"value", ttl=LONG)
+
+        async def expire(ttl: timedelta) -> None:
+            assert await kv.expire(key, ttl) is True
+
+        await _check_expiry(kv, key, clock, clock.short, _by_get, write=expire)
+
+    async def test_a_key_without_ttl_does_not_expire(
+        self, kv: FullKeyValue, prefix: str, clock: Clock
+    ) -> None:
+        await kv.set(f"{prefix}stays", b"value")
+        await kv.set(f"{prefix}goes", b"value", ttl=clock.short)
+        await clock.wait_for_expiry(kv, f"{prefix}goes")
+        assert await kv.exists(f"{prefix}stays") is True
+
+    async def test_set_resets_the_ttl(self, kv: FullKeyValue, prefix: str, clock: Clock) -> None:
+        lasting, longer, sentinel = (f"{prefix}{name}" for name in ("no", "long", "sentinel"))
+        for key in (lasting, longer):
+            await kv.set(key, b"old", ttl=clock.short)
+        await kv.set(lasting, b"new")
+        await kv.set(longer, b"new", ttl=LONG)
+        # Written last: once this key has expired, the first ttls have passed too.
+        await kv.set(sentinel, b"value", ttl=clock.short)
+        await clock.wait_for_expiry(kv, sentinel)
+        assert await kv.get(lasting) is not None
+        assert await kv.get(longer) is not None
+
+    async def test_expire_can_extend_a_ttl(
+        self, kv: FullKeyValue, prefix: str, clock: Clock
+    ) -> None:
+        await kv.set(f"{prefix}key", b"value", ttl=clock.short)
+        while not await kv.expire(f"{prefix}key", LONG):
+            # The machine was so busy that the key had expired.
+            await kv.set(f"{prefix}key", b"value", ttl=clock.short)
+        await kv.set(f"{prefix}sentinel", b"value", ttl=clock.short)
+        await clock.wait_for_expiry(kv, f"{prefix}sentinel")
+        assert await kv.exists(f"{prefix}key") is True
+
+    async def test_a_persisted_key_does_not_expire(
+        self, kv: FullKeyValue, prefix: str, clock: Clock
+    ) -> None:
+        await kv.set(f"{prefix}key", b"value", ttl=clock.short)
+        while await kv.persist(f"{prefix}key") is Persisted.NO_KEY:
+            # The machine was so busy that the key had expired.
+            await kv.set(f"{prefix}key", b"value", ttl=clock.short)
+        await kv.set(f"{prefix}sentinel", b"value", ttl=clock.short)
+        await clock.wait_for_expiry(kv, f"{prefix}sentinel")
+        assert await kv.exists(f"{prefix}key") is True
+
+    async def test_a_key_set_again_after_delete_does_not_inherit_the_expiry(
+        self, kv: FullKeyValue, prefix: str, clock: Clock
+    ) -> None:
+        await kv.set(f"{prefix}key", b"value", ttl=clock.short)
+        await kv.delete(f"{prefix}key")
+        await kv.set(f"{prefix}key", b"value")
+        await kv.set(f"{prefix}sentinel", b"value", ttl=clock.short)
+        await clock.wait_for_expiry(kv, f"{prefix}sentinel")
+        assert await kv.exists(f"{prefix}key") is True
+
+    async def test_an_expired_key_is_absent(self, kv: FullKeyValue, key: str, clock: Clock) -> None:
+        await kv.set(key, b"value", ttl=clock.short)
+        await clock.wait_for_expiry(kv, key)
+        assert await kv.exists(key) is False
+        assert await kv.ttl(key) is None
+        assert await kv.expire(key, LONG) is False
+        assert await kv.persist(key) is Persisted.NO_KEY
+        assert await kv.delete(key) is False
+        assert await kv.get(key) is None
+
+    async def test_an_expired_key_can_be_set_again(
+        self, kv: FullKeyValue, key: str, clock: Clock
+    ) -> None:
+        await kv.set(key, b"old", ttl=clock.short)
+        await clock.wait_for_expiry(kv, key)
+        await kv.set(key, b"new")
+        entry = await kv.get(key)
+        assert entry is not None
+        assert entry.value == b"new"
+        assert await kv.ttl(key) == Lifetime(None)
+
+    @pytest.mark.parametrize("microseconds", [1, 400, 1001])
+    async def test_the_smallest_ttl_is_rounded_up_not_to_zero(
+        self, kv: FullKeyValue, key: str, clock: Clock, microseconds: int
+    ) -> None:
+        ttl = timedelta(microseconds=microseconds)
+        before = time.monotonic()
+        await kv.set(key, b"value", ttl=ttl)
+        lifetime = await kv.ttl(key)
+        took = time.monotonic() - before
+        # Rounded down to zero, the key would expire at once or never.
+        assert lifetime != Lifetime(None)
+        assert lifetime is not None or took >= (clock.granularity - clock.error).total_seconds()
+        await clock.wait_for_expiry(kv, key, ttl)
+
 
 def _is_about(lifetime: Lifetime | None, ttl: timedelta, clock: Clock) -> bool:
-    """The time remaining a moment after the ttl was asked for."""
+    """Return whether the lifetime fits a key that received this ttl a moment ago."""
     if lifetime is None or lifetime.remaining is None:
         return False
     latest = timedelta(seconds=clock.latest_expiry(ttl))
     earliest = timedelta(seconds=clock.earliest_expiry(ttl)) - timedelta(seconds=30)
     return earliest < lifetime.remaining <= latest
+
+
+async def _check_expiry(
+    kv: FullKeyValue,
+    key: str,
+    clock: Clock,
+    ttl: timedelta,
+    exists: Exists,
+    *,
+    write: Callable[[timedelta], Awaitable[None]] | None = None,
+) -> None:
+    """Write a key, read it until it is absent, and check the time of its expiry."""
+    asked_for = time.monotonic()
+    if write is None:
+        await kv.set(key, b"value", ttl=ttl)
+    else:
+        await write(ttl)
+    granted = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        alive = await exists(kv, key)
+        answered = time.monotonic()
+        if not alive:
+            early = asked_for + clock.earliest_expiry(ttl) - answered
+            assert early <= 0, f"the key was lost {early:.3f} s before its expiry"
+            return
+        late = asked - granted - clock.latest_expiry(ttl)
+        assert late <= 0, f"the key was returned {late:.3f} s after its expiry"
+        await asyncio.sleep(0.005)

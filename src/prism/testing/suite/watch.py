@@ -1,4 +1,4 @@
-"""Group Watch: what is reported."""
+"""Group watch: which changes are reported, and for which prefixes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,27 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.basic import AWKWARD_KEYS
 from prism.testing.suite.group import group, needs, runs_without_capability
+from prism.testing.suite.scan import PATTERNS
 from prism.testing.suite.timing import LONG, Clock
-from prism.testing.suite.watch_endings import WatchEndings
-from prism.testing.suite.watch_order import WatchOrder
-from prism.testing.suite.watch_prefixes import WatchPrefixes
-from prism.testing.suite.watch_recorder import SOON, DeclaredEvents, watching
+from prism.testing.suite.watch_delivery import WatchDelivery
+from prism.testing.suite.watch_recorder import (
+    SOON,
+    DeclaredEvents,
+    WatchRecorder,
+    watching,
+)
+
+BAD_PREFIXES = {
+    "1025 bytes": "k" * 1025,
+    "lone surrogate": "a\ud83d",
+}
 
 
 @group(Capability.WATCH)
-class Watches(WatchPrefixes, WatchOrder, WatchEndings):
-    """put, delete and expire, and nothing else."""
+class Watches(WatchDelivery):
+    """put, delete and expire events, and nothing else."""
 
     @runs_without_capability
     async def test_watch_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
@@ -54,7 +64,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             ]
             await recorder.expect(*puts)
 
-    async def test_an_empty_value_is_reported_as_one(
+    async def test_an_empty_value_is_reported(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         async with watching(kv, key) as recorder:
@@ -62,7 +72,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             await recorder.expect(declared.put(key, b"", version))
 
     @pytest.mark.parametrize("value", [bytes(range(256)), "é🔑".encode(), b"\r\n\x00"], ids=repr)
-    async def test_bytes_are_reported_as_they_are(
+    async def test_values_are_reported_byte_for_byte(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents, value: bytes
     ) -> None:
         async with watching(kv, key) as recorder:
@@ -76,7 +86,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
         async with watching(backend.kv, key) as recorder:
             version = await backend.kv.set(key, value)
             await recorder.wait_until(bool, "the put is reported")
-            # Compared by hand, for a report of it would be too large as well.
+            # Compared as a boolean: pytest would print both values in full.
             (event,) = recorder.events
             assert (event.change, event.key) == (Change.PUT, key)
             assert (event == declared.put(key, value, version)) is True
@@ -89,7 +99,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             assert await kv.delete(key) is True
             await recorder.expect(declared.put(key, b"value", version), Event(Change.DELETE, key))
 
-    async def test_a_delete_of_an_absent_key_is_no_event(
+    async def test_a_delete_of_an_absent_key_is_not_reported(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         async with watching(kv, key) as recorder:
@@ -104,7 +114,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
                 declared.put(key, b"again", again),
             )
 
-    async def test_a_refused_write_is_no_event(
+    async def test_a_refused_write_is_not_reported(
         self, backend: Backend, key: str, declared: DeclaredEvents
     ) -> None:
         async with watching(backend.kv, key) as recorder:
@@ -114,7 +124,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             await recorder.expect(declared.put(key, b"value", version))
 
     @needs(Capability.COMPARE_AND_SET)
-    async def test_the_winner_of_a_compare_and_set_is_reported_and_no_loser(
+    async def test_a_compare_and_set_is_reported_unless_it_conflicts(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         async with watching(kv, key) as recorder:
@@ -183,7 +193,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
                 assert recorder.events in ([put], [put, Event(Change.EXPIRE, key)])
 
     @needs(Capability.TTL)
-    async def test_expire_and_persist_are_no_events(
+    async def test_expire_and_persist_are_not_reported(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         async with watching(kv, key) as recorder:
@@ -196,7 +206,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             await recorder.expect(declared.put(key, b"1", first), declared.put(key, b"2", second))
 
     @needs(Capability.TTL)
-    async def test_a_put_in_time_leaves_no_expiry_to_report(
+    async def test_a_key_overwritten_before_its_expiry_has_no_expire_event(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents, clock: Clock
     ) -> None:
         later = f"{key}/later"
@@ -206,7 +216,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             await kv.set(later, b"", ttl=clock.short)
             await clock.wait_for_expiry(kv, later)
             if declared.expiry_delay is not None:
-                # Whatever there was to report of the first is due before this.
+                # An event for the first ttl would have arrived before this one.
                 expired = Event(Change.EXPIRE, later)
                 what = "the later expiry is reported"
                 await recorder.wait_until(
@@ -221,7 +231,7 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             ]
 
     @needs(Capability.TTL)
-    async def test_a_put_after_an_expiry_is_reported_after_it_or_alone(
+    async def test_a_put_after_an_expiry_is_reported_after_the_expiry(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents, clock: Clock
     ) -> None:
         async with watching(kv, key) as recorder:
@@ -239,3 +249,96 @@ class Watches(WatchPrefixes, WatchOrder, WatchEndings):
             )
             expired = Event(Change.EXPIRE, key)
             assert recorder.events in (puts, [puts[0], expired, *puts[1:]])
+
+    # Prefixes: every key that starts with the prefix, and no other
+
+    async def test_a_watch_reports_no_key_outside_its_prefix(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        watched = f"{prefix}user/"
+        inside = [watched, f"{watched}1", f"{watched}{prefix}", f"{watched}/"]
+        outside = [f"{prefix}user", f"{prefix}users/1", f"{prefix}User/", f"x{watched}", prefix]
+        await _reports_only(kv, watched, inside, outside)
+
+    @pytest.mark.parametrize(("pattern", "match"), PATTERNS.values(), ids=PATTERNS.keys())
+    async def test_a_watched_prefix_is_literal_text(
+        self, kv: FullKeyValue, prefix: str, pattern: str, match: str
+    ) -> None:
+        watched = prefix + pattern
+        inside = [watched, f"{watched}x"]
+        outside = [
+            key for key in (prefix + match, f"{prefix}{match}x") if not key.startswith(watched)
+        ]
+        await _reports_only(kv, watched, inside, outside)
+
+    @pytest.mark.parametrize("text", AWKWARD_KEYS.values(), ids=AWKWARD_KEYS.keys())
+    async def test_every_character_is_allowed_in_a_watched_prefix(
+        self, kv: FullKeyValue, prefix: str, text: str
+    ) -> None:
+        watched = prefix + text
+        await _reports_only(kv, watched, [watched, watched + text], [f"{prefix}outside"])
+
+    async def test_prefixes_that_share_bytes_are_distinguished(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        # U+00E9 and U+00E8 differ in their second byte only.
+        inside = [f"{prefix}é", f"{prefix}éé", f"{prefix}éè"]
+        await _reports_only(kv, f"{prefix}é", inside, [f"{prefix}è", f"{prefix}èé", f"{prefix}e"])
+
+    async def test_an_empty_prefix_watches_every_key(self, kv: FullKeyValue, prefix: str) -> None:
+        # The store may have other users, so other events are ignored.
+        keys = {prefix, f"{prefix}1", f"🔑{prefix}"}
+        async with watching(kv, "") as recorder:
+            for key in keys:
+                await kv.set(key, b"value")
+            await recorder.wait_until(lambda _: keys <= _keys_put(recorder), f"the puts of {keys}")
+
+    async def test_a_prefix_of_1024_bytes_can_be_watched(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        key = prefix + "é" * ((1024 - len(prefix)) // 2)
+        key += "k" * (1024 - len(key.encode()))
+        await _reports_only(kv, key, [key], [key[:-1]])
+
+    @pytest.mark.parametrize("bad", BAD_PREFIXES.values(), ids=BAD_PREFIXES.keys())
+    async def test_a_bad_prefix_is_refused(self, kv: FullKeyValue, bad: str) -> None:
+        with pytest.raises(InvalidArgument):
+            async with kv.watch(bad):
+                pass
+
+    async def test_each_watch_reports_the_events_of_its_own_prefix(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        async with (
+            watching(kv, f"{prefix}a/") as one,
+            watching(kv, f"{prefix}b/") as other,
+            watching(kv, f"{prefix}a/1") as inner,
+            watching(kv, prefix) as outer,
+        ):
+            keys = [f"{prefix}{name}" for name in ("a/1", "b/1", "a/2", "b/2", "a/11", "c")]
+            for key in keys:
+                await kv.set(key, b"value")
+            for recorder, watched in ((one, "a/"), (other, "b/"), (inner, "a/1"), (outer, "")):
+                expected = [key for key in keys if key.startswith(prefix + watched)]
+                await recorder.wait_for_count(len(expected))
+                assert sorted(event.key for event in recorder.events) == sorted(expected)
+
+
+def _keys_put(recorder: WatchRecorder) -> set[str]:
+    return {event.key for event in recorder.events if event.change is Change.PUT}
+
+
+async def _reports_only(
+    kv: FullKeyValue, watched: str, inside: list[str], outside: list[str]
+) -> None:
+    """Write keys outside the prefix, then keys inside; expect the events of the latter only."""
+    async with watching(kv, watched) as recorder:
+        for key in (*outside, *inside):
+            await kv.set(key, b"value")
+        for key in outside:
+            await kv.delete(key)
+        await kv.delete(inside[-1])
+        await recorder.wait_until(lambda events: len(events) > len(inside), f"events of {inside}")
+        seen = [(event.change, event.key) for event in recorder.events]
+        expected = [(Change.PUT, key) for key in inside] + [(Change.DELETE, inside[-1])]
+        assert sorted(seen) == sorted(expected)

@@ -1,36 +1,50 @@
-"""Group Watch: every change from the moment on that the watch stands, in order per key."""
+"""Group watch: completeness and order of events, and the end of a watch."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
+
+import pytest
 
 from prism.ports import (
     Capability,
     Change,
+    DrainReport,
     Event,
     FullKeyValue,
+    NotServing,
+    PrismError,
     Version,
     WatchEnded,
 )
-from prism.testing.suite.backend import Backend
+from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import group, needs
-from prism.testing.suite.pages import pages_under
+from prism.testing.suite.scan import pages_under
 from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.watch_recorder import DeclaredEvents, WatchGroup, watching
 
 WRITERS = 12
+
 WRITES = 40
+
 LARGE = 64 << 10
+
 MANY = 400
-"""Large values that nobody reads: more than any backend keeps for a reader."""
+
+"""Number of large values: more than any backend buffers for a reader."""
+
+DRAIN = timedelta(seconds=20)
+
+REPETITIONS = 50
 
 
 @group(Capability.WATCH)
-class WatchOrder(WatchGroup):
-    """Nothing is missed, and nothing comes from before."""
+class WatchDelivery(WatchGroup):
+    """A watch reports every change after it opened, in order for each key."""
 
-    async def test_nothing_from_before_is_reported(
+    async def test_changes_before_the_watch_are_not_reported(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         for value in (b"1", b"2"):
@@ -41,7 +55,7 @@ class WatchOrder(WatchGroup):
             version = await kv.set(key, b"after")
             await recorder.expect(declared.put(key, b"after", version))
 
-    async def test_what_happens_before_the_first_read_is_reported(
+    async def test_changes_before_the_first_read_are_reported(
         self, kv: FullKeyValue, prefix: str, declared: DeclaredEvents
     ) -> None:
         for turn in range(20):
@@ -52,7 +66,7 @@ class WatchOrder(WatchGroup):
                 assert await anext(events) == declared.put(key, b"value", version)
                 assert await anext(events) == Event(Change.DELETE, key)
 
-    async def test_each_key_is_reported_in_order_under_load(
+    async def test_events_of_a_key_keep_their_order_under_load(
         self, kv: FullKeyValue, prefix: str, declared: DeclaredEvents
     ) -> None:
         async def write(key: str) -> list[Event]:
@@ -73,7 +87,7 @@ class WatchOrder(WatchGroup):
             for key, expected in zip(keys, written, strict=True):
                 assert recorder.events_of(key) == expected
 
-    async def test_writers_of_one_key_are_all_reported(
+    async def test_concurrent_writes_of_one_key_are_all_reported(
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         async def write(writer: int) -> list[Event]:
@@ -93,7 +107,7 @@ class WatchOrder(WatchGroup):
                     declared.values is False or [e for e in recorder.events if e in mine] == events
                 )
 
-    async def test_every_watch_of_a_prefix_has_the_same_events(
+    async def test_all_watches_of_a_prefix_report_the_same_events(
         self, kv: FullKeyValue, prefix: str, declared: DeclaredEvents
     ) -> None:
         async with (
@@ -114,28 +128,28 @@ class WatchOrder(WatchGroup):
                     ]
 
     @needs(Capability.SCAN)
-    async def test_a_watch_and_then_a_scan_miss_nothing(
+    async def test_a_watch_followed_by_a_scan_misses_no_change(
         self, kv: FullKeyValue, prefix: str, declared: DeclaredEvents
     ) -> None:
         keys = [f"{prefix}{number:02}" for number in range(20)]
-        begun, enough = asyncio.Event(), asyncio.Event()
+        started, stop = asyncio.Event(), asyncio.Event()
 
         async def write(mine: list[str], value: int = 0) -> None:
-            while not enough.is_set():
+            while not stop.is_set():
                 for key in mine:
                     value += 1
                     await (kv.delete(key) if value % 3 == 0 else kv.set(key, b"%d" % value))
-                    # An embedded store never waits, and others want their turn.
+                    # An embedded store never waits: let the other tasks run.
                     await asyncio.sleep(0)
-                begun.set()
+                started.set()
 
         writers = [asyncio.create_task(write(keys[part::4])) for part in range(4)]
         try:
-            await begun.wait()
+            await started.wait()
             async with watching(kv, prefix) as recorder:
                 scanned = {key async for page in pages_under(kv, prefix) for key in page.keys}
                 await recorder.wait_for_count(100)
-                enough.set()
+                stop.set()
                 await asyncio.gather(*writers)
                 there = {key for key in keys if await kv.exists(key)}
 
@@ -147,10 +161,10 @@ class WatchOrder(WatchGroup):
 
                 await wait_until(same, f"the scan and the events together come to {there}")
         finally:
-            enough.set()
+            stop.set()
             await asyncio.gather(*writers, return_exceptions=True)
 
-    async def test_a_slow_reader_has_everything_or_is_told(
+    async def test_a_slow_reader_gets_every_event_or_an_error(
         self, backend: Backend, key: str, declared: DeclaredEvents
     ) -> None:
         kv = backend.kv
@@ -158,7 +172,7 @@ class WatchOrder(WatchGroup):
         async with kv.watch(key) as events:
             expected = [await kv.set(key, (b"%d" % number).ljust(size)) for number in range(MANY)]
             seen: list[Version | None] = []
-            # To the end, or to a gap that is told: what waits for more waits in vain.
+            # Until every event was read, the watch reports a gap, or no more events come.
             with suppress(WatchEnded):
                 async with time_limit(10):
                     while len(seen) < MANY:
@@ -168,3 +182,90 @@ class WatchOrder(WatchGroup):
         async with watching(kv, key) as recorder:
             version = await kv.set(key, b"again")
             await recorder.expect(declared.put(key, b"again", version))
+
+    # The end of a watch: closed by its reader, a drain or a stop
+
+    async def test_a_drain_ends_a_watch_without_waiting(
+        self, open_backend: OpenBackend, key: str
+    ) -> None:
+        async with open_backend() as backend, watching(backend.kv, key) as recorder:
+            await backend.kv.set(key, b"value")
+            await recorder.wait_until(bool, "the put is reported")
+            async with asyncio.timeout(DRAIN.total_seconds() / 2):
+                report = await backend.lifecycle.drain(DRAIN)
+                assert report == DrainReport(completed=0, aborted=0)
+                assert isinstance(await recorder.wait_for_end(), NotServing)
+
+    async def test_a_stop_ends_a_watch(self, open_backend: OpenBackend, key: str) -> None:
+        async with open_backend() as backend, watching(backend.kv, key) as recorder:
+            await backend.lifecycle.stop()
+            assert isinstance(await recorder.wait_for_end(), NotServing)
+
+    async def test_an_ended_watch_stays_ended(self, open_backend: OpenBackend, key: str) -> None:
+        async with open_backend() as backend, backend.kv.watch(key) as events:
+            await backend.lifecycle.drain(DRAIN)
+            async with time_limit(10):
+                for _ in range(3):
+                    with pytest.raises(PrismError):
+                        await anext(events)
+
+    async def test_closing_a_watch_does_not_affect_later_watches(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        for _ in range(REPETITIONS):
+            async with kv.watch(key) as events:
+                version = await kv.set(key, b"value")
+                assert await anext(events) == declared.put(key, b"value", version)
+        async with watching(kv, key) as recorder:
+            version = await kv.set(key, b"last")
+            await recorder.expect(declared.put(key, b"last", version))
+
+    async def test_an_error_of_the_reader_closes_the_watch(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                async with kv.watch(key):
+                    raise ZeroDivisionError
+        assert await kv.exists(key) is False
+
+    async def test_a_cancelled_watch_leaves_the_connection_usable(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        async def read() -> list[Event]:
+            async with kv.watch(key) as events:
+                return [event async for event in events]
+
+        for turn in range(40):
+            reading = asyncio.create_task(read())
+            try:
+                # Before the watch is open, while it waits, and while events arrive.
+                for _ in range(turn % 8):
+                    await asyncio.sleep(0)
+                if turn % 2:
+                    await kv.set(key, b"%d" % turn)
+            finally:
+                reading.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reading
+            version = await kv.set(key, b"value")
+            entry = await kv.get(key)
+            assert entry is not None
+            assert (entry.value, entry.version) == (b"value", version)
+        async with watching(kv, key) as recorder:
+            version = await kv.set(key, b"last")
+            await recorder.expect(declared.put(key, b"last", version))
+
+    @needs(Capability.SCAN)
+    async def test_operations_work_while_many_watches_are_open(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        async def watch(number: int) -> None:
+            key = f"{prefix}{number}"
+            async with watching(kv, key + "/") as recorder:
+                for turn in range(5):
+                    await kv.set(f"{key}/{turn}", b"value")
+                await recorder.wait_for_count(5)
+                assert len((await kv.scan(f"{key}/")).keys) == 5
+
+        await asyncio.gather(*(watch(number) for number in range(20)))

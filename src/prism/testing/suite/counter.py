@@ -1,4 +1,4 @@
-"""Group Counter: `Capability.COUNTER`."""
+"""Group counter: `Capability.COUNTER`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from prism.testing.suite.workload import gather_bounded
 MIN = -(1 << 63)
 MAX = (1 << 63) - 1
 
-NEAR_MISSES = [
+NOT_CANONICAL = [
     b"",
     b" ",
     b"-",
@@ -47,7 +47,7 @@ NEAR_MISSES = [
     b"one",
     b"\xff",
     b"\x01",
-    "\u0661".encode(),  # a digit, but of another alphabet
+    "\u0661".encode(),  # a digit of another script
     "\uff11".encode(),
     b"%d" % (MAX + 1),
     b"%d" % (MIN - 1),
@@ -99,13 +99,13 @@ class Counters(Group):
             assert entry.value == text
 
     @pytest.mark.parametrize("number", [0, 42, -42, MAX - 1, MIN])
-    async def test_a_number_that_was_set_is_counted_on(
+    async def test_increment_continues_from_a_number_written_by_set(
         self, kv: FullKeyValue, key: str, number: int
     ) -> None:
         await kv.set(key, b"%d" % number)
         assert (await kv.increment(key, 1)).value == number + 1
 
-    async def test_increment_answers_the_version_that_get_shows(
+    async def test_increment_returns_the_version_that_get_returns(
         self, kv: FullKeyValue, key: str
     ) -> None:
         for delta in (1, 1, 0):
@@ -114,14 +114,14 @@ class Counters(Group):
             assert entry is not None
             assert entry.version == count.version
 
-    async def test_a_delta_of_zero_writes_too(self, kv: FullKeyValue, key: str) -> None:
+    async def test_a_delta_of_zero_creates_the_key(self, kv: FullKeyValue, key: str) -> None:
         await kv.increment(key, 0)
         entry = await kv.get(key)
         assert entry is not None
         assert entry.value == b"0"
 
-    @pytest.mark.parametrize("stored", NEAR_MISSES)
-    async def test_anything_but_a_canonical_number_is_refused(
+    @pytest.mark.parametrize("stored", NOT_CANONICAL)
+    async def test_increment_of_a_non_canonical_number_is_refused(
         self, kv: FullKeyValue, key: str, stored: bytes
     ) -> None:
         await kv.set(key, stored)
@@ -149,14 +149,14 @@ class Counters(Group):
         assert await kv.get(key) == before
 
     @pytest.mark.parametrize(("start", "delta"), [(MIN, MAX), (MAX, MIN), (MAX - 1, 1)])
-    async def test_the_whole_of_int64_is_counted(
+    async def test_the_whole_int64_range_is_supported(
         self, kv: FullKeyValue, key: str, start: int, delta: int
     ) -> None:
         await kv.increment(key, start)
         assert (await kv.increment(key, delta)).value == start + delta
 
     @pytest.mark.parametrize("delta", [MAX + 1, MIN - 1, 1 << 70])
-    async def test_a_delta_beyond_int64_is_refused(
+    async def test_a_delta_outside_int64_is_refused(
         self, kv: FullKeyValue, key: str, delta: int
     ) -> None:
         with pytest.raises(InvalidArgument):
@@ -173,7 +173,7 @@ class Counters(Group):
         numbers = sorted(number for each in seen for number in each)
         assert numbers == list(range(1, callers * turns + 1))
 
-    async def test_deltas_both_ways_add_up_under_contention(
+    async def test_positive_and_negative_deltas_add_up_under_contention(
         self, kv: FullKeyValue, key: str
     ) -> None:
         chance = random.Random(key)
@@ -194,23 +194,23 @@ class Counters(Group):
         assert after.expires_at_ms == before.expires_at_ms
 
     @needs(Capability.TTL)
-    async def test_increment_gives_no_ttl(self, kv: FullKeyValue, key: str) -> None:
+    async def test_increment_adds_no_ttl(self, kv: FullKeyValue, key: str) -> None:
         for _ in range(2):
             await kv.increment(key)
             assert await kv.ttl(key) == Lifetime(None)
 
     @needs(Capability.TTL)
-    async def test_increment_does_not_prolong_a_life(
+    async def test_increment_does_not_extend_the_ttl(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"1", ttl=clock.short)
         while (await kv.increment(key)).value == 1:
-            # The machine was busy for as long as the key had to live.
+            # The machine was so busy that the key had expired.
             await kv.set(key, b"1", ttl=clock.short)
         await clock.wait_for_expiry(kv, key)
 
     @needs(Capability.TTL)
-    async def test_an_expired_counter_begins_at_zero(
+    async def test_an_expired_counter_starts_at_zero(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         await kv.set(key, b"41", ttl=clock.short)

@@ -1,4 +1,4 @@
-"""Group Batch: `Capability.BATCH`."""
+"""Group batch: `Capability.BATCH`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from prism.ports import (
     Capability,
     Entry,
+    Exhausted,
     FullKeyValue,
     InvalidArgument,
     Lifetime,
@@ -19,16 +20,15 @@ from prism.ports import (
     Unsupported,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.batch_limits import BatchLimits
-from prism.testing.suite.group import group, needs, runs_without_capability
+from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs, runs_without_capability
 from prism.testing.suite.timing import LONG, Clock
 
 BAD_KEYS = {"empty": "", "too long": "k" * 1025, "lone surrogate": "a\ud800b"}
 
 
 @group(Capability.BATCH)
-class Batches(BatchLimits):
-    """get_many, set_many, delete_many: one outcome per item, in request order."""
+class Batches(Group):
+    """get_many, set_many and delete_many: one outcome for each item, in request order."""
 
     @runs_without_capability
     async def test_batch_is_refused_unless_declared(self, backend: Backend, key: str) -> None:
@@ -47,14 +47,16 @@ class Batches(BatchLimits):
             await kv.delete_many([key])
         assert await kv.exists(key) is True
 
-    async def test_get_many_answers_in_request_order(self, kv: FullKeyValue, prefix: str) -> None:
+    async def test_get_many_returns_outcomes_in_request_order(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
         order = [7, 2, 9, 0, 5, 1, 8, 3]
         for number in sorted(order):
             await kv.set(f"{prefix}{number}", b"%d" % number)
         outcomes = await kv.get_many([f"{prefix}{number}" for number in order])
         assert [_value(outcome) for outcome in outcomes] == [b"%d" % number for number in order]
 
-    async def test_get_many_tells_absent_and_empty_apart(
+    async def test_get_many_distinguishes_absent_from_empty(
         self, kv: FullKeyValue, prefix: str
     ) -> None:
         await kv.set(f"{prefix}empty", b"")
@@ -63,13 +65,15 @@ class Batches(BatchLimits):
         outcomes = await kv.get_many(keys)
         assert [outcome and _value(outcome) for outcome in outcomes] == [None, b"", b"value", None]
 
-    async def test_get_many_shows_what_get_shows(self, kv: FullKeyValue, prefix: str) -> None:
+    async def test_get_many_returns_the_entries_that_get_returns(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
         keys = [f"{prefix}{number}" for number in range(5)]
         for key in keys:
             await kv.set(key, key.encode())
         assert await kv.get_many(keys) == [await kv.get(key) for key in keys]
 
-    async def test_get_many_of_one_key_twice(self, kv: FullKeyValue, key: str) -> None:
+    async def test_get_many_accepts_a_key_twice(self, kv: FullKeyValue, key: str) -> None:
         await kv.set(key, b"value")
         outcomes = await kv.get_many([key, key])
         assert [_value(outcome) for outcome in outcomes] == [b"value", b"value"]
@@ -82,7 +86,7 @@ class Batches(BatchLimits):
             assert entry is not None
             assert entry.value == put.value
 
-    async def test_set_many_answers_versions_in_request_order(
+    async def test_set_many_returns_versions_in_request_order(
         self, kv: FullKeyValue, prefix: str
     ) -> None:
         puts = [Put(f"{prefix}{number}", b"%d" % number) for number in (3, 1, 2, 0)]
@@ -97,7 +101,9 @@ class Batches(BatchLimits):
         assert entry is not None
         assert entry.value == b""
 
-    async def test_a_key_set_twice_keeps_the_last(self, kv: FullKeyValue, prefix: str) -> None:
+    async def test_a_key_set_twice_keeps_the_last_value(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
         keys = [f"{prefix}a", f"{prefix}b"]
         values = [b"%d" % turn for turn in range(6)]
         versions = await kv.set_many([Put(key, value) for value in values for key in keys])
@@ -107,14 +113,18 @@ class Batches(BatchLimits):
             assert entry is not None
             assert (entry.value, entry.version) == (b"5", last)
 
-    async def test_delete_many_says_which_existed(self, kv: FullKeyValue, prefix: str) -> None:
+    async def test_delete_many_reports_which_keys_existed(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
         await kv.set(f"{prefix}a", b"value")
         await kv.set(f"{prefix}c", b"")
         keys = [f"{prefix}{name}" for name in "abcd"]
         assert await kv.delete_many(keys) == [True, False, True, False]
         assert [await kv.exists(key) for key in keys] == [False] * 4
 
-    async def test_a_key_deleted_twice_existed_once(self, kv: FullKeyValue, key: str) -> None:
+    async def test_a_key_deleted_twice_in_a_batch_existed_once(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
         await kv.set(key, b"value")
         assert await kv.delete_many([key, key]) == [True, False]
 
@@ -141,7 +151,7 @@ class Batches(BatchLimits):
         assert _failed(deleted) == [2]
         assert deleted[:2] == [True, True]
 
-    async def test_every_item_may_be_bad(self, kv: FullKeyValue) -> None:
+    async def test_a_batch_of_only_bad_items_fails_item_by_item(self, kv: FullKeyValue) -> None:
         assert _failed(await kv.get_many(["", ""])) == [0, 1]
         assert _failed(await kv.set_many([Put("", b"1"), Put("", b"2")])) == [0, 1]
         assert _failed(await kv.delete_many(["", ""])) == [0, 1]
@@ -175,21 +185,115 @@ class Batches(BatchLimits):
         assert await kv.exists(f"{prefix}two") is True
 
     @needs(Capability.TTL)
-    async def test_the_smallest_ttl_of_an_item_is_not_none(
+    async def test_the_smallest_ttl_of_an_item_is_not_zero(
         self, kv: FullKeyValue, key: str, clock: Clock
     ) -> None:
         smallest = timedelta(microseconds=1)
         assert _failed(await kv.set_many([Put(key, b"value", smallest)])) == []
         await clock.wait_for_expiry(kv, key, smallest)
 
+    # Limits: a batch over a limit is refused as a whole
+
+    async def test_a_batch_at_the_item_limit_is_accepted(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        kv = backend.kv
+        keys = [f"{prefix}{number}" for number in range(backend.profile.limits.max_batch_items)]
+        versions = await kv.set_many([Put(key, key.encode()) for key in keys])
+        assert [outcome for outcome in versions if not isinstance(outcome, int)] == []
+        entries = await kv.get_many(keys)
+        found = [entry.value.decode() for entry in entries if isinstance(entry, Entry)]
+        assert found == keys
+        assert await kv.delete_many(keys) == [True] * len(keys)
+
+    async def test_a_batch_over_the_item_limit_is_refused(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        kv, limit = backend.kv, backend.profile.limits.max_batch_items
+        keys = [f"{prefix}{number}" for number in range(limit + 1)]
+        await kv.set(keys[0], b"before")
+        with pytest.raises(InvalidArgument) as refusal:
+            await kv.set_many([Put(key, b"after") for key in keys])
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        with pytest.raises(InvalidArgument):
+            await kv.get_many(keys)
+        with pytest.raises(InvalidArgument):
+            await kv.delete_many(keys)
+        first = await kv.get(keys[0])
+        assert first is not None
+        assert first.value == b"before"
+        assert await kv.exists(keys[-1]) is False
+
+    async def test_a_batch_at_the_byte_limit_is_accepted(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        puts = _puts_of(backend, prefix, backend.profile.limits.max_batch_bytes)
+        versions = await backend.kv.set_many(puts)
+        assert [outcome for outcome in versions if not isinstance(outcome, int)] == []
+        assert await backend.kv.delete_many([put.key for put in puts]) == [True] * len(puts)
+
+    async def test_a_batch_over_the_byte_limit_is_refused(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        puts = _puts_of(backend, prefix, backend.profile.limits.max_batch_bytes + 1)
+        with pytest.raises(InvalidArgument) as refusal:
+            await backend.kv.set_many(puts)
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        assert [put.key for put in puts if await backend.kv.exists(put.key)] == []
+
+    async def test_batch_bytes_are_counted_in_utf_8(self, backend: Backend, prefix: str) -> None:
+        # Counted in characters, these keys would be within the limit.
+        wide = Put(prefix + "🔑" * 200, b"")
+        room = backend.profile.limits.max_batch_bytes - len(wide.key.encode()) + 1
+        puts = [*_puts_of(backend, prefix, room), wide]
+        with pytest.raises(InvalidArgument):
+            await backend.kv.set_many(puts)
+        assert [put.key for put in puts if await backend.kv.exists(put.key)] == []
+
+    async def test_a_value_over_the_limit_fails_alone(self, backend: Backend, prefix: str) -> None:
+        kv, limits = backend.kv, backend.profile.limits
+        if limits.max_value_bytes + 1024 > limits.max_batch_bytes:
+            pytest.skip(f"{NOT_REACHABLE}a value over its limit exceeds the limit of a batch too")
+        one, large, two = (f"{prefix}{name}" for name in ("one", "large", "two"))
+        outcomes = await kv.set_many(
+            [Put(one, b"1"), Put(large, bytes(limits.max_value_bytes + 1)), Put(two, b"2")]
+        )
+        assert isinstance(outcomes[1], InvalidArgument)
+        assert [await kv.exists(key) for key in (one, large, two)] == [True, False, True]
+
+    async def test_items_that_exceed_the_reply_can_be_requested_again(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        kv, limits = backend.kv, backend.profile.limits
+        size = min(limits.max_value_bytes, limits.max_batch_bytes // 3)
+        count = 2 * limits.max_batch_bytes // size + 1
+        expected = {f"{prefix}{number}": bytes([number]) * size for number in range(count)}
+        for key, value in expected.items():
+            await kv.set(key, value)
+        found: dict[str, bytes] = {}
+        rounds = 0
+        while missing := [key for key in expected if key not in found]:
+            rounds += 1
+            outcomes = await kv.get_many(missing)
+            before = len(found)
+            for key, outcome in zip(missing, outcomes, strict=True):
+                if isinstance(outcome, Entry):
+                    found[key] = outcome.value
+                else:
+                    assert isinstance(outcome, Exhausted), f"{key}: {outcome!r}"
+            assert len(found) > before, "no item of the request fits a reply"
+        await kv.delete_many(list(expected))
+        assert found == expected
+        assert rounds > 1, "a reply exceeded its byte limit"
+
 
 def _value(outcome: Entry | PrismError | None) -> bytes:
-    assert isinstance(outcome, Entry), f"no entry: {outcome!r}"
+    assert isinstance(outcome, Entry), f"expected an entry, got {outcome!r}"
     return outcome.value
 
 
 def _failed(outcomes: Sequence[object]) -> list[int]:
-    """The positions of the items refused as invalid; any other error fails the test."""
+    """Return the positions of invalid items; any other error fails the test."""
     refused = []
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, PrismError):
@@ -197,3 +301,17 @@ def _failed(outcomes: Sequence[object]) -> list[int]:
             assert outcome.outcome is Outcome.NOT_APPLIED
             refused.append(index)
     return refused
+
+
+def _puts_of(backend: Backend, prefix: str, size: int) -> list[Put]:
+    """Return items with this many bytes in total, keys and values together."""
+    limit = backend.profile.limits.max_value_bytes
+    puts: list[Put] = []
+    while size:
+        key = f"{prefix}{len(puts):04}"
+        room = size - len(key)
+        # What remains must be enough for one more key.
+        length = room if room <= limit else min(limit, room - len(key))
+        puts.append(Put(key, bytes(length)))
+        size = room - length
+    return puts

@@ -1,4 +1,4 @@
-"""Group Lifecycle: a drain loses nothing that is in flight, and waits for no longer than told."""
+"""Group lifecycle: drains with operations in flight."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from prism.testing.suite.timing import wait_until
 from prism.testing.suite.wrapper import DriverCapture, OperationBlocker
 
 IN_FLIGHT = 8
-SOON = timedelta(milliseconds=100)
-LATE = timedelta(seconds=30)
+SHORT_TIMEOUT = timedelta(milliseconds=100)
+LONG_TIMEOUT = timedelta(seconds=30)
 
 
 @group()
-class Draining(Group):
-    """drain, with operations in flight."""
+class Drains(Group):
+    """A drain loses no operation in flight, and waits no longer than its timeout."""
 
-    async def test_drain_of_an_idle_backend_is_empty(self, open_backend: OpenBackend) -> None:
+    async def test_drain_of_an_idle_backend_reports_nothing(
+        self, open_backend: OpenBackend
+    ) -> None:
         async with open_backend() as backend:
-            assert await backend.lifecycle.drain(LATE) == DrainReport(completed=0, aborted=0)
+            assert await backend.lifecycle.drain(LONG_TIMEOUT) == DrainReport(
+                completed=0, aborted=0
+            )
 
     async def test_finished_operations_are_not_in_a_drain_report(
         self, open_backend: OpenBackend, prefix: str
@@ -35,17 +39,19 @@ class Draining(Group):
         async with open_backend() as backend:
             for number in range(5):
                 await backend.kv.set(f"{prefix}{number}", b"value")
-            assert await backend.lifecycle.drain(LATE) == DrainReport(completed=0, aborted=0)
+            assert await backend.lifecycle.drain(LONG_TIMEOUT) == DrainReport(
+                completed=0, aborted=0
+            )
 
-    async def test_drain_finishes_what_is_in_flight_and_counts_it(
+    async def test_drain_completes_and_counts_operations_in_flight(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
-            drain = await _begin_drain(backend, LATE)
+            drain = await _start_drain(backend, LONG_TIMEOUT)
             blocker.release()
             versions = await asyncio.gather(*writes)
             assert len(set(versions)) == IN_FLIGHT
@@ -58,23 +64,23 @@ class Draining(Group):
         async with open_backend(wrap=driver.capture) as backend:
             for number in range(IN_FLIGHT):
                 await backend.kv.set(f"{prefix}{number}", b"%d" % number)
-            await backend.lifecycle.drain(LATE)
-            # Past the gateway, which refuses: the driver stays open until it is stopped.
+            await backend.lifecycle.drain(LONG_TIMEOUT)
+            # Not through the gateway, which refuses. The driver itself is open until it is stopped.
             for number in range(IN_FLIGHT):
                 entry = await driver.driver.get(f"{prefix}{number}")
                 assert entry is not None
                 assert entry.value == b"%d" % number
 
-    async def test_drain_does_not_end_before_what_is_in_flight(
+    async def test_drain_waits_for_operations_in_flight(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
-            drain = await _begin_drain(backend, LATE)
-            # Whatever it takes to answer a call or two, it has had the time.
+            drain = await _start_drain(backend, LONG_TIMEOUT)
+            # Time enough for a drain that does not wait to end.
             for _ in range(5):
                 await backend.lifecycle.health()
             assert not drain.done()
@@ -89,27 +95,27 @@ class Draining(Group):
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
-            drain = await _begin_drain(backend, LATE)
+            drain = await _start_drain(backend, LONG_TIMEOUT)
             for _ in range(3):
                 with pytest.raises(NotServing) as refusal:
                     await backend.kv.set(f"{prefix}new", b"value")
                 assert refusal.value.outcome is Outcome.NOT_APPLIED
             blocker.release()
             await asyncio.gather(*writes)
-            # The refused are in nobody's count.
+            # Refused operations are not counted.
             assert await drain == DrainReport(completed=IN_FLIGHT, aborted=0)
 
-    async def test_what_takes_too_long_is_aborted_and_counted(
+    async def test_operations_over_the_drain_timeout_are_aborted_and_counted(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
-            report = await backend.lifecycle.drain(SOON)
+            report = await backend.lifecycle.drain(SHORT_TIMEOUT)
             assert report == DrainReport(completed=0, aborted=IN_FLIGHT)
             await blocker.wait_for(0)
             outcomes = await asyncio.gather(*writes, return_exceptions=True)
@@ -121,23 +127,23 @@ class Draining(Group):
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
-            await backend.lifecycle.drain(SOON)
+            await backend.lifecycle.drain(SHORT_TIMEOUT)
             for outcome in await asyncio.gather(*writes, return_exceptions=True):
                 assert isinstance(outcome, PrismError)
                 assert outcome.outcome is Outcome.UNKNOWN
 
-    async def test_the_quick_complete_and_the_slow_are_aborted(
+    async def test_drain_completes_quick_and_aborts_slow_operations(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
         quick, slow = OperationBlocker(), OperationBlocker()
         async with (
             open_backend(wrap=lambda driver: slow.wrap(quick.wrap(driver))) as backend,
-            _writes_held(backend, quick, f"{prefix}quick/") as few,
-            _writes_held(backend, slow, f"{prefix}slow/") as many,
+            _blocked_writes(backend, quick, f"{prefix}quick/") as few,
+            _blocked_writes(backend, slow, f"{prefix}slow/") as many,
         ):
-            drain = await _begin_drain(backend, timedelta(seconds=1))
+            drain = await _start_drain(backend, timedelta(seconds=1))
             quick.release()
             await asyncio.gather(*few)
             assert await drain == DrainReport(completed=IN_FLIGHT, aborted=IN_FLIGHT)
@@ -149,24 +155,24 @@ class Draining(Group):
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
-            drain = await _begin_drain(backend, LATE)
-            again = asyncio.create_task(backend.lifecycle.drain(SOON))
+            drain = await _start_drain(backend, LONG_TIMEOUT)
+            again = asyncio.create_task(backend.lifecycle.drain(SHORT_TIMEOUT))
             blocker.release()
             await asyncio.gather(*writes)
             report = await drain
             assert report == DrainReport(completed=IN_FLIGHT, aborted=0)
             assert await again == report
-            assert await backend.lifecycle.drain(SOON) == report
+            assert await backend.lifecycle.drain(SHORT_TIMEOUT) == report
 
-    async def test_stop_without_a_drain_leaves_nobody_waiting(
+    async def test_stop_without_a_drain_fails_operations_in_flight(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
         blocker = OperationBlocker()
         async with (
             open_backend(wrap=blocker.wrap) as backend,
-            _writes_held(backend, blocker, prefix) as writes,
+            _blocked_writes(backend, blocker, prefix) as writes,
         ):
             await backend.lifecycle.stop(timedelta(seconds=5))
             for outcome in await asyncio.gather(*writes, return_exceptions=True):
@@ -175,10 +181,10 @@ class Draining(Group):
 
 
 @asynccontextmanager
-async def _writes_held(
+async def _blocked_writes(
     backend: Backend, blocker: OperationBlocker, prefix: str
 ) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """Writes that have reached the driver and stay there until the blocker opens."""
+    """Start writes that reach the driver and wait there until the blocker releases them."""
     blocker.block()
     writes = [
         asyncio.create_task(backend.kv.set(f"{prefix}{number}", b"%d" % number))
@@ -188,18 +194,18 @@ async def _writes_held(
         await blocker.wait_for(IN_FLIGHT)
         yield writes
     finally:
-        # A test that failed half-way leaves nothing behind that closing waits for.
+        # After a failed test too, so that closing the backend does not wait.
         blocker.release()
         for write in writes:
             write.cancel()
         await asyncio.gather(*writes, return_exceptions=True)
 
 
-async def _begin_drain(backend: Backend, timeout: timedelta) -> asyncio.Task[DrainReport]:
+async def _start_drain(backend: Backend, timeout: timedelta) -> asyncio.Task[DrainReport]:
     drain = asyncio.create_task(backend.lifecycle.drain(timeout))
 
     async def draining() -> bool:
         return await backend.lifecycle.state() is State.DRAINING
 
-    await wait_until(draining, "the drain begins")
+    await wait_until(draining, "the drain starts")
     return drain
