@@ -16,12 +16,7 @@ from prism.adapters.redis.connection import CancellationCheck
 from prism.adapters.redis.errors import NotSentError, is_connection_lost, is_error_reply
 from prism.adapters.redis.executor import send_batch
 from prism.adapters.redis.operations import Command, Operation, Reply
-from prism.adapters.redis.settings import (
-    Address,
-    RedisSettings,
-    connection_options,
-    uses_tls,
-)
+from prism.adapters.redis.settings import Address, RedisSettings, connection_options, uses_tls
 from prism.ports import Unsupported
 
 _MAX_REDIRECTIONS = 5
@@ -29,7 +24,7 @@ _MAX_REDIRECTIONS = 5
 _REFRESH_INTERVAL_S = 0.25
 
 _SPARE_CONNECTIONS = 2
-"""Connections to a node beyond those of callers, for redis-py's own requests."""
+"""Connections to each node for redis-py's own requests, in addition to those for callers."""
 
 _DISCOVERY_TIMEOUT_S = 1.0
 """Time for one node to describe the cluster before the next one is asked."""
@@ -83,7 +78,7 @@ class ClusterExecutor:
                 self._topology_is_stale = True
                 return _not_sent(error, len(commands))
             replies = await server.send(commands)
-            self._check_topology(replies)
+            self._mark_stale_on_failure(replies)
             if redirection := _redirection(replies):
                 if isinstance(redirection, MovedError):
                     await self._cluster.nodes_manager.move_slot(redirection)
@@ -118,7 +113,7 @@ class ClusterExecutor:
         await asyncio.gather(*(send_share(*each) for each in indexes_by_server.items()))
         # One after another, so that operations on one key take effect in order.
         for index, operation in enumerate(batch):
-            self._check_topology(results[index])
+            self._mark_stale_on_failure(results[index])
             lost = is_connection_lost(results[index][-1])
             if _redirection(results[index]) or (retryable and lost):
                 commands = (*loads, *operation.commands)
@@ -168,7 +163,7 @@ class ClusterExecutor:
         self._servers[node.name] = server
         return server
 
-    def _check_topology(self, replies: Sequence[Reply]) -> None:
+    def _mark_stale_on_failure(self, replies: Sequence[Reply]) -> None:
         """Mark the topology as stale if a node is gone or the cluster is down."""
         if is_connection_lost(replies[-1]) or isinstance(replies[-1], ClusterDownError):
             self._topology_is_stale = True

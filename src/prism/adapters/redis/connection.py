@@ -38,9 +38,9 @@ class PendingRequest:
         payload: packed commands; emptied when they are sent.
         size: length of the payload in bytes.
         reply_count: number of commands, and so of replies to expect.
-        deadline: time on the loop's clock at which the caller gives up.
-        result: future of all replies; a failure counts as a reply. It is done early if
-            the caller is cancelled or times out.
+        deadline: time on the loop's clock after which the request fails with TimeoutError.
+        result: future of all replies, in which a failure is a reply too; already done if
+            the caller was cancelled or timed out.
         replies: replies received so far.
     """
 

@@ -1,8 +1,7 @@
-"""How operations reach Redis: the runner, and the executor of a single server.
+"""Runs operations on an executor, which sends their commands to the server of the key.
 
-An executor sends the commands of an operation to the server that has its key. There is one
-for each topology: here for one server, addressed directly or as the master that sentinels
-name; in `cluster` for a Cluster.
+There is an executor for each topology: here for a single server, addressed directly or as
+the master that sentinels name; in `cluster` for a Cluster.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ class Executor(Protocol):
         ...
 
     async def open_connection(self) -> AbstractConnection:
-        """Open a connection for the caller alone, who disconnects it; raises as redis-py does."""
+        """Open a connection that only the caller uses and closes; raises what redis-py raises."""
         ...
 
 

@@ -8,6 +8,7 @@ another client's list or hash is never replaced or removed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from hashlib import sha1
@@ -34,6 +35,7 @@ Reply: TypeAlias = Any
 The type depends on the command, which no annotation can express.
 """
 
+_PATTERN_CHARACTERS = re.compile(rb"[*?\[\]\\^-]")
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_KEY, _NO_EXPIRY = -2, -1
 _PERSISTED = (Persisted.NO_KEY, Persisted.NO_EXPIRY, Persisted.EXPIRY_REMOVED)
@@ -63,6 +65,11 @@ class TornRead:
 def version_of(value: bytes) -> Version:
     """Return the first 64 bits of the SHA-1 of a value, which a script can compute too."""
     return Version(int.from_bytes(sha1(value, usedforsecurity=False).digest()[:8]))
+
+
+def prefix_pattern(prefix: bytes) -> bytes:
+    """Return a Redis pattern that matches everything with a literal prefix."""
+    return _PATTERN_CHARACTERS.sub(rb"\\\g<0>", prefix) + b"*"
 
 
 def get(key: bytes) -> Operation[Entry | TornRead | None]:

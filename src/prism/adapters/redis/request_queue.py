@@ -1,4 +1,4 @@
-"""Queue of requests to one Redis server, sent over one shared connection."""
+"""Queues of requests to one Redis server, which share its connections."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 from prism.adapters.redis.errors import translate
 from prism.adapters.redis.executor import Executor, OperationRunner, Server
-from prism.adapters.redis.operations import Command
+from prism.adapters.redis.operations import Command, prefix_pattern
 from prism.kit import clamp_page_size
 from prism.ports import (
     Entry,
@@ -29,8 +29,6 @@ _MIN_COUNT, _MAX_COUNT = 10, 1000
 
 _MAX_SCANS_PER_PAGE = 50
 """Number of SCANs after which a page ends, even if it is empty."""
-
-_PATTERN_CHARACTERS = re.compile(rb"[*?\[\]\\^-]")
 
 _DIGEST_BYTES = 8
 _MAX_CURSOR_DIGITS = 20
@@ -236,11 +234,6 @@ class Scanner:
             return redis_key[len(self._key_prefix) :].decode() or None
         except UnicodeDecodeError:
             return None
-
-
-def prefix_pattern(prefix: bytes) -> bytes:
-    """Return a Redis pattern that matches everything with a literal prefix."""
-    return _PATTERN_CHARACTERS.sub(rb"\\\g<0>", prefix) + b"*"
 
 
 def slots_digest(cluster_nodes: bytes, *, servers: int) -> str:

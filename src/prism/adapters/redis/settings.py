@@ -185,16 +185,8 @@ def _parse_path(topology: Topology, path: str) -> tuple[str, int]:
     return unquote(service), db
 
 
-class TlsOptions(TypedDict, total=False):
-    """redis-py's options for TLS files."""
-
-    ssl_ca_certs: str
-    ssl_certfile: str
-    ssl_keyfile: str
-
-
-class ConnectionOptions(TlsOptions):
-    """redis-py's options for every connection to a server."""
+class ConnectionOptions(TypedDict, total=False):
+    """redis-py's options for a connection."""
 
     username: str | None
     password: str | None
@@ -203,6 +195,9 @@ class ConnectionOptions(TlsOptions):
     socket_timeout: float | None
     socket_connect_timeout: float
     retry: Retry
+    ssl_ca_certs: str
+    ssl_certfile: str
+    ssl_keyfile: str
 
 
 def connection_options(settings: RedisSettings, address: Address) -> ConnectionOptions:
@@ -236,14 +231,14 @@ def uses_tls(settings: RedisSettings, address: Address) -> bool:
     return settings.tls or address.tls
 
 
-def tls_options(settings: RedisSettings, address: Address) -> TlsOptions:
+def tls_options(settings: RedisSettings, address: Address) -> ConnectionOptions:
     """Return redis-py's options for the TLS files, after checking the files.
 
     Raises:
         InvalidArgument: a TLS file is not usable, or TLS is off.
     """
     ca, cert, key = settings.tls_ca, settings.tls_cert, settings.tls_key
-    options: TlsOptions = {}
+    options: ConnectionOptions = {}
     if ca is not None:
         options["ssl_ca_certs"] = str(ca)
     if cert is not None:

@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from prism.adapters.redis.errors import NotSentError, translate
 from prism.adapters.redis.executor import Executor
-from prism.adapters.redis.scan import prefix_pattern
+from prism.adapters.redis.operations import prefix_pattern
 from prism.ports import Change, Event, WatchEnded
 
 _PING_AFTER_S = 5.0
