@@ -37,9 +37,9 @@ def are_notifications_sufficient(flags: str) -> bool:
 
 
 class Watcher:
-    """Watches of a driver, each on a connection of its own.
+    """The open watches of a driver, each on its own connection.
 
-    A broken connection ends its watch, because the changes meanwhile are lost.
+    A broken connection ends its watch, because changes since then are lost.
     """
 
     def __init__(
