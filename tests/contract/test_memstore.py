@@ -1,4 +1,4 @@
-"""The embedded default keeps the contract."""
+"""Acceptance suite on the memstore: in process, over gRPC on each transport, through a proxy."""
 
 from __future__ import annotations
 

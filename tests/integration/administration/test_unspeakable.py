@@ -15,17 +15,17 @@ SECRET = "sw0rdfish-and-chips"
 
 
 @pytest.fixture
-def blabbing(start_proxy: Any) -> Any:
+def leaking(start_proxy: Any) -> Any:
     """`l` cannot log in, `h` serves badly; both quote their password where they can."""
     return start_proxy(
-        *("--pattern", "b=memstore", "--pattern", "l=blabbing", "--pattern", "h=blabbing"),
+        *("--pattern", "b=memstore", "--pattern", "l=leaking", "--pattern", "h=leaking"),
         *("--l-password", SECRET, "--no-l-reachable", "--h-password", SECRET),
         *("--health-interval", "100ms"),
     ).serving()
 
 
-def test_a_secret_that_a_driver_quotes_gets_to_nobody(blabbing: Any, prism_at: Any) -> None:
-    prism = prism_at(blabbing.address)
+def test_a_secret_that_a_driver_quotes_gets_to_nobody(leaking: Any, prism_at: Any) -> None:
+    prism = prism_at(leaking.address)
     until(lambda: (prism.pattern("h")["health"] or {}).get("status") == "degraded")
     answers = {}
 
@@ -51,21 +51,21 @@ def test_a_secret_that_a_driver_quotes_gets_to_nobody(blabbing: Any, prism_at: A
     for command in commands:
         ended = prism(*command)
         answers[" ".join(command)] = ended.stdout + ended.stderr
-    pages = dict(every_page(blabbing.metrics_address))
+    pages = dict(every_page(leaking.metrics_address))
     own = prism.json("patterns", "show", "h")["metrics_address"]
     pages |= {f"{own}{path}": text for path, text in every_page(own)}
-    blabbing.stop()
+    leaking.stop()
     # It was all there to be quoted.
     assert "cannot log in with ***" in answers["kv get l"]
     assert "AUTH *** was refused" in answers["kv get key --pattern h"]
     assert "last_error" in answers["patterns show h"]
     assert "AUTH ***" in answers["lifecycle status"]
-    told = {**answers, **pages, "the log": blabbing.log}
+    told = {**answers, **pages, "the log": leaking.log}
     assert [place for place, text in told.items() if SECRET in text] == []
 
 
 def test_a_server_without_a_proxy_quotes_no_secret_either(start_server: Any, prism_at: Any) -> None:
-    server = start_server("--driver", "blabbing", "--blabbing-password", SECRET).serving()
+    server = start_server("--driver", "leaking", "--leaking-password", SECRET).serving()
     prism = prism_at(server.address)
     status = prism.said("lifecycle", "status")
     assert "AUTH *** was refused" in status

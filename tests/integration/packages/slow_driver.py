@@ -1,7 +1,6 @@
-"""A driver of somebody else's package that does what a test asks of it.
+"""Third-party driver whose behaviour a test controls by its settings.
 
-It tells by log lines where it is, and goes on when a file appears, so that no
-test has to guess how long something takes.
+It logs what it does and continues when a file appears, so that no test depends on timing.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ log = logging.getLogger("slow_driver")
 
 @dataclass(frozen=True, slots=True)
 class SlowSettings:
-    url: str = setting("slow://localhost", help="Shown when it cannot be reached.")
-    password: str | None = setting(None, help="Of no use.", secret=True)
+    url: str = setting("slow://localhost", help="Address in the error when `reachable` is off.")
+    password: str | None = setting(None, help="Not used.", secret=True)
     reachable: bool = setting(True, help="Off: initialize fails.")
-    broken: bool = setting(False, help="Initialize raises something unexpected.")
-    says: str | None = setting(None, help="Logged once it is initialized.")
-    times: int = setting(1, help="How often.")
+    broken: bool = setting(False, help="On: initialize raises an unexpected error.")
+    says: str | None = setting(None, help="Text to log after initialize.")
+    times: int = setting(1, help="How often to log `says`.")
     opened_by: Path | None = setting(None, help="Initialize waits for this file.")
     released_by: Path | None = setting(None, help="A get of `slow` waits for this file.")
 
@@ -35,10 +34,10 @@ class Slow(Memstore):
         self._slow = settings
         log.info("initializing")
         if settings.broken:
-            raise RuntimeError("something nobody thought of")
+            raise RuntimeError("an unexpected error")
         if not settings.reachable:
             raise BackendUnavailable(f"cannot reach {settings.url}: connection refused")
-        await _appearance(settings.opened_by)
+        await _wait_for(settings.opened_by)
         await super().initialize(MemstoreSettings())
         for _ in range(settings.times if settings.says else 0):
             log.info("%s", settings.says)
@@ -46,11 +45,11 @@ class Slow(Memstore):
     async def get(self, key: str) -> Entry | None:
         if key == "slow":
             log.info("in flight")
-            await _appearance(self._slow.released_by)
+            await _wait_for(self._slow.released_by)
         return await super().get(key)
 
 
-async def _appearance(file: Path | None) -> None:
+async def _wait_for(file: Path | None) -> None:
     while file is not None and not file.exists():  # noqa: ASYNC240  (quick, and a test)
         await asyncio.sleep(0.005)
 
@@ -58,7 +57,7 @@ async def _appearance(file: Path | None) -> None:
 DRIVER = DriverSpec(
     name="slow",
     version="1.0",
-    summary="Waits when told to.",
+    summary="Waits for files, for tests.",
     settings=SlowSettings,
     factory=Slow,
     capabilities=MEMSTORE.capabilities,

@@ -152,7 +152,7 @@ async def test_one_that_crashes_again_and_again_is_in_a_crash_loop(start_proxy: 
         status = (await admin.get("a")).pattern.status
     assert status.state in (PatternState.CRASH_LOOP, PatternState.LAUNCHING)
     failed = [each for each in await proxy.events("a") if each.kind is EventKind.FAILED]
-    assert failed[0].message == "the pattern 'a' exited with status 3: out of luck"
+    assert failed[0].message == "the pattern 'a' exited with status 3: crashed by the test"
     # Degraded is ready: the other one serves.
     assert await asyncio.to_thread(_ready, proxy) == {"status": "ready"}
 

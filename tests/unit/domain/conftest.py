@@ -1,4 +1,4 @@
-"""A gateway and a state machine around the embedded store."""
+"""Gateway and lifecycle machine around a memstore."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from prism.ports import Capability, Limits, Profile
 
 
 class Declaring(Memstore):
-    """A store that declares less than it has."""
+    """Memstore that declares only some capabilities."""
 
     declared: frozenset[Capability] = frozenset(Capability)
 
     @property
     def profile(self) -> Profile:
-        whole = super().profile
-        kept = {name: how for name, how in whole.capabilities.items() if name in self.declared}
-        return replace(whole, capabilities=kept)
+        full = super().profile
+        declared = {name: how for name, how in full.capabilities.items() if name in self.declared}
+        return replace(full, capabilities=declared)
 
 
 @dataclass
-class House:
+class Assembly:
+    """Driver with the parts of the domain around it."""
+
     driver: Declaring
     admission: Admission
     gateway: Gateway
@@ -40,21 +42,21 @@ class House:
 
 
 @pytest.fixture
-async def build() -> AsyncIterator[Callable[..., House]]:
-    built: list[House] = []
+async def build() -> AsyncIterator[Callable[..., Assembly]]:
+    built: list[Assembly] = []
 
-    def make(limits: Limits | None = None, driver: Any = None) -> House:
+    def make(limits: Limits | None = None, driver: Any = None) -> Assembly:
         driver = driver or Declaring()
         admission = Admission(max_in_flight=10, max_per_connection=10)
-        house = House(
+        assembly = Assembly(
             driver=driver,
             admission=admission,
             gateway=Gateway(driver, admission, limits or Limits()),
             lifecycle=LifecycleMachine(driver, DRIVER.settings, admission),
         )
-        built.append(house)
-        return house
+        built.append(assembly)
+        return assembly
 
     yield make
-    for house in built:
-        await house.driver.stop()
+    for assembly in built:
+        await assembly.driver.stop()

@@ -1,4 +1,4 @@
-"""Letting operations in, and seeing them out."""
+"""Admission: limits, connections and drains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prism.ports import DrainReport, Exhausted, NotServing, Outcome
 
 
 class Work:
-    """Operations that stay in flight until released."""
+    """Operations that stay in flight until they are released."""
 
     def __init__(self, admission: Admission) -> None:
         self.admission = admission
@@ -41,13 +41,13 @@ def opened(*, max_in_flight: int = 10, max_per_connection: int = 10) -> Admissio
     return admission
 
 
-def test_nothing_is_admitted_before_it_is_opened() -> None:
+def test_a_new_admission_refuses_operations() -> None:
     admission = Admission(max_in_flight=1, max_per_connection=1)
     with pytest.raises(NotServing, match="not started"):
         admission.admit()
 
 
-async def test_one_more_than_the_bound_in_all_is_refused_at_once() -> None:
+async def test_an_operation_above_the_total_limit_is_refused() -> None:
     work = Work(opened(max_in_flight=2))
     tasks = [await work.begin(), await work.begin()]
     with pytest.raises(Exhausted, match="2 calls are in flight") as refused:
@@ -58,7 +58,7 @@ async def test_one_more_than_the_bound_in_all_is_refused_at_once() -> None:
     assert await (await work.begin()) == "done"
 
 
-async def test_a_connection_at_its_bound_does_not_hold_up_another() -> None:
+async def test_a_connection_at_its_limit_does_not_affect_another() -> None:
     work = Work(opened(max_per_connection=1))
     first = await work.begin("a")
     with pytest.raises(Exhausted, match="this connection has 1"):
@@ -70,7 +70,7 @@ async def test_a_connection_at_its_bound_does_not_hold_up_another() -> None:
     assert await (await work.begin("a")) == "done"
 
 
-async def test_a_drain_waits_for_what_is_in_flight_and_counts_it() -> None:
+async def test_a_drain_waits_for_operations_in_flight_and_counts_them() -> None:
     work = Work(opened())
     tasks = [await work.begin(), await work.begin()]
     work.admission.close("draining")
@@ -83,7 +83,7 @@ async def test_a_drain_waits_for_what_is_in_flight_and_counts_it() -> None:
     assert await asyncio.gather(*tasks) == ["done", "done"]
 
 
-async def test_what_outlasts_a_drain_is_aborted_with_an_unknown_outcome() -> None:
+async def test_a_drain_timeout_aborts_operations_with_an_unknown_outcome() -> None:
     work = Work(opened())
     task = await work.begin()
     work.admission.close("draining")
@@ -102,7 +102,7 @@ async def test_a_cancelled_operation_is_no_longer_in_flight() -> None:
     assert work.admission.in_flight == 0
 
 
-async def test_a_caller_can_go_on_after_its_operation_was_aborted() -> None:
+async def test_a_task_is_usable_after_its_operation_was_aborted() -> None:
     admission = opened()
     release = asyncio.Event()
     entered = asyncio.Event()
@@ -115,7 +115,7 @@ async def test_a_caller_can_go_on_after_its_operation_was_aborted() -> None:
         except NotServing:
             task = asyncio.current_task()
             assert task is not None
-            # Any later timeout of this task would misread one that is left over.
+            # A cancellation that is left over would break any later timeout of this task.
             return f"{task.cancelling()} cancellations left"
         return "not aborted"
 

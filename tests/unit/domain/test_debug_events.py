@@ -163,10 +163,12 @@ def test_events_can_be_added_from_any_thread() -> None:
 
 
 def published(build: Any) -> tuple[Any, DebugEventBuffer, DebugEventPublisher]:
-    house = build()
+    assembly = build()
     events = DebugEventBuffer()
-    publisher = DebugEventPublisher(events, house.lifecycle, ReadinessMonitor(house.lifecycle))
-    return house, events, publisher
+    publisher = DebugEventPublisher(
+        events, assembly.lifecycle, ReadinessMonitor(assembly.lifecycle)
+    )
+    return assembly, events, publisher
 
 
 def of_kind(events: DebugEventBuffer, kind: DebugKind) -> list[DebugEvent]:
@@ -174,9 +176,9 @@ def of_kind(events: DebugEventBuffer, kind: DebugKind) -> list[DebugEvent]:
 
 
 async def test_changes_of_state_and_readiness_are_published_in_order(build: Any) -> None:
-    house, events, _ = published(build)
-    await house.run()
-    await house.lifecycle.drain()
+    assembly, events, _ = published(build)
+    await assembly.run()
+    await assembly.lifecycle.drain()
     assert [event.message for event in of_kind(events, DebugKind.STATE)] == [
         "the driver is initialized",
         "ready",
@@ -187,9 +189,9 @@ async def test_changes_of_state_and_readiness_are_published_in_order(build: Any)
 
 
 async def test_a_failed_state_is_published_with_its_reason(build: Any) -> None:
-    house, events, _ = published(build)
+    assembly, events, _ = published(build)
     with pytest.raises(InvalidArgument):
-        await house.lifecycle.initialize({"colour": "red"})
+        await assembly.lifecycle.initialize({"colour": "red"})
     (failed,) = [e for e in of_kind(events, DebugKind.STATE) if e.level is DebugLevel.ERROR]
     assert failed.message.startswith("the driver is failed: initialize failed: unknown setting")
     assert failed.details == {"state": "failed"}

@@ -1,4 +1,4 @@
-"""What the gateway adds to a driver; the acceptance suite covers what both do."""
+"""Rules that the gateway adds to a driver; the acceptance suite tests the rest."""
 
 from __future__ import annotations
 
@@ -49,43 +49,43 @@ CALLS: dict[Capability, list[Callable[[Gateway], Awaitable[Any]]]] = {
     ("capability", "call"),
     [(capability, call) for capability, calls in CALLS.items() for call in calls],
 )
-async def test_what_is_not_declared_is_refused_and_changes_nothing(
+async def test_an_undeclared_capability_is_refused_and_changes_nothing(
     build: Any, capability: Capability, call: Callable[[Gateway], Awaitable[Any]]
 ) -> None:
-    house = build()
-    await house.run()
-    house.driver.declared = frozenset(Capability) - {capability}
+    assembly = build()
+    await assembly.run()
+    assembly.driver.declared = frozenset(Capability) - {capability}
     with pytest.raises(Unsupported, match=f"does not offer {capability}"):
-        await call(house.gateway)
-    assert await house.gateway.get("k") is None
-    assert house.admission.in_flight == 0
+        await call(assembly.gateway)
+    assert await assembly.gateway.get("k") is None
+    assert assembly.admission.in_flight == 0
 
 
 async def test_a_batch_item_with_an_undeclared_ttl_fails_alone(build: Any) -> None:
-    house = build()
-    await house.run()
-    house.driver.declared = frozenset(Capability) - {Capability.TTL}
-    good, bad = await house.gateway.set_many([Put("a", b"1"), Put("b", b"2", TTL)])
+    assembly = build()
+    await assembly.run()
+    assembly.driver.declared = frozenset(Capability) - {Capability.TTL}
+    good, bad = await assembly.gateway.set_many([Put("a", b"1"), Put("b", b"2", TTL)])
     assert isinstance(good, int)
     assert isinstance(bad, Unsupported)
-    assert await house.gateway.get("b") is None
+    assert await assembly.gateway.get("b") is None
 
 
-async def test_the_smaller_of_both_limits_holds(build: Any) -> None:
-    house = build(Limits(max_value_bytes=10, max_batch_items=5000))
-    await house.run()
-    assert house.gateway.profile.limits.max_value_bytes == 10
-    assert house.gateway.profile.limits.max_batch_items == 1000
+async def test_the_smaller_of_both_limits_applies(build: Any) -> None:
+    assembly = build(Limits(max_value_bytes=10, max_batch_items=5000))
+    await assembly.run()
+    assert assembly.gateway.profile.limits.max_value_bytes == 10
+    assert assembly.gateway.profile.limits.max_batch_items == 1000
     with pytest.raises(InvalidArgument, match="11 bytes; the limit is 10"):
-        await house.gateway.set("k", b"x" * 11)
+        await assembly.gateway.set("k", b"x" * 11)
 
 
-async def test_what_does_not_fit_the_reply_fails_and_what_follows_does_not(build: Any) -> None:
-    house = build(Limits(max_batch_bytes=200))
-    await house.run()
+async def test_only_values_that_do_not_fit_the_reply_fail(build: Any) -> None:
+    assembly = build(Limits(max_batch_bytes=200))
+    await assembly.run()
     for key, size in (("a", 100), ("b", 100), ("c", 10)):
-        await house.gateway.set(key, b"x" * size)
-    first, second, third = await house.gateway.get_many(["a", "b", "c"])
+        await assembly.gateway.set(key, b"x" * size)
+    first, second, third = await assembly.gateway.get_many(["a", "b", "c"])
     assert isinstance(first, Entry)
     assert isinstance(second, Exhausted)
     assert isinstance(third, Entry)
@@ -94,48 +94,48 @@ async def test_what_does_not_fit_the_reply_fails_and_what_follows_does_not(build
 @pytest.mark.parametrize(
     ("keys", "says"), [(["k"] * 4, "4 items; the limit is 3"), (["x" * 101] * 2, "202 bytes")]
 )
-async def test_a_batch_beyond_a_limit_is_refused_whole(
+async def test_a_batch_above_a_limit_is_refused_as_a_whole(
     build: Any, keys: list[str], says: str
 ) -> None:
-    house = build(Limits(max_batch_items=3, max_batch_bytes=200))
-    await house.run()
-    await house.gateway.set(keys[0], b"")
+    assembly = build(Limits(max_batch_items=3, max_batch_bytes=200))
+    await assembly.run()
+    await assembly.gateway.set(keys[0], b"")
     with pytest.raises(InvalidArgument, match=says):
-        await house.gateway.delete_many(keys)
-    assert await house.gateway.exists(keys[0])
+        await assembly.gateway.delete_many(keys)
+    assert await assembly.gateway.exists(keys[0])
 
 
-async def test_bad_items_keep_their_places(build: Any) -> None:
-    house = build()
-    await house.run()
-    outcomes = await house.gateway.set_many([Put("", b""), Put("a", b"1"), Put("\ud800", b"")])
+async def test_errors_of_bad_items_are_in_request_order(build: Any) -> None:
+    assembly = build()
+    await assembly.run()
+    outcomes = await assembly.gateway.set_many([Put("", b""), Put("a", b"1"), Put("\ud800", b"")])
     kinds = [isinstance(outcome, PrismError) for outcome in outcomes]
     assert kinds == [True, False, True]
 
 
-async def test_an_empty_batch_asks_the_driver_nothing(build: Any) -> None:
-    house = build()
-    await house.run()
-    assert await house.gateway.get_many([]) == []
+async def test_an_empty_batch_has_no_outcomes(build: Any) -> None:
+    assembly = build()
+    await assembly.run()
+    assert await assembly.gateway.get_many([]) == []
 
 
-async def test_a_caller_learns_no_limits_before_they_are_known(build: Any) -> None:
-    house = build()
+async def test_the_profile_is_refused_before_the_start(build: Any) -> None:
+    assembly = build()
     with pytest.raises(NotServing, match="not started"):
-        house.gateway.describe()
-    await house.run()
-    assert house.gateway.describe() == house.gateway.profile
+        assembly.gateway.describe()
+    await assembly.run()
+    assert assembly.gateway.describe() == assembly.gateway.profile
 
 
-async def test_a_page_stays_within_our_own_limit_on_bytes(build: Any) -> None:
-    house = build(Limits(max_batch_bytes=1000, max_value_bytes=400))
-    await house.run()
+async def test_a_page_is_within_our_own_limit_on_bytes(build: Any) -> None:
+    assembly = build(Limits(max_batch_bytes=1000, max_value_bytes=400))
+    await assembly.run()
     for number in range(20):
-        await house.gateway.set(f"k{number:02}", b"x" * 300)
+        await assembly.gateway.set(f"k{number:02}", b"x" * 300)
     found: list[str] = []
     token = ""
     while True:
-        page = await house.gateway.scan("k", page_size=20, page_token=token, values=True)
+        page = await assembly.gateway.scan("k", page_size=20, page_token=token, values=True)
         assert page.entries is not None
         assert 1 <= len(page.entries) <= 3
         found.extend(page.keys)
@@ -145,9 +145,9 @@ async def test_a_page_stays_within_our_own_limit_on_bytes(build: Any) -> None:
     assert found == [f"k{number:02}" for number in range(20)]
 
 
-async def test_a_batch_keeps_to_our_own_limit_on_values(build: Any) -> None:
-    house = build(Limits(max_value_bytes=10))
-    await house.run()
-    good, bad = await house.gateway.set_many([Put("a", b"x" * 10), Put("b", b"x" * 11)])
+async def test_a_batch_item_above_our_own_value_limit_fails(build: Any) -> None:
+    assembly = build(Limits(max_value_bytes=10))
+    await assembly.run()
+    good, bad = await assembly.gateway.set_many([Put("a", b"x" * 10), Put("b", b"x" * 11)])
     assert isinstance(good, int)
     assert isinstance(bad, InvalidArgument)

@@ -1,4 +1,4 @@
-"""Whether to send work here."""
+"""Readiness from lifecycle state and health checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prism.ports import Health, HealthStatus
 
 
 class Ailing(Memstore):
-    """Healthy or not, as told; None: gives no answer at all."""
+    """Driver with a given health; None: its health check hangs."""
 
     status: HealthStatus | None = HealthStatus.HEALTHY
     checks = 0
@@ -37,14 +37,14 @@ class Ailing(Memstore):
 async def watched(
     build: Callable[..., Any], driver: Ailing, threshold: int = 3
 ) -> AsyncIterator[ReadinessMonitor]:
-    house = build(driver=driver)
+    assembly = build(driver=driver)
     monitor = ReadinessMonitor(
-        house.lifecycle,
+        assembly.lifecycle,
         interval=timedelta(milliseconds=1),
         timeout=timedelta(milliseconds=5),
         threshold=threshold,
     )
-    await house.run()
+    await assembly.run()
     task = asyncio.create_task(monitor.watch())
     try:
         yield monitor
@@ -60,19 +60,19 @@ async def becomes(monitor: ReadinessMonitor, ready: bool) -> Readiness:
     return monitor.current
 
 
-async def test_it_is_ready_only_while_running(build: Any) -> None:
-    house = build()
-    monitor = ReadinessMonitor(house.lifecycle)
+async def test_a_driver_is_ready_only_while_running(build: Any) -> None:
+    assembly = build()
+    monitor = ReadinessMonitor(assembly.lifecycle)
     told: list[Readiness] = []
     monitor.observe(told.append)
-    await house.run()
-    await house.lifecycle.drain()
+    await assembly.run()
+    await assembly.lifecycle.drain()
     assert [now.ready for now in told] == [False, False, True, False]
     assert told[0].reason == "the driver is created"
     assert told[-1].reason == "the driver is draining"
 
 
-async def test_failures_in_a_row_make_it_not_ready_and_one_success_ready_again(build: Any) -> None:
+async def test_consecutive_failures_end_readiness_and_one_success_restores_it(build: Any) -> None:
     driver = Ailing()
     async with watched(build, driver) as monitor:
         await becomes(monitor, ready=True)
@@ -93,30 +93,30 @@ async def test_a_degraded_backend_is_ready(build: Any) -> None:
         assert monitor.current.ready
 
 
-async def test_a_check_without_an_answer_is_a_failure(build: Any) -> None:
+async def test_a_check_that_times_out_is_a_failure(build: Any) -> None:
     driver = Ailing()
     driver.status = None
     async with watched(build, driver) as monitor:
         assert "no answer" in (await becomes(monitor, ready=False)).reason
 
 
-async def test_leaving_is_not_ready_while_calls_are_still_served(build: Any) -> None:
-    house = build()
-    await house.run()
-    monitor = ReadinessMonitor(house.lifecycle)
+async def test_a_withdrawn_process_is_not_ready_but_serves_calls(build: Any) -> None:
+    assembly = build()
+    await assembly.run()
+    monitor = ReadinessMonitor(assembly.lifecycle)
     monitor.withdraw("shutting down")
     assert monitor.current == Readiness(False, "shutting down")
-    assert await house.gateway.get("k") is None
+    assert await assembly.gateway.get("k") is None
 
 
-async def test_what_a_driver_that_does_not_run_yet_waits_for_is_said(build: Any) -> None:
-    house = build()
-    monitor = ReadinessMonitor(house.lifecycle)
+async def test_the_reason_names_what_a_starting_driver_waits_for(build: Any) -> None:
+    assembly = build()
+    monitor = ReadinessMonitor(assembly.lifecycle)
     told: list[str] = []
     monitor.observe(lambda now: told.append(now.reason))
     monitor.set_waiting_for("the proxy")
-    await house.run()
-    await house.lifecycle.stop()
+    await assembly.run()
+    await assembly.lifecycle.stop()
     assert told == [
         "the driver is created",
         "the driver is created, waiting for the proxy",
@@ -126,7 +126,7 @@ async def test_what_a_driver_that_does_not_run_yet_waits_for_is_said(build: Any)
     ]
 
 
-async def test_what_each_check_finds_is_told(build: Any) -> None:
+async def test_observers_are_called_with_the_result_of_each_check(build: Any) -> None:
     driver = Ailing()
     async with watched(build, driver) as monitor:
         found: asyncio.Queue[Health] = asyncio.Queue()

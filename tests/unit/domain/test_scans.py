@@ -1,4 +1,4 @@
-"""A page token belongs to its prefix and options."""
+"""Page tokens belong to the prefix and options of their scan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_token_carries_the_cursor(cursor: str) -> None:
     assert unseal(seal(cursor, "p", True), "p", True) == cursor
 
 
-def test_the_end_has_no_token_and_no_token_is_the_start() -> None:
+def test_an_empty_token_is_the_end_and_the_start() -> None:
     assert seal("", "p", False) == ""
     assert unseal("", "p", False) == ""
 

@@ -1,4 +1,4 @@
-"""Text into settings."""
+"""Conversion of text to settings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_type_is_parsed() -> None:
     )
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_an_omitted_setting_has_its_default() -> None:
     assert parse_settings(Settings, {"url": "u"}) == Settings(url="u")
 
 
@@ -75,12 +75,12 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"url": "u", "level": "mid"}, "level is 'mid'; it must be one of low, high"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_is_valid(texts: dict[str, str], says: str) -> None:
+def test_an_error_names_the_setting_and_the_valid_values(texts: dict[str, str], says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
         parse_settings(Settings, texts)
 
 
-def test_a_bad_secret_is_not_repeated() -> None:
+def test_a_bad_secret_is_not_shown_in_the_error() -> None:
     @dataclass(frozen=True, slots=True)
     class Pin:
         pin: int = setting(0, help="The pin", secret=True)
@@ -93,7 +93,7 @@ def test_a_bad_secret_is_not_repeated() -> None:
 @pytest.mark.parametrize(
     "value", [True, 7, 0.25, timedelta(seconds=90), timedelta(milliseconds=1500), Storage.MEMORY]
 )
-def test_a_value_as_text_parses_back(value: Any) -> None:
+def test_the_text_of_a_value_parses_to_the_value(value: Any) -> None:
     @dataclass(frozen=True)
     class One:
         field: Any
@@ -103,6 +103,6 @@ def test_a_value_as_text_parses_back(value: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "-1s", "1.s", "s", "1 fortnight", "9" * 400 + "d"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)

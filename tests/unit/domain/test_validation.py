@@ -1,4 +1,4 @@
-"""Keys, prefixes, ttls and numbers."""
+"""Rules for keys, prefixes, values, ttls and deltas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from prism.ports import MAX_TTL, InvalidArgument
         ("😀" * 256, 1024),
     ],
 )
-def test_a_valid_key_tells_its_size_in_utf8(key: str, size: int) -> None:
+def test_the_size_of_a_valid_key_is_returned(key: str, size: int) -> None:
     assert check_key(key) == size
 
 
@@ -35,7 +35,7 @@ def test_a_valid_key_tells_its_size_in_utf8(key: str, size: int) -> None:
         ("ab\ud800", r"U\+D800 at character 2"),
     ],
 )
-def test_an_invalid_key_is_refused_with_what_is_wrong(key: str, says: str) -> None:
+def test_an_invalid_key_is_refused_with_a_reason(key: str, says: str) -> None:
     with pytest.raises(InvalidArgument, match=says):
         check_key(key)
 

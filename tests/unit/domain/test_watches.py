@@ -1,4 +1,4 @@
-"""Watches in front of a driver: how many there may be, and how they end."""
+"""Watches through the gateway: their limit, and how they end."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from prism.ports import (
 
 
 @pytest.fixture
-async def house(build: Callable[..., Any]) -> Any:
-    house = build()
-    await house.run()
-    return house
+async def assembly(build: Callable[..., Any]) -> Any:
+    assembly = build()
+    await assembly.run()
+    return assembly
 
 
 async def waiting(events: AsyncIterator[Event]) -> asyncio.Task[Event]:
-    """A reader who has come as far as to wait."""
+    """Return the task of a reader that waits for an event."""
 
     async def read() -> Event:
         return await anext(events)
@@ -43,30 +43,30 @@ async def waiting(events: AsyncIterator[Event]) -> asyncio.Task[Event]:
     return task
 
 
-async def test_a_driver_that_does_not_declare_it_is_not_watched(house: Any) -> None:
-    house.driver.declared = frozenset(Capability) - {Capability.WATCH}
+async def test_a_watch_is_refused_when_the_driver_does_not_declare_it(assembly: Any) -> None:
+    assembly.driver.declared = frozenset(Capability) - {Capability.WATCH}
     with pytest.raises(Unsupported, match="watch"):
-        async with house.gateway.watch():
+        async with assembly.gateway.watch():
             pass
 
 
 @pytest.mark.parametrize("prefix", ["k" * 1025, "\ud800"])
-async def test_a_bad_prefix_is_refused(house: Any, prefix: str) -> None:
+async def test_a_bad_prefix_is_refused(assembly: Any, prefix: str) -> None:
     with pytest.raises(InvalidArgument):
-        async with house.gateway.watch(prefix):
+        async with assembly.gateway.watch(prefix):
             pass
 
 
-async def test_nothing_is_watched_before_the_start(build: Callable[..., Any]) -> None:
+async def test_a_watch_before_the_start_is_refused(build: Callable[..., Any]) -> None:
     with pytest.raises(NotServing):
         async with build().gateway.watch():
             pass
 
 
-async def test_a_watch_beyond_the_bound_is_refused_and_one_that_ended_makes_room(
-    house: Any,
+async def test_a_watch_above_the_limit_is_refused_until_another_ends(
+    assembly: Any,
 ) -> None:
-    gateway = Gateway(house.driver, house.admission, Limits(), max_watches=2)
+    gateway = Gateway(assembly.driver, assembly.admission, Limits(), max_watches=2)
     async with gateway.watch(), AsyncExitStack() as stack:
         await stack.enter_async_context(gateway.watch())
         with pytest.raises(Exhausted, match="2 watches are open") as refusal:
@@ -78,46 +78,46 @@ async def test_a_watch_beyond_the_bound_is_refused_and_one_that_ended_makes_room
             pass
 
 
-async def test_a_watch_is_not_in_flight(house: Any) -> None:
-    async with house.gateway.watch():
-        assert house.admission.in_flight == 0
+async def test_a_watch_does_not_count_as_in_flight(assembly: Any) -> None:
+    async with assembly.gateway.watch():
+        assert assembly.admission.in_flight == 0
 
 
-async def test_closing_ends_the_reader_that_waits_and_the_one_that_does_not(house: Any) -> None:
-    async with house.gateway.watch() as waits, house.gateway.watch() as does_not:
+async def test_closing_ends_waiting_and_idle_readers(assembly: Any) -> None:
+    async with assembly.gateway.watch() as waits, assembly.gateway.watch() as does_not:
         reader = await waiting(waits)
-        assert await house.lifecycle.drain() == DrainReport()
+        assert await assembly.lifecycle.drain() == DrainReport()
         with pytest.raises(NotServing, match="draining"):
             await reader
         assert reader.cancelling() == 0
-        await house.driver.set("k", b"unread")
+        await assembly.driver.set("k", b"unread")
         with pytest.raises(NotServing):
             await anext(does_not)
-    assert house.driver._store.watchers.any is False
+    assert assembly.driver._store.watchers.any is False
 
 
-async def test_whoever_cancels_a_reader_at_the_same_time_is_heard(house: Any) -> None:
-    async with house.gateway.watch() as events:
+async def test_a_cancellation_at_the_same_time_as_closing_is_not_lost(assembly: Any) -> None:
+    async with assembly.gateway.watch() as events:
         reader = await waiting(events)
         reader.cancel()
-        house.admission.close("draining")
+        assembly.admission.close("draining")
         with pytest.raises(asyncio.CancelledError):
             await reader
 
 
-async def test_a_watch_whose_reading_was_cancelled_reports_no_more(house: Any) -> None:
-    async with house.gateway.watch() as events:
+async def test_a_watch_ends_when_its_reading_is_cancelled(assembly: Any) -> None:
+    async with assembly.gateway.watch() as events:
         reader = await waiting(events)
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader
-        await house.gateway.set("k", b"v")
+        await assembly.gateway.set("k", b"v")
         with pytest.raises(WatchEnded, match="cancelled"):
             await anext(events)
 
 
 class Odd:
-    """Its watch hangs before it stands, or ends without a word."""
+    """Driver whose watch hangs while opening, or ends without an error."""
 
     def __init__(self, driver: Any, *, hangs: bool) -> None:
         self._driver = driver
@@ -140,9 +140,9 @@ class Odd:
             self.left = True
 
 
-async def test_a_driver_that_reports_no_more_without_a_reason_is_given_one(house: Any) -> None:
-    driver = Odd(house.driver, hangs=False)
-    async with Gateway(driver, house.admission, Limits()).watch() as events:
+async def test_a_watch_that_the_driver_ends_silently_has_a_reason(assembly: Any) -> None:
+    driver = Odd(assembly.driver, hangs=False)
+    async with Gateway(driver, assembly.admission, Limits()).watch() as events:
         assert await anext(events) == Event(Change.DELETE, "k")
         for _ in range(2):
             with pytest.raises(WatchEnded):
@@ -150,9 +150,9 @@ async def test_a_driver_that_reports_no_more_without_a_reason_is_given_one(house
     assert driver.left
 
 
-async def test_closing_ends_a_watch_that_does_not_stand_yet(house: Any) -> None:
-    driver = Odd(house.driver, hangs=True)
-    gateway = Gateway(driver, house.admission, Limits())
+async def test_closing_ends_a_watch_that_is_not_open_yet(assembly: Any) -> None:
+    driver = Odd(assembly.driver, hangs=True)
+    gateway = Gateway(driver, assembly.admission, Limits())
 
     async def watch() -> None:
         async with gateway.watch():
@@ -160,13 +160,13 @@ async def test_closing_ends_a_watch_that_does_not_stand_yet(house: Any) -> None:
 
     entering = asyncio.create_task(watch())
     await asyncio.sleep(0)
-    house.admission.close("draining")
+    assembly.admission.close("draining")
     with pytest.raises(NotServing):
         await entering
     assert driver.left
 
 
-def test_forgetting_twice_is_safe() -> None:
+def test_removing_a_callback_twice_has_no_effect() -> None:
     admission = Admission(max_in_flight=1, max_per_connection=1)
     called: list[str] = []
 

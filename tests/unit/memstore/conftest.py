@@ -6,7 +6,7 @@ from prism.adapters.memstore import Memstore, MemstoreSettings
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Clock in seconds that only a test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0

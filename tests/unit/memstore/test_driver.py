@@ -9,12 +9,16 @@ import pytest
 
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
 from prism.ports import (
+    INT64_MAX,
+    INT64_MIN,
     Capability,
     Entry,
     Exhausted,
     FullKeyValue,
     HealthStatus,
+    Lifetime,
     NotServing,
+    PreconditionFailed,
     Put,
     Version,
     VersionConflict,
@@ -40,7 +44,7 @@ OPERATIONS: list[Callable[[FullKeyValue], Coroutine[Any, Any, object]]] = [
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-async def test_a_driver_that_is_not_open_refuses_everything(
+async def test_a_closed_driver_refuses_every_operation(
     operation: Callable[[FullKeyValue], Coroutine[Any, Any, object]],
 ) -> None:
     memstore = Memstore()
@@ -60,7 +64,7 @@ def test_a_constructor_needs_no_event_loop() -> None:
     assert DRIVER.factory().profile.driver == DRIVER.name == "memstore"
 
 
-def test_everything_is_declared() -> None:
+def test_every_capability_is_declared() -> None:
     assert set(DRIVER.capabilities) == set(Capability)
 
 
@@ -73,7 +77,7 @@ async def test_stop_leaves_nothing_scheduled(memstore: Memstore) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_version_never_comes_back(memstore: Memstore) -> None:
+async def test_a_version_is_never_repeated(memstore: Memstore) -> None:
     first = await memstore.set("k", b"A")
     await memstore.set("k", b"B")
     await memstore.set("k", b"A")
@@ -82,7 +86,7 @@ async def test_a_version_never_comes_back(memstore: Memstore) -> None:
     assert 0 < first < 2**64
 
 
-async def test_batches_answer_in_the_order_of_the_request(memstore: Memstore) -> None:
+async def test_outcomes_of_a_batch_are_in_request_order(memstore: Memstore) -> None:
     one, two, three = await memstore.set_many([Put("a", b"1"), Put("b", b"2"), Put("a", b"3")])
     assert await memstore.get_many(["b", "none", "a", "b"]) == [
         (b"2", two, None),
@@ -94,7 +98,7 @@ async def test_batches_answer_in_the_order_of_the_request(memstore: Memstore) ->
     assert await memstore.delete_many(["a", "none", "b", "a"]) == [True, False, True, False]
 
 
-async def test_what_does_not_fit_the_reply_fails_alone(memstore: Memstore) -> None:
+async def test_values_that_do_not_fit_the_reply_fail_alone(memstore: Memstore) -> None:
     for key in "abcde":
         await memstore.set(key, bytes(1 << 20))
     await memstore.set("f", b"small")
@@ -102,7 +106,7 @@ async def test_what_does_not_fit_the_reply_fails_alone(memstore: Memstore) -> No
     assert [type(outcome) for outcome in outcomes] == [Entry] * 3 + [Exhausted] * 2 + [Entry]
 
 
-def test_importing_the_driver_loads_nothing_heavy() -> None:
+def test_importing_the_driver_imports_no_large_library() -> None:
     code = (
         "import sys; import prism.adapters.memstore;"
         "print([m for m in ('grpc', 'google.protobuf', 'typer', 'prism.domain')"
@@ -110,3 +114,30 @@ def test_importing_the_driver_loads_nothing_heavy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+async def test_an_increment_counts_from_zero_and_keeps_the_ttl(memstore: Memstore) -> None:
+    assert (await memstore.increment("n", -2)).value == -2
+    await memstore.expire("n", timedelta(seconds=9))
+    count = await memstore.increment("n", 12)
+    entry = await memstore.get("n")
+    assert entry is not None
+    assert (entry.value, entry.version) == (b"10", count.version)
+    assert await memstore.ttl("n") == Lifetime(timedelta(seconds=9))
+
+
+@pytest.mark.parametrize("stored", [b"", b"01", b"%d" % (INT64_MAX + 1)])
+async def test_a_value_that_is_not_a_canonical_int64_stays(
+    memstore: Memstore, stored: bytes
+) -> None:
+    version = await memstore.set("n", stored)
+    with pytest.raises(PreconditionFailed, match="canonical"):
+        await memstore.increment("n")
+    assert await memstore.get("n") == (stored, version, None)
+
+
+async def test_a_value_stays_when_the_sum_leaves_int64(memstore: Memstore) -> None:
+    version = await memstore.set("n", b"%d" % INT64_MIN)
+    with pytest.raises(PreconditionFailed, match="does not fit"):
+        await memstore.increment("n", -1)
+    assert await memstore.get("n") == (b"%d" % INT64_MIN, version, None)

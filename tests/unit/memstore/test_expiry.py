@@ -64,9 +64,7 @@ async def test_a_ttl_below_a_millisecond_is_rounded_up(memstore: Memstore, clock
     assert not await memstore.exists("k")
 
 
-async def test_expired_keys_are_dropped_though_nobody_reads_them(
-    memstore: Memstore, clock: Clock
-) -> None:
+async def test_expired_keys_are_dropped_without_a_read(memstore: Memstore, clock: Clock) -> None:
     for i in range(1000):
         await memstore.set(f"short {i}", b"", ttl=SECOND)
         await memstore.set(f"long {i}", b"", ttl=SECOND * 100_000)
@@ -76,7 +74,7 @@ async def test_expired_keys_are_dropped_though_nobody_reads_them(
     assert (await memstore.scan()).keys == []
 
 
-async def test_a_sweep_leaves_what_got_a_later_deadline_or_none(
+async def test_a_sweep_keeps_keys_with_a_later_deadline_or_none(
     memstore: Memstore, clock: Clock
 ) -> None:
     for key in ("expired", "re-expired", "persisted", "overwritten", "counted"):
@@ -92,7 +90,7 @@ async def test_a_sweep_leaves_what_got_a_later_deadline_or_none(
     assert (await memstore.scan()).keys == ["overwritten", "persisted", "re-expired"]
 
 
-async def test_nothing_is_scheduled_while_nothing_can_expire(
+async def test_no_sweep_is_scheduled_while_no_key_has_a_ttl(
     memstore: Memstore, clock: Clock
 ) -> None:
     sweeper = memstore._sweeper
@@ -107,7 +105,7 @@ async def test_nothing_is_scheduled_while_nothing_can_expire(
             await asyncio.sleep(0.01)
 
 
-async def test_a_key_written_again_while_it_leaves_the_index_is_found(
+async def test_a_key_written_before_its_removal_from_the_index_is_found(
     memstore: Memstore, clock: Clock
 ) -> None:
     store = memstore._store

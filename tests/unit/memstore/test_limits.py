@@ -19,7 +19,7 @@ async def details(memstore: Memstore) -> dict[str, str]:
     return dict((await memstore.health()).details)
 
 
-async def test_a_new_key_over_max_keys_is_refused(open_memstore: Open) -> None:
+async def test_a_new_key_above_max_keys_is_refused(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=2))
     await memstore.set("a", b"1")
     await memstore.set("b", b"2")
@@ -29,7 +29,7 @@ async def test_a_new_key_over_max_keys_is_refused(open_memstore: Open) -> None:
     assert (await details(memstore))["keys"] == "2"
 
 
-async def test_a_write_over_max_bytes_is_refused(open_memstore: Open) -> None:
+async def test_a_write_above_max_bytes_is_refused(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_bytes=10))
     await memstore.set("é", b"12345678")
     with pytest.raises(Exhausted, match="raise the setting max_bytes"):
@@ -48,7 +48,7 @@ async def test_a_refused_overwrite_changes_neither_value_nor_ttl(open_memstore: 
     assert await memstore.ttl("a") == Lifetime(SECOND)
 
 
-async def test_an_overwrite_at_the_limits_works_when_it_does_not_grow(open_memstore: Open) -> None:
+async def test_an_overwrite_that_does_not_grow_works_at_the_limits(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=1, max_bytes=4))
     await memstore.set("a", b"123")
     await memstore.set("a", b"321")
@@ -97,7 +97,7 @@ async def test_an_expired_key_can_be_written_again_at_the_limit(
     assert (await details(memstore)) | {"keys": "1", "bytes": "4"} == await details(memstore)
 
 
-async def test_in_a_batch_only_what_finds_no_room_fails(open_memstore: Open) -> None:
+async def test_only_the_items_of_a_batch_that_exceed_a_limit_fail(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=1))
     first, second, third = await memstore.set_many([Put("a", b"1"), Put("b", b"2"), Put("a", b"3")])
     assert isinstance(second, Exhausted)
@@ -107,7 +107,7 @@ async def test_in_a_batch_only_what_finds_no_room_fails(open_memstore: Open) -> 
     assert (entry.value, entry.version) == (b"3", third)
 
 
-async def test_health_is_degraded_from_90_percent_of_a_limit_on(open_memstore: Open) -> None:
+async def test_health_is_degraded_from_90_percent_of_a_limit(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=10))
     for i in range(8):
         await memstore.set(str(i), b"")
@@ -118,7 +118,7 @@ async def test_health_is_degraded_from_90_percent_of_a_limit_on(open_memstore: O
     assert "9 of 10 keys" in health.message
 
 
-async def test_health_tells_keys_bytes_and_limits(open_memstore: Open) -> None:
+async def test_health_reports_keys_bytes_and_limits(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=10))
     await memstore.set("é", b"123", ttl=SECOND)
     told = await details(memstore)
@@ -137,7 +137,7 @@ async def test_health_tells_keys_bytes_and_limits(open_memstore: Open) -> None:
         ("max_value_bytes", 0, "max_value_bytes: 0 is not allowed, use 1"),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused(name: str, value: int, message: str) -> None:
+def test_an_invalid_setting_is_refused(name: str, value: int, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         MemstoreSettings(**{name: value})
 

@@ -1,6 +1,6 @@
-"""A million keys, each time in a process of its own, whose memory goes with it.
+"""A million keys, in a process of its own for each test, so that its memory is released.
 
-Processor time is what is bounded: what else the machine does meanwhile proves nothing.
+The tests limit processor time, because elapsed time depends on the load of the machine.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tests.unmeasured import unmeasured
 pytestmark = pytest.mark.slow
 
 
-def alone(script: str) -> list[str]:
-    """What it prints, when nothing measures what of it runs, which takes as long again."""
+def output_of(script: str) -> list[str]:
+    """Run a script without coverage, which would double its time; return what it prints."""
     run = subprocess.run(
         [sys.executable, "-c", script],
         env=unmeasured(),
@@ -58,9 +58,9 @@ asyncio.run(main())
 """
 
 
-def test_a_million_expired_keys_are_gone_in_time_and_in_slices() -> None:
-    """The writes never let the sweep in, so that it has all of them to do at once."""
-    in_time, sliced, seen_by_the_collector = alone(EXPIRE)
+def test_a_million_expired_keys_are_dropped_in_time_and_in_slices() -> None:
+    """The writes do not yield to the event loop, so the sweep has to drop all keys at once."""
+    in_time, sliced, seen_by_the_collector = output_of(EXPIRE)
     assert in_time == "True"
     assert sliced == "True"
     assert seen_by_the_collector == "False"
@@ -92,4 +92,4 @@ asyncio.run(main())
 
 
 def test_a_million_keys_that_expire_at_once_are_reported_in_time() -> None:
-    assert alone(WATCH) == ["True"]
+    assert output_of(WATCH) == ["True"]

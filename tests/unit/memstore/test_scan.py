@@ -18,7 +18,7 @@ class Clock(Protocol):
 
 
 class Compared(str):
-    """A key that counts how often it is compared."""
+    """Key that counts its comparisons."""
 
     __slots__ = ()
     made = 0
@@ -51,11 +51,11 @@ def comparisons_of_a_page(total: int) -> int:
 
 
 @pytest.mark.parametrize("total", [1_000, 50_000])
-def test_a_page_costs_the_same_whatever_the_store_holds(total: int) -> None:
+def test_the_cost_of_a_page_does_not_depend_on_the_size_of_the_store(total: int) -> None:
     assert comparisons_of_a_page(total) < 2 * LEAF_KEYS * 10
 
 
-def test_the_index_stays_in_order_and_in_shape() -> None:
+def test_the_index_stays_sorted_and_balanced() -> None:
     rng = random.Random(2)
     index, model = KeyIndex(), set[str]()
     for target in (3_000, 10, 2_000, 0):
@@ -73,7 +73,7 @@ def test_the_index_stays_in_order_and_in_shape() -> None:
         assert len(index._leaves) == len(index._bounds) <= 1 + target // (LEAF_KEYS // 8)
 
 
-async def test_pages_follow_one_another_in_code_point_order(memstore: Memstore) -> None:
+async def test_pages_are_in_code_point_order(memstore: Memstore) -> None:
     keys = ["a", "a\x00", "a/b", "aé", "a\U0001f600", "b", "Z"]
     for key in reversed(keys):
         await memstore.set(key, key.encode())
@@ -89,7 +89,7 @@ async def test_pages_follow_one_another_in_code_point_order(memstore: Memstore) 
     assert found == sorted(key for key in keys if key.startswith("a"))
 
 
-async def test_a_scan_resumes_after_a_token_whose_key_is_gone(memstore: Memstore) -> None:
+async def test_a_scan_continues_when_the_key_of_its_token_was_deleted(memstore: Memstore) -> None:
     for i in range(10):
         await memstore.set(str(i), b"")
     page = await memstore.scan(page_size=4)
@@ -100,7 +100,7 @@ async def test_a_scan_resumes_after_a_token_whose_key_is_gone(memstore: Memstore
     ]  # fmt: skip
 
 
-async def test_a_page_has_a_default_and_a_largest_size(memstore: Memstore) -> None:
+async def test_a_page_has_a_default_and_a_maximum_size(memstore: Memstore) -> None:
     for i in range(2000):
         await memstore.set(f"{i:04}", b"")
     assert len((await memstore.scan()).keys) == DEFAULT_PAGE_SIZE
@@ -128,9 +128,7 @@ async def test_a_page_with_values_ends_at_the_limit_on_bytes(open_memstore: Open
     assert pages == [["a"], ["b"], ["c"], ["d", "e"]]
 
 
-async def test_a_scan_over_expired_keys_is_cut_and_goes_on(
-    memstore: Memstore, clock: Clock
-) -> None:
+async def test_a_page_ends_after_many_expired_keys(memstore: Memstore, clock: Clock) -> None:
     for i in range(MAX_EXPIRED_PER_PAGE * 2 + 500):
         await memstore.set(f"{i:05}", b"", ttl=timedelta(seconds=1))
     await memstore.set("last", b"")

@@ -1,4 +1,4 @@
-"""What is told to whom, and when a reader is too slow."""
+"""Events of watches, and readers that are too slow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECOND = timedelta(seconds=1)
 
 
 async def ready(events: AsyncIterator[Event]) -> list[Event]:
-    """What can be read without waiting."""
+    """Return the events that can be read without waiting."""
     found: list[Event] = []
     reading = anext(events)
     while True:
@@ -30,7 +30,7 @@ async def ready(events: AsyncIterator[Event]) -> list[Event]:
             return found
 
 
-async def test_an_expired_key_is_reported_when_it_is_swept(memstore: Memstore, clock: Any) -> None:
+async def test_an_expiry_is_reported_by_the_sweep(memstore: Memstore, clock: Any) -> None:
     async with memstore.watch("k") as events:
         version = await memstore.set("k", b"v", ttl=SECOND)
         assert await ready(events) == [Event(Change.PUT, "k", b"v", version)]
@@ -40,7 +40,7 @@ async def test_an_expired_key_is_reported_when_it_is_swept(memstore: Memstore, c
             assert await anext(events) == Event(Change.EXPIRE, "k")
 
 
-async def test_a_put_over_an_expired_key_is_all_that_is_reported(
+async def test_a_put_of_an_expired_key_is_reported_without_the_expiry(
     memstore: Memstore, clock: Any
 ) -> None:
     await memstore.set("k", b"old", ttl=SECOND)
@@ -74,7 +74,7 @@ async def test_a_key_shorter_than_a_prefix_is_reported_once(memstore: Memstore) 
 
 
 @pytest.mark.parametrize("large", [True, False], ids=["bytes", "events"])
-async def test_a_reader_too_far_behind_has_what_was_kept_and_is_told(
+async def test_a_watch_ends_after_the_kept_events_when_its_reader_is_too_far_behind(
     memstore: Memstore, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     monkeypatch.setattr(limits, "MAX_BYTES" if large else "MAX_EVENTS", 100 if large else 10)
@@ -88,7 +88,7 @@ async def test_a_reader_too_far_behind_has_what_was_kept_and_is_told(
         assert [event.key for event in await ready(other)] == ["k9"]
 
 
-async def test_one_event_may_be_larger_than_what_is_kept(
+async def test_a_single_event_may_be_larger_than_the_limit(
     memstore: Memstore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_BYTES", 10)
@@ -98,7 +98,7 @@ async def test_one_event_may_be_larger_than_what_is_kept(
             assert await ready(events) == [Event(Change.PUT, "k", b"x" * 100, version)]
 
 
-async def test_a_stop_ends_a_watch_after_what_was_reported(memstore: Memstore) -> None:
+async def test_a_stop_ends_a_watch_after_the_reported_events(memstore: Memstore) -> None:
     async with memstore.watch() as events:
         await memstore.set("k", b"")
         await memstore.stop()
@@ -107,7 +107,7 @@ async def test_a_stop_ends_a_watch_after_what_was_reported(memstore: Memstore) -
             await anext(events)
 
 
-async def test_a_store_that_nobody_watches_any_more_tells_nobody(memstore: Memstore) -> None:
+async def test_closed_watches_are_forgotten(memstore: Memstore) -> None:
     watchers = memstore._store.watchers
     async with memstore.watch("a"):
         async with memstore.watch("a"), memstore.watch("bb"):

@@ -1,4 +1,4 @@
-"""Drivers that do in their processes what no driver should, each one thing."""
+"""Drivers that misbehave in their processes, each in one way."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from prism.ports import (
 
 
 @dataclass(frozen=True, slots=True)
-class _Secretive(MemstoreSettings):
-    password: str = setting("", help="Is quoted everywhere.", secret=True)
+class _LeakingSettings(MemstoreSettings):
+    password: str = setting("", help="Quoted in errors and health.", secret=True)
     reachable: bool = setting(True, help="Off: initialize fails.")
 
 
@@ -42,7 +42,7 @@ def _spec(name: str, factory: Callable[[], Memstore]) -> DriverSpec:
 
 
 def _crashing() -> Memstore:
-    sys.stderr.write("out of luck\n")
+    sys.stderr.write("crashed by the test\n")
     sys.stderr.flush()
     os._exit(3)
 
@@ -88,11 +88,11 @@ class _Flooding(Memstore):
 
 class _Stubborn(Memstore):
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
-        # The loop stands still: neither a command nor SIGTERM gets through.
+        # Blocks the event loop, so that neither a command nor SIGTERM is handled.
         time.sleep(3600)  # noqa: ASYNC251
 
 
-class _Blabbing(Memstore):
+class _Leaking(Memstore):
     async def initialize(self, settings: Any) -> None:
         self._password = settings.password
         if not settings.reachable:
@@ -108,13 +108,13 @@ class _Blabbing(Memstore):
 
 
 def _unreadable() -> Memstore:
-    # Half a character in JSON, what clears a screen, and a line that would look like another.
+    # A lone surrogate, an escape sequence that clears the screen, and a line break.
     sys.stderr.write('{"level": "error", "message": "caf\\udce9 \\u001b[2J\\nready"}\n')
     sys.stderr.flush()
     os._exit(3)
 
 
-BLABBING = replace(_spec("blabbing", _Blabbing), settings=_Secretive)
+LEAKING = replace(_spec("leaking", _Leaking), settings=_LeakingSettings)
 CRASHING = _spec("crashing", _crashing)
 FLOODING = _spec("flooding", _Flooding)
 IMPOSTOR = _spec("impostor", _impostor)

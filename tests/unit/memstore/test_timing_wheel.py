@@ -10,7 +10,7 @@ HOUR_MS = 3_600_000
 
 
 class Times:
-    """A wheel with its clock, and the deadlines that are in it."""
+    """Timing wheel with its clock and the deadlines of its keys."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000_000
@@ -54,7 +54,7 @@ def test_a_key_is_due_at_its_deadline_and_not_before(times: Times, ttl_ms: int) 
     assert len(times.wheel) == 0
 
 
-def test_a_step_takes_no_more_than_its_limit(times: Times) -> None:
+def test_take_due_returns_at_most_its_limit(times: Times) -> None:
     for i in range(1000):
         times.add(str(i), 100 + i % 5)
     times.now += 1000
@@ -71,7 +71,7 @@ def test_rewriting_one_key_leaves_one_record(times: Times) -> None:
     assert len(times.wheel._near._slots) + len(times.wheel._far._slots) == 1
 
 
-def test_overwriting_expiring_and_persisting_leave_one_record_a_key() -> None:
+def test_a_key_has_at_most_one_record_after_many_changes() -> None:
     now = 1_700_000_000_000
     store = Store(MemstoreSettings(), lambda: now)
     for i in range(30_000):
@@ -85,7 +85,7 @@ def test_overwriting_expiring_and_persisting_leave_one_record_a_key() -> None:
     assert records(store._wheel) == store.expiring == 0
 
 
-def test_an_idle_wheel_does_not_walk_through_the_time_it_slept(times: Times) -> None:
+def test_an_empty_wheel_skips_the_time_that_passed(times: Times) -> None:
     times.now += 10_000 * HOUR_MS
     times.add("k", 1)
     times.now += 64
@@ -97,7 +97,7 @@ def test_an_idle_wheel_does_not_walk_through_the_time_it_slept(times: Times) -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_whatever_happens_each_key_is_due_once_and_in_time(times: Times, seed: int) -> None:
+def test_random_operations_return_each_key_once_and_in_time(times: Times, seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(5000):
         key = str(rng.randrange(300))
