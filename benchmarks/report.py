@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.rounds import Result, Spread
-from prism.cli.bench.table import aligned
+from prism.cli.streams import number_columns
 
 _LIBRARIES = (*("prism", "h2corn", "grpcio", "protobuf", "uvloop", "py-key-value-aio", "aiocache"),)
 
@@ -30,11 +30,11 @@ def lines_of(results: Sequence[Result]) -> list[str]:
                 spread = Spread.of(figures)
                 sides.append([f"{row.name} | {side.name}", _text(spread.median), _range(spread)])
     lines = [
-        *aligned(table),
+        *number_columns(table),
         "others: share of both cores that other processes had, on average of the rounds that count",
     ]
     if len(sides) > 1:
-        lines += ["", "each side, in calls or keys a second", *aligned(sides)]
+        lines += ["", "each side, in calls or keys a second", *number_columns(sides)]
     return [*lines, "", "settings", *_settings(results)]
 
 
@@ -51,7 +51,7 @@ def lines_of_series(series: Mapping[str, Any]) -> list[str]:
             for server in series["latency"]["servers"]
             for point in server["points"]
         ]  # fmt: skip
-        lines += ["", *aligned(latency)]
+        lines += ["", *number_columns(latency)]
     if "keys" in series:
         keys = [["keys", "gets/cpu s", "ratio", "min-max"]]
         keys += [
@@ -61,7 +61,7 @@ def lines_of_series(series: Mapping[str, Any]) -> list[str]:
             ]
             for point in series["keys"]["points"]
         ]  # fmt: skip
-        lines += ["", *aligned(keys)]
+        lines += ["", *number_columns(keys)]
     return lines
 
 

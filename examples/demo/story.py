@@ -11,7 +11,7 @@ import prism
 from examples.demo.proxy import Proxy, running
 from prism.adapters.client import connect_admin
 from prism.adapters.client.patterns import PatternsClient
-from prism.cli.patterns.text import line_of_event, table_of
+from prism.cli.pattern_output import event_line, table_lines
 from prism.domain.patterns.values import EventKind
 from prism.ports import PrismError
 from tests.servers.nats import NatsServer
@@ -49,7 +49,7 @@ async def _use(proxy: Proxy, admin: PatternsClient) -> None:
             for name in NAMES
         }
         _step("What `prism patterns list` says:")
-        for line in table_of(await admin.all()):
+        for line in table_lines(await admin.all()):
             _say(f"  {line}")
 
         _step("A greeting is written through each, over the one address of the proxy:")
@@ -69,7 +69,7 @@ async def _use(proxy: Proxy, admin: PatternsClient) -> None:
         _step(f"What the journal of the proxy has on {VICTIM}, from the kill on:")
         for event in await admin.events(VICTIM):
             if event.sequence > seen:
-                _say(f"  {line_of_event(event)}")
+                _say(f"  {event_line(event)}")
 
 
 async def _read(clients: dict[str, prism.Client]) -> None:

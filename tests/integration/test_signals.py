@@ -86,7 +86,7 @@ async def test_a_second_signal_ends_at_once(
         await asyncio.to_thread(server.wait_for, "shutting down")
         server.signal(number)
         assert await asyncio.to_thread(server.wait) == status
-        assert f"{number.name} again: ending at once" in server.log
+        assert f"{number.name} again: exiting at once" in server.log
         in_flight.cancel()
 
 

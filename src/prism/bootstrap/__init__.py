@@ -1,1 +1,1 @@
-"""The one place that knows all the parts: it configures, builds and runs them."""
+"""Configures, builds and runs a server: the only package that knows all parts."""

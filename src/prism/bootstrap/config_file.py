@@ -1,22 +1,25 @@
-"""Reads a config file, and finds what is wrong with it before anything starts."""
+"""Config files: reading, and checking before anything starts."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prism.bootstrap.options import Option
 from prism.ports import InvalidArgument
 
+if TYPE_CHECKING:
+    import yaml
+
 DEFAULT_PATH = Path("config.yaml")
-"""Used when no other is named and it exists in the working directory."""
+"""Config file that is read when none is named and this one exists in the working directory."""
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The file's tree: YAML, or TOML when its name ends so."""
+def read(path: Path) -> dict[str, object]:
+    """Return the content of a TOML file if the name ends in .toml, else of a YAML file."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -27,18 +30,18 @@ def read(path: Path) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise InvalidArgument(f"{path}: a config file holds names with values")
+        raise InvalidArgument(f"{path}: a config file must be a mapping of names to values")
     return tree
 
 
 def texts_of(
-    path: Path, tree: Mapping[str, Any], options: Iterable[Option], installed: Iterable[str]
+    path: Path, tree: Mapping[str, object], options: Iterable[Option], installed: Iterable[str]
 ) -> dict[str, str]:
-    """The settings in the tree as text, by option parameter.
+    """Return the settings in the file as text, by option parameter.
 
     Args:
-        options: the server's own, and those of the chosen driver.
-        installed: every driver; sections of those not chosen are left alone.
+        options: options of the server and of the chosen driver.
+        installed: names of all drivers; sections of drivers that are not chosen are not read.
     """
     sections = by_section(options)
     top = {key: value for key, value in tree.items() if key != "drivers"}
@@ -46,14 +49,14 @@ def texts_of(
     drivers = tree.get("drivers") or {}
     known = list(installed)
     if not isinstance(drivers, dict):
-        raise InvalidArgument(f"{path}: 'drivers' holds a section for each driver")
+        raise InvalidArgument(f"{path}: 'drivers' must be a mapping of drivers to their settings")
     for name, section in drivers.items():
-        # A driver may be configured that this machine has not, but a name that
-        # is nearly right is a mistake.
+        # The file may configure drivers that are not installed here, but a name that is nearly
+        # that of an installed driver is a mistake.
         close = [] if name in known else get_close_matches(str(name), known)
         if close:
             raise InvalidArgument(
-                f"{path}: the section drivers.{name} is of no installed driver; "
+                f"{path}: the driver of section drivers.{name} is not installed; "
                 f"did you mean drivers.{close[0]}?"
             )
         if f"drivers.{name}" in sections:
@@ -62,7 +65,7 @@ def texts_of(
 
 
 def by_section(options: Iterable[Option]) -> Mapping[str, Mapping[str, Option]]:
-    """The options by where in a file they are, and by key."""
+    """Return the options by section and key."""
     sections: dict[str, dict[str, Option]] = {}
     for option in options:
         sections.setdefault(option.section, {})[option.key] = option
@@ -72,19 +75,19 @@ def by_section(options: Iterable[Option]) -> Mapping[str, Mapping[str, Option]]:
 def section_texts(
     path: Path,
     section: str,
-    tree: Any,
+    tree: object,
     sections: Mapping[str, Mapping[str, Option]],
     also: Iterable[str] = (),
 ) -> dict[str, str]:
-    """The settings in one section as text, by option parameter.
+    """Return the settings in one section as text, by option parameter.
 
     Args:
-        section: its name; empty: the top.
-        tree: what is in it.
-        also: keys that are valid there, and no settings.
+        section: name of the section; empty: the top level.
+        tree: content of the section.
+        also: valid keys that are not settings.
     """
     if tree is not None and not isinstance(tree, dict):
-        raise InvalidArgument(f"{path}: {section} holds names with values")
+        raise InvalidArgument(f"{path}: {section} must be a mapping of names to values")
     options = sections.get(section, {})
     texts = {}
     for key, value in (tree or {}).items():
@@ -100,12 +103,12 @@ def section_texts(
     return texts
 
 
-def _text(path: Path, option: Option, value: Any) -> str:
+def _text(path: Path, option: Option, value: object) -> str:
     where = f"{path}: {option.path}"
     if isinstance(value, (dict, list)):
-        raise InvalidArgument(f"{where} must be {option.field.expects}, not several values")
+        raise InvalidArgument(f"{where} must be {option.field.expects}, not a list or mapping")
     if option.field.type is str and not isinstance(value, str):
-        # YAML reads 0123 as 83 and `no` as false: what was meant cannot be told.
+        # YAML reads 0123 as 83 and `no` as false: the original text is lost.
         raise InvalidArgument(f"{where} must be text: put it in quotes")
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if not option.holds_path:
@@ -120,15 +123,16 @@ def _prefix(option: Option) -> str:
     return option.path.removesuffix(option.key)
 
 
-def _parse_toml(path: Path, text: str) -> Any:
+def _parse_toml(path: Path, text: str) -> object:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidArgument(f"{path} is no valid TOML: {error}") from None
+        raise InvalidArgument(f"{path} is not valid TOML: {error}") from None
 
 
-def _parse_yaml(path: Path, text: str) -> Any:
-    import yaml  # only who has such a file pays for it
+def _parse_yaml(path: Path, text: str) -> object:
+    # Imported only for a YAML file.
+    import yaml
 
     try:
         return yaml.load(text, Loader=_loader())  # noqa: S506  (a SafeLoader)
@@ -136,16 +140,18 @@ def _parse_yaml(path: Path, text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         where = f" at line {mark.line + 1}" if mark is not None else ""
-        raise InvalidArgument(f"{path} is no valid YAML: {problem}{where}") from None
+        raise InvalidArgument(f"{path} is not valid YAML: {problem}{where}") from None
 
 
-def _loader() -> Any:
+def _loader() -> type[yaml.SafeLoader]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Refuses a key given twice, of which YAML would silently take the last."""
+        """Rejects a repeated key, of which YAML silently takes the last."""
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        def construct_mapping(
+            self, node: yaml.MappingNode, deep: bool = False
+        ) -> dict[Hashable, object]:
             seen = set()
             for key, _ in node.value:
                 if not isinstance(key, yaml.ScalarNode):

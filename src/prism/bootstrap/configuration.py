@@ -1,8 +1,7 @@
-"""From what was given, where, to the settings that hold.
+"""Configuration of a server: from the given values to the effective settings.
 
-Which of two places wins is Typer's business (flag, environment, config file,
-default); this module knows what there is to choose from, and reads secrets from
-the files that are named instead of them.
+Typer resolves precedence (flag, environment, config file, default). This module finds the
+options, reads secrets from files, and remembers where each value comes from.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from prism.bootstrap import config_file, discovery
 from prism.bootstrap.managed.options import managed_options
@@ -25,12 +24,12 @@ from prism.ports import DriverSpec, InvalidArgument
 
 Settings = TypeVar("Settings", bound=ServerSettings)
 
-# No settings of a server, but known to the command line.
+# Variables of the command line that are not settings of a server.
 _OTHER_VARIABLES = {"PRISM_CONFIG", "PRISM_ADDRESS", "PRISM_PATTERN", "PRISM_TRACEBACK"}
 
 
 class Source(IntEnum):
-    """Where a value was given; the greater wins."""
+    """Where a value was given; the greater source wins."""
 
     DEFAULT = 0
     FILE = 1
@@ -40,7 +39,7 @@ class Source(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What one option was given as."""
+    """Value of one option, and where it was given."""
 
     text: str
     source: Source
@@ -48,11 +47,11 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The driver and the config file, which decide on all other options.
+    """Driver and config file, and the options that follow from them.
 
     Attributes:
-        file: the config file that was read, if any.
-        file_texts: what it says, by option parameter.
+        file: config file that was read; None: none.
+        file_texts: values in the config file, by option parameter.
     """
 
     spec: DriverSpec
@@ -63,7 +62,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting as it holds, and where it came from, in words."""
+    """Effective value of one setting, and its source in words."""
 
     option: Option
     text: str | None
@@ -71,7 +70,7 @@ class Value:
 
     @property
     def shown(self) -> str | None:
-        """The text as everybody may see it."""
+        """Text with secrets redacted."""
         if self.text is None:
             return None
         return REDACTED if self.option.field.secret else redact_urls(self.text)
@@ -79,12 +78,14 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfiguration:
-    """Everything that was configured.
+    """Configuration of any server.
 
     Attributes:
-        driver_settings: as text, what was not left to the driver's defaults.
-        file: the config file that was used, if any.
-        options: all that could have been given.
+        spec: driver that is served.
+        driver_settings: settings of the driver as text, except its defaults.
+        values: effective value of each option.
+        file: config file that was read; None: none.
+        options: all options that the command had.
     """
 
     settings: ServerSettings
@@ -96,7 +97,7 @@ class ServerConfiguration:
 
     @property
     def secrets(self) -> Iterator[str]:
-        """What is secret of the values, and the credentials in the URLs among them."""
+        """Secret values, and the credentials in URLs."""
         for value in self.values:
             if value.text is None:
                 continue
@@ -105,7 +106,7 @@ class ServerConfiguration:
             yield from credentials_in(value.text)
 
     def initialized_with(self, driver_settings: Mapping[str, str]) -> Self:
-        """The same with what an Initialize command told the driver, in place of its settings."""
+        """Return the configuration with the driver settings of an Initialize command."""
         if driver_settings == self.driver_settings:
             return self
         values = [
@@ -123,7 +124,7 @@ class ServerConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Configuration(ServerConfiguration):
-    """Of a server with one driver."""
+    """Configuration of a server with one driver."""
 
     settings: ServeSettings
 
@@ -131,15 +132,15 @@ class Configuration(ServerConfiguration):
 def choose(
     driver: str | None, file: Path | None, default_file: Path | None = config_file.DEFAULT_PATH
 ) -> Choice:
-    """Read the config file, load the driver, and find out which options there are.
+    """Read the config file, load the driver, and find the options.
 
     Args:
-        driver: as given by flag or environment; None: by neither.
-        file: likewise.
-        default_file: read when no file is given and this one exists.
+        driver: driver given by flag or environment; None: by neither.
+        file: config file given by flag or environment; None: by neither.
+        default_file: config file to read when none is given and this one exists.
 
     Raises:
-        InvalidArgument: the file is wrong, or there is no such driver.
+        InvalidArgument: the file is not valid, or there is no such driver.
         BrokenDriver: the driver cannot be loaded.
     """
     file, tree = read_file(file, default_file)
@@ -161,11 +162,11 @@ def choose(
 def choose_for(
     spec: DriverSpec, defaults: Mapping[str, str], file: Path | None, default_file: Path | None
 ) -> Choice:
-    """The same for a program that serves one driver, with defaults of its own.
+    """Read the config file and find the options, for a program that serves one driver.
 
     Args:
-        defaults: texts by key, in place of the server's.
-        default_file: read when no file is given and this one exists.
+        defaults: texts by key that replace the server's defaults.
+        file, default_file: as for `choose`.
     """
     file, tree = read_file(file, default_file)
     server = with_defaults(server_options(), {**defaults, "driver": spec.name})
@@ -174,15 +175,15 @@ def choose_for(
 
 def read_file(
     file: Path | None, default_file: Path | None
-) -> tuple[Path | None, Mapping[str, Any]]:
-    """The config file that is used, if any, and what is in it."""
+) -> tuple[Path | None, Mapping[str, object]]:
+    """Return the config file to use, if any, and its content."""
     if file is None and default_file is not None and default_file.exists():
         file = default_file
     return file, config_file.read(file) if file is not None else {}
 
 
 def _choice(
-    spec: DriverSpec, server: Sequence[Option], file: Path | None, tree: Mapping[str, Any]
+    spec: DriverSpec, server: Sequence[Option], file: Path | None, tree: Mapping[str, object]
 ) -> Choice:
     options = [*server, *driver_options(spec)]
     texts = {}
@@ -192,13 +193,13 @@ def _choice(
 
 
 def resolve(choice: Choice, given: Mapping[str, Given]) -> Configuration:
-    """Make the settings.
+    """Return the configuration of the given values.
 
     Args:
-        given: by option parameter, what was not left to its default.
+        given: values by option parameter, except those left to their defaults.
 
     Raises:
-        InvalidArgument: a value is wrong or missing; says where it came from.
+        InvalidArgument: a value is not valid or missing; the text names its source.
     """
     if "proxy_address" in given:
         _refuse_driver_settings(choice, given)
@@ -207,8 +208,8 @@ def resolve(choice: Choice, given: Mapping[str, Given]) -> Configuration:
     settings = server_settings(ServeSettings, values)
     driver_settings = chosen_texts(v for v in values if v.option.driver)
     if settings.proxy_address is None:
-        # The driver gets the texts again when it is initialized; what is wrong with
-        # them is better said before anything is opened.
+        # Errors are reported before anything is opened; the driver parses the texts again when
+        # it is initialized.
         parse_settings(choice.spec.settings, driver_settings)
     return Configuration(
         settings, choice.spec, driver_settings, values, choice.file, choice.options
@@ -219,21 +220,21 @@ def _refuse_driver_settings(choice: Choice, given: Mapping[str, Given]) -> None:
     for option in choice.options:
         if option.driver and option.parameter in given:
             raise InvalidArgument(
-                f"the proxy configures the driver: leave out {option.path} "
-                f"({_origin(choice, option, given[option.parameter].source)}), and give it there"
+                f"the proxy configures the driver: give {option.path} to the proxy, not here "
+                f"({_origin(choice, option, given[option.parameter].source)})"
             )
 
 
 def values_of(choice: Choice, given: Mapping[str, Given]) -> list[Value]:
-    """What every option holds; raises as `resolve`."""
+    """Return the effective value of every option; raises as `resolve`."""
     return [_value(choice, option, given) for option in choice.options if not option.holds_path]
 
 
 def server_settings(settings_type: type[Settings], values: Sequence[Value]) -> Settings:
-    """The server's own, of all these values.
+    """Return the settings of the server itself, from all values.
 
     Raises:
-        InvalidArgument: one makes no sense; says where it came from.
+        InvalidArgument: a value is not valid; the text names its source.
     """
     own = {v.option.key: v.text for v in values if not v.option.driver and v.text is not None}
     try:
@@ -244,12 +245,12 @@ def server_settings(settings_type: type[Settings], values: Sequence[Value]) -> S
 
 
 def chosen_texts(values: Iterable[Value]) -> dict[str, str]:
-    """By key, what was not left to its default."""
+    """Return the texts by key, except defaults."""
     return {v.option.key: v.text for v in values if v.origin != "default" and v.text is not None}
 
 
-def secrets_of(settings_type: type[Any], texts: Mapping[str, str]) -> Iterator[str]:
-    """What is secret of a driver's settings, and the credentials in the URLs among them."""
+def secrets_of(settings_type: type[object], texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield the secrets among a driver's settings, and the credentials in URLs."""
     for field in settings_of(settings_type):
         text = texts.get(field.name)
         if text is not None:
@@ -258,11 +259,11 @@ def secrets_of(settings_type: type[Any], texts: Mapping[str, str]) -> Iterator[s
             yield from credentials_in(text)
 
 
-def near_misses(environ: Iterable[str], options: Iterable[Option]) -> list[str]:
-    """A sentence for each variable that looks like a misspelt one of ours.
+def misspelt_variables(environ: Iterable[str], options: Iterable[Option]) -> list[str]:
+    """Return a warning for each environment variable that looks like a misspelt setting.
 
-    A wholly unknown one is nobody's mistake: Kubernetes sets PRISM_SERVICE_HOST
-    in every pod next to a service named prism.
+    Other unknown variables are not mistakes: Kubernetes sets PRISM_SERVICE_HOST in every pod
+    next to a service named prism.
     """
     valid = {option.variable for option in options} | _OTHER_VARIABLES
     found = []
@@ -270,7 +271,7 @@ def near_misses(environ: Iterable[str], options: Iterable[Option]) -> list[str]:
         if name.startswith("PRISM_") and name not in valid:
             close = get_close_matches(name, valid, n=1, cutoff=0.85)
             if close:
-                found.append(f"{name} is not a setting and has no effect; {close[0]} is one")
+                found.append(f"{name} is not a setting and has no effect; did you mean {close[0]}?")
     return found
 
 
@@ -290,10 +291,9 @@ def _value(choice: Choice, option: Option, given: Mapping[str, Given]) -> Value:
         text = to_text(option.field.parse(direct.text))
         return Value(option, text, _origin(choice, option, direct.source))
     if option.field.required:
-        ways = [f"the flag {option.flag}", option.variable, f"{option.path} in a config file"]
         raise InvalidArgument(
-            f"{option.path} is not set, and is required: {option.field.help} "
-            f"Set it with {', '.join(ways[:-1])} or {ways[-1]}"
+            f"{option.path} is required: {option.field.help} Set it with the flag {option.flag}, "
+            f"{option.variable} or {option.path} in a config file"
         )
     return Value(option, option.field.default, "default")
 

@@ -1,7 +1,7 @@
-"""Finds drivers by the entry-point group `prism.drivers`.
+"""Discovery of drivers by the entry-point group `prism.drivers`.
 
-The one mechanism for drivers of this repository and of anybody else's package;
-a driver is imported only when it is asked for.
+Drivers of this repository and of other packages are found in the same way. A driver is imported
+only when it is used.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _NAME = re.compile("[a-z][a-z0-9-]*")
 
 
 class UnknownDriver(InvalidArgument):
-    """No installed package offers a driver of that name."""
+    """No installed package has a driver of this name."""
 
     default_reason = "UNKNOWN_DRIVER"
 
 
 class BrokenDriver(PreconditionFailed):
-    """A package offers the driver, and it cannot be loaded."""
+    """The driver is installed but cannot be loaded."""
 
     default_reason = "BROKEN_DRIVER"
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One installed driver: its description, or the reason why there is none."""
+    """One installed driver: its spec, or the reason why it cannot be loaded."""
 
     name: str
     package: str
@@ -43,16 +43,16 @@ class Installed:
 
 
 def names() -> list[str]:
-    """The installed drivers, none of them imported."""
+    """Return the names of the installed drivers, without importing them."""
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def load(name: str) -> DriverSpec:
-    """Import a driver.
+    """Import a driver and return its spec.
 
     Raises:
-        UnknownDriver: it is not installed; those that are, are listed.
-        BrokenDriver: it is, and does not import, or is no driver.
+        UnknownDriver: the driver is not installed; the text lists those that are.
+        BrokenDriver: the driver cannot be imported, or is not valid.
     """
     points = list(entry_points(group=GROUP, name=name))
     if not points:
@@ -65,13 +65,13 @@ def load(name: str) -> DriverSpec:
     if len(points) > 1:
         packages = ", ".join(sorted(_package(point) for point in points))
         raise BrokenDriver(
-            f"several packages offer a driver {name!r}: {packages}; uninstall all but one"
+            f"several packages have a driver {name!r}: {packages}; uninstall all but one"
         )
     return _load(points[0])
 
 
 def survey() -> Iterator[Installed]:
-    """Every installed driver, imported to see whether that works."""
+    """Yield every installed driver, imported."""
     for name in names():
         package = ", ".join(sorted(_package(p) for p in entry_points(group=GROUP, name=name)))
         try:
@@ -85,17 +85,17 @@ def _load(point: EntryPoint) -> DriverSpec:
     failure = f"the driver {point.name!r} of {_package(point)} cannot be loaded"
     try:
         spec = point.load()
-    except Exception as error:  # whatever somebody else's module raises
+    except Exception as error:  # another package's module may raise anything
         hint = ""
         if isinstance(error, ModuleNotFoundError) and point.extras:
             extras = ",".join(point.extras)
             hint = f"; try: pip install '{_package(point)}[{extras}]'"
         raise BrokenDriver(f"{failure}: {type(error).__name__}: {error}{hint}") from error
     if not isinstance(spec, DriverSpec):
-        raise BrokenDriver(f"{failure}: {point.value} is no DriverSpec")
+        raise BrokenDriver(f"{failure}: {point.value} is not a DriverSpec")
     if spec.name != point.name or not _NAME.fullmatch(spec.name):
         raise BrokenDriver(
-            f"{failure}: its DriverSpec is named {spec.name!r}; the name must be that of the "
+            f"{failure}: its DriverSpec is named {spec.name!r}; it must have the name of the "
             "entry point, in lower case letters, digits and hyphens"
         )
     try:

@@ -1,4 +1,4 @@
-"""From a configuration to a process that serves it."""
+"""Runs a server or a proxy in this process: logging, event loop, container, garbage collection."""
 
 from __future__ import annotations
 
@@ -8,38 +8,53 @@ import logging
 import os
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import uvloop
 
 from prism.adapters.observability.logging import configure
 from prism.adapters.observability.tracing.environment import secrets_in
-from prism.bootstrap.configuration import Configuration, ServerConfiguration, near_misses
+from prism.bootstrap.configuration import Configuration, ServerConfiguration, misspelt_variables
 from prism.domain.redaction import Redactor
 from prism.ports import State
 
 if TYPE_CHECKING:
-    from prism.bootstrap.container import Container
+    from prism.bootstrap.application import Application
+    from prism.bootstrap.proxy.configuration import ProxyConfiguration
+    from prism.domain.lifecycle import LifecycleMachine
 
-Compose: TypeAlias = "Callable[[Any, Redactor], Container]"
+    Parts: TypeAlias = tuple[LifecycleMachine, Application]
 
-_ALLOCATIONS_A_COLLECTION = 50_000
+_ALLOCATIONS_PER_COLLECTION = 50_000
 
 log = logging.getLogger(__name__)
 
 
-def _server(configuration: Configuration, redactor: Redactor) -> Container:
-    from prism.bootstrap.container import Container
+def run(configuration: Configuration) -> int:
+    """Serve one driver until a signal or a Stop; return the exit status."""
 
-    return Container(configuration=configuration, redactor=redactor)
+    def build(redactor: Redactor) -> Parts:
+        from prism.bootstrap.container import Container
+
+        container = Container(configuration=configuration, redactor=redactor)
+        return container.lifecycle(), container.application()
+
+    return _run(configuration, build)
 
 
-def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
-    """Serve until told to end; the exit status.
+def run_proxy(configuration: ProxyConfiguration) -> int:
+    """Serve patterns until a signal or a Stop; return the exit status."""
 
-    Args:
-        compose: makes the container of what is to be served.
-    """
+    def build(redactor: Redactor) -> Parts:
+        from prism.bootstrap.proxy.container import proxy_container
+
+        container = proxy_container(configuration, redactor)
+        return container.lifecycle(), container.application()
+
+    return _run(configuration, build)
+
+
+def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts]) -> int:
     settings = configuration.settings
     redactor = Redactor([*configuration.secrets, *secrets_in(os.environ)])
     configure(
@@ -52,29 +67,29 @@ def run(configuration: ServerConfiguration, compose: Compose = _server) -> int:
         redact=redactor,
         debug=settings.debug,
     )
-    for warning in near_misses(os.environ, configuration.options):
+    for warning in misspelt_variables(os.environ, configuration.options):
         log.warning("%s", warning)
     file = configuration.file
     log.info("starting", extra={"config_file": None if file is None else str(file.absolute())})
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(compose, configuration, redactor))
+            return runner.run(_serve(build, redactor))
     except Exception:
         log.exception("an unexpected error ended the server; this is a defect")
         return 1
 
 
-async def _run(compose: Compose, configuration: ServerConfiguration, redactor: Redactor) -> int:
-    container = compose(configuration, redactor)
-    container.lifecycle().observe(_settle)
-    return await container.application().run()
+async def _serve(build: Callable[[Redactor], Parts], redactor: Redactor) -> int:
+    lifecycle, application = build(redactor)
+    lifecycle.observe(_tune_garbage_collection)
+    return await application.run()
 
 
-def _settle(state: State) -> None:
+def _tune_garbage_collection(state: State) -> None:
     if state is State.RUNNING:
-        # What is there by now stays. Looking through it for garbage, again and again,
-        # would stop the server for some 50 ms each time.
+        # What exists by now stays for good. To look through it at each collection would stop the
+        # server for some 50 ms.
         gc.freeze()
-        # A request leaves no cycles behind. So it is not the requests in flight, each some
-        # dozen objects, that shall bring the collector, but what has piled up.
-        gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
+        # A request leaves no cycles behind, so the objects of requests in flight, some dozens
+        # each, should not trigger collections.
+        gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)

@@ -1,17 +1,15 @@
-"""What each setting is called: as a flag, in the environment, and in a config file."""
+"""Names of each setting: as a flag, in the environment, and in a config file."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
 
 from prism.bootstrap.discovery import BrokenDriver
-from prism.bootstrap.settings import ServerSettings, ServeSettings
+from prism.bootstrap.settings import PATTERN, ServerSettings, ServeSettings
 from prism.domain.settings import SettingField, settings_of
 from prism.ports import DriverSpec, InvalidArgument
 
@@ -20,46 +18,53 @@ _METAVARS = {int: "NUMBER", float: "NUMBER", timedelta: "DURATION", Path: "PATH"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting that can be given.
+    """One setting as flag, environment variable and config key.
 
     Attributes:
-        driver: whose setting it is; empty: the server's own.
-        holds_path: it names a file that holds the secret `field`.
-        pattern: whose driver that is; empty: this process's own.
+        driver: driver that the setting belongs to; empty: a setting of the server.
+        holds_path: whether the value is the path of a file with the secret.
+        pattern: pattern that the driver belongs to; empty: not in a proxy.
+        group: heading of a server's setting in help; empty: none.
     """
 
     field: SettingField
     driver: str = ""
     holds_path: bool = False
     pattern: str = ""
+    group: str = ""
 
     @property
     def key(self) -> str:
-        """Its key in the section of a config file."""
+        """Key in its section of a config file."""
         return f"{self.field.name}_file" if self.holds_path else self.field.name
 
     @property
     def path(self) -> str:
-        """Its key in the whole of a config file."""
+        """Key in a config file, with its section."""
         return f"{self.section}.{self.key}" if self.section else self.key
 
     @property
     def section(self) -> str:
-        """Where in a config file it is; empty: at the top."""
+        """Section of a config file; empty: the top level."""
         if self.pattern:
             return f"patterns.{self.pattern}"
         return f"drivers.{self.driver}" if self.driver else ""
 
     @property
     def heading(self) -> str:
-        """What it is shown under; empty: among the server's own."""
+        """Heading in help; empty: none."""
         if self.pattern:
-            return f"Options of the pattern {self.pattern}, which is {self.driver}"
-        return f"Options of the driver {self.driver}" if self.driver else ""
+            return f"Pattern {self.pattern} (driver {self.driver})"
+        return f"Driver {self.driver}" if self.driver else self.group
+
+    @property
+    def hidden(self) -> bool:
+        """Whether help leaves the option out: a proxy sets it, not a person."""
+        return self.group == PATTERN
 
     @property
     def parameter(self) -> str:
-        """Its name as a Python identifier, unique among all options."""
+        """Name as a Python identifier, unique among all options."""
         owner = self.pattern or self.driver
         return f"{owner}_{self.key}".replace("-", "_") if owner else self.key
 
@@ -69,7 +74,7 @@ class Option:
 
     @property
     def declaration(self) -> str:
-        """The flag with its opposite, where it has one."""
+        """Flag, with that which switches it off if there is one."""
         return f"{self.flag}/--no-{self.flag[2:]}" if self.is_switch else self.flag
 
     @property
@@ -81,39 +86,59 @@ class Option:
         return self.field.type is bool and not self.holds_path
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """Valid texts, if they can be listed."""
+        expects = self.field.expects
+        if self.holds_path or not expects.startswith("one of "):
+            return ()
+        return tuple(expects.removeprefix("one of ").split(", "))
+
+    @property
     def metavar(self) -> str:
-        kind: Any = Path if self.holds_path else self.field.type
-        if get_origin(kind) is Literal:
-            return "|".join(get_args(kind))
-        if self.field.expects.startswith("one of ") and not self.holds_path:
-            return self.field.expects.removeprefix("one of ").replace(", ", "|")
-        return _METAVARS.get(kind, "TEXT")
+        if self.holds_path:
+            return "PATH"
+        return "|".join(self.choices) or _METAVARS.get(self.field.type, "TEXT")
 
     @property
     def help(self) -> str:
-        """One line, with the default that is not in a config file."""
+        """One line, with the default value."""
         if self.holds_path:
-            return f"File that holds what {self.flag.removesuffix('-file')} takes."
+            return f"File with the value of {self.flag.removesuffix('-file')}."
         default = self.field.default
         if default is None or (self.is_switch and default == "false"):
             return self.field.help
         return f"{self.field.help} (default: {'on' if self.is_switch else default})"
 
+    def arguments(self, text: str) -> tuple[str, ...]:
+        """Return the command-line arguments that give the option this value."""
+        if not self.is_switch:
+            return (self.flag, text)
+        return (self.flag if text == "true" else f"--no-{self.flag[2:]}",)
+
 
 def server_options(settings_type: type[ServerSettings] = ServeSettings) -> list[Option]:
-    """A server's own options; what not every server has comes first."""
-    particular = inspect.get_annotations(settings_type)
-    return sorted(options_of(settings_type), key=lambda option: option.field.name not in particular)
+    """Return the options of a server itself, in the order of its groups."""
+    options = options_of(settings_type)
+    return [
+        replace(option, group=group)
+        for group, names in settings_type.GROUPS.items()
+        for name in names
+        for option in options
+        if option.field.name == name
+    ]
 
 
 def with_defaults(options: Sequence[Option], defaults: Mapping[str, str]) -> list[Option]:
-    """The options with other defaults, as texts by key.
+    """Return the options with other defaults.
+
+    Args:
+        defaults: texts by key.
 
     Raises:
-        InvalidArgument: there is no such option.
+        InvalidArgument: a key is not an option.
     """
     for key in defaults.keys() - {option.key for option in options}:
-        raise InvalidArgument(f"{key} is no setting of prism {version('prism')}: leave it out")
+        raise InvalidArgument(f"{key} is not a setting of prism {version('prism')}: leave it out")
     return [
         replace(option, field=replace(option.field, default=defaults[option.key]))
         if option.key in defaults
@@ -123,7 +148,7 @@ def with_defaults(options: Sequence[Option], defaults: Mapping[str, str]) -> lis
 
 
 def driver_options(spec: DriverSpec) -> list[Option]:
-    """A driver's options, none of which is called as another.
+    """Return the options of a driver.
 
     Raises:
         BrokenDriver: two options would have the same name.
@@ -133,15 +158,15 @@ def driver_options(spec: DriverSpec) -> list[Option]:
     for option in options:
         if option.parameter in taken:
             raise BrokenDriver(
-                f"the driver {spec.name!r} cannot be loaded: its setting {option.key!r} would be "
-                f"{option.flag}, which is taken"
+                f"the driver {spec.name!r} cannot be loaded: the flag {option.flag} of its setting "
+                f"{option.key!r} is already taken"
             )
         taken.add(option.parameter)
     return options
 
 
-def options_of(settings_type: type[Any], driver: str = "", pattern: str = "") -> list[Option]:
-    """An option for each setting, and one more for each that is secret."""
+def options_of(settings_type: type[object], driver: str = "", pattern: str = "") -> list[Option]:
+    """Return an option for each setting, and another for the file of each secret."""
     found = []
     for field in settings_of(settings_type):
         option = Option(field, driver, pattern=pattern)

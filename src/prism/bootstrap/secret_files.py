@@ -1,4 +1,4 @@
-"""Secrets that are kept in files of their own."""
+"""Secrets in files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from prism.ports import InvalidArgument
 
 
 def read_secret(path: Path) -> str:
-    """The file's text, without the one newline that editors end it with.
+    """Return the text of a file, without the newline at its end.
 
     Raises:
-        InvalidArgument: it cannot be read, is empty, or is no text.
+        InvalidArgument: the file cannot be read, is empty, or is not text.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,16 +1,17 @@
-"""What a server itself can be told; each driver adds its own.
+"""Settings of a server; its driver adds settings of its own.
 
-Made as a driver's settings are, so that flags, environment variables and config
-keys come about in one way.
+They are declared like those of a driver, so that flags, environment variables and config keys
+are derived in one way.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from prism.domain.watches import MAX_WATCHES
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, setting
@@ -19,16 +20,24 @@ Transport = Literal["h2corn", "grpcio"]
 TraceExporter = Literal["stdout", "otlp", "jaeger"]
 
 REPLY_OVERHEAD_BYTES = 256 << 10
-"""Of a message, kept for what is in it beside keys and values."""
+"""Part of a message that is reserved for what frames the keys and values."""
+
+Groups = Mapping[str, Sequence[str]]
+"""Names of settings by the heading that they have in a command's help."""
+
+LIMITS = "Limits"
+OBSERVABILITY = "Observability"
+PATTERN = "Pattern of a proxy"
+"""Heading of the settings by which a proxy launches a pattern; help does not show them."""
 
 _SMALLEST_MESSAGE_BYTES = 1 << 20
 
 
 class InvalidSetting(InvalidArgument):
-    """A value that has the right form and makes no sense.
+    """Value of the right type that is not valid.
 
     Attributes:
-        name: of the setting.
+        name: name of the setting.
     """
 
     def __init__(self, name: str, message: str) -> None:
@@ -38,57 +47,92 @@ class InvalidSetting(InvalidArgument):
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Of every server; see each setting's help."""
+    """Settings of every server; each has its help.
+
+    Attributes:
+        GROUPS: the settings by heading, in the order in which help shows them.
+    """
+
+    GROUPS: ClassVar[Groups] = {
+        "Listening": ("host", "grpc_port", "grpc_socket", "transport", "reflection"),
+        "TLS and access": ("tls_cert", "tls_key", "tls_client_ca", "admin_token"),
+        LIMITS: (
+            "default_timeout",
+            "max_message_bytes",
+            "max_in_flight",
+            "max_in_flight_per_connection",
+            "max_watches",
+        ),
+        "Shutdown": ("drain_delay", "drain_timeout", "stop_timeout"),
+        OBSERVABILITY: (
+            "metrics",
+            "metrics_port",
+            "log_format",
+            "debug",
+            "slow_request",
+            "enable_tracing",
+            "trace_exporter",
+            "trace_ratio",
+        ),
+    }
 
     host: str = setting("127.0.0.1", help="Address to listen on.")
     grpc_port: int = setting(9090, help="gRPC port; 0 picks a free one.")
-    grpc_socket: Path | None = setting(None, help="Serve gRPC on this Unix socket, not on a port.")
+    grpc_socket: Path | None = setting(
+        None, help="Serve gRPC on this Unix socket instead of a port."
+    )
     metrics: bool = setting(
-        True, help="Serve a page for people, /health, /ready and /metrics over HTTP."
+        True, help="Serve the status page, /health, /ready and /metrics over HTTP."
     )
     metrics_port: int = setting(9091, help="HTTP port; 0 picks a free one.")
     transport: Transport = setting(
-        "h2corn", help="What carries gRPC: h2corn is fast, grpcio the reference implementation."
+        "h2corn", help="gRPC transport: h2corn is fast, grpcio is the reference implementation."
     )
-    tls_cert: Path | None = setting(None, help="PEM certificate chain; gRPC then speaks TLS.")
+    tls_cert: Path | None = setting(None, help="PEM certificate chain; enables TLS for gRPC.")
     tls_key: Path | None = setting(None, help="PEM private key of --tls-cert.")
     tls_client_ca: Path | None = setting(
-        None, help="PEM certificates; clients must have one that these signed."
+        None,
+        help="PEM certificates of the authorities that clients' certificates must be signed by.",
     )
     admin_token: str | None = setting(
         None,
         secret=True,
-        help="Lifecycle calls must carry it; required for them when not on loopback.",
+        help="Token that lifecycle calls must carry; required unless the server is on loopback.",
     )
-    reflection: bool = setting(True, help="Describe the services to generic clients.")
+    reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
     default_timeout: timedelta = setting(
-        timedelta(seconds=30), help="Deadline of calls that come without one."
+        timedelta(seconds=30), help="Deadline of calls without one."
     )
-    max_message_bytes: int = setting(4 << 20, help="Largest gRPC message.")
-    max_in_flight: int = setting(1024, help="Operations at once, in all.")
-    max_in_flight_per_connection: int = setting(512, help="Operations at once by one connection.")
-    max_watches: int = setting(MAX_WATCHES, help="Watches at once, in all.")
+    max_message_bytes: int = setting(4 << 20, help="Maximum size of a gRPC message.")
+    max_in_flight: int = setting(1024, help="Maximum number of operations in flight.")
+    max_in_flight_per_connection: int = setting(
+        512, help="Maximum number of operations in flight on one connection."
+    )
+    max_watches: int = setting(MAX_WATCHES, help="Maximum number of open watches.")
     drain_delay: timedelta = setting(
-        timedelta(), help="After a signal: time in which not ready is told and calls still served."
+        timedelta(),
+        help="How long to keep serving after reporting not-ready, when a signal arrives.",
     )
     drain_timeout: timedelta = setting(
         DRAIN_TIMEOUT, help="Time for calls in flight to finish before they are aborted."
     )
     stop_timeout: timedelta = setting(STOP_TIMEOUT, help="Time for the driver to close.")
     slow_request: timedelta = setting(
-        timedelta(seconds=1), help="Log requests that take so long or longer; 0: none."
+        timedelta(seconds=1), help="Log requests that take this time or longer; 0: none."
     )
-    debug: bool = setting(False, help="Log more.")
-    enable_tracing: bool = setting(False, help="Trace requests, and export the traces.")
+    debug: bool = setting(False, help="Log debug messages too.")
+    enable_tracing: bool = setting(False, help="Trace requests and export the traces.")
     trace_exporter: TraceExporter | None = setting(
-        None, help="Where traces go (default: as OTEL_TRACES_EXPORTER says, else stdout)."
+        None, help="Exporter of traces (default: OTEL_TRACES_EXPORTER, else stdout)."
     )
     trace_ratio: float | None = setting(
         None,
-        help="How many of the traces that begin here are sampled, 0 to 1 "
-        "(default: as OTEL_TRACES_SAMPLER says, else all).",
+        help="Share of the traces started here that is sampled, 0 to 1 "
+        "(default: OTEL_TRACES_SAMPLER, else all).",
     )
-    log_format: Literal["json", "text"] = setting("json", help="Log for machines or for people.")
+    log_format: Literal["json", "text"] = setting(
+        "json", help="Format of log lines: for programs or for people."
+    )
 
     def __post_init__(self) -> None:
         for name in ("grpc_port", "metrics_port"):
@@ -99,7 +143,7 @@ class ServerSettings:
         if self.default_timeout <= timedelta():
             raise InvalidSetting("default_timeout", "default_timeout must be above zero")
         if self.slow_request < timedelta():
-            raise InvalidSetting("slow_request", "slow_request is below zero; 0 means never")
+            raise InvalidSetting("slow_request", "slow_request is below zero; 0 turns it off")
         token = self.admin_token
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise InvalidSetting("admin_token", "admin_token must be printable ASCII, not empty")
@@ -127,18 +171,27 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings(ServerSettings):
-    """Of a server with one driver."""
+    """Settings of a server with one driver."""
 
-    driver: str = setting("memstore", help="Driver to serve; `prism drivers` lists them.")
+    GROUPS: ClassVar[Groups] = {
+        "": ("driver",),
+        **ServerSettings.GROUPS,
+        PATTERN: ("proxy_address", "proxy_fd", "proxy_token"),
+    }
+
+    driver: str = setting(
+        "memstore", help="Driver to serve; `prism drivers` lists the installed ones."
+    )
     proxy_address: str | None = setting(
-        None, help="Be a pattern of the proxy there (host:port or unix:PATH), and do as it says."
+        None, help="Address of the proxy that commands this server (host:port or unix:PATH)."
     )
     proxy_fd: int | None = setting(
         None,
-        help="Descriptor with the token of --proxy-token as its first line; its end is our end.",
+        help="File descriptor of a pipe from the proxy: carries the token, and signals the proxy's "
+        "exit.",
     )
     proxy_token: str | None = setting(
-        None, secret=True, help="What the proxy lets its pattern in by, once."
+        None, secret=True, help="Token with which the pattern registers, once."
     )
 
     def __post_init__(self) -> None:
@@ -148,10 +201,10 @@ class ServeSettings(ServerSettings):
             return
         for name in ("proxy_fd", "proxy_token"):
             if getattr(self, name) is not None:
-                raise InvalidSetting(name, f"{name} is given, and proxy_address is not")
+                raise InvalidSetting(name, f"{name} needs proxy_address")
 
     def _check_proxy(self, address: str) -> None:
-        # Whoever talks to no proxy does without what this imports.
+        # Only a pattern pays for this import.
         from prism.adapters.client.errors import check_address
 
         try:
@@ -159,11 +212,9 @@ class ServeSettings(ServerSettings):
         except InvalidArgument as error:
             raise InvalidSetting("proxy_address", error.message) from None
         if self.proxy_fd is None and self.proxy_token is None:
-            raise InvalidSetting(
-                "proxy_address", "proxy_address needs proxy_token or proxy_fd, to be let in"
-            )
+            raise InvalidSetting("proxy_address", "proxy_address needs proxy_token or proxy_fd")
         if self.proxy_fd is not None and self.proxy_token is not None:
-            raise InvalidSetting("proxy_fd", "proxy_fd and proxy_token are both given; one will do")
+            raise InvalidSetting("proxy_fd", "proxy_fd and proxy_token exclude each other")
         if self.proxy_fd is not None:
             _check_open(self.proxy_fd)
         token = self.proxy_token
@@ -176,5 +227,5 @@ def _check_open(descriptor: int) -> None:
         os.fstat(descriptor)
     except (OSError, OverflowError):
         raise InvalidSetting(
-            "proxy_fd", f"proxy_fd is {descriptor}, and nothing was handed over there"
+            "proxy_fd", f"proxy_fd is {descriptor}, which is not an open file descriptor"
         ) from None

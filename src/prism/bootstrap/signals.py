@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks for an orderly end, a second ends at once."""
+"""SIGINT and SIGTERM: the first signal shuts down in order, a second exits at once."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def handle_signals(ask_to_end: Callable[[str], None]) -> Iterator[None]:
-    """Call back in the running event loop, with the signal's name.
+def handle_signals(shut_down: Callable[[str], None]) -> Iterator[None]:
+    """Handle the signals in this context: the first calls `shut_down` with its name, in the loop.
 
-    Python's own handlers are used, not the loop's: a second signal must also end
-    a process whose loop is stuck in a driver.
+    The handlers are Python's, not the loop's: a second signal must also end a process whose loop
+    is stuck in a driver.
     """
     loop = asyncio.get_running_loop()
-    asked = False
+    received = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
+        nonlocal received
         name = signal.Signals(number).name
-        if asked:
-            _end_at_once(number, name)
-        asked = True
-        loop.call_soon_threadsafe(ask_to_end, name)
+        if received:
+            _exit_at_once(number, name)
+        received = True
+        loop.call_soon_threadsafe(shut_down, name)
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
@@ -41,9 +41,9 @@ def handle_signals(ask_to_end: Callable[[str], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end_at_once(number: int, name: str) -> None:
+def _exit_at_once(number: int, name: str) -> None:
     # The first signal may have interrupted a write to the same stream.
     with suppress(Exception):
-        log.warning("%s again: ending at once", name)
+        log.warning("%s again: exiting at once", name)
         logging.shutdown()
     os._exit(128 + number)

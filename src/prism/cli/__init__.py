@@ -1,24 +1,24 @@
-"""The console script `prism`; its commands are assembled in `prism.cli.commands`."""
+"""Console script `prism`; `prism.cli.commands` has its commands."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prism.cli.commands import app
 
 __all__ = ["app", "main"]
 
-# Else the core of gRPC writes to stderr, in a form of its own, what its callers learn by
-# statuses. It reads this when it is imported, which nothing has done before this module.
+# Otherwise the core of gRPC writes to stderr, in a format of its own, what callers learn from
+# statuses. It reads the variable when it is imported, which is after this module.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    # Imported here, so that Ctrl-C meets no stack trace from the first moment on.
+    # Imported here, so that Ctrl-C never shows a stack trace.
     try:
         from prism.cli.commands import app
 
@@ -27,7 +27,8 @@ def main() -> None:
         sys.exit(130)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    # Lazily, so that importing this package is cheap.
     if name == "app":
         from prism.cli.commands import app
 

@@ -1,82 +1,84 @@
-"""Every command of `prism` in one Typer application; a module each.
+"""The commands of `prism`; each is imported when it is looked up.
 
-A command is imported when it is asked for: who reads one key waits for nothing else. And
-modules here import nothing heavy: grpc, rich and the container are loaded by the command
-that needs them, when it runs.
+The modules of commands import nothing heavy: grpc, rich and the container are imported by the
+command that needs them, when it runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.main import get_group
 
-from prism.cli.errors import ErrorsAsStatus
+from prism.cli.errors import PrismGroup
+
+if TYPE_CHECKING:
+    from typer._click import Command
 
 
-def _serve(app: typer.Typer) -> None:
-    from prism.cli import configured, serve
+def _serve() -> Command:
+    from prism.cli.serve import SERVE
 
-    configured.add(app, "serve", serve.serve, prepare=serve.watch_proxy)
-
-
-def _proxy(app: typer.Typer) -> None:
-    from prism.cli import configured, proxy
-
-    configured.add(app, "proxy", proxy.proxy, choose=proxy.choose, resolve=proxy.resolve)
+    return SERVE
 
 
-def _config(app: typer.Typer) -> None:
-    from prism.cli import config
+def _proxy() -> Command:
+    from prism.cli.serve import PROXY_COMMAND
 
-    app.add_typer(config.app, name="config")
+    return PROXY_COMMAND
 
 
-def _drivers(app: typer.Typer) -> None:
+def _config() -> Command:
+    from prism.cli.config import GROUP
+
+    return GROUP
+
+
+def _drivers() -> Command:
     from prism.cli import drivers
 
-    app.command("drivers")(drivers.drivers)
+    return _command(drivers.add_to)
 
 
-def _kv(app: typer.Typer) -> None:
+def _kv() -> Command:
     from prism.cli import kv
 
-    app.add_typer(kv.app, name="kv")
+    return _group(kv.app)
 
 
-def _lifecycle(app: typer.Typer) -> None:
+def _lifecycle() -> Command:
     from prism.cli import lifecycle
 
-    app.add_typer(lifecycle.app, name="lifecycle")
+    return _group(lifecycle.app)
 
 
-def _patterns(app: typer.Typer) -> None:
+def _patterns() -> Command:
     from prism.cli import patterns
 
-    app.add_typer(patterns.app, name="patterns")
+    return _group(patterns.app)
 
 
-def _health(app: typer.Typer) -> None:
-    from prism.cli import health
+def _health() -> Command:
+    from prism.cli import lifecycle
 
-    app.command("health")(health.health)
+    return _command(lifecycle.add_health_to)
 
 
-def _bench(app: typer.Typer) -> None:
+def _bench() -> Command:
     from prism.cli.bench import command
 
-    app.command("bench")(command.bench)
+    return _command(command.add_to)
 
 
-_ADD: Mapping[str, Callable[[typer.Typer], None]] = {
-    # The server's side.
+_COMMANDS: Mapping[str, Callable[[], Command]] = {
+    # On the server's side.
     "serve": _serve,
     "proxy": _proxy,
     "config": _config,
     "drivers": _drivers,
-    # The client's side.
+    # On the client's side.
     "kv": _kv,
     "lifecycle": _lifecycle,
     "patterns": _patterns,
@@ -85,27 +87,38 @@ _ADD: Mapping[str, Callable[[typer.Typer], None]] = {
 }
 
 
-class _Commands(Mapping[str, Any]):
-    """Commands by name, each made when it is looked up."""
+def _group(app: typer.Typer) -> Command:
+    return get_group(app)
 
-    def __getitem__(self, name: str) -> Any:
-        alone = typer.Typer(rich_markup_mode=None)
-        alone.callback()(lambda: None)
-        _ADD[name](alone)
-        return get_group(alone).commands[name]
+
+def _command(add_to: Callable[[typer.Typer], None]) -> Command:
+    app = typer.Typer(rich_markup_mode=None)
+    app.callback()(lambda: None)
+    add_to(app)
+    (command,) = get_group(app).commands.values()
+    return command
+
+
+class _LazyCommands(Mapping[str, "Command"]):
+    """Commands by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> Command:
+        command = _COMMANDS[name]()
+        command.name = name
+        return command
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_ADD)
+        return iter(_COMMANDS)
 
     def __len__(self) -> int:
-        return len(_ADD)
+        return len(_COMMANDS)
 
 
-class _Prism(ErrorsAsStatus):
-    def __init__(self, **attrs: Any) -> None:
-        super().__init__(**attrs)
-        # Nobody changes it.
-        self.commands = cast("MutableMapping[str, Any]", _Commands())
+class _Prism(PrismGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # TyperGroup only reads the mapping.
+        self.commands = cast("MutableMapping[str, Command]", _LazyCommands())
 
 
 app = typer.Typer(
@@ -121,6 +134,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        # A fiftieth of a second, which other commands save.
         from importlib.metadata import version
 
         typer.echo(f"prism {version('prism')}")

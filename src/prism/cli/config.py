@@ -1,52 +1,44 @@
-"""`prism config show`: what holds, and where each value comes from."""
+"""`prism config`: the effective settings and their sources."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from typer.core import TyperGroup
 
-from prism.bootstrap.configuration import Configuration, ServerConfiguration, near_misses
-from prism.cli import configured, proxy
-from prism.cli.errors import tell
-from prism.cli.output import write_json, write_line
-from prism.cli.proxy import ProxyConfiguration
+from prism.cli.errors import print_message
+from prism.cli.parameters import example
+from prism.cli.serve import PROXY, SERVER, pattern_option
+from prism.cli.settings_command import SettingsCommand, json_option
+from prism.cli.streams import columns, write_json, write_line
 
-app = typer.Typer(
-    help="See how a server would be configured.", no_args_is_help=True, rich_markup_mode=None
-)
+if TYPE_CHECKING:
+    from prism.bootstrap.configuration import ServerConfiguration
+    from prism.bootstrap.proxy.configuration import ProxyConfiguration
 
 
-def show(
-    configuration: Configuration,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Print each setting with where it comes from, secrets masked.
+def show(configuration: ServerConfiguration, *, as_json: bool) -> None:
+    """Print each setting of a server with its source; secrets are masked.
 
-    Takes the options that `prism serve` takes.
+    Takes the options of `prism serve`.
     """
-    _show(configuration, as_json=as_json)
+    _show(configuration, as_json)
 
 
-def show_proxy(
-    configuration: ProxyConfiguration,
-    *,
-    _pattern: proxy.PatternOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Print each setting of a proxy with where it comes from, secrets masked.
+def show_proxy(configuration: ProxyConfiguration, *, as_json: bool) -> None:
+    """Print each setting of a proxy with its source; secrets are masked.
 
-    Takes the options that `prism proxy` takes.
+    Takes the options of `prism proxy`.
     """
-    _show(configuration, as_json=as_json)
+    _show(configuration, as_json)
 
 
-def _show(configuration: ServerConfiguration, *, as_json: bool) -> None:
-    for warning in near_misses(os.environ, configuration.options):
-        tell(warning)
+def _show(configuration: ServerConfiguration, as_json: bool) -> None:
+    from prism.bootstrap.configuration import misspelt_variables
+
+    for warning in misspelt_variables(os.environ, configuration.options):
+        print_message(warning)
     if as_json:
         write_json(
             config_file=None if configuration.file is None else str(configuration.file),
@@ -57,18 +49,29 @@ def _show(configuration: ServerConfiguration, *, as_json: bool) -> None:
         )
         return
     rows = [(v.option.path, v.shown or "-", v.origin) for v in configuration.values]
-    for row in align([("NAME", "VALUE", "FROM"), *rows]):
+    for row in columns([("NAME", "VALUE", "FROM"), *rows]):
         write_line(row)
 
 
-def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The rows as lines, in columns."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-configured.add(app, "show", show)
-configured.add(app, "show-proxy", show_proxy, choose=proxy.choose, resolve=proxy.resolve)
+GROUP = TyperGroup(
+    name="config",
+    help="Show the effective settings of a server or proxy.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    commands=[
+        SettingsCommand(
+            "show",
+            SERVER,
+            show,
+            own=[json_option()],
+            epilog=example("config show --driver redis --json"),
+        ),
+        SettingsCommand(
+            "show-proxy",
+            PROXY,
+            show_proxy,
+            own=[pattern_option(), json_option()],
+            epilog=example("config show-proxy --pattern cache=memstore"),
+        ),
+    ],
+)

@@ -1,34 +1,46 @@
-"""Where the server is and how to reach it: options of every client command."""
+"""Commands that call a running server: their options, and the connection these describe."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+import contextlib
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import typer
+from typer.core import TyperArgument, TyperOption
 
-from prism.cli.arguments import parser, positive_duration
+from prism.bootstrap.secret_files import read_secret
+from prism.cli.parameters import PanelCommand, complete_from, parser, positive_duration
 from prism.ports import Outcome, PrismError
+from prism.ports.operations import OPERATIONS
 
 if TYPE_CHECKING:
-    from prism import TLS, Client
+    from typer._click import Context, Parameter
 
-Params = ParamSpec("Params")
+    from prism import TLS, AdminClient, Client
+    from prism.adapters.observability.tracing.tracing import Tracing
+
+Connected = TypeVar("Connected")
 Result = TypeVar("Result")
 
-TraceExporter = Literal["stdout", "otlp", "jaeger"]
-
+DEFAULT_ADDRESS = "127.0.0.1:9090"
 DEFAULT_TIMEOUT = timedelta(seconds=5)
 
+# While somebody waits for Tab.
+_COMPLETION_TIMEOUT = timedelta(seconds=1)
 
-def address_of(given: str) -> str:
-    """The address, when it has the form of one; else ValueError that says so."""
+_TRACE_EXPORTERS = ("stdout", "otlp", "jaeger")
+
+
+def parse_address(given: str) -> str:
+    """Return the address; raises ValueError if it is neither `HOST:PORT` nor `unix:PATH`."""
     if given.startswith("unix:"):
         if given == "unix:":
             raise ValueError("a path follows unix:, such as unix:/run/prism.sock")
@@ -39,173 +51,320 @@ def address_of(given: str) -> str:
     return given
 
 
-def _tls_file(help: str) -> Any:
-    return typer.Option(metavar="FILE", help=help)
+def _parse_exporter(given: str) -> str:
+    if given not in _TRACE_EXPORTERS:
+        raise ValueError(f"{given!r} is not one of {', '.join(_TRACE_EXPORTERS)}")
+    return given
 
 
 class ClientTracing(Protocol):
-    """What gives each call of a client a span."""
+    """Gives each call of a client a span."""
 
-    def around_client(self, client: Any, address: str) -> Any: ...
+    def around_client(self, client: Client, address: str) -> Client: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """The options that `connected` gives a command, and what they are for.
+    """Where a server is and how to reach it: the options of a `ClientCommand`, parsed.
 
     Attributes:
-        pattern: an option of those commands alone that ask for keys.
-        tracing: no option, but what comes of two; None: nothing is traced.
+        timeout: time to wait for each reply.
+        pattern: pattern of a proxy that serves the calls; None: the proxy's default.
+        admin_token_file: file with the token for lifecycle and pattern commands.
+        tracing: tracing of this command; None: off.
     """
 
-    address: Annotated[
-        str,
-        typer.Option(
-            envvar="PRISM_ADDRESS",
-            metavar="HOST:PORT|unix:PATH",
-            parser=parser(address_of),
-            help="Where the server listens.",
-        ),
-    ] = "127.0.0.1:9090"
-    timeout: Annotated[
-        timedelta,
-        typer.Option(
-            metavar="DURATION",
-            parser=positive_duration,
-            show_default="5s",
-            help="How long to wait for each answer.",
-        ),
-    ] = DEFAULT_TIMEOUT
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Use TLS, and trust the authorities of this system.")
-    ] = False
-    tls_ca: Annotated[
-        Path | None, _tls_file("Use TLS, and trust servers with a certificate of this authority.")
-    ] = None
-    tls_cert: Annotated[Path | None, _tls_file("Show the server this certificate.")] = None
-    tls_key: Annotated[Path | None, _tls_file("The key of that certificate.")] = None
-
-    enable_tracing: Annotated[
-        bool,
-        typer.Option(
-            "--enable-tracing",
-            envvar="PRISM_ENABLE_TRACING",
-            help="Trace the command, and the calls it makes.",
-        ),
-    ] = False
-    trace_exporter: Annotated[
-        TraceExporter | None,
-        typer.Option(
-            envvar="PRISM_TRACE_EXPORTER",
-            help="Where traces go; stdout is stderr here.",
-            show_default="as OTEL_TRACES_EXPORTER says",
-        ),
-    ] = None
-
-    pattern: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PRISM_PATTERN",
-            metavar="NAME",
-            help="Which pattern of a proxy is meant.",
-            show_default="its default",
-        ),
-    ] = None
-
+    address: str = DEFAULT_ADDRESS
+    timeout: timedelta = DEFAULT_TIMEOUT
+    tls: bool = False
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    enable_tracing: bool = False
+    trace_exporter: str | None = None
+    pattern: str | None = None
+    admin_token_file: Path | None = None
     tracing: ClientTracing | None = None
 
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise typer.BadParameter("--tls-cert and --tls-key go together")
 
+    def call(self, operation: str, call: Callable[[Client], Awaitable[Result]]) -> Result:
+        """Connect, make one call, and close.
+
+        Args:
+            operation: name in `OPERATIONS`. If it writes and its outcome is unknown, the error
+                says so.
+        """
+        connected = False
+
+        async def noted(client: Client) -> Result:
+            nonlocal connected
+            connected = True
+            return await call(client)
+
+        try:
+            return self.run(noted)
+        except (PrismError, KeyboardInterrupt) as error:
+            outcome = error.outcome if isinstance(error, PrismError) else Outcome.UNKNOWN
+            if OPERATIONS[operation].writes and connected and outcome is Outcome.UNKNOWN:
+                error.add_note("it may or may not have been applied")
+            raise
+
+    def run(self, task: Callable[[Client], Awaitable[Result]]) -> Result:
+        """Connect, run a task that calls keys, and close."""
+        from prism import connect
+
+        tracing = self.tracing
+
+        async def traced_task(client: Client) -> Result:
+            if tracing is not None:
+                client = tracing.around_client(client, self.address)
+            return await task(client)
+
+        client = connect(self.address, timeout=self.timeout, tls=self._tls, pattern=self.pattern)
+        return _run(client, traced_task)
+
+    def administer(self, task: Callable[[AdminClient], Awaitable[Result]]) -> Result:
+        """Connect, run a task that administers the server, and close."""
+        from prism import connect_admin
+
+        token = None if self.admin_token_file is None else read_secret(self.admin_token_file)
+        client = connect_admin(self.address, timeout=self.timeout, tls=self._tls, admin_token=token)
+        return _run(client, task)
+
     @property
-    def security(self) -> TLS | None:
-        """None: in plain text."""
+    def _tls(self) -> TLS | None:
         if not self.tls and self.tls_ca is None and self.tls_cert is None:
             return None
         from prism import TLS
 
         return TLS(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
 
-    def run(
-        self, operation: Callable[[Client], Awaitable[Result]], *, writes: bool = False
-    ) -> Result:
-        """Connect, run the operation in an event loop of its own, and close.
 
-        Args:
-            writes: add to an error whose outcome is unknown that it is.
-        """
-        began = False
+def _run(
+    connecting: AbstractAsyncContextManager[Connected],
+    task: Callable[[Connected], Awaitable[Result]],
+) -> Result:
+    async def connect_and_run() -> Result:
+        async with connecting as client:
+            return await task(client)
 
-        async def connect_and_run() -> Result:
-            from prism import connect
-
-            nonlocal began
-            async with connect(
-                self.address, timeout=self.timeout, tls=self.security, pattern=self.pattern
-            ) as client:
-                began = True
-                if self.tracing is not None:
-                    client = self.tracing.around_client(client, self.address)
-                return await operation(client)
-
-        try:
-            return asyncio.run(connect_and_run())
-        except (PrismError, KeyboardInterrupt) as error:
-            outcome = error.outcome if isinstance(error, PrismError) else Outcome.UNKNOWN
-            if writes and began and outcome is Outcome.UNKNOWN:
-                error.add_note("it may or may not have been applied")
-            raise
+    return asyncio.run(connect_and_run())
 
 
-_CONTEXT = inspect.Parameter(
-    "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+def connection_of(ctx: typer.Context) -> Connection:
+    """Return the connection that the options of a `ClientCommand` describe."""
+    assert isinstance(ctx.obj, Connection)
+    return ctx.obj
+
+
+def complete_patterns(ctx: typer.Context) -> list[str]:
+    """Return the names of the proxy's patterns, for completion of an argument."""
+    return _pattern_names(ctx.params)
+
+
+def _complete_patterns(
+    ctx: Context, _args: list[str], _incomplete: str
+) -> list[tuple[str, str] | str]:
+    return [*_pattern_names(ctx.params)]
+
+
+def _pattern_names(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the patterns of the proxy at `--address`; none if it does not answer soon."""
+    known = {field.name for field in fields(Connection)}
+    given = {name: value for name, value in parameters.items() if name in known and value}
+
+    async def names(client: AdminClient) -> list[str]:
+        return [each.status.name for each in await client.patterns.all()]
+
+    # A shell shows nothing but completions.
+    with contextlib.suppress(Exception):
+        connection = Connection(**{**given, "timeout": _COMPLETION_TIMEOUT})
+        return connection.administer(names)
+    return []
+
+
+_ADDRESS_HELP = "Address of the server."
+_TLS_OPTIONS = {
+    "ca": "PEM certificates of the authorities to trust; implies --tls.",
+    "cert": "PEM certificate to present to the server; implies --tls.",
+    "key": "PEM private key of --tls-cert.",
+}
+
+_TIMEOUT = TyperOption(
+    param_decls=["--timeout"],
+    metavar="DURATION",
+    type=positive_duration,
+    default=DEFAULT_TIMEOUT,
+    show_default="5s",
+    help="Time to wait for each reply.",
+    rich_help_panel="Connection",
+)
+_TLS = (
+    TyperOption(
+        param_decls=["--tls"],
+        is_flag=True,
+        default=False,
+        help="Use TLS, and trust the certificate authorities of this system.",
+        rich_help_panel="TLS",
+    ),
+    *(
+        TyperOption(
+            param_decls=[f"--tls-{name}"],
+            metavar="FILE",
+            type=Path,
+            help=text,
+            rich_help_panel="TLS",
+        )
+        for name, text in _TLS_OPTIONS.items()
+    ),
+)
+_TRACING = (
+    TyperOption(
+        param_decls=["--enable-tracing"],
+        is_flag=True,
+        default=False,
+        envvar="PRISM_ENABLE_TRACING",
+        show_envvar=True,
+        help="Trace the command and the calls it makes.",
+        rich_help_panel="Tracing",
+    ),
+    TyperOption(
+        param_decls=["--trace-exporter"],
+        metavar="|".join(_TRACE_EXPORTERS),
+        type=parser(_parse_exporter),
+        envvar="PRISM_TRACE_EXPORTER",
+        show_envvar=True,
+        show_default="as OTEL_TRACES_EXPORTER says",
+        autocompletion=complete_from(lambda: _TRACE_EXPORTERS),
+        help="Where spans go; stdout means stderr here, because stdout has the result.",
+        rich_help_panel="Tracing",
+    ),
+)
+_PATTERN = TyperOption(
+    param_decls=["--pattern"],
+    metavar="NAME",
+    envvar="PRISM_PATTERN",
+    show_envvar=True,
+    show_default="the proxy's default",
+    autocompletion=_complete_patterns,
+    help="Pattern of a proxy that serves the calls.",
+    rich_help_panel="Connection",
+)
+_ADMIN_TOKEN_FILE = TyperOption(
+    param_decls=["--admin-token-file"],
+    metavar="FILE",
+    type=Path,
+    envvar="PRISM_ADMIN_TOKEN_FILE",
+    show_envvar=True,
+    help="File with the admin token, which a server that is not on loopback requires.",
+    rich_help_panel="Connection",
+)
+_ADDRESS = TyperOption(
+    param_decls=["--address"],
+    metavar="HOST:PORT|unix:PATH",
+    type=parser(parse_address),
+    default=DEFAULT_ADDRESS,
+    envvar="PRISM_ADDRESS",
+    show_envvar=True,
+    show_default=True,
+    help=_ADDRESS_HELP,
+    rich_help_panel="Connection",
+)
+_ADDRESS_ARGUMENT = TyperArgument(
+    param_decls=["address"],
+    metavar="ADDRESS",
+    type=parser(parse_address),
+    default=DEFAULT_ADDRESS,
+    required=False,
+    envvar="PRISM_ADDRESS",
+    show_envvar=True,
+    show_default=True,
+    help=f"{_ADDRESS_HELP} HOST:PORT or unix:PATH.",
 )
 
 
-def connected(command: Callable[Concatenate[Connection, Params], None]) -> Callable[..., None]:
-    """Give a command the options of `Connection`, as its first argument.
+class ClientCommand(PanelCommand):
+    """Command that calls a server: has the options of a `Connection` beside its own.
 
-    An option that the command declares itself is not added, and keeps its default
-    in the connection.
+    Its function takes a `typer.Context` and passes that to `connection_of`.
     """
-    return _with_options(command, {"pattern", "tracing"})
 
+    connection_parameters: ClassVar[Sequence[TyperOption | TyperArgument]] = (
+        *(_ADDRESS, _TIMEOUT),
+        *_TLS,
+        *_TRACING,
+    )
 
-def connected_to_keys(
-    command: Callable[Concatenate[Connection, Params], None],
-) -> Callable[..., None]:
-    """As `connected`, for one that asks for keys, which those of a pattern may be."""
-    return _with_options(command, {"tracing"})
+    def get_params(self, ctx: Context) -> list[Parameter]:
+        return [*super().get_params(ctx), *self.connection_parameters]
 
-
-def _with_options(
-    command: Callable[Concatenate[Connection, Params], None], left_out: set[str]
-) -> Callable[..., None]:
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    taken = {parameter.name for parameter in own} | left_out
-    shared = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in inspect.signature(Connection, eval_str=True).parameters.values()
-        if parameter.name not in taken
-    ]
-
-    run: Callable[..., None] = command
-
-    @functools.wraps(command)
-    def with_connection(ctx: typer.Context, **given: Any) -> None:
-        options = {parameter.name: given.pop(parameter.name) for parameter in shared}
-        connection = Connection(**options)
+    def invoke(self, ctx: Context) -> object:
+        names = [parameter.name or "" for parameter in self.connection_parameters]
+        connection = Connection(**{name: ctx.params.pop(name) for name in names})
+        ctx.obj = connection
         if not connection.enable_tracing:
-            run(connection, **given)
-            return
-        # OpenTelemetry is imported by who asks for traces.
-        from prism.cli.tracing import traced
+            return super().invoke(ctx)
+        with _traced(ctx.command_path, connection.trace_exporter) as tracing:
+            ctx.obj = replace(connection, tracing=tracing)
+            return super().invoke(ctx)
 
-        with traced(ctx.command_path, connection.trace_exporter) as tracing:
-            run(replace(connection, tracing=tracing), **given)
 
-    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    # Typer reads a command's options off its signature.
-    with_connection.__signature__ = inspect.Signature([_CONTEXT, *keyword_only, *shared])  # type: ignore[attr-defined]
-    return with_connection
+class KeyCommand(ClientCommand):
+    """Command that calls keys, which a pattern of a proxy may serve."""
+
+    connection_parameters = (_ADDRESS, _PATTERN, _TIMEOUT, *_TLS, *_TRACING)
+
+
+class BenchCommand(ClientCommand):
+    """Command that calls keys and takes the address as an argument."""
+
+    connection_parameters = (_ADDRESS_ARGUMENT, _PATTERN, _TIMEOUT, *_TLS, *_TRACING)
+
+
+class AdminCommand(ClientCommand):
+    """Command that administers a server."""
+
+    connection_parameters = (_ADDRESS, _ADMIN_TOKEN_FILE, _TIMEOUT, *_TLS, *_TRACING)
+
+
+@contextmanager
+def _traced(command: str, exporter: str | None) -> Iterator[Tracing]:
+    """Make one trace of the calls in this context, and export it at the end.
+
+    Args:
+        command: name of the root span, such as `prism kv get`.
+        exporter: where spans go; None: as OpenTelemetry's environment variables say.
+    """
+    # OpenTelemetry is imported only when tracing is on.
+    from importlib.metadata import version
+
+    from opentelemetry.trace import Status, StatusCode
+
+    from prism.adapters.observability.tracing.environment import secrets_in
+    from prism.adapters.observability.tracing.tracing import Tracing
+    from prism.domain.redaction import Redactor
+
+    tracing = Tracing(
+        version=version("prism"),
+        exporter=exporter,
+        ratio=None,
+        # The result of the command goes to stdout.
+        out=sys.stderr,
+        redact=Redactor(secrets_in(os.environ)),
+    )
+    tracing.open()
+    try:
+        with tracing.tracer.start_as_current_span(
+            command, record_exception=False, set_status_on_exception=False
+        ) as span:
+            try:
+                yield tracing
+            except PrismError as error:
+                span.set_attribute("error.type", error.reason)
+                span.set_status(Status(StatusCode.ERROR, error.message))
+                raise
+    finally:
+        asyncio.run(tracing.close())

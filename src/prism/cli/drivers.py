@@ -1,46 +1,48 @@
-"""`prism drivers`: what is installed, and what is wrong with it."""
+"""`prism drivers`: the installed drivers, and what is wrong with those that do not load."""
 
 from __future__ import annotations
-
-from typing import Annotated, Any
 
 import typer
 
 from prism.bootstrap.discovery import Installed, survey
-from prism.cli.config import align
-from prism.cli.output import write_json, write_line
+from prism.cli.parameters import AsJson, PanelCommand, example
+from prism.cli.streams import columns, write_json, write_line
+from prism.ports import DriverSpec
 
 
-def drivers(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
+def drivers(as_json: AsJson = False) -> None:
     """List the installed drivers with their capabilities."""
     found = list(survey())
     if as_json:
         write_json(drivers=[_fields(driver) for driver in found])
         return
+    specs = [driver.spec for driver in found if driver.spec is not None]
     rows = [("NAME", "VERSION", "SUMMARY")]
-    rows += [(d.name, d.spec.version, d.spec.summary) for d in found if d.spec is not None]
-    lines = iter(align(rows))
-    write_line(next(lines))
-    for driver in found:
-        if driver.spec is not None:
-            write_line(next(lines))
-            write_line(f"  {_capabilities(driver)}")
+    rows += [(spec.name, spec.version, spec.summary) for spec in specs]
+    head, *lines = columns(rows)
+    write_line(head)
+    for line, spec in zip(lines, specs, strict=True):
+        write_line(line)
+        supported = [f"{name} ({support})" for name, support in _capabilities(spec).items()]
+        write_line(f"  {', '.join(supported)}")
     for driver in found:
         if driver.spec is None:
             write_line(f"{driver.name}  cannot be used: {driver.problem}")
 
 
-def _capabilities(driver: Installed) -> str:
-    assert driver.spec is not None
-    return ", ".join(
-        f"{capability} ({declaration.support})"
-        for capability, declaration in driver.spec.capabilities.items()
-    )
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("drivers", cls=PanelCommand, epilog=example("drivers"))(drivers)
 
 
-def _fields(driver: Installed) -> dict[str, Any]:
+def _capabilities(spec: DriverSpec) -> dict[str, str]:
+    return {
+        str(capability): str(declaration.support)
+        for capability, declaration in spec.capabilities.items()
+    }
+
+
+def _fields(driver: Installed) -> dict[str, object]:
     if driver.spec is None:
         return {"name": driver.name, "package": driver.package, "problem": driver.problem}
     return {
@@ -48,8 +50,5 @@ def _fields(driver: Installed) -> dict[str, Any]:
         "package": driver.package,
         "version": driver.spec.version,
         "summary": driver.spec.summary,
-        "capabilities": {
-            str(capability): str(declaration.support)
-            for capability, declaration in driver.spec.capabilities.items()
-        },
+        "capabilities": _capabilities(driver.spec),
     }

@@ -1,4 +1,4 @@
-"""What a failure looks like on the command line: one line, and an exit status."""
+"""Exit statuses of the command line, and errors as one line on stderr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 from typer.core import TyperGroup
@@ -15,75 +15,73 @@ from typer.core import TyperGroup
 from prism.adapters.observability.formatting import escaped
 from prism.ports import PrismError, VersionConflict, WatchEnded
 
+if TYPE_CHECKING:
+    from typer._click import Context
 
-class Status(IntEnum):
-    """Exit statuses; 2, for wrong usage, is Typer's own."""
+
+class ExitStatus(IntEnum):
+    """Exit statuses; the table in docs/cli.md lists them. Typer itself exits with 2."""
 
     FAILURE = 1
-    ABSENT = 3
+    NO_SUCH_KEY = 3
     CONFLICT = 4
     WATCH_ENDED = 5
     INTERRUPTED = 130
     BROKEN_PIPE = 141
 
 
-class ErrorsAsStatus(TyperGroup):
-    """A group below which every failure is told in one line on stderr."""
+class PrismGroup(TyperGroup):
+    """Top-level group: every failure of a command is one line on stderr and an exit status."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Context) -> object:
         with errors_as_status():
             return super().invoke(ctx)
 
 
-def tell(message: str) -> None:
-    """One line on stderr, under the program's name."""
-    # It may quote what a server said, which says it for others.
+def print_message(message: str) -> None:
+    """Print one line on stderr, after the name of the program."""
+    # The message may quote a server, which may quote its callers.
     typer.echo(f"prism: {escaped(message)}", err=True)
 
 
-def absent(key: str) -> typer.Exit:
-    """To be raised when a command needs a key that does not exist."""
-    tell(f"there is no key {key!r}")
-    return typer.Exit(Status.ABSENT)
+def no_such_key(key: str) -> typer.Exit:
+    """Print that the key does not exist; return the exception to raise."""
+    print_message(f"there is no key {key!r}")
+    return typer.Exit(ExitStatus.NO_SUCH_KEY)
 
 
 @contextmanager
 def errors_as_status() -> Iterator[None]:
+    """Turn an exception into a line on stderr and an exit status."""
     try:
         yield
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except KeyboardInterrupt as error:
-        tell(_with_notes("interrupted", error))
-        raise typer.Exit(Status.INTERRUPTED) from None
+        raise _exit(ExitStatus.INTERRUPTED, "interrupted", error) from None
     except VersionConflict as error:
-        tell(_with_notes(error.message, error))
-        raise typer.Exit(Status.CONFLICT) from None
+        raise _exit(ExitStatus.CONFLICT, error.message, error) from None
     except WatchEnded as error:
-        tell(_with_notes(error.message, error))
-        raise typer.Exit(Status.WATCH_ENDED) from None
+        raise _exit(ExitStatus.WATCH_ENDED, error.message, error) from None
     except PrismError as error:
-        tell(_with_notes(error.message, error))
-        raise typer.Exit(Status.FAILURE) from None
+        raise _exit(ExitStatus.FAILURE, error.message, error) from None
     except BrokenPipeError:
-        # The reader has what it wanted. The interpreter flushes stdout once more
-        # on its way out, and would complain.
+        # The reader has closed the pipe. The interpreter flushes stdout once more when it
+        # exits, and would print an error of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(Status.BROKEN_PIPE) from None
+        raise typer.Exit(ExitStatus.BROKEN_PIPE) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
-        tell(_with_notes(f"{where}{error.strerror or error}", error))
-        raise typer.Exit(Status.FAILURE) from None
+        raise _exit(ExitStatus.FAILURE, f"{where}{error.strerror or error}", error) from None
     except Exception as error:
         if os.environ.get("PRISM_TRACEBACK"):
             raise
-        tell(
-            f"a defect in prism: {type(error).__name__}: {error} "
-            "(set PRISM_TRACEBACK=1 to see where)"
-        )
-        raise typer.Exit(Status.FAILURE) from None
+        text = f"a defect in prism: {type(error).__name__}: {error}"
+        print_message(f"{text} (set PRISM_TRACEBACK=1 to see where)")
+        raise typer.Exit(ExitStatus.FAILURE) from None
 
 
-def _with_notes(message: str, error: BaseException) -> str:
-    """Whoever an error passed on its way up may have added what it means there."""
-    return "; ".join([message, *getattr(error, "__notes__", [])])
+def _exit(status: ExitStatus, message: str, error: BaseException) -> typer.Exit:
+    """Print the message with the notes that callers added to the error."""
+    print_message("; ".join([message, *getattr(error, "__notes__", [])]))
+    return typer.Exit(status)

@@ -1,55 +1,35 @@
-"""`prism lifecycle`: an operator's commands to a running server."""
+"""`prism lifecycle` and `prism health`: state and health of a running server, and its end."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prism.adapters.observability.formatting import escaped
-from prism.bootstrap.secret_files import read_secret
-from prism.cli.arguments import AsJson, positive_duration
-from prism.cli.connection import Connection, connected
-from prism.cli.output import write_json, write_line
-from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, Health, LifecycleControl, State
+from prism.cli.connection import AdminCommand, ClientCommand, connection_of
+from prism.cli.errors import ExitStatus
+from prism.cli.parameters import AsJson, DrainTimeout, example, positive_duration
+from prism.cli.streams import write_json, write_line
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, DrainReport, Health, State
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from prism import AdminClient
 
 app = typer.Typer(
-    help="See what a server is at, drain it, stop it.", no_args_is_help=True, rich_markup_mode=None
+    help="Show a server's state, drain it, stop it.", no_args_is_help=True, rich_markup_mode=None
 )
 
-AdminTokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="PRISM_ADMIN_TOKEN_FILE",
-        metavar="FILE",
-        help="Holds the token that a server beyond loopback wants.",
-    ),
-]
 
-
-def _timeout(help: str, default: str) -> object:
-    return typer.Option(
-        "--timeout", metavar="DURATION", parser=positive_duration, show_default=default, help=help
-    )
-
-
-@app.command()
-@connected
-def status(
-    connection: Connection, admin_token_file: AdminTokenFile = None, as_json: AsJson = False
-) -> None:
+@app.command(cls=AdminCommand, epilog=example("lifecycle status"))
+def status(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Show the state of the server and the health of its backend."""
 
-    async def ask(control: LifecycleControl) -> tuple[State, Health]:
-        return await control.state(), await control.health()
+    async def ask(client: AdminClient) -> tuple[State, Health]:
+        return await client.lifecycle.state(), await client.lifecycle.health()
 
-    state, health = _command(connection, admin_token_file, ask)
+    state, health = connection_of(ctx).administer(ask)
     if as_json:
         write_json(
             state=state, status=health.status, message=health.message, details=dict(health.details)
@@ -60,73 +40,62 @@ def status(
         write_line(escaped(f"  {name}: {text}"))
 
 
-@app.command()
-@connected
+@app.command(cls=AdminCommand, epilog=example("lifecycle drain --timeout 10s"))
 def drain(
-    connection: Connection,
-    admin_token_file: AdminTokenFile = None,
-    timeout: Annotated[
-        timedelta, _timeout("Abort what is still in flight after this time.", "30s")
-    ] = DRAIN_TIMEOUT,
-    as_json: AsJson = False,
+    ctx: typer.Context, timeout: DrainTimeout = DRAIN_TIMEOUT, as_json: AsJson = False
 ) -> None:
-    """Refuse new work, and finish what is in flight."""
-    report = _command(connection, admin_token_file, lambda control: control.drain(timeout))
-    if as_json:
-        write_json(completed=report.completed, aborted=report.aborted)
-    else:
-        write_line(f"drained: {report.completed:,} completed, {report.aborted:,} aborted")
+    """Refuse new calls, and wait for those in flight."""
+    write_drained(connection_of(ctx).administer(lambda c: c.lifecycle.drain(timeout)), as_json)
 
 
-@app.command()
-@connected
+@app.command(cls=AdminCommand, epilog=example("lifecycle stop --drain-timeout 10s"))
 def stop(
-    connection: Connection,
-    admin_token_file: AdminTokenFile = None,
+    ctx: typer.Context,
     timeout: Annotated[
-        timedelta, _timeout("Close by force what is still open after this time.", "10s")
-    ] = STOP_TIMEOUT,
-    drain_timeout: Annotated[
         timedelta,
         typer.Option(
             metavar="DURATION",
             parser=positive_duration,
-            show_default="30s",
-            help="Abort what is still in flight after this time.",
+            show_default="10s",
+            help="Close by force what is still open after this time.",
         ),
-    ] = DRAIN_TIMEOUT,
+    ] = STOP_TIMEOUT,
+    drain_timeout: DrainTimeout = DRAIN_TIMEOUT,
     as_json: AsJson = False,
 ) -> None:
-    """Finish what is in flight, and close everything; the server's process ends."""
+    """Drain the server, close its driver, and end its process."""
 
-    async def drain_and_stop(control: LifecycleControl) -> None:
-        if await control.state() is State.RUNNING:
-            await control.drain(drain_timeout)
-        await control.stop(timeout)
+    async def drain_and_stop(client: AdminClient) -> None:
+        if await client.lifecycle.state() is State.RUNNING:
+            await client.lifecycle.drain(drain_timeout)
+        await client.lifecycle.stop(timeout)
 
-    _command(connection, admin_token_file, drain_and_stop)
+    connection_of(ctx).administer(drain_and_stop)
     if as_json:
         write_json(state=State.STOPPED)
     else:
         write_line("stopped")
 
 
-def _command(
-    connection: Connection,
-    admin_token_file: Path | None,
-    command: Callable[[LifecycleControl], Awaitable[Result]],
-) -> Result:
-    token = None if admin_token_file is None else read_secret(admin_token_file)
+def health(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Ask the server whether it serves: exit status 0 if so, else 1."""
+    status = connection_of(ctx).administer(lambda client: client.serving_status())
+    if as_json:
+        write_json(status=status)
+    else:
+        write_line(status)
+    if status != "SERVING":
+        raise typer.Exit(ExitStatus.FAILURE)
 
-    async def connect_and_command() -> Result:
-        from prism import connect_admin
 
-        async with connect_admin(
-            connection.address,
-            timeout=connection.timeout,
-            tls=connection.security,
-            admin_token=token,
-        ) as admin:
-            return await command(admin.lifecycle)
+def add_health_to(app: typer.Typer) -> None:
+    """Add `prism health`."""
+    app.command("health", cls=ClientCommand, epilog=example("health --timeout 1s"))(health)
 
-    return asyncio.run(connect_and_command())
+
+def write_drained(report: DrainReport, as_json: bool) -> None:
+    """Print the result of a drain."""
+    if as_json:
+        write_json(completed=report.completed, aborted=report.aborted)
+    else:
+        write_line(f"drained: {report.completed:,} completed, {report.aborted:,} aborted")

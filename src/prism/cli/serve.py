@@ -1,51 +1,135 @@
-"""`prism serve`, which is also `python -m prism.bootstrap`."""
+"""`prism serve` and `prism proxy`. `python -m prism.bootstrap` is `prism serve`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
+from typer.core import TyperOption
 
-from prism.bootstrap.configuration import Configuration
-from prism.cli.configured import Early
+from prism.cli.parameters import example, installed_drivers
+from prism.cli.settings_command import (
+    DEFAULT_FILE,
+    PreParsedArgs,
+    SettingsCommand,
+    SettingsSource,
+    version_option,
+)
+
+if TYPE_CHECKING:
+    from typer._click import Context
+
+    from prism.bootstrap.configuration import Choice, Configuration, Given
+    from prism.bootstrap.proxy.configuration import PatternChoice, ProxyConfiguration
 
 
-def watch_proxy(early: Early) -> None:
-    """A pattern ends with its proxy from here on, also while its driver is loaded and made."""
-    descriptor = early.last("--proxy-fd", "PRISM_PROXY_FD")
-    if not descriptor or not early.last("--proxy-address", "PRISM_PROXY_ADDRESS"):
+def _choose(args: PreParsedArgs) -> Choice:
+    from prism.bootstrap import configuration
+
+    return configuration.choose(
+        args.value("--driver", "PRISM_DRIVER"),
+        args.config_file,
+        args.default_config_file(DEFAULT_FILE),
+    )
+
+
+def _resolve(choice: Choice, given: Mapping[str, Given]) -> Configuration:
+    from prism.bootstrap import configuration
+
+    return configuration.resolve(choice, given)
+
+
+def _choose_patterns(args: PreParsedArgs) -> PatternChoice:
+    from prism.bootstrap.proxy import configuration
+
+    return configuration.choose(args.values("--pattern"), args.config_file)
+
+
+def _resolve_patterns(choice: PatternChoice, given: Mapping[str, Given]) -> ProxyConfiguration:
+    from prism.bootstrap.proxy import configuration
+
+    return configuration.resolve(choice, given)
+
+
+SERVER = SettingsSource(_choose, _resolve)
+PROXY = SettingsSource(_choose_patterns, _resolve_patterns)
+
+
+def _complete_pattern(
+    _ctx: Context, _args: list[str], incomplete: str
+) -> list[tuple[str, str] | str]:
+    name, separator, _ = incomplete.partition("=")
+    return [f"{name}={each}" for each in installed_drivers()] if separator else []
+
+
+def pattern_option() -> TyperOption:
+    """Return `--pattern NAME=DRIVER`, which `PreParsedArgs` reads."""
+    return TyperOption(
+        param_decls=["--pattern"],
+        metavar="NAME=DRIVER",
+        multiple=True,
+        expose_value=False,
+        autocompletion=_complete_pattern,
+        help="Pattern and its driver; repeatable. The pattern's options are --NAME-…",
+    )
+
+
+def watch_parent_proxy(args: PreParsedArgs) -> None:
+    """From now on end this process with its proxy, also while its driver is being loaded."""
+    descriptor = args.value("--proxy-fd", "PRISM_PROXY_FD")
+    if not descriptor or not args.value("--proxy-address", "PRISM_PROXY_ADDRESS"):
         return
     from prism.bootstrap.managed.lifeline import lifeline_at
 
-    # What is wrong with it, the settings report.
+    # The settings report a wrong descriptor.
     with suppress(ValueError, OverflowError, OSError):
         lifeline_at(int(descriptor)).watch()
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
+def _version() -> str:
+    from importlib.metadata import version
 
-        typer.echo(f"prism {version('prism')}")
-        raise typer.Exit
+    return f"prism {version('prism')}"
 
 
-def serve(
-    configuration: Configuration,
-    *,
-    _version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-        ),
-    ] = False,
-) -> None:
+def serve(configuration: Configuration) -> None:
     """Serve a driver over gRPC, until SIGINT or SIGTERM.
 
-    Each option can also be set in the environment or in a config file:
-    `prism config show` tells what holds, and from where.
+    Each option can also be set in the environment or in a config file. `prism config show`
+    shows the effective settings and their sources.
     """
-    from prism.bootstrap.main import run
+    from prism.bootstrap import main
 
-    raise typer.Exit(run(configuration))
+    raise typer.Exit(main.run(configuration))
+
+
+def proxy(configuration: ProxyConfiguration) -> None:
+    """Serve several drivers over gRPC, each in a process of its own, until SIGINT or SIGTERM.
+
+    The metadata `prism-pattern` of a call names the pattern that serves it. The options of each
+    pattern are those of its driver, under the name of the pattern. Each option can also be set in
+    the environment or in a config file. `prism config show-proxy` shows the effective settings
+    and their sources.
+    """
+    from prism.bootstrap import main
+
+    raise typer.Exit(main.run_proxy(configuration))
+
+
+SERVE = SettingsCommand(
+    "serve",
+    SERVER,
+    serve,
+    own=[version_option(_version)],
+    prepare=watch_parent_proxy,
+    epilog=example("serve --driver redis --redis-url redis://localhost:6379"),
+)
+PROXY_COMMAND = SettingsCommand(
+    "proxy",
+    PROXY,
+    proxy,
+    own=[pattern_option()],
+    epilog=example("proxy --pattern cache=memstore --pattern sessions=redis"),
+)

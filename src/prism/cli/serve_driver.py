@@ -1,20 +1,24 @@
-"""The main of somebody else's package: the command line of `prism serve`, for one driver."""
+"""`prism.serve_driver`: the main function of a package with a driver, like `prism serve`."""
 
-# Annotations are not postponed: those of `serve` refer to what is around it.
+from __future__ import annotations
 
 import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version as version_of
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 import typer
 
-from prism.bootstrap.configuration import Choice, Configuration, choose_for
-from prism.cli import configured
+from prism.bootstrap.configuration import Choice, Configuration, choose_for, resolve
 from prism.cli.errors import errors_as_status
+from prism.cli.settings_command import (
+    PreParsedArgs,
+    SettingsCommand,
+    SettingsSource,
+    version_option,
+)
 from prism.ports import Driver, DriverSpec, InvalidArgument
 
 _EXPORTER = "stdout"
@@ -30,26 +34,24 @@ def serve_driver(
     config: str = "config.yaml",
     tracing: bool = False,
     trace_exporter: str = _EXPORTER,
-    settings: type[Any] | None = None,
+    settings: type[object] | None = None,
 ) -> NoReturn:
-    """Serve the driver as `prism serve` would, and exit with its status.
+    """Serve the driver as `prism serve` does, and exit with its status.
 
-    The process has every option of `prism serve`, and those of the driver. What is
-    passed here are defaults: the config file overrides them, the environment that,
-    and flags override all.
+    The process has every option of `prism serve`, and those of the driver. The arguments here
+    are defaults: the config file overrides them, the environment overrides the file, and flags
+    override all.
 
     Args:
-        factory: makes a driver and does no I/O; the driver's class, as a rule.
-        name: of the driver: its options begin with it.
-        version: of the driver's package.
-        grpc_port: 0 picks a free one.
-        metrics_port: of health and readiness over HTTP; 0 picks a free one.
-        config: the config file, read when it exists; one that is named by flag or
-            environment must exist.
-        tracing: trace requests, and export the traces.
+        factory: makes a driver without I/O; usually the driver's class.
+        name: name of the driver, with which its options begin.
+        version: version of the driver's package.
+        grpc_port: port of gRPC; 0 picks a free one.
+        metrics_port: port of health and metrics over HTTP; 0 picks a free one.
+        config: config file, read if it exists; one named by flag or environment must exist.
+        tracing: whether to trace requests and export the traces.
         trace_exporter: where traces go: stdout, otlp or jaeger.
-        settings: the driver's dataclass; found by the annotation of `initialize`
-            when left out.
+        settings: dataclass of the driver's settings; None: the annotation of `initialize`.
     """
     defaults = {"grpc_port": str(grpc_port), "metrics_port": str(metrics_port)}
     if tracing:
@@ -64,10 +66,10 @@ def serve_driver(
                 summary="",
                 settings=settings or _settings_of(factory),
                 factory=factory,
-                # Only lists of drivers read it; what is served, the profile tells.
+                # Only lists of drivers read them; a served driver has its profile.
                 capabilities={},
             )
-            _run(spec, defaults, config)
+            _command(spec, defaults, config).main()
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
     except KeyboardInterrupt:
@@ -75,51 +77,35 @@ def serve_driver(
     sys.exit(0)
 
 
-def _run(spec: DriverSpec, defaults: Mapping[str, str], config: str) -> None:
-    def choose(early: configured.Early) -> Choice:
-        return choose_for(spec, defaults, early.file, early.file_by_default(Path(config)))
+def _command(
+    spec: DriverSpec, defaults: Mapping[str, str], config: str
+) -> SettingsCommand[Choice, Configuration]:
+    def choose(args: PreParsedArgs) -> Choice:
+        return choose_for(spec, defaults, args.config_file, args.default_config_file(config))
 
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    configured.add(
-        app, spec.name, _serving(f"{spec.name} {spec.version}"), choose=choose, default_file=config
+    return SettingsCommand(
+        spec.name,
+        SettingsSource(choose, resolve, config),
+        _serve,
+        own=[version_option(lambda: f"{spec.name} {spec.version}, prism {version_of('prism')}")],
     )
-    app()
 
 
-def _serving(title: str) -> Callable[..., None]:
-    def show_version(wanted: bool) -> None:
-        if wanted:
-            typer.echo(f"{title}, prism {version_of('prism')}")
-            raise typer.Exit
+def _serve(configuration: Configuration) -> None:
+    """Serve the driver over gRPC, until SIGINT or SIGTERM.
 
-    def serve(
-        configuration: Configuration,
-        *,
-        _version: Annotated[
-            bool,
-            typer.Option(
-                "--version", callback=show_version, is_eager=True, help="Show versions and exit."
-            ),
-        ] = False,
-    ) -> None:
-        """Serve the driver over gRPC, until SIGINT or SIGTERM.
+    Each option can also be set in the environment or in a config file.
+    """
+    from prism.bootstrap import main
 
-        Each option can also be set in the environment or in a config file.
-        """
-        from prism.bootstrap.main import run
-
-        asked, served = configuration.settings.driver, configuration.spec.name
-        if asked != served:
-            raise typer.BadParameter(
-                f"driver is {asked!r}; this program serves {served!r} and no other"
-            )
-        raise typer.Exit(run(configuration))
-
-    return serve
+    driver, served = configuration.settings.driver, configuration.spec.name
+    if driver != served:
+        raise typer.BadParameter(f"driver is {driver!r}, but this program serves only {served!r}")
+    raise typer.Exit(main.run(configuration))
 
 
-def _settings_of(factory: Callable[[], Driver[Any]]) -> type[Any]:
-    """What the driver's `initialize` takes, by its annotation."""
+def _settings_of(factory: Callable[[], Driver[Any]]) -> type[object]:
+    """Return the dataclass that the driver's `initialize` takes, by its annotation."""
     made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
     initialize = getattr(made, "initialize", None)
     if initialize is not None:
@@ -129,6 +115,6 @@ def _settings_of(factory: Callable[[], Driver[Any]]) -> type[Any]:
             if isinstance(found, type) and dataclasses.is_dataclass(found):
                 return found
     raise InvalidArgument(
-        f"the settings of {factory!r} cannot be told by the annotation of its initialize: "
+        f"cannot find the settings of {factory!r} by the annotation of its initialize: "
         "pass settings=, the dataclass"
     )

@@ -73,7 +73,7 @@ async def test_ctrl_c_ends_the_run_early_and_deletes_its_keys(cli: Any) -> None:
         bench.send_signal(signal.SIGINT)
         printed, told = bench.communicate()
     assert (bench.returncode, told) == (
-        *(130, b"prism: interrupted; this is what was measured until then\n"),
+        *(130, b"prism: interrupted; this was measured until then\n"),
     )
     assert b"\nall " in printed
     assert await keys_under(cli.address, "") == []
@@ -91,7 +91,7 @@ def test_a_run_without_a_success_has_status_1(cli: Any) -> None:
 def test_a_mix_that_makes_no_sense_is_wrong_usage(cli: Any) -> None:
     ended = cli("bench", cli.address, "--mix", "scan=1")
     assert ended.returncode == 2
-    assert b"'scan' is no operation; there are get, set, delete, incr" in ended.stderr
+    assert b"'scan' is not an operation; valid are: get, set, delete, incr" in ended.stderr
 
 
 def test_an_address_that_is_none_is_wrong_usage(cli: Any) -> None:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from prism.cli.bench.mix import parse_mix
+from prism.cli.bench.workload import parse_mix
 
 
 def test_a_mix_reads_as_it_was_written() -> None:
@@ -20,8 +20,8 @@ def test_what_has_no_weight_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "'' is no operation; there are get, set, delete, incr"),
-        ("scan=1", "'scan' is no operation"),
+        ("", "'' is not an operation; valid are: get, set, delete, incr"),
+        ("scan=1", "'scan' is not an operation"),
         ("get", "'get' is not OPERATION=WEIGHT"),
         ("get=x", "'get=x' is not OPERATION=WEIGHT"),
         ("get=-1", "'get=-1' is not OPERATION=WEIGHT"),
@@ -35,6 +35,6 @@ def test_a_mix_that_makes_no_sense_is_told_in_a_sentence(text: str, told: str) -
 
 
 def test_operations_come_as_often_as_their_weights_say() -> None:
-    drawn = Counter(islice(parse_mix("get=8,set=2").drawn(random.Random(1)), 10_000))
+    drawn = Counter(islice(parse_mix("get=8,set=2").draw(random.Random(1)), 10_000))
     assert drawn["get"] + drawn["set"] == 10_000
     assert 7_800 < drawn["get"] < 8_200

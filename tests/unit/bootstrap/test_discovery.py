@@ -40,10 +40,10 @@ def test_an_unknown_driver_lists_those_installed_the_closest_first(install: Inst
         ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
         ("1 / 0", "ZeroDivisionError"),
         ("pass", "no attribute 'DRIVER'"),
-        ("DRIVER = 7", "is no DriverSpec"),
+        ("DRIVER = 7", "is not a DriverSpec"),
         (
             "from prism.adapters.memstore import DRIVER",
-            "its DriverSpec is named 'memstore'; the name must be that of the entry point",
+            "its DriverSpec is named 'memstore'; it must have the name of the entry point",
         ),
         (
             "from dataclasses import dataclass, replace\n"
@@ -125,4 +125,4 @@ def test_an_option_that_two_settings_would_share_is_refused(install: Install, pr
     install("grpc", source=source)
     result = prism("serve", "--driver", "grpc")
     assert result.exit_code == 1
-    assert "its setting 'port' would be --grpc-port, which is taken" in result.stderr
+    assert "the flag --grpc-port of its setting 'port' is already taken" in result.stderr

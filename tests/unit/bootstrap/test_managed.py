@@ -61,7 +61,12 @@ def test_the_token_is_a_secret(shown: Shown, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "env", "file", "named"),
     [
-        (["--fake-kv-url", "x"], {}, "", "drivers.fake-kv.url (flag --fake-kv-url)"),
+        (
+            ["--fake-kv-url", "x"],
+            {},
+            "",
+            "drivers.fake-kv.url to the proxy, not here (flag --fake-kv-url)",
+        ),
         ([], {"PRISM_FAKE_KV_URL": "x"}, "", "(environment PRISM_FAKE_KV_URL)"),
         ([], {}, "drivers: {fake-kv: {url: x}}", "(file c.yaml)"),
         (["--fake-kv-password-file", "p"], {}, "", "(flag --fake-kv-password-file)"),
@@ -74,7 +79,7 @@ def test_a_setting_of_the_driver_is_refused(
     flags = ("--driver", "fake-kv", "--config", "c.yaml", *PROXY, *args)
     result = prism("config", "show", *flags, env=env)
     assert result.exit_code == 2
-    assert "the proxy configures the driver: leave out" in result.output
+    assert "the proxy configures the driver: give drivers.fake-kv" in result.output
     assert named in result.output
 
 
@@ -101,13 +106,16 @@ def test_a_config_file_that_is_named_is_read(shown: Shown) -> None:
     [
         (["--proxy-address", "nowhere", "--proxy-token", "x"], "neither host:port nor unix:PATH"),
         (["--proxy-address", "unix:/x"], "proxy_address needs proxy_token or proxy_fd"),
-        (["--proxy-token", "x"], "proxy_token is given, and proxy_address is not"),
-        (["--proxy-fd", "0"], "proxy_fd is given, and proxy_address is not"),
+        (["--proxy-token", "x"], "proxy_token needs proxy_address"),
+        (["--proxy-fd", "0"], "proxy_fd needs proxy_address"),
         (
             ["--proxy-address", "unix:/x", "--proxy-fd", "0", "--proxy-token", "x"],
-            "proxy_fd and proxy_token are both given",
+            "proxy_fd and proxy_token exclude each other",
         ),
-        (["--proxy-address", "unix:/x", "--proxy-fd", "4711"], "nothing was handed over there"),
+        (
+            ["--proxy-address", "unix:/x", "--proxy-fd", "4711"],
+            "proxy_fd is 4711, which is not an open file descriptor",
+        ),
         (["--proxy-address", "unix:/x", "--proxy-token", "ü"], "printable ASCII"),
     ],
 )

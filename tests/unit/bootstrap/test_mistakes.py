@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from prism.bootstrap.configuration import choose, near_misses
+from prism.bootstrap.configuration import choose, misspelt_variables
 
 Prism = Callable[..., Result]
 Install = Callable[..., Path]
@@ -72,7 +72,7 @@ def test_config_show_refuses_what_serve_refuses(prism: Prism) -> None:
         ("grpc-port: 1", "c.yaml: unknown key grpc-port; valid are: grpc_port,"),
         ("grpc_port: many", "c.yaml: grpc_port is 'many'; it must be a whole number"),
         ("grpc_port: 70000", "grpc_port is 70000; it must be 0 to 65535 (file c.yaml)"),
-        ("grpc_port: [1, 2]", "c.yaml: grpc_port must be a whole number, not several values"),
+        ("grpc_port: [1, 2]", "c.yaml: grpc_port must be a whole number, not a list or mapping"),
         ("grpc_port: 1\ngrpc_port: 2", "the key 'grpc_port' is there twice at line 2"),
         ("driver: memstor", "c.yaml: unknown driver 'memstor'; installed are: memstore"),
         ("admin_token: 0123", "c.yaml: admin_token must be text: put it in quotes"),
@@ -80,12 +80,12 @@ def test_config_show_refuses_what_serve_refuses(prism: Prism) -> None:
         ("drivers: {memstore: {max_kyes: 1}}",
          "c.yaml: unknown key drivers.memstore.max_kyes; valid are: max_keys"),
         ("drivers: {memstore: {max_keys: x}}", "c.yaml: drivers.memstore.max_keys is 'x'"),
-        ("drivers: {memstore: 7}", "c.yaml: drivers.memstore holds names with values"),
+        ("drivers: {memstore: 7}", "c.yaml: drivers.memstore must be a mapping of names to values"),
         ("drivers: {memstor: {}}", "did you mean drivers.memstore?"),
-        ("drivers: 7", "c.yaml: 'drivers' holds a section for each driver"),
-        ("- a\n- b", "c.yaml: a config file holds names with values"),
-        ("a: b: c", "c.yaml is no valid YAML"),
-        ("when: 2020-99-99", "c.yaml is no valid YAML"),
+        ("drivers: 7", "c.yaml: 'drivers' must be a mapping of drivers to their settings"),
+        ("- a\n- b", "c.yaml: a config file must be a mapping of names to values"),
+        ("a: b: c", "c.yaml is not valid YAML"),
+        ("when: 2020-99-99", "c.yaml is not valid YAML"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_file_is_named_with_the_file(prism: Prism, text: str, expected: str) -> None:
@@ -101,7 +101,7 @@ def test_broken_toml_is_named_with_the_file(prism: Prism, content: bytes) -> Non
     Path("c.toml").write_bytes(content)
     result = prism("serve", "--config", "c.toml")
     assert result.exit_code == 2
-    assert "c.toml is no valid TOML" in result.stderr
+    assert "c.toml is not valid TOML" in result.stderr
 
 
 def test_a_file_that_is_no_text_is_named(prism: Prism) -> None:
@@ -148,8 +148,10 @@ def test_a_required_setting_that_is_missing_names_every_way_to_set_it(
 def test_a_misspelt_variable_is_told_and_those_of_kubernetes_are_not(
     variable: str, suggested: str | None
 ) -> None:
-    found = near_misses([variable], choose("fake-kv", None).options)
+    found = misspelt_variables([variable], choose("fake-kv", None).options)
     if suggested is None:
         assert found == []
     else:
-        assert found == [f"{variable} is not a setting and has no effect; {suggested} is one"]
+        assert found == [
+            f"{variable} is not a setting and has no effect; did you mean {suggested}?"
+        ]

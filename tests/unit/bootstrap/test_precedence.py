@@ -138,7 +138,7 @@ def test_a_table_for_people_has_a_line_a_setting(prism: Prism) -> None:
 
 def test_help_shows_the_chosen_drivers_options_under_a_heading_of_their_own(prism: Prism) -> None:
     output = prism("serve", "--driver", "fake-kv", "--help").stdout
-    general, _, special = output.partition("Options of the driver fake-kv:")
+    general, _, special = output.partition("Driver fake-kv:")
     assert "--grpc-port" in general
     assert "--fake-kv-url" in special
     assert "--fake-kv-password-file" in special

@@ -88,8 +88,8 @@ def test_secrets_of_a_pattern_can_be_in_a_file_and_are_masked(shown_proxy: Shown
 
 def test_help_shows_the_options_of_each_pattern_under_a_heading(prism: Prism) -> None:
     text = prism("proxy", *A, "--pattern", "cache=memstore", "--help").output
-    assert "\nOptions of the pattern a, which is fake-kv:\n  --a-url TEXT" in text
-    assert "\nOptions of the pattern cache, which is memstore:\n  --cache-max-keys" in text
+    assert "\nPattern a (driver fake-kv):\n  --a-url TEXT" in text
+    assert "\nPattern cache (driver memstore):\n  --cache-max-keys" in text
     assert "--default-pattern TEXT" in text
     assert "--driver" not in text
 
@@ -104,19 +104,22 @@ def test_help_needs_no_pattern(prism: Prism) -> None:
     ("args", "says"),
     [
         ((), "a proxy needs a pattern: give --pattern NAME=DRIVER, such as"),
-        (("--pattern", "a"), "'a' is no pattern: write NAME=DRIVER"),
-        (("--pattern", "=redis"), "'=redis' is no pattern: write NAME=DRIVER"),
-        (("--pattern", "A=memstore"), "'A' is no name of a pattern: it begins with a lower case"),
-        (("--pattern", "a_b=memstore"), "'a_b' is no name of a pattern"),
-        (("--pattern", f"{'a' * 41}=memstore"), "41 characters long; 40 is the longest"),
+        (("--pattern", "a"), "'a' is not NAME=DRIVER"),
+        (("--pattern", "=redis"), "'=redis' is not NAME=DRIVER"),
+        (
+            ("--pattern", "A=memstore"),
+            "'A' is not a valid name of a pattern: it must begin with a lower case",
+        ),
+        (("--pattern", "a_b=memstore"), "'a_b' is not a valid name of a pattern"),
+        (("--pattern", f"{'a' * 41}=memstore"), "has 41 characters; the maximum is 40"),
         (("--pattern", "a=memstor"), "the pattern 'a': unknown driver 'memstor'; installed are: "),
         ((*A, *A), "the pattern 'a' is given twice (flag --pattern)"),
-        ((*A, "--default-pattern", "b"), "default_pattern is 'b', and there is no such pattern"),
+        ((*A, "--default-pattern", "b"), "default_pattern is 'b', which is not a pattern"),
         ((*A, "--a-mode", "slow"), "mode is 'slow'; it must be one of fast, safe"),
         ((*A, "--a-patience", "2h"), "the pattern 'a': patience is more than an hour"),
         ((*A, "--a-nope", "1"), "No such option: --a-nope"),
         ((*A, "--start-timeout", "0s"), "start_timeout must be above zero"),
-        ((*A, "--start-timeout", "1m"), "start_timeout is above 25 s"),
+        ((*A, "--start-timeout", "1m"), "start_timeout must be at most 25 s"),
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(
@@ -161,11 +164,11 @@ def test_a_name_whose_flags_would_be_those_of_something_else_is_refused(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("patterns: [a]", "'patterns' holds a section for each pattern"),
+        ("patterns: [a]", "'patterns' must be a mapping of patterns to settings"),
         ("patterns: {a: {url: x}}", "patterns.a names no driver: add driver"),
         ("patterns: {a: memstore}", "patterns.a names no driver: add driver"),
         ("patterns: {a: {driver: fake-kv, ulr: x}}", "unknown key patterns.a.ulr; valid are: url"),
-        ("patterns: {B: {driver: fake-kv}}", "'B' is no name of a pattern"),
+        ("patterns: {B: {driver: fake-kv}}", "'B' is not a valid name of a pattern"),
         ("{driver: redis, patterns: {a: {driver: fake-kv}}}", "unknown key driver; valid are: "),
     ],
 )

@@ -175,7 +175,7 @@ def test_a_config_file_that_is_named_must_exist(capsys: pytest.CaptureFixture[st
 def test_another_driver_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = refusal(capsys, "--driver", "memstore")
     assert status == 2
-    assert "this program serves 'outside' and no other" in said
+    assert "this program serves only 'outside'" in said
 
 
 def test_help_shows_the_defaults_of_main(capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,5 +196,5 @@ def test_version_names_the_driver_and_prism(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_default_that_this_version_has_no_setting_for_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="enable_flying is no setting of prism"):
+    with pytest.raises(InvalidArgument, match="enable_flying is not a setting of prism"):
         with_defaults(server_options(), {"enable_flying": "true"})

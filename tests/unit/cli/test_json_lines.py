@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prism.cli.kv.json_lines import Refused, check, decode, encode
+from prism.cli.kv.json_lines import InvalidLine, check, decode, encode
 from prism.ports import Entry, Profile, Put, Version, VersionKind
 
 
@@ -59,12 +59,12 @@ def test_lines_of_other_writers_are_read(key: str, text: str) -> None:
         (b"null", "not a pair"),
         (b"{}", "'key' is missing"),
         (b'{"value":"v"}', "'key' is missing"),
-        (b'{"key":1,"value":"v"}', "'key' is not a text"),
-        (b'{"key":null,"value":"v"}', "'key' is not a text"),
+        (b'{"key":1,"value":"v"}', "'key' is not text"),
+        (b'{"key":null,"value":"v"}', "'key' is not text"),
         (b'{"key":"k"}', "neither of 'value' and 'value_base64'"),
         (b'{"key":"k","value":"v","value_base64":""}', "both of 'value' and 'value_base64'"),
-        (b'{"key":"k","value":1}', "'value' is not a text"),
-        (b'{"key":"k","value":{"key":"k"}}', "'value' is not a text"),
+        (b'{"key":"k","value":1}', "'value' is not text"),
+        (b'{"key":"k","value":{"key":"k"}}', "'value' is not text"),
         (b'{"key":"k","value":"\\ud800"}', "'value' is not text"),
         (b'{"key":"k","value_base64":"!"}', "not base64"),
         (b'{"key":"k","value_base64":"YQ"}', "not base64"),
@@ -79,11 +79,11 @@ def test_lines_of_other_writers_are_read(key: str, text: str) -> None:
         (b'{"key":"k","value":"v","ttl_ms":-1}', "above zero"),
         (b'{"key":"k","value":"v","ttl_ms":1' + b"0" * 400 + b"}", "at most 100 years"),
         (b'{"key":"k","value":"v","ttl":1}', "unknown field 'ttl'"),
-        (b'{"key":"k","key":"k","value":"v"}', "'key' stands twice"),
+        (b'{"key":"k","key":"k","value":"v"}', "'key' is there twice"),
     ],
 )
 def test_a_malformed_line_is_refused_with_the_reason(line: bytes, reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(InvalidLine, match=reason):
         decode(line)
 
 
@@ -94,12 +94,12 @@ def test_a_malformed_line_is_refused_with_the_reason(line: bytes, reason: str) -
         (Put("k" * 1025, b""), "1,025 bytes"),
         (Put("\ud800", b""), "lone surrogate"),
         (Put("k", bytes((1 << 20) + 1)), "1,048,577 bytes"),
-        (Put("k", b"", timedelta(seconds=1)), "no ttl"),
+        (Put("k", b"", timedelta(seconds=1)), "does not support ttl"),
     ],
 )
 def test_what_the_server_would_refuse_is_not_sent(put: Put, reason: str) -> None:
     profile = Profile("plain", "1", VersionKind.REVISION)
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(InvalidLine, match=reason):
         check(put, profile)
 
 

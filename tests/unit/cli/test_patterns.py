@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from prism.adapters.wire.proxy_messages import PatternDetails, PatternInfo
-from prism.cli.patterns import text
+from prism.cli import pattern_output
 from prism.domain.patterns.values import (
     DebugEvent,
     DebugKind,
@@ -41,9 +41,9 @@ SHOWN = PatternInfo(
 def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() -> None:
     debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, ODD, {ODD: ODD})
     lines = [
-        *text.table_of([SHOWN]),
-        *text.lines_of(PatternDetails(SHOWN, [EVENT], [debug])),
-        text.line_of_event(EVENT),
+        *pattern_output.table_lines([SHOWN]),
+        *pattern_output.details_lines(PatternDetails(SHOWN, [EVENT], [debug])),
+        pattern_output.event_line(EVENT),
     ]
     written = "\n".join(lines)
     assert "\x1b" not in written
@@ -55,6 +55,6 @@ def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() ->
 def test_a_pattern_that_serves_badly_has_the_reason_under_its_row() -> None:
     health = Health(HealthStatus.UNHEALTHY, "its driver is draining")
     status = replace(SHOWN.status, state=PatternState.SERVING, reason="", health=health)
-    assert "  its driver is draining" in text.table_of([PatternInfo(status, True)])
+    assert "  its driver is draining" in pattern_output.table_lines([PatternInfo(status, True)])
     well = replace(status, health=Health(HealthStatus.HEALTHY, "all is well"))
-    assert "  all is well" not in text.table_of([PatternInfo(well, True)])
+    assert "  all is well" not in pattern_output.table_lines([PatternInfo(well, True)])

@@ -1,1 +1,1 @@
-"""A proxy: a server whose driver is a handful of drivers, each in a process of its own."""
+"""A proxy: serves several drivers, each in a process of its own."""

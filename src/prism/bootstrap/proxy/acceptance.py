@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prism.bootstrap.configuration import secrets_of
-from prism.bootstrap.proxy.naming import load_driver
+from prism.bootstrap.proxy.configuration import load_driver
 from prism.domain.patterns.values import PatternSpec
 from prism.domain.redaction import Redactor
 from prism.domain.settings import parse_settings

@@ -1,36 +1,48 @@
-"""What a proxy can be told; each pattern adds what its driver can be."""
+"""Settings of a proxy; each pattern adds the settings of its driver."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
-from prism.bootstrap.settings import InvalidSetting, ServerSettings
+from prism.bootstrap.settings import Groups, InvalidSetting, ServerSettings
 from prism.domain.patterns.values import PatternPolicy
 from prism.ports import setting
 
 _POLICY = PatternPolicy()
 
-# A proxy's own start waits twice as long, and has a minute at most.
+# The start of a proxy waits up to twice as long, and must end within a minute.
 _LONGEST_START = timedelta(seconds=25)
 
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings(ServerSettings):
-    """See each setting's help."""
+    """Settings of a proxy itself; each has its help."""
+
+    GROUPS: ClassVar[Groups] = {
+        **ServerSettings.GROUPS,
+        "Proxy": (
+            "default_pattern",
+            "pattern_wait",
+            "start_timeout",
+            "health_interval",
+            "terminate_after",
+        ),
+    }
 
     default_pattern: str | None = setting(
-        None, help="Serves the calls that name no pattern (default: the first)."
+        None, help="Pattern that serves calls that name none (default: the first)."
     )
     pattern_wait: bool = setting(
         False,
-        help="Let calls to a pattern that restarts wait within their deadline, not fail at once.",
+        help="Let calls to a restarting pattern wait within their deadline instead of failing.",
     )
     start_timeout: timedelta = setting(
-        _POLICY.start_timeout, help="Time for the process of a pattern to call back."
+        _POLICY.start_timeout, help="Time for the process of a pattern to register."
     )
     health_interval: timedelta = setting(
-        _POLICY.health_interval, help="Time between two health checks of a pattern."
+        _POLICY.health_interval, help="Time between health checks of a pattern."
     )
     terminate_after: timedelta = setting(
         _POLICY.terminate_after,
@@ -46,5 +58,5 @@ class ProxySettings(ServerSettings):
         if self.start_timeout > _LONGEST_START:
             raise InvalidSetting(
                 "start_timeout",
-                f"start_timeout is above {_LONGEST_START.seconds} s, the longest",
+                f"start_timeout must be at most {_LONGEST_START.seconds} s",
             )

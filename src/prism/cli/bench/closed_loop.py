@@ -1,8 +1,8 @@
-"""A closed loop: so many callers, each of which calls again when it is answered.
+"""Closed-loop load: a fixed number of callers, each of which waits for its reply.
 
-A server that stalls therefore stalls its load as well, and the calls that nobody
-sent meanwhile are missing from the percentiles: good for comparing rates, too kind
-as a promise of latency under a load that does not wait.
+A server that stalls also stalls its load, and the calls that were not sent meanwhile are missing
+from the percentiles: good for comparing rates, too optimistic as a promise of latency under a
+load that does not wait.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from prism.cli.bench.histogram import Histogram
 from prism.ports import BackendUnavailable, NotServing, PrismError
 
 Draw = Callable[[], tuple[str, Awaitable[object]]]
-"""The next call: the name of its operation, and what to await."""
+"""Starts the next call: returns the name of its operation, and its awaitable."""
 
 _PAUSE_S = 0.05
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the calls of one operation; latencies in nanoseconds."""
+    """Outcomes of the calls of one operation; latencies in nanoseconds."""
 
     succeeded: Histogram = field(default_factory=Histogram)
     failed: Counter[tuple[type[PrismError], str]] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Count everything that the other has counted."""
+        """Add the counts of another tally."""
         self.succeeded.add(other.succeeded)
         self.failed += other.failed
 
@@ -39,8 +39,8 @@ class ClosedLoop:
     """One run of load.
 
     Attributes:
-        tallies: by the name of the operation.
-        seconds: that the run took, and 0 before it ran.
+        tallies: outcomes by name of the operation.
+        seconds: duration of the run; 0 before it.
     """
 
     def __init__(self, *, callers: int) -> None:
@@ -51,17 +51,17 @@ class ClosedLoop:
 
     @property
     def total(self) -> Tally:
-        """Of every operation together."""
+        """Outcomes of all operations together."""
         total = Tally()
         for tally in self.tallies.values():
             total.add(tally)
         return total
 
     async def run(self, draw: Draw, seconds: float) -> None:
-        """Call for so long, then see every call through that is in flight.
+        """Make calls for a time, then wait for those in flight.
 
-        Cancelling ends the run early and in the same way, so that no write of it
-        is still on its way when this raises.
+        Cancelling ends the run early and waits in the same way, so that no write is still in
+        flight when this raises.
         """
         start_ns = time.perf_counter_ns()
         self._end_ns = start_ns + int(seconds * 1e9)
@@ -85,7 +85,7 @@ class ClosedLoop:
             except PrismError as error:
                 self.tallies[name].failed[type(error), error.reason] += 1
                 if isinstance(error, NotServing | BackendUnavailable):
-                    # These come at once, and would come as a storm.
+                    # Such errors come at once; without a pause they would come by the thousand.
                     await asyncio.sleep(_PAUSE_S)
             else:
                 self.tallies[name].succeeded.record(clock() - begin_ns)

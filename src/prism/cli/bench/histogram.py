@@ -1,7 +1,7 @@
-"""How often each latency was seen, in a size that does not grow with the run.
+"""Histogram of latencies with a fixed size.
 
-The buckets are those of HdrHistogram: as wide as a power of two, and as many to
-each doubling of the value. http://hdrhistogram.org/
+Its buckets are those of HdrHistogram: the width is a power of two, and each doubling of the value
+has the same number of buckets. http://hdrhistogram.org/
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import math
 
 _BITS = 6
 _PER_DOUBLING = 1 << _BITS
-# Nanoseconds of some 18 minutes; what is longer is counted as that long.
+# In nanoseconds, some 18 minutes; longer times are counted as that.
 _LARGEST_BITS = 40
 _BUCKETS = (_LARGEST_BITS - _BITS + 1) * _PER_DOUBLING
 
 
 class Histogram:
-    """Counts whole numbers from 0 on, and knows their percentiles to within 1/64.
+    """Counts whole numbers from 0 up; its percentiles are exact to 1/64.
 
     Attributes:
-        count: of numbers recorded.
-        max: the largest of them, exactly; 0 when there are none.
+        count: number of values.
+        max: largest value, exactly; 0 when there is none.
     """
 
     __slots__ = ("_counts", "count", "max")
@@ -42,13 +42,13 @@ class Histogram:
         self._counts[min(index, _BUCKETS - 1)] += 1
 
     def add(self, other: Histogram) -> None:
-        """Count everything that the other has counted."""
+        """Add the counts of another histogram."""
         self.count += other.count
         self.max = max(self.max, other.max)
         self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
 
     def percentile(self, percent: float) -> int:
-        """The least number that so many percent do not exceed, rounded up; 0 when empty."""
+        """Return the value that this percentage does not exceed, rounded up; 0 when empty."""
         rank = max(1, math.ceil(self.count * percent / 100))
         seen = 0
         for index, count in enumerate(self._counts):

@@ -1,21 +1,40 @@
-"""What a run measured, for people and for programs."""
+"""Result of a run of `prism bench`, as lines for people and as JSON fields."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from prism.cli.bench.closed_loop import Tally
-from prism.cli.bench.run import Run
-from prism.cli.bench.table import aligned
+from prism.cli.bench.closed_loop import ClosedLoop, Tally
+from prism.cli.bench.workload import Workload
+from prism.cli.streams import number_columns
 from prism.ports import PrismError
 
 _PERCENTS = (50, 90, 99, 99.9)
 _NS_PER_MS = 1e6
 
 
-def lines_of(run: Run) -> list[str]:
-    """A table of operations, and one of errors if there are any."""
-    loop, workload = run.loop, run.workload
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Figures of one operation; latencies in milliseconds."""
+
+    calls: int
+    calls_per_s: float
+    failed: int
+    latency_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """Failed calls of one operation, with the same error."""
+
+    operation: str
+    code: str
+    reason: str
+    calls: int
+
+
+def lines_of(loop: ClosedLoop, workload: Workload, callers: int) -> list[str]:
+    """Return a table of operations, and one of errors if there are any."""
     head = [
         "",
         "calls",
@@ -24,71 +43,73 @@ def lines_of(run: Run) -> list[str]:
         "max ms",
         "errors",
     ]
-    body = [_row(name, loop.tallies[name], loop.seconds) for name in _operations(run)]
+    tallies = _tallies(loop, workload)
+    body = [_row(name, tally, loop.seconds) for name, tally in tallies.items()]
     lines = [
-        f"{loop.seconds:.1f} s, {run.callers:,} callers in a closed loop, {workload.mix}, "
+        f"{loop.seconds:.1f} s, {callers:,} callers in a closed loop, {workload.mix}, "
         f"{workload.keys:,} keys, values of {len(workload.value):,} bytes",
-        *aligned([head, *body, _row("all", loop.total, loop.seconds)]),
+        *number_columns([head, *body, _row("all", loop.total, loop.seconds)]),
     ]
-    if errors := _errors(run):
+    if errors := _errors(loop, workload):
         table = [["error", "code", "reason", "calls"]]
-        table += [[e["operation"], e["code"], e["reason"], f"{e['calls']:,}"] for e in errors]
-        lines += ["", *aligned(table)]
+        table += [[e.operation, e.code, e.reason, f"{e.calls:,}"] for e in errors]
+        lines += ["", *number_columns(table)]
     return lines
 
 
-def fields_of(run: Run) -> dict[str, Any]:
-    """The same as JSON fields; latencies in milliseconds."""
-    loop, workload = run.loop, run.workload
+def fields_of(loop: ClosedLoop, workload: Workload, callers: int) -> dict[str, object]:
+    """Return the same as JSON fields."""
     return {
         "seconds": round(loop.seconds, 3),
-        "callers": run.callers,
+        "callers": callers,
         "mix": workload.mix.weights,
         "keys": workload.keys,
         "value_bytes": len(workload.value),
-        "interrupted": run.interrupted,
-        **_fields(loop.total, loop.seconds),
+        **asdict(_measured(loop.total, loop.seconds)),
         "operations": {
-            name: _fields(loop.tallies[name], loop.seconds) for name in _operations(run)
+            name: asdict(_measured(tally, loop.seconds))
+            for name, tally in _tallies(loop, workload).items()
         },
-        "errors": _errors(run),
+        "errors": [asdict(error) for error in _errors(loop, workload)],
     }
 
 
-def _operations(run: Run) -> list[str]:
-    return [name for name in run.workload.mix.weights if name in run.loop.tallies]
+def _tallies(loop: ClosedLoop, workload: Workload) -> dict[str, Tally]:
+    return {name: loop.tallies[name] for name in workload.mix.weights if name in loop.tallies}
 
 
 def _row(name: str, tally: Tally, seconds: float) -> list[str]:
-    fields = _fields(tally, seconds)
-    latencies = [f"{ms:.2f}" for ms in fields["latency_ms"].values()]
+    measured = _measured(tally, seconds)
     return [
-        name, f"{fields['calls']:,}", f"{fields['calls_per_s']:,.0f}", *latencies,
-        f"{fields['failed']:,}",
-    ]  # fmt: skip
+        name,
+        f"{measured.calls:,}",
+        f"{measured.calls_per_s:,.0f}",
+        *(f"{ms:.2f}" for ms in measured.latency_ms.values()),
+        f"{measured.failed:,}",
+    ]
 
 
-def _fields(tally: Tally, seconds: float) -> dict[str, Any]:
+def _measured(tally: Tally, seconds: float) -> _Measured:
     latencies = {f"p{p}": tally.succeeded.percentile(p) for p in _PERCENTS}
     latencies["max"] = tally.succeeded.max
-    return {
-        "calls": tally.succeeded.count,
-        "calls_per_s": round(tally.succeeded.count / seconds, 1) if seconds else 0.0,
-        "failed": tally.failed.total(),
-        "latency_ms": {name: round(ns / _NS_PER_MS, 3) for name, ns in latencies.items()},
-    }
+    return _Measured(
+        calls=tally.succeeded.count,
+        calls_per_s=round(tally.succeeded.count / seconds, 1) if seconds else 0.0,
+        failed=tally.failed.total(),
+        latency_ms={name: round(ns / _NS_PER_MS, 3) for name, ns in latencies.items()},
+    )
 
 
-def _errors(run: Run) -> list[dict[str, Any]]:
+def _errors(loop: ClosedLoop, workload: Workload) -> list[_Error]:
     return [
-        {"operation": name, "code": _code_of(error), "reason": reason, "calls": calls}
-        for name in _operations(run)
-        for (error, reason), calls in run.loop.tallies[name].failed.most_common()
+        _Error(name, _code_of(error), reason, calls)
+        for name, tally in _tallies(loop, workload).items()
+        for (error, reason), calls in tally.failed.most_common()
     ]
 
 
 def _code_of(error: type[PrismError]) -> str:
-    # Here, because the names of the codes come with grpc's messages.
+    # Imported here: the names of the codes come with grpc's messages.
     from google.rpc import code_pb2
 
     from prism.adapters.wire.status import status_of

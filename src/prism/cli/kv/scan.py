@@ -1,4 +1,4 @@
-"""`prism kv scan`."""
+"""`prism kv scan` and `prism kv watch`: the commands on the keys with a prefix."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prism.cli.arguments import AsJson, PrefixArgument
-from prism.cli.connection import Connection, connected_to_keys
+from prism.cli.connection import KeyCommand, connection_of
+from prism.cli.errors import print_message
 from prism.cli.kv.json_lines import remaining_ms, value_field
-from prism.cli.output import encode_json, version_field, write
-from prism.ports import Entry
+from prism.cli.parameters import AsJson, PrefixArgument, example
+from prism.cli.streams import encode_json, version_field, write
+from prism.ports import Entry, Event
 
 if TYPE_CHECKING:
     from prism import Client
 
+Values = Annotated[bool, typer.Option("--values", help="Print each value after its key and a tab.")]
 
-@connected_to_keys
+
 def scan(
-    connection: Connection,
+    ctx: typer.Context,
     prefix: PrefixArgument = "",
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Stop after so many keys.")
+        int | None, typer.Option(metavar="N", min=1, help="Stop after this number of keys.")
     ] = None,
-    values: Annotated[bool, typer.Option("--values", help="Add the value, after a tab.")] = False,
+    values: Values = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="End each key with NUL instead of a newline.")
     ] = False,
@@ -31,13 +33,13 @@ def scan(
 ) -> None:
     """List the keys that begin with a prefix, in the order of the backend.
 
-    A key may hold a newline: use --json or --null where that matters.
+    A key may contain a newline: use --json or --null where that matters.
     """
     end = b"\0" if null and not as_json else b"\n"
-    render = _as_json if as_json else _as_text
+    render = _entry_json if as_json else _entry_text
 
     async def print_pages(client: Client) -> None:
-        # A page may repeat a key of an earlier one.
+        # A page may repeat a key of an earlier page.
         seen: set[str] = set()
         token = ""
         while True:
@@ -54,14 +56,51 @@ def scan(
             if not token or len(seen) == limit:
                 return
 
-    connection.run(print_pages)
+    connection_of(ctx).run(print_pages)
 
 
-def _as_text(key: str, entry: Entry | None) -> bytes:
+def watch(
+    ctx: typer.Context,
+    prefix: PrefixArgument = "",
+    count: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="End after this number of events.")
+    ] = None,
+    values: Values = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the changes of the keys that begin with a prefix, until interrupted.
+
+    Each event is one line: put, delete or expire, a tab, and the key. A line on stderr says
+    when the watch has started. A watch that may have missed an event ends with exit status 5:
+    start a new watch and re-read the keys. A key may contain a newline: use --json where that
+    matters.
+    """
+
+    async def print_events(client: Client) -> None:
+        left = count
+        async with client.watch(prefix) as events:
+            print_message(f"watching {prefix!r}" if prefix else "watching every key")
+            async for event in events:
+                write((_event_json(event) if as_json else _event_text(event, values)) + b"\n")
+                if left is not None:
+                    left -= 1
+                    if not left:
+                        return
+
+    connection_of(ctx).run(print_events)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("scan", cls=KeyCommand, epilog=example("kv scan user/ --values"))(scan)
+    app.command("watch", cls=KeyCommand, epilog=example("kv watch user/"))(watch)
+
+
+def _entry_text(key: str, entry: Entry | None) -> bytes:
     return key.encode() if entry is None else key.encode() + b"\t" + entry.value
 
 
-def _as_json(key: str, entry: Entry | None) -> bytes:
+def _entry_json(key: str, entry: Entry | None) -> bytes:
     if entry is None:
         return encode_json({"key": key})
     return encode_json(
@@ -72,3 +111,17 @@ def _as_json(key: str, entry: Entry | None) -> bytes:
             "ttl_ms": remaining_ms(entry),
         }
     )
+
+
+def _event_text(event: Event, values: bool) -> bytes:
+    line = f"{event.change}\t{event.key}".encode()
+    return line if not values or event.value is None else line + b"\t" + event.value
+
+
+def _event_json(event: Event) -> bytes:
+    fields = {"event": str(event.change), "key": event.key}
+    if event.value is not None:
+        fields |= value_field(event.value)
+    if event.version is not None:
+        fields["version"] = version_field(event.version)
+    return encode_json(fields)

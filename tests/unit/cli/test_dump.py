@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from prism.cli.kv.dumper import Dumper
+from prism.cli.kv.dump import Dumper
 from prism.cli.kv.json_lines import encode
-from prism.cli.kv.progress import Progress
+from prism.cli.progress import Progress
 from prism.domain.gateway import Gateway
 from prism.ports import (
     BackendUnavailable,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from prism.cli.kv.batches import Batch, batches
+from prism.cli.kv.load import Batch, batches
 from prism.ports import Limits, Profile, Put, VersionKind
 
 LIMITS = Limits(max_value_bytes=1000, max_batch_items=3, max_batch_bytes=100)

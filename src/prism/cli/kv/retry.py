@@ -1,4 +1,4 @@
-"""What a long run does about failures: wait for room, or give up."""
+"""What `load` and `dump` do about failures: retry while the server is full, or give up."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Result = TypeVar("Result")
 _PAUSES_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
-async def when_there_is_room(call: Callable[[], Awaitable[Result]]) -> Result:
-    """Call again, a few times, while the server refuses the call as one too many.
+async def retry_exhausted(call: Callable[[], Awaitable[Result]]) -> Result:
+    """Return the result of a call, repeated a few times while the server answers `Exhausted`.
 
-    Safe for writes: what is refused as `Exhausted` has not been applied.
+    Safe for writes: a call that is answered `Exhausted` has not been applied.
     """
     for pause_s in _PAUSES_S:
         try:
@@ -35,8 +35,8 @@ async def when_there_is_room(call: Callable[[], Awaitable[Result]]) -> Result:
     return await call()
 
 
-def ends_everything(error: PrismError) -> bool:
-    """Whether the error is about the server, so that the next item has no better chance."""
+def is_fatal(error: PrismError) -> bool:
+    """Return whether the error is about the server, so that the next key would fail as well."""
     return isinstance(
         error,
         NotServing

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from prism.cli.kv.loader import Loader
-from prism.cli.kv.progress import Progress
+from prism.cli.kv.load import Loader
+from prism.cli.progress import Progress
 from prism.domain.gateway import Gateway
 from prism.ports import (
     BackendUnavailable,
@@ -30,7 +30,7 @@ class Told(Progress):
         super().__init__()
         self.lines: list[str] = []
 
-    def tell(self, message: str) -> None:
+    def print_message(self, message: str) -> None:
         self.lines.append(message)
 
 
@@ -146,8 +146,8 @@ async def test_a_lost_connection_tells_how_far_it_came(gateway: Gateway) -> None
     loader, _ = loader_of(many(35))
     with pytest.raises(BackendUnavailable):
         await loader.run(Lost(gateway))  # type: ignore[arg-type]
-    assert loader.how_far() == (
-        "30 pairs were acknowledged, with them everything up to line 30; "
+    assert loader.summary() == (
+        "30 pairs were acknowledged, including every line up to 30; "
         "5 more may or may not have been applied"
     )
 
@@ -160,7 +160,7 @@ async def test_a_server_that_refuses_everything_leaves_nothing_in_doubt(gateway:
     loader, _ = loader_of(many(100))
     with pytest.raises(NotServing):
         await loader.run(Draining(gateway))  # type: ignore[arg-type]
-    assert loader.how_far() == "0 pairs were acknowledged"
+    assert loader.summary() == "0 pairs were acknowledged"
 
 
 async def test_a_batch_that_is_one_too_many_is_sent_again(gateway: Gateway) -> None:
@@ -193,7 +193,7 @@ async def test_a_cancelled_load_knows_what_was_acknowledged(gateway: Gateway) ->
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert "20 pairs were acknowledged, with them everything up to line 20" in loader.how_far()
+    assert "20 pairs were acknowledged, including every line up to 20" in loader.summary()
 
 
 async def test_without_batches_pairs_are_written_one_by_one(gateway: Gateway) -> None:
