@@ -7,21 +7,21 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.integration.forwarding.world import TRANSPORTS, World
+from tests.integration.forwarding.fakes import TRANSPORTS, Proxy
 
 
 @pytest.fixture(params=TRANSPORTS)
-async def idle(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A proxy that nobody has told to serve, and no pattern serves."""
-    # The names of Unix sockets are short, and pytest's folders are not.
+async def idle(request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
+    """Proxy that does not serve yet, and whose patterns are not launched."""
+    # The path of a Unix socket must be short, and pytest's folders are not.
     with TemporaryDirectory() as folder:
         async with AsyncExitStack() as stack:
-            yield World(request.param, Path(folder), stack)
+            yield Proxy(request.param, Path(folder), stack)
 
 
 @pytest.fixture
-async def world(idle: World) -> World:
-    """A proxy that serves, and so do its patterns."""
+async def proxy(idle: Proxy) -> Proxy:
+    """Proxy that serves, with its patterns."""
     await idle.a.launch()
     await idle.b.launch()
     await idle.serve()

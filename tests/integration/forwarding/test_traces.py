@@ -1,4 +1,4 @@
-"""The trace of a caller, through a proxy that traces and through one that does not."""
+"""Trace context of a caller, through a proxy with and without tracing."""
 
 from __future__ import annotations
 
@@ -15,59 +15,61 @@ from prism.adapters.observability.tracing.requests import RequestSpans
 from prism.adapters.observability.tracing.spans import Recorder
 from prism.ports import Entry
 from prism.v1 import keyvalue_pb2 as pb
-from tests.integration.forwarding.world import OPERATE, World
+from tests.integration.forwarding.fakes import OPERATE, Proxy
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CONTEXT = (("traceparent", f"00-{TRACE}-{SPAN}-01"), ("tracestate", "vendor=opaque"))
 
 
-async def _get(world: World, metadata: Any) -> None:
+async def _get(proxy: Proxy, metadata: Any) -> None:
     channel: Any
-    async with grpc.aio.insecure_channel(world.address) as channel:
+    async with grpc.aio.insecure_channel(proxy.address) as channel:
         call = channel.unary_unary("/prism.v1.KeyValueService/Get")
         await call(pb.GetRequest(key="k").SerializeToString(), metadata=metadata)
 
 
-async def _operate(world: World, *context: tuple[str, str]) -> None:
+async def _operate(proxy: Proxy, *context: tuple[str, str]) -> None:
     channel: Any
     operation = pb.Operation(id=1, get=pb.GetRequest(key="k"))
     for name, text in context:
         setattr(operation, name, text)
-    async with grpc.aio.insecure_channel(world.address) as channel:
+    async with grpc.aio.insecure_channel(proxy.address) as channel:
         call = channel.stream_stream(OPERATE)()
         await call.write(pb.OperateRequest(operations=[operation]).SerializeToString())
         await call.read()
 
 
-async def test_a_proxy_that_does_not_trace_hands_the_context_of_a_call_on(world: World) -> None:
-    await _get(world, CONTEXT)
-    assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+async def test_proxy_without_tracing_forwards_the_trace_context_of_a_call(proxy: Proxy) -> None:
+    await _get(proxy, CONTEXT)
+    assert proxy.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
 
 
-async def test_a_proxy_that_does_not_trace_hands_that_of_an_operation_on(world: World) -> None:
-    await _operate(world, *CONTEXT)
-    assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+async def test_proxy_without_tracing_forwards_the_trace_context_of_an_operation(
+    proxy: Proxy,
+) -> None:
+    await _operate(proxy, *CONTEXT)
+    assert proxy.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
 
 
-async def test_without_a_context_none_is_made_up(world: World) -> None:
-    await _get(world, None)
-    await _operate(world)
-    assert world.a.seen.traces[-2:] == [(None, None), (None, None)]
+async def test_no_trace_context_is_invented(proxy: Proxy) -> None:
+    await _get(proxy, None)
+    await _operate(proxy)
+    assert proxy.a.seen.traces[-2:] == [(None, None), (None, None)]
 
 
-async def test_a_watch_carries_it_as_well(world: World) -> None:
+async def test_watch_carries_the_trace_context(proxy: Proxy) -> None:
     channel: Any
-    async with grpc.aio.insecure_channel(world.address) as channel:
+    async with grpc.aio.insecure_channel(proxy.address) as channel:
         call = channel.unary_stream("/prism.v1.KeyValueService/Watch")(
             pb.WatchRequest().SerializeToString(), metadata=CONTEXT
         )
         assert pb.WatchResponse.FromString(await call.read()).HasField("started")
-    assert world.a.seen.paths[-1] == "Watch"
-    assert world.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
+    assert proxy.a.seen.paths[-1] == "Watch"
+    assert proxy.a.seen.traces[-1] == tuple(value for _, value in CONTEXT)
 
 
-async def test_only_what_is_traced_is_asked_for_by_the_ports(idle: World) -> None:
-    """All else is relayed as it came, which costs less."""
+async def test_only_traced_operations_use_the_ports(idle: Proxy) -> None:
+    """All other operations are relayed as messages, which costs less."""
     await idle.a.launch()
     asked: list[str] = []
     gateway: Any = idle.a.gateway
@@ -89,8 +91,8 @@ async def test_only_what_is_traced_is_asked_for_by_the_ports(idle: World) -> Non
 
 
 @pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
-async def test_the_span_of_a_proxy_that_traces_is_the_parent_at_the_pattern(
-    idle: World, streams: bool
+async def test_span_of_a_tracing_proxy_is_the_parent_at_the_pattern(
+    idle: Proxy, streams: bool
 ) -> None:
     exporter = InMemorySpanExporter()
     recorder = Recorder(Resource({}), InstrumentationScope("test"))

@@ -1,4 +1,4 @@
-"""What a pattern answers is what the caller of the proxy gets."""
+"""A proxy returns the answers of its patterns unchanged."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from prism.ports import (
     Version,
     VersionConflict,
 )
-from tests.integration.forwarding.world import World
+from tests.integration.forwarding.fakes import Proxy
 
-# As operations of a stream, and as calls.
+# Both as operations of a stream and as unary calls.
 WAYS = pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
 
 
 @WAYS
-async def test_versions_values_and_expiry_are_those_of_the_pattern(
-    world: World, streams: bool
+async def test_versions_values_and_expiry_are_forwarded_unchanged(
+    proxy: Proxy, streams: bool
 ) -> None:
-    kv = world.client(streams=streams)
+    kv = proxy.client(streams=streams)
     version = await kv.set("k", b"v", ttl=timedelta(seconds=100))
-    own = await world.a.driver.get("k")
+    own = await proxy.a.driver.get("k")
     assert own is not None
     assert own.version == version
     assert await kv.get("k") == own
@@ -56,10 +56,10 @@ async def test_versions_values_and_expiry_are_those_of_the_pattern(
 
 
 @WAYS
-async def test_batches_keep_their_order_and_each_item_its_error(
-    world: World, streams: bool
+async def test_batches_keep_the_order_and_errors_of_their_items(
+    proxy: Proxy, streams: bool
 ) -> None:
-    kv = world.client(streams=streams)
+    kv = proxy.client(streams=streams)
     written = await kv.set_many([Put("a", b"1"), Put("", b"2"), Put("c", b"3")])
     assert isinstance(written[1], InvalidArgument)
     read = await kv.get_many(["c", "", "absent", "a"])
@@ -70,10 +70,10 @@ async def test_batches_keep_their_order_and_each_item_its_error(
 
 
 @WAYS
-async def test_pages_follow_one_another_and_a_token_of_another_scan_is_refused(
-    world: World, streams: bool
+async def test_scan_pages_continue_and_the_token_of_another_scan_is_refused(
+    proxy: Proxy, streams: bool
 ) -> None:
-    kv = world.client(streams=streams)
+    kv = proxy.client(streams=streams)
     await kv.set_many([Put(f"k{number}", b"v") for number in range(10)])
     keys: list[str] = []
     token = ""
@@ -89,20 +89,20 @@ async def test_pages_follow_one_another_and_a_token_of_another_scan_is_refused(
 
 
 @WAYS
-async def test_what_the_caller_has_seen_of_a_scan_survives_another_process_of_the_pattern(
-    world: World, streams: bool
+async def test_scan_continues_after_a_new_process_of_the_pattern_takes_over(
+    proxy: Proxy, streams: bool
 ) -> None:
-    kv = world.client(streams=streams)
+    kv = proxy.client(streams=streams)
     await kv.set_many([Put(f"k{number}", b"v") for number in range(4)])
     page = await kv.scan("k", page_size=2)
-    await world.a.launch()
+    await proxy.a.launch()
     await kv.set_many([Put(f"k{number}", b"v") for number in range(4)])
     rest = await kv.scan("k", page_size=2, page_token=page.next_token)
     assert sorted([*page.keys, *rest.keys]) == [f"k{number}" for number in range(4)]
 
 
 class Refusing(Memstore):
-    """Fails as its key says."""
+    """Memstore whose set fails with the error that its key names."""
 
     errors: dict[str, PrismError] = {  # noqa: RUF012
         "reason": PreconditionFailed("it is no number", reason="NOT_A_NUMBER"),
@@ -117,8 +117,8 @@ class Refusing(Memstore):
 
 @WAYS
 @pytest.mark.parametrize("key", Refusing.errors)
-async def test_class_message_reason_and_outcome_of_an_error_are_those_of_the_pattern(
-    idle: World, streams: bool, key: str
+async def test_errors_are_forwarded_with_class_message_reason_and_outcome(
+    idle: Proxy, streams: bool, key: str
 ) -> None:
     await idle.a.launch(Refusing)
     await idle.serve()
@@ -133,7 +133,7 @@ async def test_class_message_reason_and_outcome_of_an_error_are_those_of_the_pat
     )
 
 
-async def test_the_profile_is_that_of_the_pattern(idle: World) -> None:
+async def test_profile_of_the_pattern_is_forwarded(idle: Proxy) -> None:
     await idle.a.launch(limits=Limits(max_value_bytes=1000))
     await idle.b.launch()
     await idle.serve()
@@ -148,8 +148,8 @@ async def test_the_profile_is_that_of_the_pattern(idle: World) -> None:
 
 
 @WAYS
-async def test_a_value_over_the_limit_of_the_pattern_is_refused_with_that_limit(
-    idle: World, streams: bool
+async def test_value_over_the_limit_of_the_pattern_is_refused_with_that_limit(
+    idle: Proxy, streams: bool
 ) -> None:
     await idle.a.launch(limits=Limits(max_value_bytes=1000))
     await idle.serve()
@@ -157,8 +157,8 @@ async def test_a_value_over_the_limit_of_the_pattern_is_refused_with_that_limit(
         await idle.client(streams=streams).set("k", bytes(1001))
 
 
-async def test_a_large_value_passes_both_ways(world: World) -> None:
-    kv = world.client()
+async def test_large_value_passes_in_both_directions(proxy: Proxy) -> None:
+    kv = proxy.client()
     await kv.set("k", bytes(1 << 20))
     entry = await kv.get("k")
     assert entry is not None
@@ -166,14 +166,14 @@ async def test_a_large_value_passes_both_ways(world: World) -> None:
 
 
 class Plain(Memstore):
-    """Without any capability."""
+    """Memstore without capabilities."""
 
     @property
     def profile(self) -> Profile:
         return replace(super().profile, capabilities={})
 
 
-async def test_what_the_driver_lacks_is_unsupported_here_as_well(idle: World) -> None:
+async def test_capability_that_the_driver_lacks_is_unsupported(idle: Proxy) -> None:
     await idle.a.launch(Plain)
     await idle.serve()
     with pytest.raises(Unsupported, match="memstore"):

@@ -1,4 +1,4 @@
-"""A gRPC server around a driver of the test's choice, and raw calls to it."""
+"""gRPC server around a driver that the test chooses, and raw calls to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from prism.ports import Entry, Limits
 
 
 class Slow(Memstore):
-    """Its get of the key `slow` takes until released, and counts who was cancelled."""
+    """Memstore whose get of the key `slow` waits until released, and counts cancellations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,9 +70,9 @@ class Served:
         credentials: grpc.ChannelCredentials | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
     ) -> bytes:
-        """One call over a connection of its own."""
+        """Make one call over a connection of its own."""
         payload = request if isinstance(request, bytes) else request.SerializeToString()
-        # A pool of its own, or grpc would share one connection among channels.
+        # A separate pool, because grpc shares one connection among channels.
         options = [("grpc.use_local_subchannel_pool", 1)]
         channel: Any = (
             grpc.aio.insecure_channel(self.address, options)
@@ -135,7 +135,7 @@ async def serve(request: pytest.FixtureRequest) -> AsyncIterator[Serve]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`ca`, `server` and `client` certificates with their keys, as PEM files."""
+    """Folder with certificates `ca`, `server` and `client` and their keys, as PEM files."""
     folder = tmp_path_factory.mktemp("certificates")
 
     def openssl(*arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""What every call has, whatever it asks for: a deadline, bounds, and clear errors."""
+"""Deadlines, limits and errors of calls of every kind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
 
 
 @pytest.mark.parametrize("whose", ["the caller's", "the server's default"])
-async def test_a_deadline_reaches_the_driver(serve: Any, whose: str) -> None:
+async def test_deadline_cancels_the_call_in_the_driver(serve: Any, whose: str) -> None:
     callers = whose == "the caller's"
     default = timedelta(seconds=30) if callers else timedelta(milliseconds=200)
     served = await serve(default_timeout=default)
@@ -53,7 +53,7 @@ async def test_a_deadline_reaches_the_driver(serve: Any, whose: str) -> None:
     assert 0.19 < served.driver.cancelled_at[0] - began < 0.3
 
 
-async def test_a_call_given_up_by_its_caller_is_cancelled_in_the_driver(serve: Any) -> None:
+async def test_call_cancelled_by_its_caller_is_cancelled_in_the_driver(serve: Any) -> None:
     served = await serve()
     call = asyncio.create_task(served.call(GET, pb.GetRequest(key="slow")))
     await served.driver.entered.wait()
@@ -62,7 +62,7 @@ async def test_a_call_given_up_by_its_caller_is_cancelled_in_the_driver(serve: A
     assert len(served.driver.cancelled_at) == 1
 
 
-async def test_an_unexpected_error_is_logged_whole_and_shown_to_nobody(
+async def test_unexpected_error_is_logged_in_full_and_hidden_from_the_caller(
     serve: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     served = await serve()
@@ -78,7 +78,7 @@ async def test_an_unexpected_error_is_logged_whole_and_shown_to_nobody(
 
 
 @pytest.mark.parametrize("payload", [b"\x0a\x02\xff\xfe", b"\x0a\x7f", b"\xff"])
-async def test_a_malformed_message_is_an_invalid_argument(serve: Any, payload: bytes) -> None:
+async def test_malformed_message_is_an_invalid_argument(serve: Any, payload: bytes) -> None:
     served = await serve()
     error = await refused(served.call(GET, payload))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -102,7 +102,7 @@ async def test_two_conditions_on_one_set_are_refused(serve: Any) -> None:
         pb.BatchSetRequest(keys=["a", "b"], values=[b"1", b"2"], ttl_ms=[1]),
     ],
 )
-async def test_columns_of_unequal_length_change_nothing(
+async def test_columns_of_different_length_change_nothing(
     serve: Any, request_: pb.BatchSetRequest
 ) -> None:
     served = await serve()
@@ -111,14 +111,14 @@ async def test_columns_of_unequal_length_change_nothing(
     assert await served.driver.get("a") is None
 
 
-async def test_an_expire_without_a_ttl_is_refused(serve: Any) -> None:
+async def test_expire_without_a_ttl_is_refused(serve: Any) -> None:
     served = await serve()
     error = await refused(served.call("KeyValueService/Expire", pb.ExpireRequest(key="k")))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("bound", ["max_in_flight", "max_per_connection"])
-async def test_a_call_beyond_a_bound_is_refused_at_once_and_health_is_not(
+async def test_call_over_a_limit_is_refused_at_once_and_health_checks_are_not(
     serve: Any, bound: str
 ) -> None:
     served = await serve({bound: 1})
@@ -139,7 +139,7 @@ async def test_a_call_beyond_a_bound_is_refused_at_once_and_health_is_not(
         await slow
 
 
-async def test_a_message_beyond_the_limit_is_refused(serve: Any) -> None:
+async def test_message_over_the_limit_is_refused(serve: Any) -> None:
     served = await serve(max_message_bytes=10_000)
     request = pb.SetRequest(key="k", value=b"x" * 10_000)
     error = await refused(served.call("KeyValueService/Set", request))
@@ -147,7 +147,7 @@ async def test_a_message_beyond_the_limit_is_refused(serve: Any) -> None:
     assert await served.driver.get("k") is None
 
 
-async def test_a_reply_beyond_the_limit_is_refused(serve: Any) -> None:
+async def test_reply_over_the_limit_is_refused(serve: Any) -> None:
     served = await serve(max_message_bytes=10_000)
     await served.driver.set("k", b"x" * 10_000)
     error = await refused(served.call(GET, pb.GetRequest(key="k")))
@@ -155,7 +155,7 @@ async def test_a_reply_beyond_the_limit_is_refused(serve: Any) -> None:
     assert "the limit is 10,000" in str(error.details())
 
 
-async def test_a_call_in_flight_outlives_a_drain_and_a_later_one_is_refused(serve: Any) -> None:
+async def test_drain_finishes_calls_in_flight_and_refuses_later_ones(serve: Any) -> None:
     served = await serve()
     slow = asyncio.create_task(served.call(GET, pb.GetRequest(key="slow")))
     await served.driver.entered.wait()

@@ -1,4 +1,4 @@
-"""Where a server listens, and to whom."""
+"""Addresses, TLS and access to a server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from prism.ports import (
 from tests.integration.conftest import serving_status
 
 
-async def test_a_taken_port_is_an_error_that_names_it(serve: Any) -> None:
+async def test_error_for_a_taken_port_names_the_port(serve: Any) -> None:
     first = await serve()
     port = int(first.address.rpartition(":")[2])
     with pytest.raises(PreconditionFailed, match=f"port {port} on 127.0.0.1 is taken"):
@@ -39,7 +39,7 @@ async def test_a_taken_port_is_an_error_that_names_it(serve: Any) -> None:
     assert await serving_status(first.address) == "SERVING"
 
 
-async def test_a_unix_socket_is_for_its_owner_alone(serve: Any, tmp_path: Path) -> None:
+async def test_unix_socket_is_accessible_to_its_owner_only(serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "prism.sock"
     served = await serve(socket=path)
     assert served.address == f"unix:{path}"
@@ -51,7 +51,7 @@ async def test_a_unix_socket_is_for_its_owner_alone(serve: Any, tmp_path: Path) 
     assert entry.value == b"v"
 
 
-async def test_a_unix_socket_in_use_is_not_taken_over(serve: Any, tmp_path: Path) -> None:
+async def test_unix_socket_in_use_is_not_taken_over(serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "prism.sock"
     served = await serve(socket=path)
     with pytest.raises(PreconditionFailed, match="another process serves on it"):
@@ -59,7 +59,7 @@ async def test_a_unix_socket_in_use_is_not_taken_over(serve: Any, tmp_path: Path
     assert await serving_status(served.address) == "SERVING"
 
 
-async def test_a_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_path: Path) -> None:
+async def test_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "prism.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -67,7 +67,7 @@ async def test_a_unix_socket_left_by_a_dead_server_is_replaced(serve: Any, tmp_p
     assert await serving_status(served.address) == "SERVING"
 
 
-async def test_a_file_in_place_of_a_socket_is_kept(serve: Any, tmp_path: Path) -> None:
+async def test_file_at_the_path_of_a_socket_is_kept(serve: Any, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("precious")
     with pytest.raises(PreconditionFailed, match="is not a socket"):
@@ -75,7 +75,7 @@ async def test_a_file_in_place_of_a_socket_is_kept(serve: Any, tmp_path: Path) -
     assert path.read_text() == "precious"
 
 
-async def test_tls_encrypts_and_plain_text_is_turned_away(serve: Any, certificates: Path) -> None:
+async def test_server_with_tls_refuses_plain_text(serve: Any, certificates: Path) -> None:
     tls = ServerTls(certificates / "server.pem", certificates / "server.key")
     served = await serve(tls=tls)
     async with prism.connect(served.address, tls=prism.TLS(ca=certificates / "ca.pem")) as kv:
@@ -85,7 +85,7 @@ async def test_tls_encrypts_and_plain_text_is_turned_away(serve: Any, certificat
             pass
 
 
-async def test_mutual_tls_wants_a_certificate_of_the_client(serve: Any, certificates: Path) -> None:
+async def test_mutual_tls_requires_a_client_certificate(serve: Any, certificates: Path) -> None:
     ca = certificates / "ca.pem"
     tls = ServerTls(certificates / "server.pem", certificates / "server.key", client_ca=ca)
     served = await serve(tls=tls)
@@ -105,14 +105,14 @@ async def test_mutual_tls_wants_a_certificate_of_the_client(serve: Any, certific
         ("names", "server.key", "do not work together"),
     ],
 )
-async def test_a_tls_file_that_cannot_be_used_is_named(
+async def test_error_names_the_tls_file_that_cannot_be_used(
     serve: Any, certificates: Path, cert: str, key: str, says: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=says):
         await serve(tls=ServerTls(certificates / cert, certificates / key))
 
 
-async def test_beyond_loopback_lifecycle_calls_are_off_without_a_token(serve: Any) -> None:
+async def test_lifecycle_calls_beyond_loopback_are_refused_without_a_token(serve: Any) -> None:
     served = await serve(host="0.0.0.0")
     address = served.address.replace("0.0.0.0", "127.0.0.1")
     async with connect_admin(address) as admin:
@@ -123,7 +123,7 @@ async def test_beyond_loopback_lifecycle_calls_are_off_without_a_token(serve: An
     assert served.lifecycle.current is State.RUNNING
 
 
-async def test_lifecycle_calls_want_the_admin_token(serve: Any) -> None:
+async def test_lifecycle_calls_require_the_admin_token(serve: Any) -> None:
     served = await serve(host="0.0.0.0", admin_token="right")
     address = served.address.replace("0.0.0.0", "127.0.0.1")
     async with connect_admin(address) as admin:
@@ -137,7 +137,7 @@ async def test_lifecycle_calls_want_the_admin_token(serve: Any) -> None:
         assert await admin.lifecycle.state() is State.RUNNING
 
 
-async def test_the_standard_health_service_tells_the_readiness(serve: Any) -> None:
+async def test_standard_health_service_reports_readiness(serve: Any) -> None:
     served = await serve()
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
@@ -175,7 +175,7 @@ async def list_services(address: str) -> grpc.StatusCode:
         return code
 
 
-async def test_reflection_describes_the_api_unless_switched_off(serve: Any) -> None:
+async def test_reflection_describes_the_api_unless_disabled(serve: Any) -> None:
     on = await serve()
     assert await list_services(on.address) is grpc.StatusCode.OK
     off = await serve(reflection=False)
@@ -183,13 +183,13 @@ async def test_reflection_describes_the_api_unless_switched_off(serve: Any) -> N
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "host:port", "host:99999", "unix:"])
-async def test_an_address_that_is_none_is_refused(address: str) -> None:
+async def test_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(InvalidArgument, match="address"):
         async with prism.connect(address):
             pass
 
 
-async def test_nobody_at_the_address_is_said_with_the_address() -> None:
+async def test_error_without_a_server_names_the_address() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -198,7 +198,7 @@ async def test_nobody_at_the_address_is_said_with_the_address() -> None:
                 pass
 
 
-async def test_a_remote_driver_is_as_healthy_as_the_server_behind_it(serve: Any) -> None:
+async def test_health_of_the_remote_driver_is_that_of_its_server(serve: Any) -> None:
     served = await serve()
     driver = Remote()
     await driver.initialize(RemoteSettings(address=served.address))
@@ -217,7 +217,7 @@ async def test_a_remote_driver_is_as_healthy_as_the_server_behind_it(serve: Any)
 
 
 @pytest.mark.parametrize("file", ["names", "absent.pem"])
-async def test_a_clients_tls_file_that_cannot_be_used_is_named(
+async def test_error_names_the_tls_file_of_a_client_that_cannot_be_used(
     certificates: Path, file: str
 ) -> None:
     with pytest.raises(InvalidArgument, match=file):
@@ -225,7 +225,7 @@ async def test_a_clients_tls_file_that_cannot_be_used_is_named(
             pass
 
 
-async def test_a_timeout_of_centuries_is_no_timeout_of_zero(serve: Any) -> None:
+async def test_timeout_of_centuries_does_not_expire_at_once(serve: Any) -> None:
     served = await serve()
     async with prism.connect(served.address, timeout=timedelta(days=300_000)) as kv:
         assert await kv.get("k") is None

@@ -1,4 +1,4 @@
-"""grpc-js sees what grpcio sees, and neither sees which transport it talks to."""
+"""grpc-js and grpcio get the same results, on each transport."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def error_in(result: dict[str, Any]) -> Exception:
     return error_of(status_pb2.Status.FromString(b64decode(details)))
 
 
-async def test_a_client_in_another_language_sees_statuses_details_and_streams(serve: Any) -> None:
+async def test_client_in_another_language_gets_statuses_details_and_streams(serve: Any) -> None:
     served = await serve(admin_token="right")
     found = await seen_by_node(served.address)
     assert {name: result["code"] for name, result in found.items()} == CODES

@@ -1,4 +1,4 @@
-"""A server in this process, around memstore with one key that is slow."""
+"""Server in this process, around a memstore with slow keys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OPERATE = "/prism.v1.KeyValueService/Operate"
 
 
 class Slow(Memstore):
-    """Its get of a key that begins with `slow` takes until released."""
+    """Memstore whose get of keys that begin with `slow` waits until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Slow(Memstore):
 
 @dataclass
 class Served:
-    """A server and a client of it."""
+    """Server with a client."""
 
     address: str
     driver: Slow
@@ -63,7 +63,7 @@ class Served:
 
     @property
     def streams(self) -> int:
-        """How many were ever opened."""
+        """Number of streams opened so far."""
         return self.services.calls[OPERATE].tally.started
 
 

@@ -1,4 +1,4 @@
-"""The client keeps the contract without operation streams too."""
+"""The client passes the acceptance suite without operation streams too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What callers of the client notice of the stream beneath: nothing but its speed."""
+"""Operations of the client, through a stream and by unary calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_all_operations_go_through_one_stream(serve: Any) -> None:
     assert served.channel.streams
 
 
-async def test_a_slow_operation_holds_up_no_other(serve: Any) -> None:
+async def test_slow_operation_delays_no_other(serve: Any) -> None:
     served = await serve()
     slow = asyncio.create_task(served.kv.get("slow"))
     await until(lambda: served.driver.waiting == 1)
@@ -47,7 +47,7 @@ async def test_a_slow_operation_holds_up_no_other(serve: Any) -> None:
     assert await slow is None
 
 
-async def test_a_deadline_holds_on_both_sides(serve: Any) -> None:
+async def test_deadline_applies_on_both_sides(serve: Any) -> None:
     served = await serve(timeout=timedelta(milliseconds=200))
     with pytest.raises(BackendTimeout) as late:
         await served.kv.get("slow")
@@ -57,7 +57,7 @@ async def test_a_deadline_holds_on_both_sides(serve: Any) -> None:
     assert served.streams == 1
 
 
-async def test_a_value_near_the_limit_goes_by_a_call_of_its_own(serve: Any) -> None:
+async def test_value_near_the_limit_is_sent_by_a_unary_call(serve: Any) -> None:
     served = await serve()
     value = bytes(1 << 20)
     await asyncio.gather(*(served.kv.set(f"k{n}", value) for n in range(6)))
@@ -67,7 +67,7 @@ async def test_a_value_near_the_limit_goes_by_a_call_of_its_own(serve: Any) -> N
     assert served.streams == 1
 
 
-async def test_a_server_without_streams_is_asked_by_unary_calls(serve: Any) -> None:
+async def test_server_without_streams_is_called_by_unary_calls(serve: Any) -> None:
     served = await serve(operate=False)
     first = [served.kv.set(f"k{n}", b"%d" % n) for n in range(20)]
     await asyncio.gather(*first)
@@ -79,7 +79,7 @@ async def test_a_server_without_streams_is_asked_by_unary_calls(serve: Any) -> N
 
 
 @pytest.mark.parametrize("operate", [True, False], ids=["stream", "unary"])
-async def test_cancelled_callers_get_nobody_elses_reply(serve: Any, operate: bool) -> None:
+async def test_cancelled_callers_never_get_the_reply_of_another(serve: Any, operate: bool) -> None:
     served = await serve(operate=operate)
     many = 10_000 if operate else 500
     keys = [f"k{n}" for n in range(100)]
@@ -117,7 +117,7 @@ async def test_cancelled_callers_get_nobody_elses_reply(serve: Any, operate: boo
         assert asyncio.all_tasks() <= before
 
 
-async def test_a_cancelled_caller_frees_the_server(serve: Any) -> None:
+async def test_cancelled_caller_frees_the_server(serve: Any) -> None:
     served = await serve()
     tasks = [asyncio.create_task(served.kv.get(f"slow{n}")) for n in range(5)]
     await until(lambda: served.driver.waiting == 5)
@@ -129,7 +129,7 @@ async def test_a_cancelled_caller_frees_the_server(serve: Any) -> None:
     assert await tasks[0] is None
 
 
-async def test_a_drain_loses_nothing_and_later_operations_are_refused(serve: Any) -> None:
+async def test_drain_loses_no_operation_and_refuses_later_ones(serve: Any) -> None:
     served = await serve()
     slow = asyncio.create_task(served.kv.get("slow"))
     await until(lambda: served.driver.waiting == 1)
@@ -146,12 +146,12 @@ async def test_a_drain_loses_nothing_and_later_operations_are_refused(serve: Any
         assert refusal.value.outcome is Outcome.NOT_APPLIED
 
 
-async def test_an_open_stream_does_not_use_up_the_grace_of_a_stop(serve: Any) -> None:
+async def test_open_stream_does_not_use_up_the_grace_period_of_a_stop(serve: Any) -> None:
     served = await serve()
     await served.kv.set("k", b"v")
     await served.lifecycle.drain()
     await served.lifecycle.stop()
-    # A tenth of the grace that an open stream would use up.
+    # A tenth of the grace period that an open stream would use up.
     async with asyncio.timeout(2):
         await served.server.stop()
     with pytest.raises((BackendUnavailable, NotServing)):
@@ -159,7 +159,7 @@ async def test_an_open_stream_does_not_use_up_the_grace_of_a_stop(serve: Any) ->
 
 
 @pytest.mark.parametrize("operate", [True, False], ids=["stream", "unary"])
-async def test_closing_the_client_tells_whoever_still_waits(serve: Any, operate: bool) -> None:
+async def test_closing_the_client_fails_waiting_callers(serve: Any, operate: bool) -> None:
     served = await serve(operate=operate)
     await served.kv.set("k", b"v")
     slow = asyncio.create_task(served.kv.get("slow"))
@@ -173,7 +173,7 @@ async def test_closing_the_client_tells_whoever_still_waits(serve: Any, operate:
         await served.kv.get("k")
 
 
-async def test_a_caller_that_leaves_during_a_large_answer_leaves_nothing_behind(
+async def test_caller_that_leaves_during_a_large_answer_leaves_no_work_behind(
     serve: Any,
 ) -> None:
     served = await serve()
@@ -191,7 +191,7 @@ async def test_a_caller_that_leaves_during_a_large_answer_leaves_nothing_behind(
 
 
 async def _never_written(kv: prism.Client) -> PrismError:
-    """The failure of a write once the connection is known to be gone.
+    """Return the error of a write after the connection is known to be lost.
 
     Until then a write still goes into it, and its outcome is rightly unknown.
     """
@@ -204,7 +204,7 @@ async def _never_written(kv: prism.Client) -> PrismError:
                     return error
 
 
-def test_a_server_killed_in_the_middle_leaves_writes_unknown(
+def test_writes_are_unknown_after_the_server_is_killed(
     start_server: Callable[..., Any], tmp_path: Any
 ) -> None:
     gate = tmp_path / "released"

@@ -1,4 +1,4 @@
-"""A watch over a real connection, on either transport."""
+"""Watch over a real connection, on each transport."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def end_of(events: Any) -> PrismError:
         return ended
 
 
-async def test_the_first_message_says_that_the_watch_stands(serve: Any) -> None:
+async def test_first_message_confirms_the_watch(serve: Any) -> None:
     served = await serve()
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
@@ -58,7 +58,7 @@ async def test_the_first_message_says_that_the_watch_stands(serve: Any) -> None:
         call.cancel()
 
 
-async def test_a_deadline_of_the_caller_ends_a_watch(serve: Any) -> None:
+async def test_deadline_of_the_caller_ends_a_watch(serve: Any) -> None:
     served = await serve()
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
@@ -67,7 +67,7 @@ async def test_a_deadline_of_the_caller_ends_a_watch(serve: Any) -> None:
     await until(lambda: not served.driver._store.watchers.any)
 
 
-async def test_a_cancelled_call_leaves_no_watcher_behind(serve: Any) -> None:
+async def test_cancelled_watch_leaves_no_watcher_behind(serve: Any) -> None:
     served = await serve()
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
@@ -78,16 +78,16 @@ async def test_a_cancelled_call_leaves_no_watcher_behind(serve: Any) -> None:
         await until(lambda: not served.driver._store.watchers.any)
 
 
-async def test_a_caller_that_stops_reading_and_leaves_leaves_no_watcher_behind(serve: Any) -> None:
+async def test_caller_that_stops_reading_and_leaves_leaves_no_watcher_behind(serve: Any) -> None:
     served = await serve()
     async with served.kv.watch("k"):
-        # More than the connection takes, so that the server waits with a message in hand.
+        # More than the connection buffers, so that the server waits with a message to send.
         for _ in range(120):
             await served.kv.set("k", bytes(64 << 10))
     await until(lambda: not served.driver._store.watchers.any)
 
 
-async def test_a_server_that_is_gone_ends_a_watch(serve: Any) -> None:
+async def test_stopped_server_ends_a_watch(serve: Any) -> None:
     served = await serve()
     async with served.kv.watch("k") as events:
         version = await served.kv.set("k", b"v")
@@ -98,7 +98,7 @@ async def test_a_server_that_is_gone_ends_a_watch(serve: Any) -> None:
     await stopping
 
 
-async def test_a_connection_that_breaks_ends_a_watch(serve: Any) -> None:
+async def test_broken_connection_ends_a_watch(serve: Any) -> None:
     served = await serve()
     host, _, port = served.address.rpartition(":")
     writers: list[asyncio.StreamWriter] = []
@@ -142,7 +142,7 @@ async def test_closing_the_connection_ends_its_watches(serve: Any) -> None:
             pass
 
 
-async def test_a_server_without_watches_does_not_support_them() -> None:
+async def test_watch_on_a_server_without_watches_is_unsupported() -> None:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -158,7 +158,7 @@ async def test_a_server_without_watches_does_not_support_them() -> None:
         await server.stop(None)
 
 
-async def test_nobody_there_is_said_on_entering() -> None:
+async def test_watch_without_a_server_fails_on_entering() -> None:
     channel = Channel("127.0.0.1:1", timeout=timedelta(seconds=5), tls=None, admin_token=None)
     try:
         with pytest.raises(BackendUnavailable, match="no Prism server answers at"):
@@ -168,7 +168,7 @@ async def test_nobody_there_is_said_on_entering() -> None:
         await channel.close()
 
 
-async def test_a_server_that_says_nothing_is_given_up() -> None:
+async def test_watch_that_the_server_does_not_confirm_times_out() -> None:
     answered = asyncio.Event()
 
     async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,7 +192,7 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
         await answered.wait()
 
 
-async def test_a_slow_reader_holds_up_no_operation(serve: Any) -> None:
+async def test_slow_reader_delays_no_operation(serve: Any) -> None:
     served = await serve()
     async with served.kv.watch("k") as events:
         for _ in range(400):

@@ -1,4 +1,4 @@
-"""An operation stream in memory, in front of a driver that waits when told to."""
+"""Operation stream in memory, in front of a driver whose operations can be held."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from prism.v1 import keyvalue_pb2 as pb
 
 
 class Held(Memstore):
-    """Every get and set of a key that begins with `held` waits until released."""
+    """Memstore whose get and set of keys that begin with `held` wait until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ class Context:
         return "of the stream"
 
 
-class Conversation:
-    """What is sent, and what comes back."""
+class StreamClient:
+    """A client's side of one stream: sends operations, and collects outcomes."""
 
     def __init__(
         self, servicer: KeyValueServicer, driver: Held, admission: Admission, lifecycle: Any
@@ -121,21 +121,21 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-async def converse() -> AsyncIterator[Callable[..., Any]]:
-    begun: list[Conversation] = []
+async def open_stream() -> AsyncIterator[Callable[..., Any]]:
+    opened: list[StreamClient] = []
 
     async def begin(
         *, max_in_flight: int = 1000, max_per_connection: int = 1000, **options: Any
-    ) -> Conversation:
+    ) -> StreamClient:
         driver = Held()
         admission = Admission(max_in_flight=max_in_flight, max_per_connection=max_per_connection)
         lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
         await lifecycle.initialize({})
         await lifecycle.start()
         servicer = KeyValueServicer(Gateway(driver, admission, Limits()), **options)
-        begun.append(Conversation(servicer, driver, admission, lifecycle))
-        return begun[-1]
+        opened.append(StreamClient(servicer, driver, admission, lifecycle))
+        return opened[-1]
 
     yield begin
-    for conversation in begun:
-        await conversation.close()
+    for stream in opened:
+        await stream.close()

@@ -1,4 +1,4 @@
-"""gRPC over ASGI, byte by byte: framing, compression, statuses, and what is malformed."""
+"""gRPC over ASGI: framing, compression, statuses and malformed requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CALLS: Mapping[str, Call] = {
 
 @dataclass
 class Answer:
-    """What an ASGI server was told to send."""
+    """Events that the application sent."""
 
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -83,7 +83,7 @@ class Answer:
 
 
 async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
-    """Send the pieces of a request's body, and its end."""
+    """Send a request whose body arrives in these pieces."""
     answer = Answer()
     events = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
     events.append({"type": "http.request"})
@@ -114,13 +114,13 @@ def compressed(data: bytes) -> bytes:
     return b"\1" + len(data).to_bytes(4, "big") + data
 
 
-async def test_a_message_in_one_piece_or_byte_by_byte_is_the_same() -> None:
+async def test_message_may_arrive_in_any_number_of_pieces() -> None:
     framed = frame(message("hello"))
     assert (await ask(framed)).replies == ["hello"]
     assert (await ask(*(framed[i : i + 1] for i in range(len(framed))))).replies == ["hello"]
 
 
-async def test_an_empty_message_is_a_message() -> None:
+async def test_empty_message_is_accepted() -> None:
     answer = await ask(frame(b""))
     assert (answer.code, answer.replies) == (0, [""])
 
@@ -128,12 +128,12 @@ async def test_an_empty_message_is_a_message() -> None:
 @pytest.mark.parametrize(
     ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
 )
-async def test_a_compressed_message_is_read(encoding: str, compress: Any) -> None:
+async def test_compressed_message_is_read(encoding: str, compress: Any) -> None:
     answer = await ask(compressed(compress(message("hello"))), grpc_encoding=encoding)
     assert (answer.code, answer.replies) == (0, ["hello"])
 
 
-async def test_an_encoding_not_known_is_unimplemented_and_the_known_are_named() -> None:
+async def test_unknown_encoding_is_unimplemented_and_the_error_names_the_known_ones() -> None:
     answer = await ask(compressed(b"x"), grpc_encoding="snappy")
     assert answer.code == code_pb2.UNIMPLEMENTED
     assert answer.trailers[b"grpc-accept-encoding"] == b"identity,deflate,gzip"
@@ -160,25 +160,25 @@ async def test_an_encoding_not_known_is_unimplemented_and_the_known_are_named() 
         "cut prefix",
     ],
 )
-async def test_a_malformed_call_is_internal_as_grpc_has_it(body: bytes, encoding: str) -> None:
+async def test_malformed_call_is_internal_as_in_grpc(body: bytes, encoding: str) -> None:
     answer = await ask(body, grpc_encoding=encoding)
     assert answer.code == code_pb2.INTERNAL
     assert answer.replies == []
 
 
-async def test_a_message_over_the_limit_is_refused_before_it_arrives() -> None:
+async def test_message_over_the_limit_is_refused_before_it_arrives() -> None:
     announced = b"\0" + (LIMIT + 1).to_bytes(4, "big")
     assert (await ask(announced)).code == code_pb2.RESOURCE_EXHAUSTED
 
 
-async def test_a_message_over_the_limit_after_decompression_is_refused() -> None:
+async def test_message_over_the_limit_after_decompression_is_refused() -> None:
     bomb = gzip.compress(BytesValue(value=b"\0" * 500_000).SerializeToString())
     assert len(bomb) < LIMIT
     answer = await ask(compressed(bomb), grpc_encoding="gzip")
     assert answer.code == code_pb2.RESOURCE_EXHAUSTED
 
 
-async def test_a_refusal_comes_back_whole_whatever_its_text() -> None:
+async def test_error_text_arrives_complete_for_any_text() -> None:
     answer = await ask(frame(message("refuse")))
     assert answer.trailers[b"grpc-message"] == b"100 %25 wrong: %C3%B6%0A"
     details = answer.trailers[b"grpc-status-details-bin"]
@@ -192,17 +192,17 @@ async def test_a_refusal_comes_back_whole_whatever_its_text() -> None:
     ("header", "seconds"),
     [("1S", 1.0), ("200m", 0.2), ("1H", 3600.0), ("5u", 5e-06), ("7n", 7e-09), ("2M", 120.0)],
 )
-async def test_the_callers_timeout_is_read(header: str, seconds: float) -> None:
+async def test_timeout_of_the_caller_is_read(header: str, seconds: float) -> None:
     (reply,) = (await ask(frame(message("timeout")), grpc_timeout=header)).replies
     assert float(reply) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("header", ["", "S", "1", "1x", "-1S", "1.5S"])
-async def test_a_timeout_that_is_none_is_passed_over(header: str) -> None:
+async def test_invalid_timeout_is_ignored(header: str) -> None:
     assert (await ask(frame(message("timeout")), grpc_timeout=header)).replies == ["None"]
 
 
-def test_of_a_name_that_is_given_twice_the_first_value_holds() -> None:
+def test_first_value_of_a_repeated_header_applies() -> None:
     headers = [(b"grpc-timeout", b"5S"), (b"x-name", b"first"), (b"x-name", b"then")]
     context = Context({"headers": [*headers, (b"grpc-timeout", b"1S")]})
     assert context.metadata("x-name") == "first"
@@ -213,41 +213,41 @@ async def test_metadata_reaches_the_servicer() -> None:
     assert (await ask(frame(message("metadata")), x_name="value")).replies == ["value"]
 
 
-async def test_what_is_no_grpc_is_turned_away() -> None:
+async def test_request_that_is_not_grpc_is_refused() -> None:
     answer = await ask(b"{}", content_type="application/json")
     assert answer.events[0]["status"] == 415
 
 
-async def test_an_unknown_method_is_unimplemented() -> None:
+async def test_unknown_method_is_unimplemented() -> None:
     answer = await ask(frame(b""), path="/t.T/Other")
     assert answer.code == code_pb2.UNIMPLEMENTED
     assert b"/t.T/Other" in answer.trailers[b"grpc-message"]
 
 
-async def test_a_stream_answers_each_message_and_ends_with_a_status() -> None:
+async def test_stream_answers_each_message_and_ends_with_a_status() -> None:
     answer = await ask(frame(message("a")) + frame(message("b"))[:3], frame(message("b"))[3:],
                        path="/t.T/Each")  # fmt: skip
     assert (answer.code, answer.replies) == (0, ["a", "b"])
 
 
-async def test_a_stream_refused_in_the_middle_keeps_what_was_answered() -> None:
+async def test_stream_that_fails_midway_keeps_the_replies_sent_before() -> None:
     body = frame(message("a")) + frame(message("refuse")) + frame(message("c"))
     answer = await ask(body, path="/t.T/Each")
     assert answer.replies == ["a"]
     assert answer.code == code_pb2.INVALID_ARGUMENT
 
 
-async def test_a_stream_without_messages_ends_well() -> None:
+async def test_stream_without_messages_succeeds() -> None:
     answer = await ask(path="/t.T/Each")
     assert (answer.code, answer.replies) == (0, [])
 
 
-async def test_a_stream_cut_in_the_middle_of_a_message_is_internal() -> None:
+async def test_stream_that_ends_within_a_message_is_internal() -> None:
     answer = await ask(frame(message("a")), b"\0\0", path="/t.T/Each")
     assert answer.code == code_pb2.INTERNAL
 
 
-async def test_a_silent_caller_of_an_unknown_method_is_answered_all_the_same() -> None:
+async def test_caller_of_an_unknown_method_that_sends_nothing_gets_an_answer() -> None:
     sent: list[Mapping[str, Any]] = []
 
     async def receive() -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The wrapper around every call: what it counts, and what an observer sees."""
+"""Counts and observer of the wrapper around every call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Context:
 
 
 class Recorder:
-    """Remembers what began and how it ended."""
+    """Observer that records calls and their statuses."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, int | None]] = []
@@ -34,14 +34,14 @@ class Recorder:
     def begin(self, path: str, context: CallContext) -> object:
         return path
 
-    def resume(self, begun: object) -> None:
-        assert begun
+    def resume(self, handle: object) -> None:
+        assert handle
 
-    def follows(self, begun: object) -> bool:
+    def follows(self, handle: object) -> bool:
         return True
 
-    def end(self, begun: object, status: status_pb2.Status | None) -> None:
-        self.seen.append((str(begun), status and status.code))
+    def end(self, handle: object, status: status_pb2.Status | None) -> None:
+        self.seen.append((str(handle), status and status.code))
 
 
 async def handle(request: StringValue, context: CallContext) -> StringValue:
@@ -76,7 +76,7 @@ def payload(text: str) -> bytes:
     return StringValue(value=text).SerializeToString()
 
 
-async def test_calls_are_counted_by_how_they_ended() -> None:
+async def test_calls_are_counted_by_their_status() -> None:
     call = unary()
     assert await call(payload("a"), Context()) == payload("a")
     for text in ("refuse", "refuse", "x" * 101, "own timeout", "cancelled within"):
@@ -97,7 +97,7 @@ async def test_calls_are_counted_by_how_they_ended() -> None:
     }
 
 
-async def test_an_observer_sees_each_call_and_its_status() -> None:
+async def test_observer_sees_each_call_and_its_status() -> None:
     recorder = Recorder()
     call = unary(observer=recorder)
     await call(payload("a"), Context())
@@ -106,14 +106,14 @@ async def test_an_observer_sees_each_call_and_its_status() -> None:
     assert recorder.seen == [("/t.T/Do", None), ("/t.T/Do", code_pb2.INVALID_ARGUMENT)]
 
 
-async def test_the_default_deadline_holds_where_the_caller_sets_none() -> None:
+async def test_default_timeout_applies_if_the_caller_sets_no_deadline() -> None:
     with pytest.raises(Rejected) as rejected:
         await unary(default_timeout_s=0.01)(payload("wait"), Context())
     assert rejected.value.status.code == code_pb2.DEADLINE_EXCEEDED
     assert isinstance(rejected.value.__cause__, BackendTimeout)
 
 
-async def test_a_stream_is_one_call() -> None:
+async def test_stream_counts_as_one_call() -> None:
     recorder = Recorder()
     call = StreamCall(
         path="/t.T/Each",
@@ -135,7 +135,7 @@ async def test_a_stream_is_one_call() -> None:
     assert recorder.seen == [("/t.T/Each", code_pb2.INVALID_ARGUMENT)]
 
 
-async def test_a_secret_in_an_error_is_hidden_from_the_caller() -> None:
+async def test_secret_in_an_error_is_hidden_from_the_caller() -> None:
     async def blab(request: StringValue, context: CallContext) -> StringValue:
         raise BackendTimeout("AUTH hunter2 took too long")
 

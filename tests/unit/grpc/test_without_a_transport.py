@@ -1,4 +1,4 @@
-"""The servicers and everything below them, with no gRPC library imported."""
+"""Servicers and everything below them, without a gRPC library."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ asyncio.run(main())
 
 
 def run(script: str) -> str:
-    # Whatever measures what of it runs would be among what is loaded.
+    # Coverage measurement would be among the loaded modules.
     finished = subprocess.run(
         [sys.executable, "-c", script],
         env=unmeasured(),
@@ -71,16 +71,16 @@ def run(script: str) -> str:
     return finished.stdout
 
 
-def test_gateway_and_servicers_run_with_no_grpc_imported() -> None:
+def test_gateway_and_servicers_run_without_grpc_imported() -> None:
     assert run(SCRIPT) == "3 the key is empty; a key is 1 to 1,024 bytes of UTF-8\n"
 
 
-def test_importing_the_ports_loads_the_standard_library_alone() -> None:
+def test_importing_the_ports_loads_only_the_standard_library() -> None:
     loaded = run(
         "import sys, prism, prism.ports; "
         "names = {name.partition('.')[0] for name in sys.modules}; "
         "print(sorted(names - sys.stdlib_module_names - {'__main__', 'prism', '_virtualenv'}))"
     )
-    # Path hooks of the editable installation load before any of our code.
+    # Path hooks of the editable installation load before the code of Prism.
     extra = [name for name in eval(loaded) if not name.startswith(("_", "sitecustomize"))]
     assert extra == []

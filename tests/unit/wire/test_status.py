@@ -1,4 +1,4 @@
-"""Errors to statuses and back."""
+"""Conversions between errors and statuses."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def test_every_error_has_a_code() -> None:
 
 @pytest.mark.parametrize(("error", "code"), CODES)
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_an_error_comes_back_as_it_went(
-    error: type[PrismError], code: int, outcome: Outcome
-) -> None:
+def test_error_survives_a_round_trip(error: type[PrismError], code: int, outcome: Outcome) -> None:
     status = status_of(error("what happened", outcome=outcome))
     assert status.code == code
     back = error_of(status_pb2.Status.FromString(status.SerializeToString()))
@@ -52,13 +50,13 @@ def test_an_error_comes_back_as_it_went(
     assert (back.message, back.outcome) == ("what happened", outcome)
 
 
-def test_a_reason_of_the_drivers_own_comes_back_with_the_general_class() -> None:
+def test_reason_defined_by_a_driver_returns_with_the_general_class() -> None:
     back = error_of(status_of(ports.PreconditionFailed("text is stored", reason="NOT_AN_INTEGER")))
     assert type(back) is ports.PreconditionFailed
     assert back.reason == "NOT_AN_INTEGER"
 
 
-def test_an_error_class_of_a_drivers_own_has_the_code_of_its_base() -> None:
+def test_error_class_defined_by_a_driver_has_the_code_of_its_base() -> None:
     class DiskFull(ports.Exhausted):
         default_reason = "DISK_FULL"
 
@@ -76,7 +74,7 @@ def test_an_error_class_of_a_drivers_own_has_the_code_of_its_base() -> None:
         (code_pb2.DATA_LOSS, ports.Internal, Outcome.UNKNOWN),
     ],
 )
-def test_a_status_without_details_tells_no_more_than_it_knows(
+def test_status_without_details_has_an_unknown_outcome_unless_never_served(
     code: int, error: type[PrismError], outcome: Outcome
 ) -> None:
     back = error_of(status_pb2.Status(code=code, message="m"))
@@ -84,7 +82,7 @@ def test_a_status_without_details_tells_no_more_than_it_knows(
     assert back.outcome is outcome
 
 
-def test_the_reason_of_another_domain_is_not_taken_for_ours() -> None:
+def test_reason_of_another_domain_is_ignored() -> None:
     status = status_pb2.Status(code=code_pb2.FAILED_PRECONDITION, message="m")
     status.details.add().Pack(
         error_details_pb2.ErrorInfo(reason="ILLEGAL_TRANSITION", domain="example.com")
@@ -93,7 +91,7 @@ def test_the_reason_of_another_domain_is_not_taken_for_ours() -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "ö" * 5000, "lone \ud800 surrogate"])
-def test_a_text_that_no_header_could_carry_is_cut_or_mended(text: str) -> None:
+def test_text_that_no_header_can_carry_is_shortened_or_replaced(text: str) -> None:
     status = status_of(ports.InvalidArgument(text))
     assert len(status.SerializeToString()) < 4096
     assert status.message.startswith(text[:5])

@@ -1,4 +1,4 @@
-"""The client's side of an operation stream, against a call that does as it is told."""
+"""Operation stream of the client, on a fake grpc.aio call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from prism.v1 import keyvalue_pb2 as pb
 
 
 class Call:
-    """As much of a grpc.aio call as the stream uses."""
+    """Fake grpc.aio call, with the methods that the stream uses."""
 
     def __init__(self) -> None:
         self.connected = asyncio.Event()
@@ -81,7 +81,7 @@ class Call:
     def finish(
         self, code: grpc.StatusCode, details: str, trailers: Any = (), *, say: str = ""
     ) -> None:
-        """End with a status; `say` is what grpc.aio makes of it."""
+        """End with a status; `say`: details that grpc.aio reports instead."""
         metadata = grpc.aio.Metadata(*trailers)
         self._status = (code, details, metadata)
         for callback in self._callbacks:
@@ -94,7 +94,7 @@ class Call:
 
 
 class Setting:
-    """A stream, and every call that it opened."""
+    """A stream, and the calls that it has opened."""
 
     def __init__(self, timeout_s: float = 30) -> None:
         self.calls: list[Call] = []
@@ -130,7 +130,7 @@ async def setting() -> AsyncIterator[Setting]:
 
 
 async def settle() -> None:
-    """Let everything come to rest that waits for nothing but its turn."""
+    """Run the loop until only waiting tasks are left."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -139,7 +139,7 @@ def found(identity: int, value: bytes) -> pb.OperationOutcome:
     return pb.OperationOutcome(id=identity, get=pb.GetResponse(entry=pb.Entry(value=value)))
 
 
-async def test_what_callers_ask_for_in_one_turn_is_one_message(setting: Setting) -> None:
+async def test_operations_of_one_turn_of_the_loop_share_a_message(setting: Setting) -> None:
     tasks = [setting.get(f"k{n}") for n in range(50)]
     await settle()
     [call] = setting.calls
@@ -151,7 +151,7 @@ async def test_what_callers_ask_for_in_one_turn_is_one_message(setting: Setting)
     assert [reply.entry.value for reply in replies] == [b"k%d" % n for n in range(50)]
 
 
-async def test_what_is_asked_during_a_write_is_in_the_next_message(setting: Setting) -> None:
+async def test_operations_started_during_a_write_share_the_next_message(setting: Setting) -> None:
     setting.prepare = lambda call: call.may_write.clear()
     tasks = [setting.get("first")]
     await settle()
@@ -167,7 +167,7 @@ async def test_what_is_asked_during_a_write_is_in_the_next_message(setting: Sett
     await asyncio.gather(*tasks)
 
 
-async def test_an_error_is_raised_as_the_server_said(setting: Setting) -> None:
+async def test_error_of_the_server_is_raised(setting: Setting) -> None:
     task = setting.get()
     await settle()
     status = status_of(VersionConflict("it has another version"))
@@ -188,7 +188,7 @@ async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_cancelled_caller_is_told_to_the_server_and_disturbs_no_other(
+async def test_cancelled_operation_is_reported_to_the_server_and_affects_no_other(
     setting: Setting,
 ) -> None:
     one, other = setting.get("one"), setting.get("other")
@@ -203,7 +203,7 @@ async def test_a_cancelled_caller_is_told_to_the_server_and_disturbs_no_other(
     assert one.cancelled()
 
 
-async def test_a_caller_cancelled_before_it_was_written_is_never_sent(setting: Setting) -> None:
+async def test_operation_cancelled_before_it_was_written_is_never_sent(setting: Setting) -> None:
     setting.prepare = lambda call: call.connected.clear()
     one, other = setting.get("one"), setting.get("other")
     await settle()
@@ -219,7 +219,7 @@ async def test_a_caller_cancelled_before_it_was_written_is_never_sent(setting: S
     await other
 
 
-async def test_when_it_breaks_what_was_written_is_unknown_and_the_rest_not_applied(
+async def test_broken_stream_leaves_written_operations_unknown_and_others_not_applied(
     setting: Setting,
 ) -> None:
     setting.prepare = lambda call: call.may_write.clear()
@@ -234,7 +234,7 @@ async def test_when_it_breaks_what_was_written_is_unknown_and_the_rest_not_appli
     assert outcomes == [Outcome.UNKNOWN, Outcome.NOT_APPLIED]
 
 
-async def test_without_a_connection_nothing_is_applied(setting: Setting) -> None:
+async def test_without_a_connection_operations_are_not_applied(setting: Setting) -> None:
     setting.prepare = lambda call: call.connected.clear()
     task = setting.get()
     await settle()
@@ -244,7 +244,7 @@ async def test_without_a_connection_nothing_is_applied(setting: Setting) -> None
     assert failure.value.outcome is Outcome.NOT_APPLIED
 
 
-async def test_it_opens_again_at_the_next_call_and_repeats_nothing(setting: Setting) -> None:
+async def test_stream_reopens_for_the_next_operation_and_repeats_none(setting: Setting) -> None:
     lost = setting.get("lost")
     await settle()
     setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -260,7 +260,7 @@ async def test_it_opens_again_at_the_next_call_and_repeats_nothing(setting: Sett
     await task
 
 
-async def test_an_answer_of_an_earlier_stream_is_nobodys(setting: Setting) -> None:
+async def test_answer_from_an_earlier_stream_is_ignored(setting: Setting) -> None:
     lost = setting.get("lost")
     await settle()
     stale = setting.calls[0].operations[0].id
@@ -276,8 +276,10 @@ async def test_an_answer_of_an_earlier_stream_is_nobodys(setting: Setting) -> No
 
 
 @pytest.mark.parametrize("say", ["", "Internal error from Core"])
-async def test_the_status_of_a_stream_holds_for_the_unanswered(setting: Setting, say: str) -> None:
-    # The second is what grpc.aio says when the end and a write cross.
+async def test_status_of_the_stream_applies_to_unanswered_operations(
+    setting: Setting, say: str
+) -> None:
+    # The second is the text of grpc.aio when the end comes during a write.
     tasks = [setting.get("a"), setting.get("b")]
     await settle()
     status = status_of(NotServing("draining")).SerializeToString()
@@ -289,7 +291,7 @@ async def test_the_status_of_a_stream_holds_for_the_unanswered(setting: Setting,
         assert refusal.value.outcome is Outcome.NOT_APPLIED
 
 
-async def test_a_server_without_streams_has_seen_nothing(setting: Setting) -> None:
+async def test_server_without_streams_has_not_seen_the_operation(setting: Setting) -> None:
     tasks = [setting.get("a"), setting.get("b")]
     await settle()
     setting.calls[0].finish(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
@@ -298,7 +300,7 @@ async def test_a_server_without_streams_has_seen_nothing(setting: Setting) -> No
             await task
 
 
-async def test_after_an_answer_unimplemented_is_no_reason_to_repeat(setting: Setting) -> None:
+async def test_unimplemented_after_an_answer_does_not_repeat_operations(setting: Setting) -> None:
     tasks = [setting.get("a"), setting.get("b")]
     await settle()
     [call] = setting.calls
@@ -309,7 +311,7 @@ async def test_after_an_answer_unimplemented_is_no_reason_to_repeat(setting: Set
         await tasks[1]
 
 
-async def test_a_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
+async def test_operation_without_an_answer_fails_at_the_deadline() -> None:
     setting = Setting(timeout_s=0.02)
     written = setting.get("written")
     await settle()
@@ -325,7 +327,7 @@ async def test_a_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
     await setting.stream.close()
 
 
-async def test_closing_fails_whoever_still_waits(setting: Setting) -> None:
+async def test_closing_fails_pending_operations(setting: Setting) -> None:
     setting.prepare = lambda call: call.may_write.clear()
     written = setting.get("written")
     await settle()
@@ -340,7 +342,7 @@ async def test_closing_fails_whoever_still_waits(setting: Setting) -> None:
         await setting.get()
 
 
-async def test_a_message_that_is_none_ends_the_stream(setting: Setting) -> None:
+async def test_undecodable_message_ends_the_stream(setting: Setting) -> None:
     task = setting.get()
     await settle()
     setting.calls[0]._incoming.put_nowait(b"\xff")
@@ -349,7 +351,7 @@ async def test_a_message_that_is_none_ends_the_stream(setting: Setting) -> None:
     assert failure.value.outcome is Outcome.UNKNOWN
 
 
-def test_the_timeout_of_an_operation_is_never_none() -> None:
+def test_timeout_of_an_operation_is_never_zero() -> None:
     async def first_timeout(delta: timedelta) -> int:
         setting = Setting(timeout_s=delta.total_seconds())
         task = setting.get()

@@ -1,4 +1,4 @@
-"""What a request leaves behind is freed at once, and not when a collector comes by."""
+"""Requests leave no reference cycles, which only the garbage collector could free."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from prism.adapters.client.operation_stream import PendingOperation
 from prism.adapters.grpc.servicers.operate import Operation
 from prism.adapters.grpc.servicers.relay import RelayedOperation
-from tests.integration.forwarding.world import World
+from tests.integration.forwarding.fakes import Proxy
 
 
 @pytest.fixture
-def in_circles() -> Iterator[Callable[[], Counter[type]]]:
-    """What of ours a collector finds."""
+def in_cycles() -> Iterator[Callable[[], Counter[type]]]:
+    """Count the objects of a request that the garbage collector finds."""
 
     def find() -> Counter[type]:
         gc.collect()
@@ -37,9 +37,11 @@ def in_circles() -> Iterator[Callable[[], Counter[type]]]:
         gc.garbage.clear()
 
 
-async def test_an_operation_through_a_proxy_is_in_no_circle(world: World, in_circles: Any) -> None:
-    kv = world.client()
+async def test_operation_through_a_proxy_is_in_no_reference_cycle(
+    proxy: Proxy, in_cycles: Any
+) -> None:
+    kv = proxy.client()
     await asyncio.gather(*(kv.set("k", bytes(n)) for n in range(20)))
     await asyncio.gather(*(kv.get(f"k{n}") for n in range(20)))
     await asyncio.gather(kv.get_many(["k", "k2"]), kv.scan(), kv.delete("k"))
-    assert not in_circles()
+    assert not in_cycles()

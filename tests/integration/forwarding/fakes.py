@@ -1,4 +1,4 @@
-"""A proxy and its patterns in one process, joined by real servers on Unix sockets."""
+"""Proxy and patterns in one process, connected by real servers on Unix sockets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OPERATE = "/prism.v1.KeyValueService/Operate"
 
 
 class Held(Memstore):
-    """Its get and set of a key that begins with `held` take until released."""
+    """Memstore whose get and set of keys that begin with `held` wait until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Held(Memstore):
 
 @dataclass
 class Seen:
-    """Observes the calls and operations that reach a pattern."""
+    """Observer of the calls and operations that reach a pattern."""
 
     paths: list[str] = field(default_factory=list)
     timeouts: list[float | None] = field(default_factory=list)
@@ -87,21 +87,21 @@ class Seen:
         self.traces.append((context.metadata("traceparent"), context.metadata("tracestate")))
         return None
 
-    def resume(self, begun: object) -> None: ...
+    def resume(self, handle: object) -> None: ...
 
-    def follows(self, begun: object) -> bool:
+    def follows(self, handle: object) -> bool:
         return False
 
-    def end(self, begun: object, status: object) -> None: ...
+    def end(self, handle: object, status: object) -> None: ...
 
 
 class FakePattern:
-    """One pattern, whose processes are servers in this one.
+    """Pattern whose processes are servers in this process.
 
     Attributes:
-        gateway: None while it does not serve.
-        driver: of its process.
-        seen: what reached it.
+        gateway: the proxy's gateway to it; None: it does not serve.
+        driver: driver of its current process.
+        seen: calls and operations that reached it.
     """
 
     def __init__(self, name: str, transport: str, folder: Path, stack: AsyncExitStack) -> None:
@@ -124,10 +124,10 @@ class FakePattern:
         *,
         limits: Limits | None = None,
     ) -> None:
-        """Begin another process, and let what comes from now on go there.
+        """Start another process, which serves calls from now on.
 
         Args:
-            limits: of that process.
+            limits: limits of that process.
         """
         self._processes += 1
         socket = self._folder / f"{self.spec.name}-{self._processes}.sock"
@@ -148,7 +148,7 @@ class FakePattern:
         self._stack.push_async_callback(self.lifecycle.stop)
         remote = await open_pattern(self.spec.name, address, forwarded=forwarded_call.get)
         self._stack.push_async_callback(remote.stop)
-        # From its first answer on, operations are relayed to it as they came.
+        # After its first answer, operations are relayed to it as messages.
         await remote.exists("k")
         self.admission = Admission(max_in_flight=100, max_per_connection=100)
         self.admission.open()
@@ -158,7 +158,7 @@ class FakePattern:
             self._stack.callback(self.driver.release.set)
 
     def restarting(self) -> None:
-        """It serves again when it is launched."""
+        """Stop serving until the next launch."""
         self.gateway = None
         self._serves.clear()
 
@@ -172,7 +172,7 @@ class FakePattern:
 
 
 class FakePatterns:
-    """All of them; the first is the default."""
+    """Patterns by name; the first is the default."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, FakePattern] = {}
@@ -200,8 +200,8 @@ class FakePatterns:
         return Health(HealthStatus.HEALTHY, "all patterns serve")
 
 
-class World:
-    """A proxy that serves, with the patterns `a`, which is the default, and `b`."""
+class Proxy:
+    """Proxy with the patterns `a`, which is the default, and `b`."""
 
     def __init__(self, transport: str, folder: Path, stack: AsyncExitStack) -> None:
         self._transport = transport
@@ -211,14 +211,14 @@ class World:
             self.patterns.by_name[name] = FakePattern(name, transport, folder, stack)
         self.a, self.b = self.patterns.by_name.values()
         self.admission = Admission(max_in_flight=1000, max_per_connection=1000)
-        driver: Any = self.patterns  # as much of one as a lifecycle needs
+        driver: Any = self.patterns  # has what a lifecycle needs of a driver
         self.lifecycle = LifecycleMachine(driver, NoSettings, self.admission)
         self.services: Services
         self.servicer: ForwardingServicer
         self.address = ""
 
     async def serve(self, *, observer: CallObserver | None = None, **options: Any) -> None:
-        """Begin; the patterns are launched by whoever wants them."""
+        """Start serving; tests launch the patterns."""
         self.servicer = ForwardingServicer(
             self.patterns, self.admission, observer=observer, **options
         )
@@ -234,7 +234,7 @@ class World:
     def client(
         self, *, timeout: timedelta = timedelta(seconds=20), address: str = "", **options: Any
     ) -> KeyValueClient:
-        """Another connection, to the proxy unless told otherwise."""
+        """Return a client with a connection of its own; address: by default the proxy's."""
         channel = Channel(
             address or self.address, timeout=timeout, tls=None, admin_token=None, **options
         )
@@ -260,7 +260,7 @@ def _server(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for it, but not for ever."""
+    """Wait until the condition holds, at most 10 s."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)
