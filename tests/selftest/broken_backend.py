@@ -1,6 +1,6 @@
-"""The whole suite, bound to the embedded store with the fault of this run.
+"""The whole suite on the embedded store with the fault of this run.
 
-Its tests fail by design, so its name keeps it out of every other run.
+Its tests fail by design, so the file has a name that no other run collects.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tests.selftest.verdict import FAULT
 
 
 class TestBroken(AcceptanceSuite):
-    # What is looked for shows early, there are dozens of faults, and what does not
-    # come from a store in the same process within a second never comes.
+    # Short, because there are dozens of faults and the store is in the same process: what
+    # does not happen within a second never happens.
     timeout_factor: ClassVar[float] = 0.1
     stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 0.3}
     model_examples: ClassVar[dict[Level, int]] = {Level.IN_PROCESS: 10}

@@ -1,4 +1,4 @@
-"""The acceptance suite, for whoever writes a driver.
+"""The acceptance suite, for authors of drivers.
 
 A driver that passes is a Prism backend::
 
@@ -11,13 +11,13 @@ A driver that passes is a Prism backend::
         def open_backend() -> OpenBackend:
             return in_process(DRIVER)
 
-`prism.testing.levels` says how a driver is reached: in process, over gRPC. It is
-not imported here, so that the suite itself depends on the ports alone.
+`prism.testing.levels` reaches a driver in process, over gRPC or through a proxy. It is not
+imported here, so that the suite itself depends on the ports alone.
 """
 
 import pytest
 
-# Without this a failed assertion in a shipped module would say nothing but "assert".
+# Without this, a failed assertion in the suite would show no values.
 pytest.register_assert_rewrite("prism.testing.suite")
 
 from prism.testing.suite import (  # noqa: E402

@@ -1,23 +1,22 @@
-"""How the suite reaches a driver: in process, over gRPC, or through a proxy.
+"""Three levels at which the suite reaches a driver: in process, over gRPC, through a proxy.
 
-The first two are built by the container that a server is built by, and a proxy is the
-command, so what is tested is what is served. A driver is named by its `DriverSpec`, or by
-its entry point.
+The first two levels use the container that builds a server, and the third launches the real
+command, so what is tested is what runs in production. A driver is named by its `DriverSpec`
+or by its entry point.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 from dependency_injector import providers
 
-from prism.adapters.client.key_value import KeyValueClient
-from prism.adapters.client.lifecycle import LifecycleClient
+from prism.adapters.client import Channel, KeyValueClient, LifecycleClient
 from prism.bootstrap import discovery
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
@@ -25,8 +24,7 @@ from prism.bootstrap.proxy.settings import ProxySettings
 from prism.bootstrap.settings import ServeSettings, Transport
 from prism.domain.lifecycle import LifecycleMachine
 from prism.ports import DriverSpec
-from prism.testing.proxies import Proxies
-from prism.testing.proxy_command import PATTERN, installed, proxy_command
+from prism.testing.proxies import PATTERN, ProxyPool, installed_driver, proxy_command
 from prism.testing.suite import (
     NOT_REACHABLE,
     Backend,
@@ -35,17 +33,40 @@ from prism.testing.suite import (
     OpenBackend,
     Wrap,
 )
-from prism.testing.target import Target, channel_to, client_of
 
 SERVER = ServeSettings(grpc_port=0, metrics=False, reflection=False)
-"""Any free port of loopback, and nothing beside gRPC."""
+"""Settings of a server on a free loopback port, with gRPC only."""
 
 PROXY = ProxySettings(
     grpc_port=0, metrics=False, reflection=False, drain_timeout=timedelta(seconds=1)
 )
-"""The same, of a proxy, which nobody waits for once a test has failed."""
+"""Settings of a proxy on a free loopback port; its short drain keeps failed tests short."""
 
-_CLOSE = timedelta(seconds=5)
+_STOP_TIMEOUT = timedelta(seconds=5)
+
+# For each call; long, so that no test fails because the machine is busy.
+_CALL_TIMEOUT = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Factory of backends with the names that a report shows for it.
+
+    Attributes:
+        backend: name of the driver, or the name given instead.
+        level: name of the level.
+        open_backend: opens one backend.
+    """
+
+    backend: str
+    level: str
+    open_backend: OpenBackend
+
+    def __call__(
+        self, *, wrap: Wrap | None = None, start: bool = True
+    ) -> AbstractAsyncContextManager[Backend]:
+        """Open a backend, as described at `OpenBackend`."""
+        return self.open_backend(wrap=wrap, start=start)
 
 
 def in_process(
@@ -56,13 +77,14 @@ def in_process(
     backend_server: BackendServer | None = None,
     name: str | None = None,
 ) -> OpenBackend:
-    """Level 1: the gateway and the state machine around the driver, and nothing between.
+    """Return the target of level 1: the gateway and the state machine around the driver.
 
     Args:
-        settings: the driver's own, as text by name.
-        server: limits are taken from it.
-        backend_server: what the driver talks to, if tests may take that away.
-        name: what a report calls the backend, if not by the driver's name.
+        driver: driver to test.
+        settings: settings of the driver, as text by name.
+        server: server settings, of which the limits apply.
+        backend_server: server behind the driver, if tests may pause and kill it.
+        name: name in reports instead of the driver's.
     """
     texts = dict(settings or {})
 
@@ -72,7 +94,7 @@ def in_process(
     ) -> AsyncIterator[Backend]:
         container = _container(driver, texts, server, wrap)
         gateway = container.gateway()
-        async with _closing(container.lifecycle(), start, texts) as lifecycle:
+        async with _stopped_at_end(container.lifecycle(), start, texts) as lifecycle:
             yield Backend(
                 gateway,
                 lifecycle,
@@ -95,14 +117,15 @@ def over_grpc(
     backend_server: BackendServer | None = None,
     name: str | None = None,
 ) -> OpenBackend:
-    """Level 2: the driver behind a gRPC server, and the gRPC client in front of that.
+    """Return the target of level 2: a gRPC server around the driver, and the client.
 
     Args:
-        settings: the driver's own, as text by name.
-        transport: what carries gRPC.
-        server: how else it is served.
-        backend_server: what the driver talks to, if tests may take that away.
-        name: what a report calls the backend, if not by the driver's name.
+        driver: driver to test.
+        settings: settings of the driver, as text by name.
+        transport: HTTP/2 server that carries gRPC.
+        server: other server settings.
+        backend_server: server behind the driver, if tests may pause and kill it.
+        name: name in reports instead of the driver's.
     """
     texts = dict(settings or {})
     server = replace(server, transport=transport)
@@ -116,14 +139,14 @@ def over_grpc(
             grpc_server = container.grpc_server()
             address, *_ = await grpc_server.start()
             stack.push_async_callback(grpc_server.stop)
-            await stack.enter_async_context(_closing(container.lifecycle(), start, texts))
-            channel = await stack.enter_async_context(channel_to(address))
+            await stack.enter_async_context(_stopped_at_end(container.lifecycle(), start, texts))
+            channel = await stack.enter_async_context(_channel(address))
             kv = KeyValueClient(channel)
             if start:
                 profile = await kv.fetch_profile()
                 describe = lambda: profile  # noqa: E731
             else:
-                # Not whole yet, so it cannot be fetched once and for all.
+                # Incomplete until the backend is initialized, so it cannot be fetched yet.
                 gateway = container.gateway()
                 describe = lambda: gateway.profile  # noqa: E731
             yield Backend(
@@ -133,7 +156,7 @@ def over_grpc(
                 texts,
                 describe,
                 backend_server,
-                lambda: client_of(address),
+                lambda: _client(address),
                 min(server.max_in_flight, server.max_in_flight_per_connection),
             )
 
@@ -148,25 +171,25 @@ def through_proxy(
     backend_server: BackendServer | None = None,
     name: str | None = None,
 ) -> OpenBackend:
-    """Level 3: the driver in a process of its own, behind a `prism proxy` that launched it.
+    """Return the target of level 3: a `prism proxy` that launches the driver's process.
 
-    What is commanded is the proxy, as an operator does, and so its one pattern.
+    Lifecycle commands go to the proxy, as an operator's do, and so to its only pattern.
 
     Args:
-        driver: installed under its name, or another process could not find it.
-        settings: the driver's own, as text by name.
-        server: how the proxy serves.
-        backend_server: what the driver talks to, if tests may take that away.
-        name: what a report calls the backend, if not by the driver's name.
+        driver: driver to test; it must be installed, so that another process finds it.
+        settings: settings of the driver, as text by name.
+        server: settings of the proxy.
+        backend_server: server behind the driver, if tests may pause and kill it.
+        name: name in reports instead of the driver's.
 
     Raises:
         InvalidArgument: the driver is not installed, or a setting is wrong.
-        BrokenDriver: it cannot be loaded.
+        BrokenDriver: the driver cannot be loaded.
     """
-    spec = installed(driver)
+    spec = installed_driver(driver)
     command = proxy_command(spec, dict(settings or {}), server, os.environ)
-    proxies = Proxies(command.arguments, command.environment)
-    bound = min(server.max_in_flight, server.max_in_flight_per_connection)
+    proxies = ProxyPool(command)
+    max_in_flight = min(server.max_in_flight, server.max_in_flight_per_connection)
 
     @asynccontextmanager
     async def open_backend(
@@ -174,7 +197,7 @@ def through_proxy(
     ) -> AsyncIterator[Backend]:
         if wrap is not None:
             pytest.skip(f"{NOT_REACHABLE}the driver is in a process of its own")
-        async with proxies.lent() as address, channel_to(address, PATTERN) as channel:
+        async with proxies.borrow() as address, _channel(address, PATTERN) as channel:
             kv = KeyValueClient(channel)
             profile = await kv.fetch_profile()
             yield Backend(
@@ -184,8 +207,8 @@ def through_proxy(
                 {},
                 lambda: profile,
                 backend_server,
-                lambda: client_of(address, PATTERN),
-                bound,
+                lambda: _client(address, PATTERN),
+                max_in_flight,
             )
 
     return Target(name or spec.name, "through a proxy", open_backend)
@@ -212,7 +235,7 @@ def _container(
 
 
 @asynccontextmanager
-async def _closing(
+async def _stopped_at_end(
     lifecycle: LifecycleMachine, start: bool, settings: Mapping[str, str]
 ) -> AsyncIterator[LifecycleMachine]:
     try:
@@ -221,4 +244,19 @@ async def _closing(
             await lifecycle.start()
         yield lifecycle
     finally:
-        await lifecycle.stop(_CLOSE)
+        await lifecycle.stop(_STOP_TIMEOUT)
+
+
+@asynccontextmanager
+async def _client(address: str, pattern: str | None = None) -> AsyncIterator[KeyValueClient]:
+    async with _channel(address, pattern) as channel:
+        yield KeyValueClient(channel)
+
+
+@asynccontextmanager
+async def _channel(address: str, pattern: str | None = None) -> AsyncIterator[Channel]:
+    channel = Channel(address, timeout=_CALL_TIMEOUT, tls=None, admin_token=None, pattern=pattern)
+    try:
+        yield channel
+    finally:
+        await channel.close()

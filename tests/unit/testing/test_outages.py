@@ -1,4 +1,4 @@
-"""The outage tests: a server that keeps its word passes them, and a broken one does not."""
+"""The outage tests pass with a correct server and fail with a broken one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from prism.adapters.memstore import DRIVER
+from prism.adapters.memstore.driver import Memstore
 from prism.adapters.memstore.settings import MemstoreSettings
 from prism.ports import (
     STOP_TIMEOUT,
@@ -38,21 +39,25 @@ CAPABILITIES: Mapping[Capability, Declaration] = DRIVER.capabilities
 
 @dataclass(frozen=True, slots=True)
 class ToySettings:
-    """There is nothing to set."""
+    """No settings."""
 
 
 @dataclass(slots=True)
 class ToyServer:
-    """A store that can be taken away; calls in flight at that moment have no answer.
+    """A store that can be paused and killed; calls in flight then get no reply.
 
     Attributes:
-        forgets: it loses what it had acknowledged when it is killed.
-        returns: it comes back.
+        forgets: whether a kill loses acknowledged writes.
+        returns: whether the server starts again after a kill.
+        store: the embedded store behind the server.
+        is_up: whether the server accepts calls.
+        crashes: number of kills so far.
+        running: set while the server is not paused.
     """
 
     forgets: bool = False
     returns: bool = True
-    store: Any = None
+    store: Memstore | None = None
     is_up: bool = True
     crashes: int = 0
     running: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,7 +65,7 @@ class ToyServer:
     async def open(self) -> None:
         if self.store is None:
             self.running.set()
-            self.store = DRIVER.factory()
+            self.store = Memstore()
             await self.store.initialize(MemstoreSettings())
 
     async def pause(self) -> None:
@@ -73,6 +78,7 @@ class ToyServer:
         self.is_up = False
         self.crashes += 1
         if self.forgets:
+            assert self.store is not None
             await self.store.stop()
             await self.store.initialize(MemstoreSettings())
 
@@ -89,6 +95,7 @@ class ToyDriver(DriverWrapper):
 
     async def initialize(self, settings: ToySettings) -> None:
         await self._server.open()
+        assert self._server.store is not None
         self.inner = self._server.store
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
@@ -96,30 +103,30 @@ class ToyDriver(DriverWrapper):
 
     async def health(self) -> Health:
         if self._server.is_up:
-            return Health(HealthStatus.HEALTHY, "the toy answers")
-        return Health(HealthStatus.UNHEALTHY, "the toy is away")
+            return Health(HealthStatus.HEALTHY, "the toy server answers")
+        return Health(HealthStatus.UNHEALTHY, "the toy server does not answer")
 
     async def get(self, key: str) -> Entry | None:
-        return await self._ask(self.inner.get(key))
+        return await self._call(self.inner.get(key))
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        return await self._ask(self.inner.set(key, value, ttl=ttl))
+        return await self._call(self.inner.set(key, value, ttl=ttl))
 
     async def delete(self, key: str) -> bool:
-        return await self._ask(self.inner.delete(key))
+        return await self._call(self.inner.delete(key))
 
     async def exists(self, key: str) -> bool:
-        return await self._ask(self.inner.exists(key))
+        return await self._call(self.inner.exists(key))
 
     async def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
     ) -> Version:
-        return await self._ask(self.inner.compare_and_set(key, value, expected=expected, ttl=ttl))
+        return await self._call(self.inner.compare_and_set(key, value, expected=expected, ttl=ttl))
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        return await self._ask(self.inner.compare_and_delete(key, expected=expected))
+        return await self._call(self.inner.compare_and_delete(key, expected=expected))
 
-    async def _ask(self, call: Awaitable[Result]) -> Result:
+    async def _call(self, call: Awaitable[Result]) -> Result:
         server = self._server
         task = asyncio.ensure_future(call) if server.is_up and server.running.is_set() else None
         if task is None:
@@ -128,16 +135,16 @@ class ToyDriver(DriverWrapper):
         if not server.is_up:
             raise BackendUnavailable("refused", outcome=Outcome.NOT_APPLIED)
         if task is None:
-            # Its caller knows no more than that no answer came.
+            # The server is paused: the call times out.
             await asyncio.sleep(0.05)
             raise BackendTimeout("no answer")
         crashes = server.crashes
         try:
             result = await task
         except NotServing:
-            # It was on its way there.
+            # The server was killed before the call had an effect.
             raise BackendUnavailable("the connection broke") from None
-        # On its way back.
+        # The time of the reply, in which a kill loses it.
         await asyncio.sleep(0.002)
         if server.crashes != crashes:
             raise BackendUnavailable("the connection broke")
@@ -151,7 +158,7 @@ def spec(server: ToyServer) -> DriverSpec:
     return DriverSpec("toy", "1", "A toy.", ToySettings, factory, CAPABILITIES)
 
 
-def opened(server: ToyServer) -> OpenBackend:
+def target(server: ToyServer) -> OpenBackend:
     return in_process(spec(server), backend_server=server)
 
 
@@ -159,7 +166,7 @@ class TestInProcess(Outages):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend() -> OpenBackend:
-        return opened(ToyServer())
+        return target(ToyServer())
 
 
 class TestOverGrpc(Outages):
@@ -170,22 +177,22 @@ class TestOverGrpc(Outages):
         return over_grpc(spec(server), backend_server=server)
 
 
-async def test_a_server_that_forgets_what_it_acknowledged_is_caught() -> None:
+async def test_a_server_that_loses_acknowledged_writes_is_caught() -> None:
     with pytest.raises(AssertionError):
         await Outages().test_acknowledged_writes_survive_a_server_crash(
-            opened(ToyServer(forgets=True)), "prefix/"
+            target(ToyServer(forgets=True)), "prefix/"
         )
 
 
-async def test_a_crash_that_no_history_explains_is_caught() -> None:
+async def test_a_crash_that_makes_the_history_not_linearizable_is_caught() -> None:
     with pytest.raises(AssertionError, match="not linearizable"):
         await Outages().test_a_history_across_a_server_crash_is_linearizable(
-            opened(ToyServer(forgets=True)), "prefix/"
+            target(ToyServer(forgets=True)), "prefix/"
         )
 
 
 async def test_a_driver_that_does_not_come_back_is_caught() -> None:
     with pytest.raises(AssertionError, match="calls succeed again"):
         await Outages().test_acknowledged_writes_survive_a_server_crash(
-            opened(ToyServer(returns=False)), "prefix/"
+            target(ToyServer(returns=False)), "prefix/"
         )

@@ -1,4 +1,4 @@
-"""The suite holds for other drivers than memstore: digests, coarse time, few capabilities."""
+"""The suite passes with drivers unlike memstore: digests, a coarse clock, few capabilities."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ EVERYTHING: Mapping[Capability, Declaration] = {
 
 @dataclass(frozen=True, slots=True)
 class PlainSettings:
-    """There is nothing to set."""
+    """No settings."""
 
 
-class Plain:
-    """A dict, and no more thought than it takes."""
+class PlainDriver:
+    """Driver on a dict, as simple as can be."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] | None = None
@@ -93,7 +93,7 @@ class Plain:
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         digest = hashlib.sha1(value, usedforsecurity=False).digest()
         version = Version(int.from_bytes(digest[:8], "big"))
-        self._live()[key] = Entry(value, version, _expiry(ttl))
+        self._live()[key] = Entry(value, version, _expiry_time(ttl))
         return version
 
     async def delete(self, key: str) -> bool:
@@ -103,7 +103,7 @@ class Plain:
         return key in self._live()
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
-        return self._expire(key, _expiry(ttl)) is not None
+        return self._set_expiry(key, _expiry_time(ttl)) is not None
 
     async def ttl(self, key: str) -> Lifetime | None:
         entry = self._live().get(key)
@@ -112,12 +112,12 @@ class Plain:
         return Lifetime((entry.expires_at_ms - time.time() * 1000) * MILLISECOND)
 
     async def persist(self, key: str) -> Persisted:
-        entry = self._expire(key, None)
+        entry = self._set_expiry(key, None)
         if entry is None:
             return Persisted.NO_KEY
         return Persisted.EXPIRY_REMOVED if entry.expires_at_ms else Persisted.NO_EXPIRY
 
-    def _expire(self, key: str, expires_at_ms: int | None) -> Entry | None:
+    def _set_expiry(self, key: str, expires_at_ms: int | None) -> Entry | None:
         before = self._live().get(key)
         if before is not None:
             self._live()[key] = before._replace(expires_at_ms=expires_at_ms)
@@ -136,7 +136,7 @@ class Plain:
     def _compare(self, key: str, expected: Version | None) -> None:
         entry = self._live().get(key)
         if (None if entry is None else entry.version) != expected:
-            raise VersionConflict("another version")
+            raise VersionConflict("the version differs")
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         return [await self.get(key) for key in keys]
@@ -154,7 +154,7 @@ class Plain:
         after = sorted(key for key in live if key.startswith(prefix) and key > begin)
         keys = after[:page_size]
         if values:
-            # One by one, so that no page passes any limit.
+            # One entry for each page, so that no page exceeds a limit.
             keys = after[:1]
         more = len(after) > len(keys)
         entries = [live[key] for key in keys] if values else None
@@ -171,26 +171,26 @@ class Plain:
         if not INT64[0] <= number + delta <= INT64[1]:
             raise PreconditionFailed("too large", reason="OVERFLOW")
         version = await self.set(key, b"%d" % (number + delta))
-        self._expire(key, entry.expires_at_ms)
+        self._set_expiry(key, entry.expires_at_ms)
         return Count(number + delta, version)
 
 
-def _expiry(ttl: timedelta | None) -> int | None:
-    """Up to the next step."""
+def _expiry_time(ttl: timedelta | None) -> int | None:
+    """Return the expiry time in milliseconds, rounded up to the next step."""
     if ttl is None:
         return None
     return int(time.time() * 1000) + 1 + -(-ttl // STEP) * (STEP // MILLISECOND)
 
 
 def _plain() -> Driver[Any]:
-    return Plain()
+    return PlainDriver()
 
 
 SPEC = DriverSpec("plain", "1", "A dict.", PlainSettings, _plain, EVERYTHING)
 
 
-class Bare(DriverWrapper):
-    """Declares the mandatory part alone, though it could do more."""
+class BareDriver(DriverWrapper):
+    """Driver that declares no capability, though it implements all."""
 
     @property
     def profile(self) -> Profile:
@@ -198,7 +198,7 @@ class Bare(DriverWrapper):
 
 
 def _bare() -> Driver[Any]:
-    return Bare(Plain())
+    return BareDriver(PlainDriver())
 
 
 BARE_SPEC = DriverSpec("bare", "1", "A dict.", PlainSettings, _bare, {})

@@ -1,4 +1,4 @@
-"""The compliance report: an author's project, a pytest of its own, and what it writes."""
+"""The compliance report, written by pytest in a project as an author has it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prism.testing.matrix import Matrix, Verdict
-from prism.testing.report import BEGIN, END, replace_block
+from prism.testing.report import BEGIN, END, Matrix, Verdict, replace_block
 from prism.testing.suite import GROUPS
 
 BINDING = """
@@ -35,7 +34,7 @@ class TestBroken(Counters):
 
 
 def run(project: Path, binding: str, *, workers: str) -> str:
-    """Run the binding, and report into a README that has a table: what was printed."""
+    """Run the tests with a report into a README that has a table; return the output."""
     (project / "test_binding.py").write_text(binding)
     (project / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     ended = subprocess.run(
@@ -67,7 +66,7 @@ def test_the_report_counts_by_backend_level_and_group(tmp_path: Path, workers: s
     assert list(linearizability["reasons"]) == [
         "not reachable at this level: there are no connections"
     ]
-    # A server that is missing is a failure, never a gap.
+    # A missing server is a failure, never a skip.
     broken = found["TestBroken", "?", "counter"]
     assert broken["failed"] == counter["passed"]
     assert broken["passed"] == 0
@@ -78,21 +77,21 @@ def test_the_report_counts_by_backend_level_and_group(tmp_path: Path, workers: s
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_run_without_a_test_of_the_suite_leaves_the_last_report(
+def test_a_run_without_tests_of_the_suite_keeps_the_last_report(
     tmp_path: Path, workers: str
 ) -> None:
-    run(tmp_path, "import what_is_not_there", workers=workers)
+    run(tmp_path, "import a_missing_module", workers=workers)
     assert not (tmp_path / "build/compliance.json").exists()
     assert "old" in (tmp_path / "README.md").read_text()
 
 
-def test_a_backend_is_reported_by_the_name_it_was_given(tmp_path: Path) -> None:
+def test_a_backend_is_reported_by_its_given_name(tmp_path: Path) -> None:
     run(tmp_path, BINDING.replace("(DRIVER)", '(DRIVER, name="another")'), workers="0")
     rows = json.loads((tmp_path / "build/compliance.json").read_text())
     assert {row["backend"] for row in rows} == {"another", "TestBroken"}
 
 
-def test_a_skip_for_no_good_reason_counts_as_a_failure() -> None:
+def test_a_skip_for_another_reason_counts_as_a_failure() -> None:
     matrix = Matrix()
     matrix.add("one", "in process", "basic", "test_it", Verdict.FAILED, "no server today")
     assert "✗ 1" in matrix.as_markdown()
@@ -107,15 +106,15 @@ def test_a_failed_teardown_outweighs_a_pass() -> None:
     assert (row["passed"], row["failed"], row["failures"]) == (0, 1, ["test_it"])
 
 
-def test_a_file_without_marks_is_refused() -> None:
+def test_a_file_without_the_block_is_refused() -> None:
     with pytest.raises(pytest.UsageError, match="compliance"):
-        replace_block("no marks here", "table")
+        replace_block("no block here", "table")
 
 
-def test_the_readme_has_a_place_for_the_table() -> None:
+def test_the_readme_has_the_compliance_block() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     table = readme.partition(BEGIN)[2].partition(END)
     assert table[1] == END
     rows = [line for line in table[0].splitlines() if line.startswith("| ")]
-    # Empty until it is made; then a line for each group under the heading.
+    # Empty before the first run; then one row for each group.
     assert not rows or [row.split(" | ")[0].strip("| ") for row in rows[1:]] == list(GROUPS)

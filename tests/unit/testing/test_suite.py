@@ -1,4 +1,4 @@
-"""The suite as a whole."""
+"""The acceptance suite as a whole."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import subprocess
 import sys
 from collections import Counter
 
+from prism.ports import OPERATIONS
 from prism.testing import AcceptanceSuite, group_of
 from prism.testing.suite import GROUPS
+from prism.testing.suite.operations import SAMPLES
 
 
-def test_no_test_hides_another_of_the_same_name() -> None:
+def test_no_two_tests_have_the_same_name() -> None:
     names = Counter(
         name for cls in AcceptanceSuite.__mro__ for name in vars(cls) if name.startswith("test_")
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_operation_has_a_sample_call() -> None:
+    assert {sample.spec.name for sample in SAMPLES} == set(OPERATIONS)
 
 
 def test_every_test_belongs_to_a_group() -> None:
@@ -24,7 +30,7 @@ def test_every_test_belongs_to_a_group() -> None:
 
 
 def test_every_test_is_a_coroutine_with_an_explicit_mark() -> None:
-    # So that an author's project needs no setting of pytest-asyncio.
+    # An author's project then needs no setting of pytest-asyncio.
     unmarked = [
         name
         for name in dir(AcceptanceSuite)

@@ -1,4 +1,4 @@
-"""A pytest that is interrupted or killed amid the third level takes its proxy along."""
+"""When pytest is interrupted or killed at level 3, its proxy ends too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import pytest
 from prism.testing.levels import through_proxy
 
 @pytest.mark.asyncio
-async def test_it_hangs():
+async def test_hang():
     async with through_proxy("memstore")():
         Path("reached").touch()
         await asyncio.sleep(3600)
@@ -32,14 +32,14 @@ async def test_it_hangs():
 
 @pytest.fixture
 def sockets() -> Iterator[Path]:
-    """Where the proxy makes its folder; near the root, as the paths of sockets are short."""
+    """Folder for the proxy's sockets, with a short path because socket paths are limited."""
     with TemporaryDirectory(prefix="p-") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def run(tmp_path: Path, sockets: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A pytest, amid its test."""
+    """A pytest process whose test is running."""
     (tmp_path / "test_binding.py").write_text(BINDING)
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
@@ -49,7 +49,7 @@ def run(tmp_path: Path, sockets: Path) -> Iterator[subprocess.Popen[bytes]]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _until((tmp_path / "reached").exists)
+        _wait_until((tmp_path / "reached").exists)
         yield process
     finally:
         process.kill()
@@ -57,31 +57,31 @@ def run(tmp_path: Path, sockets: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_neither_a_process_nor_a_folder_stays(
+def test_no_process_and_no_folder_is_left(
     run: subprocess.Popen[bytes], sockets: Path, number: signal.Signals
 ) -> None:
-    assert len(_processes_of(sockets)) == 3, "pytest, the proxy, and its pattern"
+    assert len(_processes_of(sockets)) == 3, "expected pytest, the proxy and its pattern"
     (folder,) = sockets.iterdir()
     run.send_signal(number)
     run.wait(PATIENCE_S)
-    _until(lambda: not folder.exists())
-    _until(lambda: not _processes_of(sockets))
+    _wait_until(lambda: not folder.exists())
+    _wait_until(lambda: not _processes_of(sockets))
 
 
 def _processes_of(folder: Path) -> list[int]:
-    """Those that were told of the folder, in their environment or on their command line."""
+    """Return the processes with the folder in their environment or command line."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            text = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if os.fsencode(folder) in told:
+        if os.fsencode(folder) in text:
             found.append(int(process.name))
     return found
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def _wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
