@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Never, cast
 
 from prism.domain import batches, scans
 from prism.domain.admission import Admission
@@ -56,7 +56,7 @@ class Gateway:
 
     def __init__(
         self,
-        driver: Driver[Any],
+        driver: Driver[Never],
         admission: Admission,
         limits: Limits,
         *,
@@ -84,7 +84,7 @@ class Gateway:
         return self._profile
 
     @property
-    def driver(self) -> Driver[Any]:
+    def driver(self) -> Driver[Never]:
         """Driver behind the gateway."""
         return self._driver
 

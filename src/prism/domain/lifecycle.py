@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Never, TypeVar
 
 from prism.domain.admission import Admission
 from prism.domain.redaction import Redact, redact_error, redact_health
@@ -27,6 +27,7 @@ from prism.ports import (
 )
 
 Result = TypeVar("Result")
+Settings = TypeVar("Settings")
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ class CommandQueue:
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
-    async def run(self, command: Coroutine[Any, Any, Result]) -> Result:
+    async def run(self, command: Awaitable[Result]) -> Result:
         """Run a command after the earlier ones; return its result or raise its error."""
         task = asyncio.create_task(self._run_after_others(command))
         self._tasks.add(task)
@@ -70,12 +71,12 @@ class CommandQueue:
             task.add_done_callback(_log_defect)
             raise
 
-    async def _run_after_others(self, command: Coroutine[Any, Any, Result]) -> Result:
+    async def _run_after_others(self, command: Awaitable[Result]) -> Result:
         async with self._lock:
             return await command
 
 
-def _log_defect(task: asyncio.Task[Any]) -> None:
+def _log_defect(task: asyncio.Task[object]) -> None:
     # A `PrismError` shows in the state of the driver; any other error would be lost.
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, PrismError):
@@ -96,15 +97,17 @@ class LifecycleMachine:
 
     def __init__(
         self,
-        driver: Driver[Any],
-        settings_type: type[Any],
+        driver: Driver[Settings],
+        settings_type: type[Settings],
         admission: Admission,
         *,
         register_secrets: Callable[[Mapping[str, str]], None] = lambda _: None,
         redact: Redact = str,
     ) -> None:
-        self._driver = driver
-        self._settings_type = settings_type
+        self._driver: Driver[Never] = driver
+        self._initialize_driver: Callable[[Mapping[str, str]], Awaitable[None]] = lambda texts: (
+            driver.initialize(parse_settings(settings_type, texts))
+        )
         self._admission = admission
         self._register_secrets = register_secrets
         self._redact = redact
@@ -114,7 +117,7 @@ class LifecycleMachine:
         self._settings: dict[str, str] | None = None
         self._drained = DrainReport()
         self._failure = ""
-        self._startup: asyncio.Task[Any] | None = None
+        self._startup: asyncio.Task[object] | None = None
 
     @property
     def current(self) -> State:
@@ -179,8 +182,7 @@ class LifecycleMachine:
             return
         self._settings = settings
         with self._failing("initialize"):
-            parsed = parse_settings(self._settings_type, settings)
-            await self._run_startup("initialize", self._driver.initialize(parsed))
+            await self._run_startup("initialize", self._initialize_driver(settings))
         self._enter(State.INITIALIZED)
 
     async def _start(self) -> None:
@@ -216,7 +218,7 @@ class LifecycleMachine:
             await _bounded("stop", timeout.total_seconds(), self._driver.stop(timeout))
         self._enter(State.STOPPED)
 
-    async def _run_startup(self, command: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_startup(self, command: str, work: Awaitable[None]) -> None:
         self._startup = asyncio.current_task()
         try:
             await _bounded(command, _STARTUP_TIMEOUT_S, work)
@@ -257,7 +259,7 @@ class LifecycleMachine:
             observer(state)
 
 
-async def _bounded(command: str, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+async def _bounded(command: str, seconds: float, work: Awaitable[Result]) -> Result:
     try:
         async with asyncio.timeout(seconds) as bound:
             return await work

@@ -53,14 +53,14 @@ class SettingField:
     """
 
     name: str
-    type: Any
+    type: object
     required: bool
     default: str | None
     help: str
     secret: bool
     expects: str
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str) -> object:
         """Return the value of a text; raise `InvalidArgument`, which names the valid texts."""
         try:
             return _parse(self.type, text)
@@ -69,7 +69,7 @@ class SettingField:
             raise InvalidArgument(f"{self.name} is {shown}; it must be {self.expects}") from None
 
 
-def settings_of(settings_type: type[Any]) -> list[SettingField]:
+def settings_of(settings_type: type) -> list[SettingField]:
     """Return the settings of a dataclass, in the order of its fields."""
     hints = get_type_hints(settings_type)
     found = []
@@ -107,7 +107,7 @@ def parse_settings(settings_type: type[Settings], texts: Mapping[str, str]) -> S
     return settings_type(**{name: fields[name].parse(text) for name, text in texts.items()})
 
 
-def to_text(value: Any) -> str:
+def to_text(value: object) -> str:
     """Return the text that `SettingField.parse` converts to the value."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -133,7 +133,7 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(f"the duration {text!r} is too long") from None
 
 
-def _without_none(kind: Any) -> Any:
+def _without_none(kind: object) -> object:
     if get_origin(kind) in (Union, types.UnionType):
         rest = [arm for arm in get_args(kind) if arm is not type(None)]
         if len(rest) == 1:
@@ -141,7 +141,7 @@ def _without_none(kind: Any) -> Any:
     return kind
 
 
-def _parse(kind: Any, text: str) -> Any:
+def _parse(kind: object, text: str) -> object:
     if kind is bool:
         if text.lower() not in _BOOLEANS:
             raise ValueError(text)
@@ -160,7 +160,7 @@ def _parse(kind: Any, text: str) -> Any:
     raise TypeError(f"a setting cannot be of type {kind!r}")
 
 
-def _expects(kind: Any) -> str:
+def _expects(kind: object) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):
