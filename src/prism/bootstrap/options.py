@@ -13,7 +13,7 @@ from prism.bootstrap.settings import PATTERN, ServerSettings, ServeSettings
 from prism.domain.settings import SettingField, settings_of
 from prism.ports import DriverSpec, InvalidArgument
 
-_METAVARS = {int: "NUMBER", float: "NUMBER", timedelta: "DURATION", Path: "PATH"}
+_METAVARS: dict[object, str] = {int: "NUMBER", float: "NUMBER", timedelta: "DURATION", Path: "PATH"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -12,7 +11,8 @@ import pytest
 import prism
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.wire.status import error_of
-from prism.ports import InvalidArgument, PreconditionFailed, Put
+from prism.ports import InvalidArgument, PreconditionFailed
+from prism.testing.suite.operations import SAMPLES, SampleOperation
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.fakes import OPERATE, Proxy
 
@@ -21,26 +21,12 @@ WAYS = pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"]
 Ask = Callable[[KeyValueClient], Awaitable[object]]
 
 
-async def _watch(kv: KeyValueClient) -> None:
-    async with kv.watch():
-        pass
+def _with_key(sample: SampleOperation) -> Ask:
+    return lambda kv: sample.call(kv, "k")
 
 
-ASKED: dict[str, Ask] = {
-    "get": lambda kv: kv.get("k"),
-    "set": lambda kv: kv.set("k", b"v"),
-    "delete": lambda kv: kv.delete("k"),
-    "exists": lambda kv: kv.exists("k"),
-    "expire": lambda kv: kv.expire("k", timedelta(seconds=1)),
-    "persist": lambda kv: kv.persist("k"),
-    "ttl": lambda kv: kv.ttl("k"),
-    "get_many": lambda kv: kv.get_many(["k"]),
-    "set_many": lambda kv: kv.set_many([Put("k", b"v")]),
-    "delete_many": lambda kv: kv.delete_many(["k"]),
-    "scan": lambda kv: kv.scan(),
-    "increment": lambda kv: kv.increment("k"),
-    "watch": _watch,
-    "describe": lambda kv: kv.fetch_profile(),
+ASKED = {sample.name: _with_key(sample) for sample in SAMPLES} | {
+    "describe": lambda kv: kv.fetch_profile()
 }
 
 

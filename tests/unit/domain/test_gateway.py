@@ -2,61 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from prism.domain.gateway import Gateway
 from prism.ports import (
     Capability,
     Entry,
     Exhausted,
+    FullKeyValue,
     InvalidArgument,
     Limits,
     NotServing,
     PrismError,
     Put,
     Unsupported,
-    Version,
 )
+from prism.testing.suite.operations import SAMPLES, SampleCall
 
 TTL = timedelta(seconds=1)
 
-CALLS: dict[Capability, list[Callable[[Gateway], Awaitable[Any]]]] = {
-    Capability.TTL: [
-        lambda gateway: gateway.set("k", b"", ttl=TTL),
-        lambda gateway: gateway.expire("k", TTL),
-        lambda gateway: gateway.ttl("k"),
-        lambda gateway: gateway.persist("k"),
-    ],
-    Capability.COMPARE_AND_SET: [
-        lambda gateway: gateway.compare_and_set("k", b"", expected=None),
-        lambda gateway: gateway.compare_and_delete("k", expected=Version(1)),
-    ],
-    Capability.BATCH: [
-        lambda gateway: gateway.get_many(["k"]),
-        lambda gateway: gateway.set_many([Put("k", b"")]),
-        lambda gateway: gateway.delete_many(["k"]),
-    ],
-    Capability.SCAN: [lambda gateway: gateway.scan()],
-    Capability.COUNTER: [lambda gateway: gateway.increment("k")],
-}
+
+async def set_with_ttl(gateway: FullKeyValue, key: str) -> object:
+    return await gateway.set(key, b"", ttl=TTL)
 
 
 @pytest.mark.parametrize(
     ("capability", "call"),
-    [(capability, call) for capability, calls in CALLS.items() for call in calls],
+    [
+        pytest.param(sample.spec.capability, sample.call, id=sample.name)
+        for sample in SAMPLES
+        if sample.spec.capability is not None
+    ]
+    + [pytest.param(Capability.TTL, set_with_ttl, id="set with a ttl")],
 )
 async def test_an_undeclared_capability_is_refused_and_changes_nothing(
-    build: Any, capability: Capability, call: Callable[[Gateway], Awaitable[Any]]
+    build: Any, capability: Capability, call: SampleCall
 ) -> None:
     assembly = build()
     await assembly.run()
     assembly.driver.declared = frozenset(Capability) - {capability}
     with pytest.raises(Unsupported, match=f"does not offer {capability}"):
-        await call(assembly.gateway)
+        await call(assembly.gateway, "k")
     assert await assembly.gateway.get("k") is None
     assert assembly.admission.in_flight == 0
 

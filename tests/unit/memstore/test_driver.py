@@ -1,9 +1,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -14,49 +12,30 @@ from prism.ports import (
     Capability,
     Entry,
     Exhausted,
-    FullKeyValue,
     HealthStatus,
     Lifetime,
     NotServing,
     PreconditionFailed,
     Put,
-    Version,
     VersionConflict,
 )
-
-OPERATIONS: list[Callable[[FullKeyValue], Coroutine[Any, Any, object]]] = [
-    lambda kv: kv.get("k"),
-    lambda kv: kv.set("k", b""),
-    lambda kv: kv.set("k", b"", ttl=timedelta(seconds=1)),
-    lambda kv: kv.delete("k"),
-    lambda kv: kv.exists("k"),
-    lambda kv: kv.expire("k", timedelta(seconds=1)),
-    lambda kv: kv.ttl("k"),
-    lambda kv: kv.persist("k"),
-    lambda kv: kv.compare_and_set("k", b"", expected=None),
-    lambda kv: kv.compare_and_delete("k", expected=Version(1)),
-    lambda kv: kv.get_many(["k"]),
-    lambda kv: kv.set_many([Put("k", b"")]),
-    lambda kv: kv.delete_many(["k"]),
-    lambda kv: kv.scan(),
-    lambda kv: kv.increment("k"),
-]
+from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@EVERY_OPERATION
 async def test_a_closed_driver_refuses_every_operation(
-    operation: Callable[[FullKeyValue], Coroutine[Any, Any, object]],
+    operation: SampleOperation,
 ) -> None:
     memstore = Memstore()
     with pytest.raises(NotServing):
-        await operation(memstore)
+        await operation.call(memstore, "k")
     await memstore.initialize(MemstoreSettings())
     await memstore.start()
     await memstore.set("k", b"", ttl=timedelta(seconds=1))
     await memstore.stop()
     await memstore.stop()
     with pytest.raises(NotServing):
-        await operation(memstore)
+        await operation.call(memstore, "k")
     assert (await memstore.health()).status is HealthStatus.UNHEALTHY
 
 
