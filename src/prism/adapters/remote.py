@@ -8,11 +8,10 @@ from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
-from prism.adapters.client.channel import Channel, ClosedChannel
+from prism.adapters.client.channel import TLS, Channel, ClosedChannel
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
 from prism.adapters.client.propagation import Forwarded, trace_context_source
-from prism.adapters.client.tls import TLS
 from prism.adapters.wire.relay import RelayOperation
 from prism.ports import (
     DRAIN_TIMEOUT,

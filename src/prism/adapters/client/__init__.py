@@ -1,10 +1,9 @@
 """Public client of a Prism server: `prism.connect` and what it gives."""
 
-from prism.adapters.client.channel import Channel
+from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.connection import AdminClient, Client, connect, connect_admin
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import LifecycleClient
-from prism.adapters.client.tls import TLS
 
 __all__ = [
     "TLS",

@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 import grpc
 from google.protobuf.message import Message
 
-from prism.adapters.client.errors import ErrorTranslator
+from prism.adapters.client.errors import ErrorTranslator, OpenCall
 from prism.adapters.client.operation_stream import (
     CLOSED,
-    OperateCall,
     OperationStream,
     StreamsUnsupported,
 )
 from prism.adapters.client.propagation import Forwarded, TraceContext
-from prism.adapters.client.tls import TLS
 from prism.adapters.client.watch import UnaryStreamMethod, open_watch
 from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
+from prism.kit import client_tls_context
 from prism.ports import BackendUnavailable, Event, InvalidArgument, NotServing
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -53,6 +54,30 @@ _STREAMED_BYTES = 128 << 10
 _LONGEST_S = 10.0**8
 
 _UnaryMethod: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """Certificates for a connection with TLS.
+
+    Attributes:
+        ca: PEM file of the authority to trust; None: the system's authorities.
+        cert: PEM file of the client's certificate, for servers that require one.
+        key: PEM file of the certificate's key.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Return gRPC credentials; raises InvalidArgument that names an unusable file."""
+        # grpc would report nothing but an unreachable server.
+        client_tls_context(ca=self.ca, cert=self.cert, key=self.key)
+        ca, key, cert = (
+            None if path is None else path.read_bytes() for path in (self.ca, self.key, self.cert)
+        )
+        return grpc.ssl_channel_credentials(ca, key, cert)
 
 
 class ClosedChannel:
@@ -262,8 +287,8 @@ class Channel:
         fields = zip(TraceContext._fields, trace, strict=True)
         return (*self._metadata, *(field for field in fields if field[1]))
 
-    def _open_stream(self) -> OperateCall:
-        call: OperateCall = self._channel.stream_stream(path_of("Operate"))(metadata=self._metadata)
+    def _open_stream(self) -> OpenCall:
+        call: OpenCall = self._channel.stream_stream(path_of("Operate"))(metadata=self._metadata)
         return call
 
     def _open(self) -> grpc.aio.Channel:

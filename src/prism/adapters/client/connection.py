@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from prism.adapters.client.channel import Channel
+from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
 from prism.adapters.client.propagation import trace_context_source
-from prism.adapters.client.tls import TLS
 from prism.ports import Profile
 
 if TYPE_CHECKING:

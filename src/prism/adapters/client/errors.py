@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.rpc import code_pb2, status_pb2
@@ -14,6 +14,7 @@ from prism.adapters.wire.status import error_of
 from prism.ports import InvalidArgument, PrismError, WatchEnded
 
 Result = TypeVar("Result")
+OpenCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
 _OVERWRITTEN = "Internal error from Core"
 _STATUS_FOLLOWS_WITHIN_S = 1.0
@@ -93,7 +94,7 @@ class TrueStatus:
     them, so the real one can be recorded.
     """
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: OpenCall) -> None:
         self._status: asyncio.Future[grpc.aio.AioRpcError] = (
             asyncio.get_running_loop().create_future()
         )
@@ -108,7 +109,7 @@ class TrueStatus:
                 return await asyncio.shield(self._status)
         return error
 
-    def _record(self, call: Any) -> None:
+    def _record(self, call: OpenCall) -> None:
         code, details = _result_now(call.code()), _result_now(call.details())
         trailers = _result_now(call.trailing_metadata())
         if self._status.done() or code is None or trailers is None or details == _OVERWRITTEN:

@@ -209,7 +209,7 @@ def _message(make: Callable[..., Request], **fields: Any) -> Request:
     try:
         return make(**fields)
     except (UnicodeError, ValueError, OverflowError) as error:
-        raise InvalidArgument(f"this cannot be sent: {error}") from None
+        raise InvalidArgument(f"the request cannot be encoded: {error}") from None
 
 
 def _fill(items: Sequence[Result], append: Callable[[Result], None]) -> dict[int, PrismError]:
@@ -219,7 +219,7 @@ def _fill(items: Sequence[Result], append: Callable[[Result], None]) -> dict[int
         try:
             append(item)
         except (UnicodeError, ValueError) as error:
-            bad[index] = InvalidArgument(f"this cannot be sent: {error}")
+            bad[index] = InvalidArgument(f"the request cannot be encoded: {error}")
     return bad
 
 

@@ -9,12 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from prism.adapters.client.errors import TrueStatus
+from prism.adapters.client.errors import OpenCall, TrueStatus
 from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.encoding import tag_of, varint
 from prism.adapters.wire.methods import Method, Reply
@@ -31,8 +31,6 @@ from prism.ports import (
 from prism.v1 import keyvalue_pb2 as pb
 
 CLOSED = "not serving: the connection is closed"
-
-OperateCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
 # Every server accepts this: the smallest limit on messages is twice as high.
 _MESSAGE_BYTES = 512 << 10
@@ -66,7 +64,7 @@ class PendingOperation:
     def __init__(
         self,
         identity: int,
-        method: Method[Any],
+        method: Method[Message],
         head: bytes,
         body: bytes,
         expires_at: float | None,
@@ -108,7 +106,7 @@ class OperationStream:
 
     def __init__(
         self,
-        open_call: Callable[[], OperateCall],
+        open_call: Callable[[], OpenCall],
         error_of_call: Callable[[grpc.aio.AioRpcError], PrismError],
         timeout_s: float,
     ) -> None:
@@ -155,7 +153,7 @@ class OperationStream:
         return reply
 
     def begin(
-        self, method: Method[Any], operation: pb.Operation, waiter: Waiter
+        self, method: Method[Message], operation: pb.Operation, waiter: Waiter
     ) -> PendingOperation:
         """Send one operation whose waiter is called in the step in which the reply arrives.
 
@@ -229,7 +227,7 @@ class OperationStream:
             with suppress(asyncio.CancelledError):
                 await writing
 
-    async def _write(self, call: OperateCall) -> None:
+    async def _write(self, call: OpenCall) -> None:
         # Until there is a connection, nothing has left this process for certain.
         # If there will be none, reading fails as well and reports why.
         with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
@@ -300,7 +298,7 @@ class PendingOperations:
         self._loop = asyncio.get_running_loop()
 
     def add(
-        self, method: Method[Any], request: bytes, trace: TraceContext | None
+        self, method: Method[Message], request: bytes, trace: TraceContext | None
     ) -> tuple[PendingOperation, asyncio.Future[Any]]:
         """Add an operation with the common timeout, which is enforced here.
 
@@ -317,7 +315,7 @@ class PendingOperations:
 
     def add_bounded(
         self,
-        method: Method[Any],
+        method: Method[Message],
         request: bytes,
         trace: TraceContext | None,
         left_s: float,
@@ -328,7 +326,7 @@ class PendingOperations:
         return self._add(method, head, request, None, waiter)
 
     def add_operation(
-        self, method: Method[Any], operation: pb.Operation, waiter: Waiter
+        self, method: Method[Message], operation: pb.Operation, waiter: Waiter
     ) -> PendingOperation:
         """Add an operation that is complete but for its id; its waiter gives it up."""
         self._last_id = operation.id = self._last_id + 1
@@ -380,7 +378,7 @@ class PendingOperations:
         return b"".join(parts)
 
     def _next_head(
-        self, method: Method[Any], size: int, timeout: bytes, trace: TraceContext | None
+        self, method: Method[Message], size: int, timeout: bytes, trace: TraceContext | None
     ) -> bytes:
         """Number the next operation, and encode the fields before a request of this size."""
         self._last_id += 1
@@ -394,7 +392,7 @@ class PendingOperations:
 
     def _add(
         self,
-        method: Method[Any],
+        method: Method[Message],
         head: bytes,
         body: bytes,
         expires_at: float | None,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from time import perf_counter_ns
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -145,8 +145,8 @@ def _level_of(code: int, error: Exception) -> int:
     return logging.ERROR if code in _SERVER_ERRORS else logging.WARNING
 
 
-def _fields(kind: _Kind, started_ns: int = 0) -> dict[str, Any]:
-    fields: dict[str, Any] = {"method": kind.path}
+def _fields(kind: _Kind, started_ns: int = 0) -> dict[str, object]:
+    fields: dict[str, object] = {"method": kind.path}
     if kind.code != code_pb2.OK:
         fields["code"] = str(kind)
     if started_ns:

@@ -18,6 +18,7 @@ from prism.ports import OPERATIONS, Capability, Keys
 from prism.v1 import keyvalue_pb2 as pb
 
 Reply = TypeVar("Reply", bound=Message)
+Reply_co = TypeVar("Reply_co", bound=Message, covariant=True)
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["KeyValueService"]
 
@@ -33,7 +34,7 @@ def snake_case(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Method(Generic[Reply]):
+class Method(Generic[Reply_co]):
     """One method of the service.
 
     Attributes:
@@ -50,7 +51,7 @@ class Method(Generic[Reply]):
     field: str
     request_tag: bytes
     outcome_tag: bytes
-    reply_type: type[Reply]
+    reply_type: type[Reply_co]
     keys: Keys
     operation_of: Callable[[Any], str]
 

@@ -29,19 +29,20 @@ from prism.adapters.grpc.transports.framing import (
     rejected,
 )
 
+Event = Mapping[str, Any]
 Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
-_START: Mapping[str, Any] = {
+_START: Event = {
     "type": "http.response.start",
     "status": 200,
     "headers": [_CONTENT_TYPE, (b"grpc-accept-encoding", ACCEPTED_ENCODINGS)],
     "trailers": True,
 }
-_END_OF_BODY: Mapping[str, Any] = {"type": "http.response.body", "body": b""}
-_OK: Mapping[str, Any] = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
+_END_OF_BODY: Event = {"type": "http.response.body", "body": b""}
+_OK: Event = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")]}
 
 _PATTERN = PATTERN.encode("ascii")
 
@@ -103,7 +104,7 @@ class GrpcOverAsgi:
         await send(_OK)
 
     async def _only_message(
-        self, context: Context, receive: Receive, begun: bytes, event: Mapping[str, Any]
+        self, context: Context, receive: Receive, begun: bytes, event: Event
     ) -> bytes:
         """Return the message of a request that comes in several events.
 

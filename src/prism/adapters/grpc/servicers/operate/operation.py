@@ -43,7 +43,7 @@ class OperationKind:
         tally: counts of operations; unary calls have their own.
     """
 
-    method: Method[Any]
+    method: Method[Message]
     handler: UnaryHandler
     keys_of: Callable[[Any], tuple[str, ...]]
     tally: CallTally = field(default_factory=CallTally)
@@ -192,7 +192,7 @@ class Operation:
         identity: int,
         message: pb.Operation,
         kind: OperationKind,
-        request: Any,
+        request: Message,
         stream: CallContext,
         route: Route,
         timeout_s: float,
