@@ -18,7 +18,7 @@ HEALTHY = {"status": "healthy"}
 READY = {"status": "ready"}
 
 
-class House:
+class CommandedServer:
     """HTTP server of a driver that the test commands."""
 
     def __init__(self, container: Container) -> None:
@@ -31,40 +31,45 @@ class House:
 
 
 @pytest.fixture
-async def house(deployed: Any) -> AsyncIterator[House]:
+async def commanded(deployed: Any) -> AsyncIterator[CommandedServer]:
     settings = ServeSettings(driver=deployed.driver, metrics_port=0)
     spec = discovery.load(deployed.driver)
-    house = House(Container(configuration=Configuration(settings, spec, deployed.settings)))
-    await house.start()
-    yield house
-    await house.lifecycle.stop()
-    assert house.http is not None
-    await house.http.stop()
+    commanded = CommandedServer(
+        Container(configuration=Configuration(settings, spec, deployed.settings))
+    )
+    await commanded.start()
+    yield commanded
+    await commanded.lifecycle.stop()
+    assert commanded.http is not None
+    await commanded.http.stop()
 
 
 async def test_every_endpoint_answers_in_every_state(
-    house: House, deployed: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
+    commanded: CommandedServer,
+    deployed: Any,
+    get: Callable[..., Any],
+    in_thread: Callable[..., Any],
 ) -> None:
     async def check(state: str, *, ready: bool = False) -> None:
-        health = await in_thread(get, house.address, "/health")
+        health = await in_thread(get, commanded.address, "/health")
         assert (health.status, health.json) == (200, HEALTHY)
-        answer = await in_thread(get, house.address, "/ready")
+        answer = await in_thread(get, commanded.address, "/ready")
         reason = f"the driver is {state}"
         not_ready = {"status": "not ready", "state": state, "reason": reason}
         assert (answer.status, answer.json) == ((200, READY) if ready else (503, not_ready))
-        metrics = await in_thread(get, house.address, "/metrics")
+        metrics = await in_thread(get, commanded.address, "/metrics")
         assert metrics.status == 200
         assert f'prism_lifecycle_state{{state="{state}"}} 1.0' in metrics.text
         assert f"prism_ready {float(ready)}" in metrics.text
 
     await check("created")
-    await house.lifecycle.initialize(deployed.settings)
+    await commanded.lifecycle.initialize(deployed.settings)
     await check("initialized")
-    await house.lifecycle.start()
+    await commanded.lifecycle.start()
     await check("running", ready=True)
-    await house.lifecycle.drain()
+    await commanded.lifecycle.drain()
     await check("draining")
-    await house.lifecycle.stop()
+    await commanded.lifecycle.stop()
     await check("stopped")
 
 
@@ -73,16 +78,18 @@ async def test_a_failed_driver_is_not_ready(
 ) -> None:
     settings = ServeSettings(driver="redis", metrics_port=0)
     texts = {"url": f"redis://{free_address}"}
-    house = House(Container(configuration=Configuration(settings, discovery.load("redis"), texts)))
-    await house.start()
+    commanded = CommandedServer(
+        Container(configuration=Configuration(settings, discovery.load("redis"), texts))
+    )
+    await commanded.start()
     with pytest.raises(BackendUnavailable):
-        await house.lifecycle.initialize(texts)
-    assert (await in_thread(get, house.address, "/health")).json == HEALTHY
-    answer = await in_thread(get, house.address, "/ready")
+        await commanded.lifecycle.initialize(texts)
+    assert (await in_thread(get, commanded.address, "/health")).json == HEALTHY
+    answer = await in_thread(get, commanded.address, "/ready")
     assert (answer.status, answer.json["state"]) == (503, "failed")
-    await house.lifecycle.stop()
-    assert house.http is not None
-    await house.http.stop()
+    await commanded.lifecycle.stop()
+    assert commanded.http is not None
+    await commanded.http.stop()
 
 
 @pytest.mark.parametrize("deployed", ["redis", "nats"], indirect=True)

@@ -16,7 +16,7 @@ RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 _HEADINGS = re.findall(r"^## (\w+)$", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE)
-_PARTS = ("**Meaning.**", "**Effect.**", "**How to look.**", "**What to do.**")
+_PARTS = ("**Meaning.**", "**Effect.**", "**Diagnosis.**", "**Action.**")
 
 
 def fired_in_tests() -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from prism.bootstrap.settings import ServeSettings
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-class House:
+class Assembly:
     """Container, with its metrics as a scraper reads them."""
 
     def __init__(self, container: Container) -> None:
@@ -41,16 +41,16 @@ class House:
 
 
 @pytest.fixture
-async def build() -> AsyncIterator[Callable[..., House]]:
-    built: list[House] = []
+async def build() -> AsyncIterator[Callable[..., Assembly]]:
+    built: list[Assembly] = []
 
-    def make(driver: Any = None, **settings: Any) -> House:
+    def make(driver: Any = None, **settings: Any) -> Assembly:
         container = Container(configuration=Configuration(ServeSettings(**settings), DRIVER, {}))
         if driver is not None:
             container.driver.override(driver)
-        built.append(House(container))
+        built.append(Assembly(container))
         return built[-1]
 
     yield make
-    for house in built:
-        await house.lifecycle.stop()
+    for assembly in built:
+        await assembly.lifecycle.stop()

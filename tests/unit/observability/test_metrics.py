@@ -42,8 +42,8 @@ class Flaky(Memstore):
         return await super().get(key)
 
 
-def get_of(house: Any) -> UnaryCall:
-    call = house.container.services().calls[f"/{GET}"]
+def get_of(assembly: Any) -> UnaryCall:
+    call = assembly.container.services().calls[f"/{GET}"]
     assert isinstance(call, UnaryCall)
     return call
 
@@ -55,133 +55,133 @@ def request(key: str) -> bytes:
 async def test_all_series_but_histograms_and_errors_exist_from_the_start(
     build: Callable[..., Any],
 ) -> None:
-    house = build()
-    assert house.value("backend_driver_requests_total", **OPERATION) == 0
-    assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) is None
-    assert house.value("backend_driver_connections_active", driver="memstore") == 0
-    assert house.value("backend_driver_info", driver="memstore", version="0.1.0") == 1
-    assert house.value("rpc_server_calls_total", rpc_method=GET) == 0
-    assert house.value("rpc_server_calls_in_flight", rpc_method=GET) == 0
-    assert house.value("rpc_server_stream_operations_total", rpc_method=GET) == 0
-    assert house.value("prism_lifecycle_state", state="created") == 1
-    assert house.value("prism_lifecycle_state", state="running") == 0
-    assert house.value("prism_ready") == 0
-    uptime = house.value("prism_uptime_seconds")
+    assembly = build()
+    assert assembly.value("backend_driver_requests_total", **OPERATION) == 0
+    assert assembly.value("backend_driver_request_duration_seconds_count", **OPERATION) is None
+    assert assembly.value("backend_driver_connections_active", driver="memstore") == 0
+    assert assembly.value("backend_driver_info", driver="memstore", version="0.1.0") == 1
+    assert assembly.value("rpc_server_calls_total", rpc_method=GET) == 0
+    assert assembly.value("rpc_server_calls_in_flight", rpc_method=GET) == 0
+    assert assembly.value("rpc_server_stream_operations_total", rpc_method=GET) == 0
+    assert assembly.value("prism_lifecycle_state", state="created") == 1
+    assert assembly.value("prism_lifecycle_state", state="running") == 0
+    assert assembly.value("prism_ready") == 0
+    uptime = assembly.value("prism_uptime_seconds")
     assert uptime is not None
     assert uptime >= 0
-    names = {name for name, _ in house.series()}
+    names = {name for name, _ in assembly.series()}
     assert {"process_cpu_seconds_total", "python_info", "python_gc_collections_total"} <= names
 
 
 async def test_a_call_is_counted_at_arrival_and_at_its_end(
     build: Callable[..., Any],
 ) -> None:
-    house = build()
-    await house.run()
-    await get_of(house)(request("k"), Context())
+    assembly = build()
+    await assembly.run()
+    await get_of(assembly)(request("k"), Context())
     with pytest.raises(Rejected):
-        await get_of(house)(request(""), Context())
-    assert house.value("rpc_server_calls_total", rpc_method=GET) == 2
-    assert house.value("rpc_server_call_duration_seconds_count", rpc_method=GET) == 2
+        await get_of(assembly)(request(""), Context())
+    assert assembly.value("rpc_server_calls_total", rpc_method=GET) == 2
+    assert assembly.value("rpc_server_call_duration_seconds_count", rpc_method=GET) == 2
     code = "INVALID_ARGUMENT"
     labels = {"rpc_method": GET, "rpc_response_status_code": code}
-    assert house.value("rpc_server_errors_total", **labels) == 1
-    assert house.value("backend_driver_requests_total", **OPERATION) == 1
-    assert house.value("backend_driver_request_duration_seconds_count", **OPERATION) == 1
+    assert assembly.value("rpc_server_errors_total", **labels) == 1
+    assert assembly.value("backend_driver_requests_total", **OPERATION) == 1
+    assert assembly.value("backend_driver_request_duration_seconds_count", **OPERATION) == 1
     bucket = "backend_driver_request_duration_seconds_bucket"
-    assert house.value(bucket, **OPERATION, le="+Inf") == 1
+    assert assembly.value(bucket, **OPERATION, le="+Inf") == 1
 
 
 async def test_a_running_call_is_in_flight(build: Callable[..., Any]) -> None:
-    house = build(providers.Object(Flaky()))
-    await house.run()
-    running = asyncio.create_task(get_of(house)(request("held"), Context()))
+    assembly = build(providers.Object(Flaky()))
+    await assembly.run()
+    running = asyncio.create_task(get_of(assembly)(request("held"), Context()))
     await asyncio.sleep(0)
-    assert house.value("rpc_server_calls_in_flight", rpc_method=GET) == 1
-    assert house.value("prism_operations_in_flight") == 1
+    assert assembly.value("rpc_server_calls_in_flight", rpc_method=GET) == 1
+    assert assembly.value("prism_operations_in_flight") == 1
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert house.value("rpc_server_calls_in_flight", rpc_method=GET) == 0
+    assert assembly.value("rpc_server_calls_in_flight", rpc_method=GET) == 0
     errors = "backend_driver_errors_total"
-    assert house.value(errors, **OPERATION, error_type="Cancelled") == 1
+    assert assembly.value(errors, **OPERATION, error_type="Cancelled") == 1
 
 
 async def test_errors_are_named_after_the_ports_errors(
     build: Callable[..., Any],
 ) -> None:
-    house = build(providers.Object(Flaky()))
-    await house.run()
+    assembly = build(providers.Object(Flaky()))
+    await assembly.run()
     for _ in range(3):
         with pytest.raises(BackendUnavailable):
-            await house.gateway.get("lost")
+            await assembly.gateway.get("lost")
     with pytest.raises(ZeroDivisionError):
-        await house.gateway.get("broken")
-    await house.gateway.set("k", b"")
+        await assembly.gateway.get("broken")
+    await assembly.gateway.set("k", b"")
     with pytest.raises(VersionConflict):
-        await house.gateway.compare_and_set("k", b"", expected=None)
+        await assembly.gateway.compare_and_set("k", b"", expected=None)
     errors = {
         dict(labels)["error_type"]: value
-        for (name, labels), value in house.series().items()
+        for (name, labels), value in assembly.series().items()
         if name == "backend_driver_errors_total"
     }
     assert errors == {"BackendUnavailable": 3, "Internal": 1, "VersionConflict": 1}
 
 
 async def test_callers_cannot_create_series(build: Callable[..., Any]) -> None:
-    house = build()
-    await house.run()
-    await house.gateway.set("k", b"")
-    await get_of(house)(request("k"), Context())
-    before = house.series().keys()
+    assembly = build()
+    await assembly.run()
+    await assembly.gateway.set("k", b"")
+    await get_of(assembly)(request("k"), Context())
+    before = assembly.series().keys()
     for number in range(100):
         key = f"key-{number}"
-        await house.gateway.set(key, key.encode())
-        await get_of(house)(request(key), Context())
-    assert house.series().keys() == before
+        await assembly.gateway.set(key, key.encode())
+        await get_of(assembly)(request(key), Context())
+    assert assembly.series().keys() == before
 
 
 async def test_refused_and_shed_operations_are_counted_apart(build: Callable[..., Any]) -> None:
-    house = build()
+    assembly = build()
     with pytest.raises(NotServing):
-        await house.gateway.get("k")
-    assert house.value("prism_operations_refused_total") == 1
-    assert house.value("prism_operations_shed_total") == 0
+        await assembly.gateway.get("k")
+    assert assembly.value("prism_operations_refused_total") == 1
+    assert assembly.value("prism_operations_shed_total") == 0
 
 
 async def test_the_last_health_check_is_shown_while_the_driver_is_up(
     build: Callable[..., Any],
 ) -> None:
-    house = build()
-    await house.run()
-    await house.gateway.set("key", b"value")
-    checking = asyncio.create_task(house.container.readiness().watch())
+    assembly = build()
+    await assembly.run()
+    await assembly.gateway.set("key", b"value")
+    checking = asyncio.create_task(assembly.container.readiness().watch())
     async with asyncio.timeout(5):
-        while house.value("backend_driver_keys", driver="memstore") is None:
+        while assembly.value("backend_driver_keys", driver="memstore") is None:
             await asyncio.sleep(0)
     checking.cancel()
-    assert house.value("backend_driver_keys", driver="memstore") == 1
-    assert house.value("backend_driver_bytes", driver="memstore") == 8
-    assert house.value("backend_driver_expired_keys_total", driver="memstore") == 0
-    assert house.value("prism_ready") == 1
-    await house.lifecycle.stop()
-    assert house.value("backend_driver_keys", driver="memstore") is None
-    assert house.value("prism_lifecycle_state", state="stopped") == 1
+    assert assembly.value("backend_driver_keys", driver="memstore") == 1
+    assert assembly.value("backend_driver_bytes", driver="memstore") == 8
+    assert assembly.value("backend_driver_expired_keys_total", driver="memstore") == 0
+    assert assembly.value("prism_ready") == 1
+    await assembly.lifecycle.stop()
+    assert assembly.value("backend_driver_keys", driver="memstore") is None
+    assert assembly.value("prism_lifecycle_state", state="stopped") == 1
 
 
 async def test_open_watches_are_counted(build: Callable[..., Any]) -> None:
-    house = build()
-    await house.run()
-    async with house.gateway.watch(""):
-        assert house.value("backend_driver_watches_active", driver="memstore") == 1
-    assert house.value("backend_driver_watches_active", driver="memstore") == 0
+    assembly = build()
+    await assembly.run()
+    async with assembly.gateway.watch(""):
+        assert assembly.value("backend_driver_watches_active", driver="memstore") == 1
+    assert assembly.value("backend_driver_watches_active", driver="memstore") == 0
 
 
 async def test_limits_have_metrics_of_their_own(build: Callable[..., Any]) -> None:
-    house = build(max_in_flight=7, max_watches=3)
-    assert house.value("prism_operations_in_flight_limit") == 7
-    assert house.value("backend_driver_watches_limit", driver="memstore") == 3
-    assert house.value("backend_driver_keys_limit", driver="memstore") is None
+    assembly = build(max_in_flight=7, max_watches=3)
+    assert assembly.value("prism_operations_in_flight_limit") == 7
+    assert assembly.value("backend_driver_watches_limit", driver="memstore") == 3
+    assert assembly.value("backend_driver_keys_limit", driver="memstore") is None
 
 
 @pytest.mark.parametrize(

@@ -154,17 +154,17 @@ async def test_the_page_reloads_itself_only_on_request() -> None:
 
 
 async def test_the_title_shows_the_state(build: Callable[..., Any]) -> None:
-    house = build()
-    page = house.container.page()
+    assembly = build()
+    page = assembly.container.page()
 
     def document() -> str:
         rendered: bytes = page.render()
         return rendered.decode()
 
     assert "<title>created · memstore 0.1.0 · Prism</title>" in document()
-    await house.run()
+    await assembly.run()
     assert "<title>running · memstore 0.1.0 · Prism</title>" in document()
-    await house.lifecycle.stop()
+    await assembly.lifecycle.stop()
     assert "<title>stopped · memstore 0.1.0 · Prism</title>" in document()
 
 

@@ -164,12 +164,12 @@ async def test_a_failed_request_is_shown(
         async def get(self, key: str) -> Entry | None:
             raise BackendUnavailable(f"cannot find {key}")
 
-    house = build(Quoting())
-    await house.run()
-    call = house.container.services().calls[GET]
+    assembly = build(Quoting())
+    await assembly.run()
+    call = assembly.container.services().calls[GET]
     with pytest.raises(Exception, match="cannot find"):
         await call(b"\x0a\x03<b>", Context())
-    page = house.container.page().render().decode()
+    page = assembly.container.page().render().decode()
     assert "cannot find &lt;b&gt;" in page
     assert "UNAVAILABLE" in page
 
@@ -186,11 +186,11 @@ class Context:
 async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(
     build: Callable[..., Any],
 ) -> None:
-    house = build()
-    events = house.container.history().events
-    await house.run()
-    house.container.readiness().withdraw("shutting down")
-    await house.lifecycle.drain()
+    assembly = build()
+    events = assembly.container.history().events
+    await assembly.run()
+    assembly.container.readiness().withdraw("shutting down")
+    await assembly.lifecycle.drain()
     changes = [(change, reason) for _, change, reason in rows_of(lifecycle_section(events))]
     assert changes == [
         ("draining", ""),
@@ -205,10 +205,10 @@ async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(
 async def test_an_event_and_the_headline_show_the_reason_of_a_failure(
     build: Callable[..., Any],
 ) -> None:
-    house = build()
-    page, events = house.container.page(), house.container.history().events
+    assembly = build()
+    page, events = assembly.container.page(), assembly.container.history().events
     with pytest.raises(InvalidArgument):
-        await house.lifecycle.initialize({"max_keys": "many"})
+        await assembly.lifecycle.initialize({"max_keys": "many"})
     (_, state, reason), *_ = rows_of(lifecycle_section(events))
     assert state == "failed"
     assert reason == "initialize failed: max_keys is 'many'; it must be a whole number"
@@ -218,9 +218,9 @@ async def test_an_event_and_the_headline_show_the_reason_of_a_failure(
 async def test_capabilities_and_limits_are_listed(
     build: Callable[..., Any],
 ) -> None:
-    house = build()
-    await house.run()
-    section = capabilities_section(house.gateway)
+    assembly = build()
+    await assembly.run()
+    section = capabilities_section(assembly.gateway)
     support = {row[0]: row[1] for row in rows_of(section)}
     assert support["watch"] == "native"
     assert facts_of(section)["Largest value"] == "1 MiB"
