@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from prism.adapters.nats.requests import AnswerParser, PendingRequests, SingleAnswer
+from prism.adapters.nats.requests import AnswerParser, PendingRequest, PendingRequests, only_answer
 from prism.ports import BackendTimeout
 
 HEADERS = b"NATS/1.0 404 Message Not Found\r\n\r\n"
@@ -65,7 +65,7 @@ async def test_request_without_an_answer_times_out() -> None:
     fired = asyncio.Event()
     pending = PendingRequests("server", 0.01, fired.set)
     with pytest.raises(BackendTimeout, match=r"server did not answer within 0\.01 s"):
-        await pending.wait(SingleAnswer("subject"), "_INBOX.a.1")
+        await pending.wait(PendingRequest("subject", only_answer), "_INBOX.a.1")
     assert fired.is_set()
     # An answer that comes too late belongs to no request.
     pending.receive(b"_INBOX.a.1", b"", b"late")

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from functools import partial
 from typing import TypeVar, cast
 
 from prism.adapters.nats.bucket import Bucket
@@ -32,8 +31,6 @@ _MAX_SINGLE_READS = 100
 
 _END_STATUS = b"204"
 _NO_RESULTS = b"404 No Results"
-
-KeysBySubject = dict[str, str]
 
 
 async def for_each(
@@ -78,7 +75,7 @@ async def get_many(
     for start in range(0, len(keys), _MAX_SINGLE_READS):
         wanted = keys[start : start + _MAX_SINGLE_READS]
         missing = [key for key in wanted if key not in found]
-        read = dict(zip(missing, await for_each(missing, _same, get), strict=True))
+        read = dict(zip(missing, await for_each(missing, str, get), strict=True))
         outcomes += budget.limit(found[key] if key in found else read[key] for key in wanted)
     return outcomes
 
@@ -95,20 +92,15 @@ async def _read_together(
     if bucket.is_replicated or len(keys) < 2:
         return {}
     max_request_bytes = bucket.connection.max_payload - HEADERS_BYTES
-    keys_by_subject = {bucket.key_prefix + encode_key(key): key for key in keys}
-    records = await asyncio.gather(
-        *(
-            _request_records(bucket, part, max_bytes)
-            for part in _parts(keys_by_subject, max_request_bytes)
-        )
-    )
+    parts = _parts({bucket.key_prefix + encode_key(key): key for key in keys}, max_request_bytes)
+    records = await asyncio.gather(*(_read_part(bucket, part, max_bytes) for part in parts))
     now_ms = bucket.clock.now_ms()
     return {key: record.entry_at(now_ms) for part in records for key, record in part.items()}
 
 
-def _parts(keys_by_subject: KeysBySubject, max_bytes: int) -> Iterator[KeysBySubject]:
+def _parts(keys_by_subject: dict[str, str], max_bytes: int) -> Iterator[dict[str, str]]:
     """Divide the keys into requests; leave out a key that does not fit any."""
-    part: KeysBySubject = {}
+    part: dict[str, str] = {}
     left = max_bytes
     for subject, key in keys_by_subject.items():
         # In JSON: two quotes, a comma, a space.
@@ -124,14 +116,15 @@ def _parts(keys_by_subject: KeysBySubject, max_bytes: int) -> Iterator[KeysBySub
         yield part
 
 
-async def _request_records(
-    bucket: Bucket, keys_by_subject: KeysBySubject, max_bytes: int
+async def _read_part(
+    bucket: Bucket, keys_by_subject: dict[str, str], max_bytes: int
 ) -> dict[str, Record]:
     payload = json.dumps({"multi_last": list(keys_by_subject), "max_bytes": max_bytes}).encode()
     name = f"$JS.API.DIRECT.GET.{bucket.stream}"
-    expected_bytes = min(len(keys_by_subject) * bucket.answer_bytes, max_bytes)
+    expected_bytes = min(len(keys_by_subject) * bucket.expected_answer_bytes, max_bytes)
     *found, end = await bucket.read_budget.run(
-        expected_bytes, partial(bucket.connection.request_many, name, payload, _is_last)
+        expected_bytes,
+        lambda: bucket.connection.request_many(name, payload, lambda answer: bool(answer.status)),
     )
     records: dict[str, Record] = {}
     if _is_complete(found, end):
@@ -143,17 +136,9 @@ async def _request_records(
     return records
 
 
-def _is_last(answer: Answer) -> bool:
-    return bool(answer.status)
-
-
 def _is_complete(found: Sequence[Answer], end: Answer) -> bool:
     """Whether the server sent all it had, so that a key without an answer is absent."""
     if not found:
         return _NO_RESULTS in end.headers
     following = number_in_header(found[0], b"Nats-Num-Pending")
     return end.status == _END_STATUS and len(found) == following + 1
-
-
-def _same(key: str) -> str:
-    return key

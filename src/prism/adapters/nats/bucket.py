@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from prism.adapters.nats import errors
 from prism.adapters.nats.byte_budget import (
     MAX_READ_BYTES,
     MAX_WRITTEN_BYTES,
@@ -22,37 +23,17 @@ from prism.adapters.nats.encoding import (
     EXPECTED_SEQUENCE,
     EXPIRY_ONLY,
     HEADERS_BYTES,
-    OPERATION,
-    ROLLUP,
+    TOMBSTONE_HEADERS,
     Record,
     encode_headers,
     encode_key,
-    record_in,
-    record_of,
+    record_in_answer,
+    record_in_message,
     stored_sequence_in,
 )
-from prism.adapters.nats.errors import (
-    NO_MESSAGE,
-    STREAM_NOT_FOUND,
-    not_connected,
-    waited_too_long,
-)
-from prism.adapters.nats.expiry import (
-    SERVER_TTL,
-    ServerClock,
-    epoch_s,
-    expires_at_headers,
-    ttl_headers,
-)
+from prism.adapters.nats.expiry import ServerClock, epoch_s, expires_at_headers, ttl_headers
 from prism.adapters.nats.settings import NatsSettings
-from prism.adapters.nats.stream import (
-    TOMBSTONE_S,
-    StreamInfo,
-    event_prefix,
-    key_prefix,
-    open_stream,
-    stream_name,
-)
+from prism.adapters.nats.stream import StreamInfo, open_stream
 from prism.ports import InvalidArgument, Outcome, PrismError, VersionConflict
 
 ResultT = TypeVar("ResultT")
@@ -65,13 +46,12 @@ _REFRESH_INTERVAL_S = 5.0
 
 
 class Bucket:
-    """A bucket over one connection, and usable until that is lost.
+    """Bucket over one connection; usable until the connection is lost.
 
     Attributes:
-        key_prefix: subject prefix of the encoded keys.
-        event_prefix: subject prefix under which the server republishes stored messages.
         read_budget: bytes of answers that may be in flight.
-        created: when the stream was created, as the server writes it.
+        created: the server's timestamp of the stream's creation.
+        on_interruption: called with the reason when the server may leave out republished messages.
     """
 
     def __init__(
@@ -79,18 +59,18 @@ class Bucket:
     ) -> None:
         self.connection = connection
         self.name = settings.bucket
-        self.stream = stream_name(settings.bucket)
-        self.key_prefix = key_prefix(settings.bucket)
-        self.event_prefix = event_prefix(settings.bucket)
+        self.stream = settings.stream_name
+        self.key_prefix = settings.key_prefix
+        self.event_prefix = settings.event_prefix
         self.is_replicated = settings.replicas > 1
         self.clock = ServerClock()
         self.value_size = value_size
         self.read_budget = ByteBudget(MAX_READ_BYTES, connection.timeout_s, connection.address)
         self.created = ""
+        self.on_interruption: set[Callable[[str], None]] = set()
         self._write_budget = ByteBudget(MAX_WRITTEN_BYTES, connection.timeout_s, connection.address)
         self._max_message_bytes = connection.max_payload
         self._leader = ""
-        self._on_interruption: set[Callable[[str], None]] = set()
         self._key_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
@@ -117,7 +97,7 @@ class Bucket:
             refreshing.cancel()
             bucket._interrupt(f"the connection broke: {reason}")
 
-        connection.on_lost(stop)
+        connection.on_lost.append(stop)
         return bucket
 
     @property
@@ -125,7 +105,7 @@ class Bucket:
         return self._max_message_bytes - HEADERS_BYTES
 
     @property
-    def answer_bytes(self) -> int:
+    def expected_answer_bytes(self) -> int:
         """Expected size of one value in an answer, which may be base64."""
         return int(self.value_size.expected_bytes * 4 / 3) + HEADERS_BYTES
 
@@ -136,10 +116,12 @@ class Bucket:
         """
         asked_s = time.monotonic()
         info: StreamInfo | None
-        info = await self.connection.api(f"STREAM.INFO.{self.stream}", absent=STREAM_NOT_FOUND)
+        info = await self.connection.api(
+            f"STREAM.INFO.{self.stream}", absent=errors.STREAM_NOT_FOUND
+        )
         if info is None:
             self.connection.fail("the bucket was deleted")
-            raise not_connected(self.connection.address, self.connection.last_error)
+            raise errors.not_connected(self.connection.address, self.connection.last_error)
         if self.created and info["created"] != self.created:
             # It may lack what the driver needs.
             self.connection.fail("the bucket was deleted and recreated")
@@ -153,24 +135,15 @@ class Bucket:
         self._leader = leader or self._leader
         return info
 
-    @contextmanager
-    def on_interruption(self, callback: Callable[[str], None]) -> Iterator[None]:
-        """Within the context, call back with the reason when republished messages may be lost."""
-        self._on_interruption.add(callback)
-        try:
-            yield
-        finally:
-            self._on_interruption.discard(callback)
-
     def _interrupt(self, reason: str) -> None:
-        for callback in tuple(self._on_interruption):
+        for callback in tuple(self.on_interruption):
             callback(reason)
 
     async def read(self, key: str) -> Record:
         """Return the last record of the key."""
         subject = self.key_prefix + encode_key(key)
         read = self._read_from_leader if self.is_replicated else self._read_directly
-        size = self.answer_bytes
+        size = self.expected_answer_bytes
         if not self.read_budget.try_acquire(size):
             await self.read_budget.acquire(size)
         try:
@@ -224,8 +197,7 @@ class Bucket:
         Raises:
             VersionConflict: the last message is another one.
         """
-        headers = {OPERATION: "PURGE", ROLLUP: "sub", SERVER_TTL: str(TOMBSTONE_S)}
-        await self._publish(key, b"", headers, expected)
+        await self._publish(key, b"", {**TOMBSTONE_HEADERS}, expected)
 
     async def read_modify_write(
         self, key: str, modify: Callable[[Record], Awaitable[ResultT]]
@@ -257,7 +229,7 @@ class Bucket:
                     except VersionConflict:
                         outcome = Outcome.NOT_APPLIED
         except TimeoutError:
-            raise waited_too_long(self.connection.address, timeout_s, outcome) from None
+            raise errors.waited_too_long(self.connection.address, timeout_s, outcome) from None
 
     async def _read_before_write(self, key: str) -> Record:
         try:
@@ -290,13 +262,13 @@ class Bucket:
 
     async def _read_directly(self, subject: str) -> Record:
         name = f"$JS.API.DIRECT.GET.{self.stream}.{subject}"
-        return record_in(await self.connection.request(name))
+        return record_in_answer(await self.connection.request(name))
 
     async def _read_from_leader(self, subject: str) -> Record:
         answer = await self.connection.api(
-            f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject}, absent=NO_MESSAGE
+            f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject}, absent=errors.NO_MESSAGE
         )
-        return ABSENT if answer is None else record_of(answer["message"])
+        return ABSENT if answer is None else record_in_message(answer["message"])
 
     async def _keep_fresh(self) -> None:
         """Follow the server's clock and changes of the leader."""

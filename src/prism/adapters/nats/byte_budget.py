@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
-from prism.adapters.nats.errors import waited_too_long
+from prism.adapters.nats import errors
 from prism.ports import Outcome
 
 AnswerT = TypeVar("AnswerT")
@@ -102,7 +102,9 @@ class ByteBudget:
             # The grant may arrive together with the cancellation.
             self.release(0 if waiter.granted.cancelled() else size)
             if isinstance(error, TimeoutError):
-                raise waited_too_long(self._address, self._timeout_s, Outcome.NOT_APPLIED) from None
+                raise errors.waited_too_long(
+                    self._address, self._timeout_s, Outcome.NOT_APPLIED
+                ) from None
             raise
 
     def release(self, size: int) -> None:

@@ -19,28 +19,17 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.protocol.command import hpub_cmd, pub_cmd
 
-from prism.adapters.nats.credentials import (
-    Credentials,
-    credentials_in_settings,
-    split_url,
-    tls_context,
-)
-from prism.adapters.nats.errors import (
-    ApiError,
-    connection_lost,
-    library_text,
-    not_connected,
-    translate,
-)
+from prism.adapters.nats import credentials, errors
 from prism.adapters.nats.requests import (
     Answer,
     AnswerClient,
-    ManyAnswers,
+    PendingRequest,
     PendingRequests,
-    SingleAnswer,
+    messages_until,
+    only_answer,
 )
 from prism.adapters.nats.settings import NatsSettings
-from prism.ports import BackendUnavailable, InvalidArgument, PrismError, Unauthenticated
+from prism.ports import BackendUnavailable, Exhausted, InvalidArgument, PrismError, Unauthenticated
 
 ResourceT = TypeVar("ResourceT")
 
@@ -51,10 +40,8 @@ _PING_INTERVAL_S = 5
 _MAX_LOST_PINGS = 2
 _CLOSE_TIMEOUT_S = 1.0
 
-_FIRST_PAUSE_S = 0.05
-_MAX_PAUSE_S = 0.25
+_FIRST_PAUSES_S = (0.05, 0.1, 0.2, *[0.25] * 237)
 _LATER_PAUSE_S = 1.0
-_LATER_AFTER_ATTEMPTS = 240
 _CANCEL_WAIT_S = 0.1
 _MAX_ATTEMPT_S = 1.5
 """An attempt whose packets are lost must not delay the next one for the whole connect timeout."""
@@ -67,12 +54,18 @@ class Connection:
 
     Requests in flight when the connection breaks fail at once, with an unknown outcome; later
     requests fail as not applied.
+
+    Attributes:
+        last_error: the last error of the library, or why the connection ended.
+        on_lost: called with the reason when the connection ends.
     """
 
     def __init__(self, settings: NatsSettings) -> None:
         self.address = settings.addresses
         self.timeout_s = settings.timeout.total_seconds()
+        self.is_open = False
         self.last_error = ""
+        self.on_lost: list[Callable[[str], None]] = []
         self._settings = settings
         self._client: AnswerClient
         self._library_error: Exception | None = None
@@ -80,9 +73,7 @@ class Connection:
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._numbers = itertools.count()
         self._requests = PendingRequests(self.address, self.timeout_s, self._check_client)
-        self._on_lost: list[Callable[[str], None]] = []
         self._on_overflow: dict[Subscription, Callable[[], None]] = {}
-        self._is_open = False
 
     async def open(self, timeout_s: float) -> None:
         """Connect to one of the servers; called once, before all else.
@@ -95,14 +86,15 @@ class Connection:
             Unauthenticated: a server rejected the credentials.
             InvalidArgument: a file named in the settings cannot be used.
         """
-        credentials, tls = credentials_in_settings(self._settings), tls_context(self._settings)
+        login = credentials.in_settings(self._settings)
+        tls = credentials.tls_context(self._settings)
         causes: list[str] = []
         for url in random.sample(self._settings.servers, len(self._settings.servers)):
-            server, credentials_in_url = split_url(url)
+            server, login_in_url = credentials.split_url(url)
             try:
-                await self._connect(server, credentials or credentials_in_url, tls, timeout_s)
+                await self._connect(server, login or login_in_url, tls, timeout_s)
             except (nats.errors.Error, OSError) as error:
-                causes.append(library_text(error))
+                causes.append(errors.library_text(error))
                 if _CREDENTIALS_REJECTED.search(causes[-1]):
                     raise Unauthenticated(
                         f"the NATS server at {self.address} rejected the credentials"
@@ -116,7 +108,7 @@ class Connection:
                     f"{type(error).__name__}"
                 ) from None
             else:
-                self._is_open = True
+                self.is_open = True
                 await self._client.subscribe(f"{self._inbox}.*")
                 return
         raise BackendUnavailable(
@@ -124,7 +116,11 @@ class Connection:
         )
 
     async def _connect(
-        self, server: str, credentials: Credentials, tls: ssl.SSLContext | None, timeout_s: float
+        self,
+        server: str,
+        login: credentials.Credentials,
+        tls: ssl.SSLContext | None,
+        timeout_s: float,
     ) -> None:
         self._client = AnswerClient(f"{self._inbox}.", self._requests.receive)
         self._library_error = None
@@ -146,7 +142,7 @@ class Connection:
                     tls=tls,
                     error_cb=self._note_error,
                     closed_cb=self._note_closed,
-                    **credentials,
+                    **login,
                 )
         except BaseException as error:
             await self._close_client()
@@ -158,10 +154,6 @@ class Connection:
             raise
 
     @property
-    def is_open(self) -> bool:
-        return self._is_open
-
-    @property
     def max_payload(self) -> int:
         """Bytes of headers and data together; the server disconnects a client that sends more."""
         return self._client.max_payload
@@ -170,10 +162,6 @@ class Connection:
     def server_version(self) -> tuple[int, int]:
         version = self._client.connected_server_version
         return version.major, version.minor
-
-    def on_lost(self, callback: Callable[[str], None]) -> None:
-        """Call back with the reason when the connection ends."""
-        self._on_lost.append(callback)
 
     def request(
         self, subject: str, payload: bytes = b"", headers: bytes = b""
@@ -189,7 +177,7 @@ class Connection:
         """
         reply = f"{self._inbox}.{next(self._numbers)}"
         self._send(subject, payload, headers, reply)
-        return self._requests.wait(SingleAnswer(subject), reply)
+        return self._requests.wait(PendingRequest(subject, only_answer), reply)
 
     def request_many(
         self, subject: str, payload: bytes, is_last: Callable[[Answer], bool]
@@ -197,19 +185,22 @@ class Connection:
         """Send a request, and return an awaitable of all its answers; raises as `request` does."""
         reply = f"{self._inbox}.{next(self._numbers)}"
         self._send(subject, payload, b"", reply)
-        return self._requests.wait(ManyAnswers(subject, is_last), reply)
+        return self._requests.wait(PendingRequest(subject, messages_until(is_last)), reply)
 
     async def pull(self, subject: str, payload: bytes, is_last: Callable[[Msg], bool]) -> list[Msg]:
         """Return the messages that a consumer delivers; raises as `request` does."""
-        request = ManyAnswers(subject, is_last)
+        request = PendingRequest(subject, messages_until(is_last))
 
         async def receive(message: Msg) -> None:
             request.receive(message)
 
+        def overflow() -> None:
+            request.fail(Exhausted("too many messages arrived at once: ask for fewer"))
+
         # A consumer delivers messages under their own subjects: only a subscription of its own
         # tells them from others.
         inbox = f"{self._inbox}-{next(self._numbers)}"
-        subscription = await self.subscribe(inbox, receive, request.overflow)
+        subscription = await self.subscribe(inbox, receive, overflow)
         try:
             self._send(subject, payload, b"", inbox)
             return await self._requests.wait(request, inbox)
@@ -229,12 +220,12 @@ class Connection:
         """
         payload = b"" if request is None else json.dumps(request).encode()
         answer = json.loads((await self.request(f"$JS.API.{name}", payload)).data)
-        error: ApiError | None = answer.get("error")
+        error: errors.ApiError | None = answer.get("error")
         if error is None:
             return answer
         if error.get("err_code") == absent:
             return None
-        raise translate(error, self.address)
+        raise errors.translate(error, self.address)
 
     def send_unanswered(self, subject: str) -> None:
         """Send a request and ignore its answer; do nothing when the connection is lost."""
@@ -264,13 +255,12 @@ class Connection:
 
     def fail(self, reason: str) -> None:
         """Treat the connection as broken. Safe more than once."""
-        if not self._is_open:
+        if not self.is_open:
             return
-        self._is_open = False
+        self.is_open = False
         self.last_error = reason
         self._requests.close(reason)
-        callbacks, self._on_lost = self._on_lost, []
-        for callback in callbacks:
+        for callback in self.on_lost:
             callback(reason)
 
     async def close(self) -> None:
@@ -284,8 +274,8 @@ class Connection:
                 await self._client.close()
 
     def _send(self, subject: str, payload: bytes, headers: bytes, reply: str) -> None:
-        if not self._is_open:
-            raise not_connected(self.address, self.last_error)
+        if not self.is_open:
+            raise errors.not_connected(self.address, self.last_error)
         if headers:
             command = hpub_cmd(subject, reply, headers, payload)
         else:
@@ -293,28 +283,28 @@ class Connection:
         try:
             self._client.send(command)
         except nats.errors.Error as error:
-            self.fail(library_text(error))
-            raise not_connected(self.address, self.last_error) from None
+            self.fail(errors.library_text(error))
+            raise errors.not_connected(self.address, self.last_error) from None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """Translate what the library raises when it subscribes or unsubscribes."""
-        if not self._is_open:
-            raise not_connected(self.address, self.last_error)
+        if not self.is_open:
+            raise errors.not_connected(self.address, self.last_error)
         try:
             yield
         except nats.errors.Error as error:
             # The library raises these before it queues or writes a byte.
-            self.fail(library_text(error))
-            raise not_connected(self.address, self.last_error) from None
+            self.fail(errors.library_text(error))
+            raise errors.not_connected(self.address, self.last_error) from None
         except OSError as error:
-            self.fail(library_text(error))
-            raise connection_lost(self.address, self.last_error) from None
+            self.fail(errors.library_text(error))
+            raise errors.connection_lost(self.address, self.last_error) from None
 
     async def _note_error(self, error: Exception) -> None:
         """Process an error that the library reports in its background tasks."""
         self._library_error = error
-        self.last_error = library_text(error)
+        self.last_error = errors.library_text(error)
         _logger.debug("%s: %s", self.address, self.last_error)
         if isinstance(error, nats.errors.SlowConsumerError):
             if on_overflow := self._on_overflow.get(error.sub):
@@ -323,8 +313,8 @@ class Connection:
             self._requests.deny(violation[1])
 
     async def _note_closed(self) -> None:
-        if self._is_open and self._client.last_error is not None:
-            self.last_error = library_text(self._client.last_error)
+        if self.is_open and self._client.last_error is not None:
+            self.last_error = errors.library_text(self._client.last_error)
         self.fail(self.last_error or "the server ended it")
 
     def _check_client(self) -> None:
@@ -334,10 +324,13 @@ class Connection:
 
 
 class Reconnector(Generic[ResourceT]):
-    """Keeps a connection open, and a resource that is opened anew over each connection.
+    """Keeps a connection open, and a resource that is opened again over each new one.
 
     Args:
         open_resource: opens the resource; a connection on which this fails is closed.
+
+    Attributes:
+        last_error: why the last connection ended, or the last attempt failed; empty: neither.
     """
 
     def __init__(
@@ -348,7 +341,7 @@ class Reconnector(Generic[ResourceT]):
         self._connection: Connection | None = None
         self._resource: ResourceT | None = None
         self._reconnecting: asyncio.Task[None] | None = None
-        self._last_error = ""
+        self.last_error = ""
         self._is_closed = False
 
     @property
@@ -359,13 +352,8 @@ class Reconnector(Generic[ResourceT]):
             BackendUnavailable: there is no connection at present.
         """
         if self._resource is None:
-            raise not_connected(self._settings.addresses, self._last_error)
+            raise errors.not_connected(self._settings.addresses, self.last_error)
         return self._resource
-
-    @property
-    def last_error(self) -> str:
-        """Why the last connection ended, or the last attempt failed; empty: neither happened."""
-        return self._last_error
 
     async def open(self) -> None:
         """Connect, in one attempt; raises as `Connection.open` and `open_resource` do."""
@@ -388,16 +376,16 @@ class Reconnector(Generic[ResourceT]):
         try:
             resource = await self._open_resource(connection)
             if self._is_closed or not connection.is_open:
-                raise not_connected(connection.address, connection.last_error)
+                raise errors.not_connected(connection.address, connection.last_error)
         except BaseException:
             await connection.close()
             raise
         self._connection, self._resource = connection, resource
-        connection.on_lost(self._lost)
+        connection.on_lost.append(self._lost)
 
     def _lost(self, reason: str) -> None:
         self._resource = None
-        self._last_error = reason
+        self.last_error = reason
         if self._is_closed or self._connection is None:
             return
         _logger.warning("the connection to %s broke: %s", self._settings.addresses, reason)
@@ -407,24 +395,17 @@ class Reconnector(Generic[ResourceT]):
 
     async def _reconnect(self, lost: Connection) -> None:
         await lost.close()
-        attempts = 0
+        pauses = itertools.chain(_FIRST_PAUSES_S, itertools.repeat(_LATER_PAUSE_S))
         timeout_s = min(self._settings.connect_timeout.total_seconds(), _MAX_ATTEMPT_S)
         while not self._is_closed:
             try:
                 await self._open(timeout_s)
             except PrismError as error:
-                self._last_error = error.message
+                self.last_error = error.message
             except Exception:
                 _logger.exception("an attempt to connect to %s failed", self._settings.addresses)
             else:
                 _logger.info("connected to %s again", self._settings.addresses)
                 return
             # Random, so that many gateways do not reconnect at the same moment.
-            await asyncio.sleep(_pause_s(attempts) * random.uniform(0.5, 1))  # noqa: S311
-            attempts += 1
-
-
-def _pause_s(attempts: int) -> float:
-    if attempts >= _LATER_AFTER_ATTEMPTS:
-        return _LATER_PAUSE_S
-    return min(_FIRST_PAUSE_S * 2.0 ** min(attempts, 8), _MAX_PAUSE_S)
+            await asyncio.sleep(next(pauses) * random.uniform(0.5, 1))  # noqa: S311

@@ -23,7 +23,7 @@ class Credentials(TypedDict, total=False):
     user_credentials: str
 
 
-def credentials_in_settings(settings: NatsSettings) -> Credentials:
+def in_settings(settings: NatsSettings) -> Credentials:
     """Return the credentials outside the URL.
 
     Raises:

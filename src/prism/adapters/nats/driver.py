@@ -147,7 +147,7 @@ class Nats:
         return await batch.for_each(puts, lambda put: put.key, lambda put: _put(bucket, *put))
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
-        return await batch.for_each(keys, lambda key: key, self.delete)
+        return await batch.for_each(keys, str, self.delete)
 
     async def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False

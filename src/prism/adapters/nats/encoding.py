@@ -11,17 +11,21 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from prism.adapters.nats.errors import translate
-from prism.adapters.nats.expiry import epoch_ms, expiry_in
+from prism.adapters.nats.expiry import SERVER_TTL, epoch_ms, expiry_in
 from prism.adapters.nats.requests import Answer
 from prism.ports import MAX_KEY_BYTES, Entry, Version
 
 EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 MARKER_REASON = "Nats-Marker-Reason"
 OPERATION = "KV-Operation"
-ROLLUP = "Nats-Rollup"
+
+TOMBSTONE_S = 60
+"""Time for which a deleted or expired key leaves a small message behind."""
+
+TOMBSTONE_HEADERS = {OPERATION: "PURGE", "Nats-Rollup": "sub", SERVER_TTL: str(TOMBSTONE_S)}
 
 EXPIRY_ONLY = "Prism-Retimed"
 """The message changes the expiry of the key and not its value: watches do not report it."""
@@ -42,13 +46,13 @@ _STORED = re.compile(rb'\{"stream":"[^"\\]*", ?"seq":(\d+)\}')
 Headers = Mapping[str, str]
 
 
-class StoredMessage(TypedDict, total=False):
+class StoredMessage(TypedDict):
     """Message in an answer of JetStream's API; `hdrs` and `data` are base64."""
 
     seq: int
     time: str
-    hdrs: str
-    data: str
+    hdrs: NotRequired[str]
+    data: NotRequired[str]
 
 
 def encode_key(key: str) -> str:
@@ -134,7 +138,7 @@ def decode_record(value: bytes, headers: Headers | None, sequence: int, written_
     return Record(value, sequence, exists, expiry_in(headers, written_ms))
 
 
-def record_in(answer: Answer) -> Record:
+def record_in_answer(answer: Answer) -> Record:
     """Return the record that a direct get is answered with."""
     return ABSENT if answer.status else subject_and_record_in(answer)[1]
 
@@ -149,7 +153,7 @@ def subject_and_record_in(answer: Answer) -> tuple[str, Record]:
     return headers["Nats-Subject"], decode_record(answer.data, headers, sequence, written_ms)
 
 
-def record_of(message: StoredMessage) -> Record:
+def record_in_message(message: StoredMessage) -> Record:
     """Return the record in a message that JetStream's API answered with."""
     return decode_record(
         base64.b64decode(message.get("data", "")),

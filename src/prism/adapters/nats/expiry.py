@@ -98,12 +98,11 @@ class ServerClock:
         self._observed_at = 0.0
 
     def observe(self, asked_s: float, server_s: float, answered_s: float) -> None:
-        """Narrow the estimate by one answer of the server.
+        """Narrow the estimate: the server's clock said `server_s`, in seconds since the Unix epoch.
 
         Args:
-            asked_s: time of the request, by the monotonic clock.
-            server_s: the server's time, in seconds since the Unix epoch.
-            answered_s: time of the answer, by the monotonic clock.
+            asked_s: monotonic time of the request.
+            answered_s: monotonic time of the answer.
         """
         drift = (answered_s - self._observed_at) * _MAX_DRIFT
         low = max(self._low - drift, server_s - answered_s)

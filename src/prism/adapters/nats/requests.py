@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
 from prism.adapters.nats.errors import access_denied, connection_lost, no_responders
-from prism.ports import BackendTimeout, Exhausted, PrismError
+from prism.ports import BackendTimeout, PrismError
 
 MessageT = TypeVar("MessageT")
 OutcomeT = TypeVar("OutcomeT")
@@ -49,63 +49,52 @@ class Answer(NamedTuple):
 class PendingRequest(Generic[MessageT, OutcomeT]):
     """Request whose outcome a caller waits for.
 
+    Args:
+        collect: gets each message; returns the outcome after the last one, else None.
+
     Attributes:
         deadline: time by the event loop's clock, in seconds.
         outcome: future of the result. An error is set as its result, not as its exception:
             asyncio logs an exception that nobody retrieves, as when the caller was cancelled.
     """
 
-    __slots__ = ("deadline", "outcome", "subject")
+    __slots__ = ("_collect", "deadline", "outcome", "subject")
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, collect: Callable[[MessageT], OutcomeT | None]) -> None:
         self.subject = subject
         self.deadline = 0.0
+        self._collect = collect
         self.outcome: asyncio.Future[OutcomeT | PrismError]
         self.outcome = asyncio.get_running_loop().create_future()
 
     def receive(self, message: MessageT) -> None:
         """Process a message that answers the request."""
-        raise NotImplementedError
-
-    def complete(self, outcome: OutcomeT | PrismError) -> None:
-        """Set the outcome, unless there is one."""
-        if not self.outcome.done():
+        outcome = self._collect(message)
+        if outcome is not None and not self.outcome.done():
             self.outcome.set_result(outcome)
 
-
-class SingleAnswer(PendingRequest[Answer, Answer]):
-    """Request that one message answers."""
-
-    __slots__ = ()
-
-    def receive(self, message: Answer) -> None:
-        """Complete the request."""
-        self.complete(message)
+    def fail(self, error: PrismError) -> None:
+        """Set the error as the outcome, unless there is an outcome."""
+        if not self.outcome.done():
+            self.outcome.set_result(error)
 
 
-class ManyAnswers(PendingRequest[MessageT, list[MessageT]]):
-    """Request that several messages answer.
+def only_answer(answer: Answer) -> Answer:
+    """Collect the answer of a request that one message answers."""
+    return answer
 
-    Args:
-        is_last: tells whether a message is the last one.
-    """
 
-    __slots__ = ("_is_last", "_messages")
+def messages_until(
+    is_last: Callable[[MessageT], bool],
+) -> Callable[[MessageT], list[MessageT] | None]:
+    """Return a function that collects messages up to the one for which `is_last` is true."""
+    messages: list[MessageT] = []
 
-    def __init__(self, subject: str, is_last: Callable[[MessageT], bool]) -> None:
-        super().__init__(subject)
-        self._is_last = is_last
-        self._messages: list[MessageT] = []
+    def collect(message: MessageT) -> list[MessageT] | None:
+        messages.append(message)
+        return messages if is_last(message) else None
 
-    def receive(self, message: MessageT) -> None:
-        """Keep the message; complete the request after the last."""
-        self._messages.append(message)
-        if self._is_last(message):
-            self.complete(self._messages)
-
-    def overflow(self) -> None:
-        """Fail the request: the library dropped messages of it."""
-        self.complete(Exhausted("too many messages arrived at once: ask for fewer"))
+    return collect
 
 
 class PendingRequests:
@@ -151,7 +140,7 @@ class PendingRequests:
         if request is None:
             return
         if headers.startswith(_NO_RESPONDERS):
-            request.complete(no_responders(self._address))
+            request.fail(no_responders(self._address))
         else:
             request.receive(Answer(headers, data))
 
@@ -159,14 +148,14 @@ class PendingRequests:
         """Fail the requests to a subject that the server does not allow."""
         for request in self._pending.values():
             if request.subject.lower() == lower_case_subject:
-                request.complete(access_denied(request.subject, self._address))
+                request.fail(access_denied(request.subject, self._address))
 
     def close(self, reason: str) -> None:
         """Stop the timer and fail all requests."""
         if self._timer is not None:
             self._timer.cancel()
         for request in self._pending.values():
-            request.complete(connection_lost(self._address, reason))
+            request.fail(connection_lost(self._address, reason))
 
     def _expire(self) -> None:
         self._timer = None
@@ -176,7 +165,7 @@ class PendingRequests:
             if request.deadline > now:
                 self._timer = loop.call_at(request.deadline, self._expire)
                 break
-            request.complete(
+            request.fail(
                 BackendTimeout(f"{self._address} did not answer within {self._timeout_s:g} s")
             )
         self._on_timer()

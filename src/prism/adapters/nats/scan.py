@@ -146,7 +146,7 @@ async def _pull(
 
     These are `size` messages, or fewer and a status.
     """
-    value_bytes = 0 if position.headers_only else bucket.answer_bytes
+    value_bytes = 0 if position.headers_only else bucket.expected_answer_bytes
     expected_bytes = min(size * (_KEY_MESSAGE_BYTES + value_bytes), max_bytes)
     payload = json.dumps({"batch": size, "no_wait": True, "max_bytes": max_bytes}).encode()
 

@@ -70,6 +70,20 @@ class NatsSettings:
         return tuple(each.strip() for each in self.url.split(","))
 
     @property
+    def stream_name(self) -> str:
+        return f"KV_{self.bucket}"
+
+    @property
+    def key_prefix(self) -> str:
+        """Subject prefix of the encoded keys, as in every key-value bucket of NATS."""
+        return f"$KV.{self.bucket}."
+
+    @property
+    def event_prefix(self) -> str:
+        """Subject prefix under which the server republishes stored messages."""
+        return f"$PRISM.KV.{self.bucket}."
+
+    @property
     def addresses(self) -> str:
         """Host and port of each server, without credentials, for messages."""
         parts = (urlsplit(url) for url in self.servers)

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from prism.adapters.nats.connection import Connection
+from prism.adapters.nats.encoding import TOMBSTONE_S
 from prism.adapters.nats.errors import NAME_IN_USE, STREAM_NOT_FOUND
 from prism.adapters.nats.settings import NatsSettings
 from prism.ports import BackendUnavailable, InvalidArgument, Outcome, PreconditionFailed
-
-TOMBSTONE_S = 60
-"""Time for which a deleted or expired key leaves a small message behind."""
 
 _MIN_SERVER_VERSION = (2, 11)
 _SECOND_NS = 1_000_000_000
@@ -44,20 +42,6 @@ class StreamInfo(TypedDict):
     cluster: NotRequired[Cluster | None]
 
 
-def stream_name(bucket: str) -> str:
-    return f"KV_{bucket}"
-
-
-def key_prefix(bucket: str) -> str:
-    """Return what precedes the encoded key in a subject, as in every key-value bucket of NATS."""
-    return f"$KV.{bucket}."
-
-
-def event_prefix(bucket: str) -> str:
-    """Return what precedes the encoded key where the server republishes stored messages."""
-    return f"$PRISM.KV.{bucket}."
-
-
 async def open_stream(connection: Connection, settings: NatsSettings) -> StreamInfo:
     """Create the stream, or check it and switch on what the driver needs.
 
@@ -71,7 +55,7 @@ async def open_stream(connection: Connection, settings: NatsSettings) -> StreamI
             f"{'.'.join(map(str, connection.server_version))}; "
             "a ttl for each key needs 2.11 or newer"
         )
-    name = stream_name(settings.bucket)
+    name = settings.stream_name
     info: StreamInfo | None
     try:
         info = await connection.api(f"STREAM.INFO.{name}", absent=STREAM_NOT_FOUND)
@@ -100,9 +84,9 @@ async def open_stream(connection: Connection, settings: NatsSettings) -> StreamI
 
 def _new_config(settings: NatsSettings) -> dict[str, object]:
     return {
-        "name": stream_name(settings.bucket),
+        "name": settings.stream_name,
         "description": "A bucket of Prism; keys are encoded.",
-        "subjects": [f"{key_prefix(settings.bucket)}>"],
+        "subjects": [f"{settings.key_prefix}>"],
         "storage": settings.storage,
         "num_replicas": settings.replicas,
         # With more, an older value would come back when a newer one expires.
@@ -122,8 +106,8 @@ def _features(settings: NatsSettings) -> dict[str, object]:
         "allow_direct": settings.replicas == 1,
         "subject_delete_marker_ttl": TOMBSTONE_S * _SECOND_NS,
         "republish": {
-            "src": f"{key_prefix(settings.bucket)}>",
-            "dest": f"{event_prefix(settings.bucket)}>",
+            "src": f"{settings.key_prefix}>",
+            "dest": f"{settings.event_prefix}>",
         },
     }
 

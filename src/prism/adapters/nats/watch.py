@@ -39,9 +39,10 @@ async def watch(bucket: Bucket, prefix: str) -> AsyncIterator[AsyncIterator[Even
     try:
         # The leader of the stream answers this, and by then it knows the subscription.
         await bucket.refresh()
-        with bucket.on_interruption(events.end):
-            yield events
+        bucket.on_interruption.add(events.end)
+        yield events
     finally:
+        bucket.on_interruption.discard(events.end)
         await bucket.connection.unsubscribe(subscription)
 
 
