@@ -12,7 +12,7 @@ from prism.adapters.nats.bucket import Bucket
 from prism.adapters.nats.encoding import (
     ABSENT,
     HEADERS_BYTES,
-    Record,
+    KeyRecord,
     encode_key,
     number_in_header,
     subject_and_record_in,
@@ -118,7 +118,7 @@ def _parts(keys_by_subject: dict[str, str], max_bytes: int) -> Iterator[dict[str
 
 async def _read_part(
     bucket: Bucket, keys_by_subject: dict[str, str], max_bytes: int
-) -> dict[str, Record]:
+) -> dict[str, KeyRecord]:
     payload = json.dumps({"multi_last": list(keys_by_subject), "max_bytes": max_bytes}).encode()
     name = f"$JS.API.DIRECT.GET.{bucket.stream}"
     expected_bytes = min(len(keys_by_subject) * bucket.expected_answer_bytes, max_bytes)
@@ -126,7 +126,7 @@ async def _read_part(
         expected_bytes,
         lambda: bucket.connection.request_many(name, payload, lambda answer: bool(answer.status)),
     )
-    records: dict[str, Record] = {}
+    records: dict[str, KeyRecord] = {}
     if _is_complete(found, end):
         records = dict.fromkeys(keys_by_subject.values(), ABSENT)
     for answer in found:

@@ -24,7 +24,7 @@ from prism.adapters.nats.encoding import (
     EXPIRY_ONLY,
     HEADERS_BYTES,
     TOMBSTONE_HEADERS,
-    Record,
+    KeyRecord,
     encode_headers,
     encode_key,
     record_in_answer,
@@ -139,7 +139,7 @@ class Bucket:
         for callback in tuple(self.on_interruption):
             callback(reason)
 
-    async def read(self, key: str) -> Record:
+    async def read(self, key: str) -> KeyRecord:
         """Return the last record of the key."""
         subject = self.key_prefix + encode_key(key)
         read = self._read_from_leader if self.is_replicated else self._read_directly
@@ -181,7 +181,7 @@ class Bucket:
             headers = expires_at_headers(expires_at_ms, self.clock)
         return await self._publish(key, value, headers, expected)
 
-    async def change_expiry(self, key: str, record: Record, ttl: timedelta | None) -> None:
+    async def change_expiry(self, key: str, record: KeyRecord, ttl: timedelta | None) -> None:
         """Store the value of the record again, with another expiry or with none.
 
         Raises:
@@ -200,7 +200,7 @@ class Bucket:
         await self._publish(key, b"", {**TOMBSTONE_HEADERS}, expected)
 
     async def read_modify_write(
-        self, key: str, modify: Callable[[Record], Awaitable[ResultT]]
+        self, key: str, modify: Callable[[KeyRecord], Awaitable[ResultT]]
     ) -> ResultT:
         """Return what `modify` returns, called until no other writer is in between.
 
@@ -231,7 +231,7 @@ class Bucket:
         except TimeoutError:
             raise errors.waited_too_long(self.connection.address, timeout_s, outcome) from None
 
-    async def _read_before_write(self, key: str) -> Record:
+    async def _read_before_write(self, key: str) -> KeyRecord:
         try:
             return await self.read(key)
         except PrismError as error:
@@ -260,11 +260,11 @@ class Bucket:
             self._write_budget.release(size)
         return stored_sequence_in(answer, self.connection.address)
 
-    async def _read_directly(self, subject: str) -> Record:
+    async def _read_directly(self, subject: str) -> KeyRecord:
         name = f"$JS.API.DIRECT.GET.{self.stream}.{subject}"
         return record_in_answer(await self.connection.request(name))
 
-    async def _read_from_leader(self, subject: str) -> Record:
+    async def _read_from_leader(self, subject: str) -> KeyRecord:
         answer = await self.connection.api(
             f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject}, absent=errors.NO_MESSAGE
         )

@@ -10,7 +10,7 @@ from prism.adapters.nats import batch
 from prism.adapters.nats.bucket import Bucket
 from prism.adapters.nats.byte_budget import ValueSizeEstimate
 from prism.adapters.nats.connection import Connection, Reconnector
-from prism.adapters.nats.encoding import Record, decode_version, encode_version
+from prism.adapters.nats.encoding import KeyRecord, decode_version, encode_version
 from prism.adapters.nats.profile import profile_of
 from prism.adapters.nats.scan import ConsumerCache, scan_page
 from prism.adapters.nats.settings import NatsSettings
@@ -70,7 +70,7 @@ class Nats:
     async def delete(self, key: str) -> bool:
         bucket = self._reconnector.resource
 
-        async def remove(record: Record) -> bool:
+        async def remove(record: KeyRecord) -> bool:
             if not record.is_alive(bucket.clock.now_ms()):
                 return False
             await bucket.remove(key, expected=record.sequence)
@@ -81,7 +81,7 @@ class Nats:
     async def expire(self, key: str, ttl: timedelta) -> bool:
         bucket = self._reconnector.resource
 
-        async def set_expiry(record: Record) -> bool:
+        async def set_expiry(record: KeyRecord) -> bool:
             if not record.is_alive(bucket.clock.now_ms()):
                 return False
             await bucket.change_expiry(key, record, ttl)
@@ -102,7 +102,7 @@ class Nats:
     async def persist(self, key: str) -> Persisted:
         bucket = self._reconnector.resource
 
-        async def remove_expiry(record: Record) -> Persisted:
+        async def remove_expiry(record: KeyRecord) -> Persisted:
             if not record.is_alive(bucket.clock.now_ms()):
                 return Persisted.NO_KEY
             if record.expires_at_ms is None:
@@ -120,7 +120,7 @@ class Nats:
             sequence = await _expected_sequence(bucket, key, expected)
             return await _put(bucket, key, value, ttl, expected=sequence)
 
-        async def create(record: Record) -> Version | None:
+        async def create(record: KeyRecord) -> Version | None:
             if record.is_alive(bucket.clock.now_ms()):
                 return None
             return await _put(bucket, key, value, ttl, expected=record.sequence)
@@ -165,7 +165,7 @@ class Nats:
     async def increment(self, key: str, delta: int = 1) -> Count:
         bucket = self._reconnector.resource
 
-        async def add(record: Record) -> Count:
+        async def add(record: KeyRecord) -> Count:
             entry = record.entry_at(bucket.clock.now_ms())
             number = add_to_counter(entry.value if entry else None, delta)
             expires_at_ms = entry.expires_at_ms if entry else None

@@ -91,7 +91,7 @@ def decode_version(version: Version) -> tuple[int, bool]:
     return version >> 1, bool(version & 1)
 
 
-class Record(NamedTuple):
+class KeyRecord(NamedTuple):
     """Last message of a key.
 
     Attributes:
@@ -123,37 +123,39 @@ class Record(NamedTuple):
         return self.entry if self.is_alive(now_ms) else None
 
 
-ABSENT = Record(b"", 0, False, None)
+ABSENT = KeyRecord(b"", 0, False, None)
 
 
-def decode_record(value: bytes, headers: Headers | None, sequence: int, written_ms: int) -> Record:
+def decode_record(
+    value: bytes, headers: Headers | None, sequence: int, written_ms: int
+) -> KeyRecord:
     """Return the record in a message.
 
     Args:
         written_ms: the server's timestamp of the message, in milliseconds, rounded up.
     """
     if not headers:
-        return Record(value, sequence, True, None)
+        return KeyRecord(value, sequence, True, None)
     exists = OPERATION not in headers and MARKER_REASON not in headers
-    return Record(value, sequence, exists, expiry_in(headers, written_ms))
+    return KeyRecord(value, sequence, exists, expiry_in(headers, written_ms))
 
 
-def record_in_answer(answer: Answer) -> Record:
+def record_in_answer(answer: Answer) -> KeyRecord:
     """Return the record that a direct get is answered with."""
     return ABSENT if answer.status else subject_and_record_in(answer)[1]
 
 
-def subject_and_record_in(answer: Answer) -> tuple[str, Record]:
+def subject_and_record_in(answer: Answer) -> tuple[str, KeyRecord]:
     """Return subject and record of a message that a direct get found."""
     plain = _WITHOUT_OWN_HEADERS.fullmatch(answer.headers)
     if plain is not None:
-        return plain[1].decode(), Record(answer.data, int(plain[2]), True, None)
+        return plain[1].decode(), KeyRecord(answer.data, int(plain[2]), True, None)
     headers = decode_headers(answer.headers)
     sequence, written_ms = int(headers["Nats-Sequence"]), epoch_ms(headers["Nats-Time-Stamp"])
     return headers["Nats-Subject"], decode_record(answer.data, headers, sequence, written_ms)
 
 
-def record_in_message(message: StoredMessage) -> Record:
+def record_in_message(message: StoredMessage) -> KeyRecord:
     """Return the record in a message that JetStream's API answered with."""
     return decode_record(
         base64.b64decode(message.get("data", "")),

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nats.aio.msg import Msg
 
 from prism.adapters.nats.bucket import Bucket
-from prism.adapters.nats.encoding import Record, decode_key, decode_record, prefix_filter
+from prism.adapters.nats.encoding import KeyRecord, decode_key, decode_record, prefix_filter
 from prism.adapters.nats.errors import NO_MESSAGE
 from prism.kit import clamp_page_size
 from prism.ports import Entry, InvalidArgument, Limits, Page, ScanExpired
@@ -202,7 +202,7 @@ async def _is_end_at_leader(bucket: Bucket, subjects: str, start: int) -> bool:
     return answer is None
 
 
-def _key_and_record(bucket: Bucket, message: Msg) -> tuple[str | None, Record]:
+def _key_and_record(bucket: Bucket, message: Msg) -> tuple[str | None, KeyRecord]:
     """Return the record in a delivered message, and its key; None: another client's entry."""
     parts = message.reply.split(".")
     # $JS.ACK, then domain and account except from older servers, stream, consumer, count; then:
