@@ -63,8 +63,10 @@ async def test_every_kind_of_operation_gets_its_own_response(open_stream: Any) -
         "batch_delete": pb.BatchDeleteRequest(keys=["a", "c"]),
         "scan": pb.ScanRequest(prefix="zzz"),
     }
-    kinds = [one.name for one in pb.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields]
-    assert sorted(requests) == sorted(kinds)
+    for kind in pb.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields:
+        if kind.name not in requests:
+            assert kind.message_type is not None
+            requests[kind.name] = getattr(pb, kind.message_type.name)(key="k")
     stream.send(*(pb.Operation(id=n, **{kind: requests[kind]}) for n, kind in enumerate(requests)))
     outcomes = {kind: await stream.outcome(n) for n, kind in enumerate(requests)}
     assert [outcome.WhichOneof("outcome") for outcome in outcomes.values()] == list(requests)
