@@ -1,7 +1,7 @@
 """The table of operations: one row for each method of the key-value ports.
 
 What depends on the list of operations (counts, the client, span names, relaying, the
-acceptance suite) reads this table. What an operation does stands at its method.
+acceptance suite) reads this table. Each method of the ports documents its operation.
 """
 
 from __future__ import annotations

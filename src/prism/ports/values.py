@@ -9,7 +9,7 @@ from enum import Enum, StrEnum, auto
 from typing import NamedTuple, NewType
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
-"""Bounds of a counter and of what is added to it."""
+"""Bounds of a counter and of its deltas."""
 
 Version = NewType("Version", int)
 """Opaque unsigned 64-bit token; only equality has a meaning."""

@@ -237,19 +237,19 @@ async def _fail_without_a_caller(error: Exception) -> list[dict[str, Any]]:
     """Let a command fail after its caller was cancelled; return the complaints of the loop."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
-    begun, let = asyncio.Event(), asyncio.Event()
+    started, release = asyncio.Event(), asyncio.Event()
 
     async def command() -> None:
-        begun.set()
-        await let.wait()
+        started.set()
+        await release.wait()
         raise error
 
     commands = CommandQueue()
     caller = asyncio.create_task(commands.run(command()))
-    await begun.wait()
+    await started.wait()
     caller.cancel()
     await asyncio.wait((caller,))
-    let.set()
+    release.set()
     # Runs after the other command has ended.
     await commands.run(asyncio.sleep(0))
     gc.collect()

@@ -63,13 +63,13 @@ async def becomes(monitor: ReadinessMonitor, ready: bool) -> Readiness:
 async def test_a_driver_is_ready_only_while_running(build: Any) -> None:
     assembly = build()
     monitor = ReadinessMonitor(assembly.lifecycle)
-    told: list[Readiness] = []
-    monitor.observe(told.append)
+    reported: list[Readiness] = []
+    monitor.observe(reported.append)
     await assembly.run()
     await assembly.lifecycle.drain()
-    assert [now.ready for now in told] == [False, False, True, False]
-    assert told[0].reason == "the driver is created"
-    assert told[-1].reason == "the driver is draining"
+    assert [now.ready for now in reported] == [False, False, True, False]
+    assert reported[0].reason == "the driver is created"
+    assert reported[-1].reason == "the driver is draining"
 
 
 async def test_consecutive_failures_end_readiness_and_one_success_restores_it(build: Any) -> None:
@@ -112,12 +112,12 @@ async def test_a_withdrawn_process_is_not_ready_but_serves_calls(build: Any) -> 
 async def test_the_reason_names_what_a_starting_driver_waits_for(build: Any) -> None:
     assembly = build()
     monitor = ReadinessMonitor(assembly.lifecycle)
-    told: list[str] = []
-    monitor.observe(lambda now: told.append(now.reason))
+    reported: list[str] = []
+    monitor.observe(lambda now: reported.append(now.reason))
     monitor.set_waiting_for("the proxy")
     await assembly.run()
     await assembly.lifecycle.stop()
-    assert told == [
+    assert reported == [
         "the driver is created",
         "the driver is created, waiting for the proxy",
         "the driver is initialized, waiting for the proxy",

@@ -170,12 +170,12 @@ def test_removing_a_callback_twice_has_no_effect() -> None:
     admission = Admission(max_in_flight=1, max_per_connection=1)
     called: list[str] = []
 
-    def told() -> None:
-        called.append("told")
+    def callback() -> None:
+        called.append("closed")
 
-    admission.on_close(told)
+    admission.on_close(callback)
     admission.close("draining")
-    admission.remove_on_close(told)
-    admission.remove_on_close(told)
+    admission.remove_on_close(callback)
+    admission.remove_on_close(callback)
     admission.close("stopped")
-    assert called == ["told"]
+    assert called == ["closed"]

@@ -121,12 +121,12 @@ async def test_health_is_degraded_from_90_percent_of_a_limit(open_memstore: Open
 async def test_health_reports_keys_bytes_and_limits(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=10))
     await memstore.set("é", b"123", ttl=SECOND)
-    told = await details(memstore)
-    assert told["keys"] == "1"
-    assert told["keys_with_ttl"] == "1"
-    assert told["bytes"] == "5"
-    assert told["max_keys"] == "10"
-    assert told["max_bytes"] == "unlimited"
+    reported = await details(memstore)
+    assert reported["keys"] == "1"
+    assert reported["keys_with_ttl"] == "1"
+    assert reported["bytes"] == "5"
+    assert reported["max_keys"] == "10"
+    assert reported["max_bytes"] == "unlimited"
 
 
 @pytest.mark.parametrize(

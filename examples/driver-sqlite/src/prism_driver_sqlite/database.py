@@ -118,7 +118,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int, timeout
 
 
 def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
-    # SQLite does not wait for this lock, whatever its busy timeout.
+    # The busy timeout of SQLite does not apply to this lock.
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
