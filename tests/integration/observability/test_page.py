@@ -15,6 +15,7 @@ import pytest
 
 from prism.adapters.client import connect, connect_admin
 from prism.ports import InvalidArgument, PrismError
+from tests.integration.observability.conftest import Deployed, Get
 from tests.servers.redis import RedisServer
 
 HOSTILE = '<script>alert(1)</script>"&'
@@ -30,7 +31,7 @@ def text_of(page: str) -> str:
 
 
 async def test_the_page_has_all_sections_for_every_driver(
-    deployed: Any, start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
+    deployed: Deployed, start_server: Any, get: Get, until: Callable[..., Any]
 ) -> None:
     server = start_server(*deployed.flags).serving()
     async with connect(server.address) as kv:
@@ -82,20 +83,20 @@ def test_head_answers_with_the_same_headers_and_no_body(shared_server: Any) -> N
     assert body == b""
 
 
-def test_the_page_reloads_itself_on_request(shared_server: Any, get: Callable[..., Any]) -> None:
+def test_the_page_reloads_itself_on_request(shared_server: Any, get: Get) -> None:
     address = shared_server.metrics_address
     assert 'http-equiv="refresh"' not in get(address, "/").text
     assert 'http-equiv="refresh" content="5"' in get(address, "/?refresh").text
 
 
-def test_an_unknown_path_lists_the_valid_ones(shared_server: Any, get: Callable[..., Any]) -> None:
+def test_an_unknown_path_lists_the_valid_ones(shared_server: Any, get: Get) -> None:
     answer = get(shared_server.metrics_address, "/nothing")
     assert answer.status == 404
     assert "valid are: /, /health, /ready, /metrics" in answer.json["error"]
 
 
 def test_the_page_is_served_while_the_backend_is_opening(
-    start_server: Any, get: Callable[..., Any], tmp_path: Path
+    start_server: Any, get: Get, tmp_path: Path
 ) -> None:
     opening = tmp_path / "open"
     server = start_server("--driver", "slow", "--slow-opened-by", str(opening), "--debug")
@@ -108,7 +109,7 @@ def test_the_page_is_served_while_the_backend_is_opening(
 
 
 async def test_a_drained_server_shows_the_time_and_the_reason(
-    server: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
+    server: Any, get: Get, in_thread: Callable[..., Any]
 ) -> None:
     async with connect_admin(server.address) as admin:
         await admin.lifecycle.drain()
@@ -117,7 +118,7 @@ async def test_a_drained_server_shows_the_time_and_the_reason(
 
 
 async def test_a_hanging_backend_is_shown_in_the_title(
-    start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
+    start_server: Any, get: Get, until: Callable[..., Any]
 ) -> None:
     with RedisServer() as redis:
         flags = ("--driver", "redis", "--redis-url", redis.url, "--redis-timeout", "200ms")
@@ -135,9 +136,7 @@ async def test_a_hanging_backend_is_shown_in_the_title(
             await redis.resume()
 
 
-async def test_no_secret_is_on_the_page(
-    start_server: Any, get: Callable[..., Any], tmp_path: Path
-) -> None:
+async def test_no_secret_is_on_the_page(start_server: Any, get: Get, tmp_path: Path) -> None:
     password, token = "pa55-w0rd-planted", "t0ken-planted"
     file = tmp_path / "token"
     file.write_text(token)

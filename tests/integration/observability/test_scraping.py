@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from prism.adapters.client import connect
 from prism.ports import Put
+from tests.integration.observability.conftest import Deployed, Get
 
 _SLOW_S = 0.1
 
@@ -28,7 +29,7 @@ def series(text: str) -> Series:
 
 
 async def test_operations_are_counted_for_every_driver(
-    deployed: Any, start_server: Any, get: Callable[..., Any], in_thread: Callable[..., Any]
+    deployed: Deployed, start_server: Any, get: Get, in_thread: Callable[..., Any]
 ) -> None:
     server = start_server(*deployed.flags).serving()
     async with connect(server.address) as kv:
@@ -51,7 +52,7 @@ async def test_operations_are_counted_for_every_driver(
     assert "backend_driver_info" in names
 
 
-def test_the_format_follows_the_accept_header(shared_server: Any, get: Callable[..., Any]) -> None:
+def test_the_format_follows_the_accept_header(shared_server: Any, get: Get) -> None:
     address = shared_server.metrics_address
     plain = get(address, "/metrics")
     assert plain.content_type.startswith("text/plain; version=0.0.4")

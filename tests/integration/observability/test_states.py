@@ -13,6 +13,7 @@ from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
 from prism.ports import BackendUnavailable
 from tests.integration.conftest import serving_status
+from tests.integration.observability.conftest import Deployed, Get
 
 HEALTHY = {"status": "healthy"}
 READY = {"status": "ready"}
@@ -31,7 +32,7 @@ class CommandedServer:
 
 
 @pytest.fixture
-async def commanded(deployed: Any) -> AsyncIterator[CommandedServer]:
+async def commanded(deployed: Deployed) -> AsyncIterator[CommandedServer]:
     settings = ServeSettings(driver=deployed.driver, metrics_port=0)
     spec = discovery.load(deployed.driver)
     commanded = CommandedServer(
@@ -46,8 +47,8 @@ async def commanded(deployed: Any) -> AsyncIterator[CommandedServer]:
 
 async def test_every_endpoint_answers_in_every_state(
     commanded: CommandedServer,
-    deployed: Any,
-    get: Callable[..., Any],
+    deployed: Deployed,
+    get: Get,
     in_thread: Callable[..., Any],
 ) -> None:
     async def check(state: str, *, ready: bool = False) -> None:
@@ -74,7 +75,7 @@ async def test_every_endpoint_answers_in_every_state(
 
 
 async def test_a_failed_driver_is_not_ready(
-    get: Callable[..., Any], in_thread: Callable[..., Any], free_address: str
+    get: Get, in_thread: Callable[..., Any], free_address: str
 ) -> None:
     settings = ServeSettings(driver="redis", metrics_port=0)
     texts = {"url": f"redis://{free_address}"}
@@ -94,12 +95,13 @@ async def test_a_failed_driver_is_not_ready(
 
 @pytest.mark.parametrize("deployed", ["redis", "nats"], indirect=True)
 async def test_a_hanging_backend_makes_the_server_not_ready_until_it_recovers(
-    deployed: Any, start_server: Any, get: Callable[..., Any], until: Callable[..., Any]
+    deployed: Deployed, start_server: Any, get: Get, until: Callable[..., Any]
 ) -> None:
     server = start_server(*deployed.flags).serving()
     address = server.metrics_address
     assert get(address, "/ready").status == 200
-    await deployed.server.pause()
+    backend: Any = deployed.server
+    await backend.pause()
     try:
         await until(lambda: get(address, "/ready").status == 503)
         reply = get(address, "/ready").json
@@ -109,6 +111,6 @@ async def test_a_hanging_backend_makes_the_server_not_ready_until_it_recovers(
         assert await serving_status(server.address) == "NOT_SERVING"
         assert "prism_ready 0.0" in get(address, "/metrics").text
     finally:
-        await deployed.server.resume()
+        await backend.resume()
     await until(lambda: get(address, "/ready").status == 200)
     assert await serving_status(server.address) == "SERVING"

@@ -40,8 +40,11 @@ class Assembly:
         return self.series().get((name, frozenset(labels.items())))
 
 
+Build = Callable[..., Assembly]
+
+
 @pytest.fixture
-async def build() -> AsyncIterator[Callable[..., Assembly]]:
+async def build() -> AsyncIterator[Build]:
     built: list[Assembly] = []
 
     def make(driver: Any = None, **settings: Any) -> Assembly:

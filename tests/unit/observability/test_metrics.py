@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from prism.adapters.grpc.calls import Rejected, UnaryCall
 from prism.adapters.memstore import Memstore
 from prism.ports import BackendUnavailable, Entry, NotServing, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
+from tests.unit.observability.conftest import Build
 
 GET = "prism.v1.KeyValueService/Get"
 OPERATION = {"driver": "memstore", "operation": "get"}
@@ -52,9 +52,7 @@ def request(key: str) -> bytes:
     return pb.GetRequest(key=key).SerializeToString()
 
 
-async def test_all_series_but_histograms_and_errors_exist_from_the_start(
-    build: Callable[..., Any],
-) -> None:
+async def test_all_series_but_histograms_and_errors_exist_from_the_start(build: Build) -> None:
     assembly = build()
     assert assembly.value("backend_driver_requests_total", **OPERATION) == 0
     assert assembly.value("backend_driver_request_duration_seconds_count", **OPERATION) is None
@@ -73,9 +71,7 @@ async def test_all_series_but_histograms_and_errors_exist_from_the_start(
     assert {"process_cpu_seconds_total", "python_info", "python_gc_collections_total"} <= names
 
 
-async def test_a_call_is_counted_at_arrival_and_at_its_end(
-    build: Callable[..., Any],
-) -> None:
+async def test_a_call_is_counted_at_arrival_and_at_its_end(build: Build) -> None:
     assembly = build()
     await assembly.run()
     await get_of(assembly)(request("k"), Context())
@@ -92,7 +88,7 @@ async def test_a_call_is_counted_at_arrival_and_at_its_end(
     assert assembly.value(bucket, **OPERATION, le="+Inf") == 1
 
 
-async def test_a_running_call_is_in_flight(build: Callable[..., Any]) -> None:
+async def test_a_running_call_is_in_flight(build: Build) -> None:
     assembly = build(providers.Object(Flaky()))
     await assembly.run()
     running = asyncio.create_task(get_of(assembly)(request("held"), Context()))
@@ -107,9 +103,7 @@ async def test_a_running_call_is_in_flight(build: Callable[..., Any]) -> None:
     assert assembly.value(errors, **OPERATION, error_type="Cancelled") == 1
 
 
-async def test_errors_are_named_after_the_ports_errors(
-    build: Callable[..., Any],
-) -> None:
+async def test_errors_are_named_after_the_ports_errors(build: Build) -> None:
     assembly = build(providers.Object(Flaky()))
     await assembly.run()
     for _ in range(3):
@@ -128,7 +122,7 @@ async def test_errors_are_named_after_the_ports_errors(
     assert errors == {"BackendUnavailable": 3, "Internal": 1, "VersionConflict": 1}
 
 
-async def test_callers_cannot_create_series(build: Callable[..., Any]) -> None:
+async def test_callers_cannot_create_series(build: Build) -> None:
     assembly = build()
     await assembly.run()
     await assembly.gateway.set("k", b"")
@@ -141,7 +135,7 @@ async def test_callers_cannot_create_series(build: Callable[..., Any]) -> None:
     assert assembly.series().keys() == before
 
 
-async def test_refused_and_shed_operations_are_counted_apart(build: Callable[..., Any]) -> None:
+async def test_refused_and_shed_operations_are_counted_apart(build: Build) -> None:
     assembly = build()
     with pytest.raises(NotServing):
         await assembly.gateway.get("k")
@@ -149,9 +143,7 @@ async def test_refused_and_shed_operations_are_counted_apart(build: Callable[...
     assert assembly.value("prism_operations_shed_total") == 0
 
 
-async def test_the_last_health_check_is_shown_while_the_driver_is_up(
-    build: Callable[..., Any],
-) -> None:
+async def test_the_last_health_check_is_shown_while_the_driver_is_up(build: Build) -> None:
     assembly = build()
     await assembly.run()
     await assembly.gateway.set("key", b"value")
@@ -169,7 +161,7 @@ async def test_the_last_health_check_is_shown_while_the_driver_is_up(
     assert assembly.value("prism_lifecycle_state", state="stopped") == 1
 
 
-async def test_open_watches_are_counted(build: Callable[..., Any]) -> None:
+async def test_open_watches_are_counted(build: Build) -> None:
     assembly = build()
     await assembly.run()
     async with assembly.gateway.watch(""):
@@ -177,7 +169,7 @@ async def test_open_watches_are_counted(build: Callable[..., Any]) -> None:
     assert assembly.value("backend_driver_watches_active", driver="memstore") == 0
 
 
-async def test_limits_have_metrics_of_their_own(build: Callable[..., Any]) -> None:
+async def test_limits_have_metrics_of_their_own(build: Build) -> None:
     assembly = build(max_in_flight=7, max_watches=3)
     assert assembly.value("prism_operations_in_flight_limit") == 7
     assert assembly.value("backend_driver_watches_limit", driver="memstore") == 3
@@ -193,14 +185,14 @@ async def test_limits_have_metrics_of_their_own(build: Callable[..., Any]) -> No
     ],
 )
 async def test_the_default_is_the_prometheus_format(
-    build: Callable[..., Any], accept: str, content_type: str
+    build: Build, accept: str, content_type: str
 ) -> None:
     found, text = build().container.metrics().render(accept)
     assert found == content_type
     assert b"# EOF" not in text
 
 
-async def test_open_metrics_is_served_on_request(build: Callable[..., Any]) -> None:
+async def test_open_metrics_is_served_on_request(build: Build) -> None:
     accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"
     content_type, text = build().container.metrics().render(accept)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")

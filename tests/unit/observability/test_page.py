@@ -6,9 +6,8 @@ import html
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
@@ -25,6 +24,7 @@ from prism.adapters.observability.page.page import (
     Tone,
 )
 from prism.domain.redaction import Redactor
+from tests.unit.observability.conftest import Build
 
 HOSTILE = """</td><script>alert(1)</script><img src=x onerror="alert(2)">'&"""
 FORBIDDEN_ELEMENTS = {"script", "img", "iframe", "object", "form"}
@@ -153,7 +153,7 @@ async def test_the_page_reloads_itself_only_on_request() -> None:
     assert refreshed in (await read(refreshing=True)).attributes
 
 
-async def test_the_title_shows_the_state(build: Callable[..., Any]) -> None:
+async def test_the_title_shows_the_state(build: Build) -> None:
     assembly = build()
     page = assembly.container.page()
 

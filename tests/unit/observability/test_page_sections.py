@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from google.rpc import code_pb2
 
+from prism.adapters.grpc.calls import UnaryCall
 from prism.adapters.memstore import Memstore
 from prism.adapters.observability.formatting import duration, moment
 from prism.adapters.observability.page.history import Counts, OperationSamples, RecentFailures
@@ -25,6 +24,7 @@ from prism.bootstrap.container import Container
 from prism.domain.redaction import Redactor
 from prism.domain.tallies import operation_tallies
 from prism.ports import BackendUnavailable, Entry, InvalidArgument
+from tests.unit.observability.conftest import Build
 
 GET = "/prism.v1.KeyValueService/Get"
 MS = 1_000_000
@@ -157,9 +157,7 @@ def test_many_messages_of_one_code_displace_no_other_failure() -> None:
     assert [row[-1] for row in wrong] == [f"wrong {number}" for number in range(999, 994, -1)]
 
 
-async def test_a_failed_request_is_shown(
-    build: Callable[..., Any],
-) -> None:
+async def test_a_failed_request_is_shown(build: Build) -> None:
     class Quoting(Memstore):
         async def get(self, key: str) -> Entry | None:
             raise BackendUnavailable(f"cannot find {key}")
@@ -167,6 +165,7 @@ async def test_a_failed_request_is_shown(
     assembly = build(Quoting())
     await assembly.run()
     call = assembly.container.services().calls[GET]
+    assert isinstance(call, UnaryCall)
     with pytest.raises(Exception, match="cannot find"):
         await call(b"\x0a\x03<b>", Context())
     page = assembly.container.page().render().decode()
@@ -183,9 +182,7 @@ class Context:
         return None
 
 
-async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(
-    build: Callable[..., Any],
-) -> None:
+async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(build: Build) -> None:
     assembly = build()
     events = assembly.container.history().events
     await assembly.run()
@@ -202,9 +199,7 @@ async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(
     ]
 
 
-async def test_an_event_and_the_headline_show_the_reason_of_a_failure(
-    build: Callable[..., Any],
-) -> None:
+async def test_an_event_and_the_headline_show_the_reason_of_a_failure(build: Build) -> None:
     assembly = build()
     page, events = assembly.container.page(), assembly.container.history().events
     with pytest.raises(InvalidArgument):
@@ -215,9 +210,7 @@ async def test_an_event_and_the_headline_show_the_reason_of_a_failure(
     assert "max_keys is &#39;many&#39;" in page.render().decode()
 
 
-async def test_capabilities_and_limits_are_listed(
-    build: Callable[..., Any],
-) -> None:
+async def test_capabilities_and_limits_are_listed(build: Build) -> None:
     assembly = build()
     await assembly.run()
     section = capabilities_section(assembly.gateway)

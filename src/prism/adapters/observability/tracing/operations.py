@@ -18,10 +18,11 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_
 
 from prism.adapters.observability.tracing.requests import RPC_METHOD, RPC_SYSTEM_NAME, containing
 from prism.adapters.observability.tracing.spans import RecordedSpan, Recorder
-from prism.ports import OPERATIONS, Event, Keys, PrismError
+from prism.ports import OPERATIONS, Event, Keys, PrismError, Profile
 
 Operation = Callable[..., Awaitable[Any]]
-Watch = Callable[..., AbstractAsyncContextManager[AsyncIterator[Event]]]
+OpenWatch = AbstractAsyncContextManager[AsyncIterator[Event]]
+Watch = Callable[..., OpenWatch]
 
 
 class Description(NamedTuple):
@@ -116,12 +117,13 @@ class TracedOperations:
         return getattr(self._inner, name)
 
     @property
-    def profile(self) -> Any:
+    def profile(self) -> Profile:
         """The inner driver's profile, spelled out because every operation reads it."""
-        return self._inner.profile
+        profile: Profile = self._inner.profile
+        return profile
 
     @property
-    def relay(self) -> Any:
+    def relay(self) -> object:
         """The driver's `relay`, for `isinstance` checks, which overlook `__getattr__`."""
         return getattr(self._inner, "relay", None)
 
@@ -136,7 +138,7 @@ class TracedOperations:
     def _trace(self, name: str, operation: Operation) -> Operation:
         parent_of = self._parent
 
-        def call(*args: Any, **options: Any) -> Awaitable[Any]:
+        def call(*args: object, **options: object) -> Awaitable[Any]:
             parent = parent_of()
             if parent is None or not parent.is_recording():
                 return operation(*args, **options)
@@ -146,7 +148,7 @@ class TracedOperations:
         return call
 
     def _trace_watch(self, name: str, watch: Watch) -> Watch:
-        def call(*args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        def call(*args: object, **options: object) -> OpenWatch:
             inner = watch(*args, **options)
             parent = self._parent()
             if parent is None or not parent.is_recording():
@@ -161,7 +163,12 @@ class TracedOperations:
         )
 
 
-async def _within(span: RecordedSpan, operation: Operation, args: Any, options: Any) -> Any:
+async def _within(
+    span: RecordedSpan,
+    operation: Operation,
+    args: Sequence[object],
+    options: Mapping[str, object],
+) -> Any:
     # The span is current in the driver, for its libraries and for what it sends to servers.
     token = attach(containing(span))
     try:
@@ -176,7 +183,7 @@ async def _within(span: RecordedSpan, operation: Operation, args: Any, options: 
 
 @asynccontextmanager
 async def _watch_within(
-    span: RecordedSpan, watch: AbstractAsyncContextManager[AsyncIterator[Event]]
+    span: RecordedSpan, watch: OpenWatch
 ) -> AsyncIterator[AsyncIterator[Event]]:
     """Keep the span open as long as the watch; it is current while the watch opens."""
     try:
