@@ -1,4 +1,4 @@
-"""Who commands the driver, from the moment that the server listens."""
+"""Who commands the driver's lifecycle: this process itself, or the proxy that launched it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from prism.ports import IllegalTransition, LifecycleControl, State
 
 
 class Commander(Protocol):
-    """Commands the driver; used once."""
+    """Brings up the driver once the server listens; used once."""
 
     async def command(self, listening: Listening, end: Callable[[str], None]) -> None:
-        """Have the driver run, and see to whatever else it is commanded.
+        """Have the driver initialized and started.
 
-        Cancelled when the server ends; commands that began go on.
+        Cancelled when the server ends; lifecycle commands that began go on.
 
         Args:
-            end: has the server end in order, and says why.
+            end: ends the server in order; takes the reason.
 
         Raises:
-            PrismError: the driver does not come to run.
+            PrismError: the driver could not be brought up.
         """
         ...
 
     async def close(self) -> None:
-        """The driver is stopped."""
+        """Close what `command` opened; called when the driver is stopped."""
         ...
 
 
-class Standalone:
-    """This process itself, with the settings it was given."""
+class StandaloneCommander:
+    """Initializes and starts the driver with the settings of this process."""
 
     def __init__(self, lifecycle: LifecycleControl, settings: Mapping[str, str]) -> None:
         self._lifecycle = lifecycle
@@ -46,12 +46,12 @@ class Standalone:
             await self._lifecycle.initialize(self._settings)
             await self._lifecycle.start()
         except IllegalTransition:
-            # Somebody was quicker, by RPC; if that was a stop, it ends us.
+            # A lifecycle call came first; if it was a stop, the server ends anyway.
             if await self._lifecycle.state() is not State.STOPPED:
                 raise
 
     async def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: nothing was opened."""
 
 
 def commander_of(
@@ -60,11 +60,11 @@ def commander_of(
     readiness: ReadinessMonitor,
     redactor: Redactor,
 ) -> Commander:
-    """The proxy, where there is one; else this process itself."""
+    """Return the commander for the configuration: managed if it has a proxy's address."""
     address = configuration.settings.proxy_address
     if address is None:
-        return Standalone(lifecycle, configuration.driver_settings)
-    # Only a pattern talks to a proxy.
-    from prism.bootstrap.managed.managed import managed_by
+        return StandaloneCommander(lifecycle, configuration.driver_settings)
+    # Only patterns pay for this import.
+    from prism.bootstrap.managed.commander import managed_commander
 
-    return managed_by(address, configuration, lifecycle, readiness, redactor)
+    return managed_commander(address, configuration, lifecycle, readiness, redactor)

@@ -40,6 +40,8 @@ class DebugEventPublisher:
         self._ready = False
         lifecycle.observe(self._state_changed)
         readiness.observe(self._readiness_changed)
+        lifecycle.observe_health(self.health_checked)
+        # Its checks have a shorter timeout.
         readiness.observe_checks(self.health_checked)
 
     def health_checked(self, health: Health) -> None:

@@ -113,6 +113,7 @@ class LifecycleMachine:
         self._redact = redact
         self._commands = CommandQueue()
         self._observers: list[Callable[[State], None]] = []
+        self._health_observers: list[Callable[[Health], None]] = []
         self._state = State.CREATED
         self._settings: dict[str, str] | None = None
         self._drained = DrainReport()
@@ -138,6 +139,10 @@ class LifecycleMachine:
         """Call the observer with each new state, immediately and in order."""
         self._observers.append(observer)
 
+    def observe_health(self, observer: Callable[[Health], None]) -> None:
+        """Call the observer with the result of each health check."""
+        self._health_observers.append(observer)
+
     async def state(self) -> State:
         return self._state
 
@@ -158,6 +163,12 @@ class LifecycleMachine:
         await self._commands.run(self._stop(timeout))
 
     async def health(self) -> Health:
+        health = await self._check_health()
+        for observer in self._health_observers:
+            observer(health)
+        return health
+
+    async def _check_health(self) -> Health:
         if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
             try:
                 async with asyncio.timeout(_HEALTH_TIMEOUT_S):

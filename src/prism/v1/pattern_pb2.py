@@ -24,12 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from prism.v1 import keyvalue_pb2 as prism_dot_v1_dot_keyvalue__pb2
 from prism.v1 import lifecycle_pb2 as prism_dot_v1_dot_lifecycle__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16prism/v1/pattern.proto\x12\x08prism.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x17prism/v1/keyvalue.proto\x1a\x18prism/v1/lifecycle.proto\"\xcd\x01\n\x0e\x43onnectRequest\x12.\n\x0cregistration\x18\x01 \x01(\x0b\x32\x16.prism.v1.RegistrationH\x00\x12)\n\x06result\x18\x02 \x01(\x0b\x32\x17.prism.v1.CommandResultH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.prism.v1.HeartbeatH\x00\x12+\n\x0b\x64\x65\x62ug_event\x18\x04 \x01(\x0b\x32\x14.prism.v1.DebugEventH\x00\x42\t\n\x07message\"\x94\x01\n\x0f\x43onnectResponse\x12&\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x12.prism.v1.AcceptedH\x00\x12$\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x11.prism.v1.CommandH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.prism.v1.HeartbeatH\x00\x42\t\n\x07message\"\xff\x01\n\x0cRegistration\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x16\n\x0e\x64river_version\x18\x03 \x01(\t\x12\x15\n\rprism_version\x18\x04 \x01(\t\x12\x12\n\nprocess_id\x18\x05 \x01(\x04\x12*\n\x0c\x63\x61pabilities\x18\x06 \x03(\x0b\x32\x14.prism.v1.Capability\x12\x14\n\x0c\x64\x61ta_address\x18\x07 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x08 \x01(\t\x12\'\n\x05state\x18\t \x01(\x0e\x32\x18.prism.v1.LifecycleState\"R\n\x08\x41\x63\x63\x65pted\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0b\n\tHeartbeat\"\xae\x02\n\x07\x43ommand\x12\n\n\x02id\x18\x01 \x01(\x04\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\ninitialize\x18\n \x01(\x0b\x32\x1b.prism.v1.InitializeRequestH\x00\x12\'\n\x05start\x18\x0b \x01(\x0b\x32\x16.prism.v1.StartRequestH\x00\x12\x34\n\x0chealth_check\x18\x0c \x01(\x0b\x32\x1c.prism.v1.HealthCheckRequestH\x00\x12\'\n\x05\x64rain\x18\r \x01(\x0b\x32\x16.prism.v1.DrainRequestH\x00\x12%\n\x04stop\x18\x0e \x01(\x0b\x32\x15.prism.v1.StopRequestH\x00\x42\t\n\x07\x63ommand\"\xb1\x02\n\rCommandResult\x12\n\n\x02id\x18\x01 \x01(\x04\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x32\n\ninitialize\x18\n \x01(\x0b\x32\x1c.prism.v1.InitializeResponseH\x00\x12(\n\x05start\x18\x0b \x01(\x0b\x32\x17.prism.v1.StartResponseH\x00\x12\x35\n\x0chealth_check\x18\x0c \x01(\x0b\x32\x1d.prism.v1.HealthCheckResponseH\x00\x12(\n\x05\x64rain\x18\r \x01(\x0b\x32\x17.prism.v1.DrainResponseH\x00\x12&\n\x04stop\x18\x0e \x01(\x0b\x32\x16.prism.v1.StopResponseH\x00\x42\x08\n\x06result\"\x96\x02\n\nDebugEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05level\x18\x03 \x01(\x0e\x32\x14.prism.v1.DebugLevel\x12!\n\x04kind\x18\x04 \x01(\x0e\x32\x13.prism.v1.DebugKind\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x32\n\x07\x64\x65tails\x18\x06 \x03(\x0b\x32!.prism.v1.DebugEvent.DetailsEntry\x12\x0f\n\x07\x64ropped\x18\x07 \x01(\x04\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x86\x01\n\nDebugLevel\x12\x1b\n\x17\x44\x45\x42UG_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x42UG_LEVEL_DEBUG\x10\x01\x12\x14\n\x10\x44\x45\x42UG_LEVEL_INFO\x10\x02\x12\x17\n\x13\x44\x45\x42UG_LEVEL_WARNING\x10\x03\x12\x15\n\x11\x44\x45\x42UG_LEVEL_ERROR\x10\x04*i\n\tDebugKind\x12\x1a\n\x16\x44\x45\x42UG_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45\x42UG_KIND_STATE\x10\x01\x12\x16\n\x12\x44\x45\x42UG_KIND_BACKEND\x10\x02\x12\x12\n\x0e\x44\x45\x42UG_KIND_LOG\x10\x03\x32[\n\x15PatternControlService\x12\x42\n\x07\x43onnect\x12\x18.prism.v1.ConnectRequest\x1a\x19.prism.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16prism/v1/pattern.proto\x12\x08prism.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17prism/v1/keyvalue.proto\x1a\x18prism/v1/lifecycle.proto\"\xb0\x01\n\x0e\x43onnectRequest\x12.\n\x0cregistration\x18\x01 \x01(\x0b\x32\x16.prism.v1.RegistrationH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.prism.v1.HeartbeatH\x00\x12+\n\x0b\x64\x65\x62ug_event\x18\x04 \x01(\x0b\x32\x14.prism.v1.DebugEventH\x00\x42\t\n\x07messageJ\x04\x08\x02\x10\x03R\x06result\"}\n\x0f\x43onnectResponse\x12&\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x12.prism.v1.AcceptedH\x00\x12(\n\theartbeat\x18\x03 \x01(\x0b\x32\x13.prism.v1.HeartbeatH\x00\x42\t\n\x07messageJ\x04\x08\x02\x10\x03R\x07\x63ommand\"\xff\x01\n\x0cRegistration\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x16\n\x0e\x64river_version\x18\x03 \x01(\t\x12\x15\n\rprism_version\x18\x04 \x01(\t\x12\x12\n\nprocess_id\x18\x05 \x01(\x04\x12*\n\x0c\x63\x61pabilities\x18\x06 \x03(\x0b\x32\x14.prism.v1.Capability\x12\x14\n\x0c\x64\x61ta_address\x18\x07 \x01(\t\x12\x17\n\x0fmetrics_address\x18\x08 \x01(\t\x12\'\n\x05state\x18\t \x01(\x0e\x32\x18.prism.v1.LifecycleState\"R\n\x08\x41\x63\x63\x65pted\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0b\n\tHeartbeat\"\x96\x02\n\nDebugEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05level\x18\x03 \x01(\x0e\x32\x14.prism.v1.DebugLevel\x12!\n\x04kind\x18\x04 \x01(\x0e\x32\x13.prism.v1.DebugKind\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x32\n\x07\x64\x65tails\x18\x06 \x03(\x0b\x32!.prism.v1.DebugEvent.DetailsEntry\x12\x0f\n\x07\x64ropped\x18\x07 \x01(\x04\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x86\x01\n\nDebugLevel\x12\x1b\n\x17\x44\x45\x42UG_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x45\x42UG_LEVEL_DEBUG\x10\x01\x12\x14\n\x10\x44\x45\x42UG_LEVEL_INFO\x10\x02\x12\x17\n\x13\x44\x45\x42UG_LEVEL_WARNING\x10\x03\x12\x15\n\x11\x44\x45\x42UG_LEVEL_ERROR\x10\x04*i\n\tDebugKind\x12\x1a\n\x16\x44\x45\x42UG_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45\x42UG_KIND_STATE\x10\x01\x12\x16\n\x12\x44\x45\x42UG_KIND_BACKEND\x10\x02\x12\x12\n\x0e\x44\x45\x42UG_KIND_LOG\x10\x03\x32[\n\x15PatternControlService\x12\x42\n\x07\x43onnect\x12\x18.prism.v1.ConnectRequest\x1a\x19.prism.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,28 +37,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEBUGEVENT_DETAILSENTRY']._loaded_options = None
   _globals['_DEBUGEVENT_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_DEBUGLEVEL']._serialized_start=1786
-  _globals['_DEBUGLEVEL']._serialized_end=1920
-  _globals['_DEBUGKIND']._serialized_start=1922
-  _globals['_DEBUGKIND']._serialized_end=2027
-  _globals['_CONNECTREQUEST']._serialized_start=178
-  _globals['_CONNECTREQUEST']._serialized_end=383
-  _globals['_CONNECTRESPONSE']._serialized_start=386
-  _globals['_CONNECTRESPONSE']._serialized_end=534
-  _globals['_REGISTRATION']._serialized_start=537
-  _globals['_REGISTRATION']._serialized_end=792
-  _globals['_ACCEPTED']._serialized_start=794
-  _globals['_ACCEPTED']._serialized_end=876
-  _globals['_HEARTBEAT']._serialized_start=878
-  _globals['_HEARTBEAT']._serialized_end=889
-  _globals['_COMMAND']._serialized_start=892
-  _globals['_COMMAND']._serialized_end=1194
-  _globals['_COMMANDRESULT']._serialized_start=1197
-  _globals['_COMMANDRESULT']._serialized_end=1502
-  _globals['_DEBUGEVENT']._serialized_start=1505
-  _globals['_DEBUGEVENT']._serialized_end=1783
-  _globals['_DEBUGEVENT_DETAILSENTRY']._serialized_start=1737
-  _globals['_DEBUGEVENT_DETAILSENTRY']._serialized_end=1783
-  _globals['_PATTERNCONTROLSERVICE']._serialized_start=2029
-  _globals['_PATTERNCONTROLSERVICE']._serialized_end=2120
+  _globals['_DEBUGLEVEL']._serialized_start=1095
+  _globals['_DEBUGLEVEL']._serialized_end=1229
+  _globals['_DEBUGKIND']._serialized_start=1231
+  _globals['_DEBUGKIND']._serialized_end=1336
+  _globals['_CONNECTREQUEST']._serialized_start=153
+  _globals['_CONNECTREQUEST']._serialized_end=329
+  _globals['_CONNECTRESPONSE']._serialized_start=331
+  _globals['_CONNECTRESPONSE']._serialized_end=456
+  _globals['_REGISTRATION']._serialized_start=459
+  _globals['_REGISTRATION']._serialized_end=714
+  _globals['_ACCEPTED']._serialized_start=716
+  _globals['_ACCEPTED']._serialized_end=798
+  _globals['_HEARTBEAT']._serialized_start=800
+  _globals['_HEARTBEAT']._serialized_end=811
+  _globals['_DEBUGEVENT']._serialized_start=814
+  _globals['_DEBUGEVENT']._serialized_end=1092
+  _globals['_DEBUGEVENT_DETAILSENTRY']._serialized_start=1046
+  _globals['_DEBUGEVENT_DETAILSENTRY']._serialized_end=1092
+  _globals['_PATTERNCONTROLSERVICE']._serialized_start=1338
+  _globals['_PATTERNCONTROLSERVICE']._serialized_end=1429
 # @@protoc_insertion_point(module_scope)

@@ -2,7 +2,6 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.rpc import status_pb2 as _status_pb2
 from prism.v1 import keyvalue_pb2 as _keyvalue_pb2
 from prism.v1 import lifecycle_pb2 as _lifecycle_pb2
 from google.protobuf.internal import containers as _containers
@@ -39,26 +38,22 @@ DEBUG_KIND_BACKEND: DebugKind
 DEBUG_KIND_LOG: DebugKind
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("registration", "result", "heartbeat", "debug_event")
+    __slots__ = ("registration", "heartbeat", "debug_event")
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
-    RESULT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     DEBUG_EVENT_FIELD_NUMBER: _ClassVar[int]
     registration: Registration
-    result: CommandResult
     heartbeat: Heartbeat
     debug_event: DebugEvent
-    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., result: _Optional[_Union[CommandResult, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., debug_event: _Optional[_Union[DebugEvent, _Mapping]] = ...) -> None: ...
+    def __init__(self, registration: _Optional[_Union[Registration, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., debug_event: _Optional[_Union[DebugEvent, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("accepted", "command", "heartbeat")
+    __slots__ = ("accepted", "heartbeat")
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
-    COMMAND_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     accepted: Accepted
-    command: Command
     heartbeat: Heartbeat
-    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
 
 class Registration(_message.Message):
     __slots__ = ("protocol_version", "driver", "driver_version", "prism_version", "process_id", "capabilities", "data_address", "metrics_address", "state")
@@ -93,42 +88,6 @@ class Accepted(_message.Message):
 class Heartbeat(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
-
-class Command(_message.Message):
-    __slots__ = ("id", "timeout", "initialize", "start", "health_check", "drain", "stop")
-    ID_FIELD_NUMBER: _ClassVar[int]
-    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
-    INITIALIZE_FIELD_NUMBER: _ClassVar[int]
-    START_FIELD_NUMBER: _ClassVar[int]
-    HEALTH_CHECK_FIELD_NUMBER: _ClassVar[int]
-    DRAIN_FIELD_NUMBER: _ClassVar[int]
-    STOP_FIELD_NUMBER: _ClassVar[int]
-    id: int
-    timeout: _duration_pb2.Duration
-    initialize: _lifecycle_pb2.InitializeRequest
-    start: _lifecycle_pb2.StartRequest
-    health_check: _lifecycle_pb2.HealthCheckRequest
-    drain: _lifecycle_pb2.DrainRequest
-    stop: _lifecycle_pb2.StopRequest
-    def __init__(self, id: _Optional[int] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., initialize: _Optional[_Union[_lifecycle_pb2.InitializeRequest, _Mapping]] = ..., start: _Optional[_Union[_lifecycle_pb2.StartRequest, _Mapping]] = ..., health_check: _Optional[_Union[_lifecycle_pb2.HealthCheckRequest, _Mapping]] = ..., drain: _Optional[_Union[_lifecycle_pb2.DrainRequest, _Mapping]] = ..., stop: _Optional[_Union[_lifecycle_pb2.StopRequest, _Mapping]] = ...) -> None: ...
-
-class CommandResult(_message.Message):
-    __slots__ = ("id", "error", "initialize", "start", "health_check", "drain", "stop")
-    ID_FIELD_NUMBER: _ClassVar[int]
-    ERROR_FIELD_NUMBER: _ClassVar[int]
-    INITIALIZE_FIELD_NUMBER: _ClassVar[int]
-    START_FIELD_NUMBER: _ClassVar[int]
-    HEALTH_CHECK_FIELD_NUMBER: _ClassVar[int]
-    DRAIN_FIELD_NUMBER: _ClassVar[int]
-    STOP_FIELD_NUMBER: _ClassVar[int]
-    id: int
-    error: _status_pb2.Status
-    initialize: _lifecycle_pb2.InitializeResponse
-    start: _lifecycle_pb2.StartResponse
-    health_check: _lifecycle_pb2.HealthCheckResponse
-    drain: _lifecycle_pb2.DrainResponse
-    stop: _lifecycle_pb2.StopResponse
-    def __init__(self, id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., initialize: _Optional[_Union[_lifecycle_pb2.InitializeResponse, _Mapping]] = ..., start: _Optional[_Union[_lifecycle_pb2.StartResponse, _Mapping]] = ..., health_check: _Optional[_Union[_lifecycle_pb2.HealthCheckResponse, _Mapping]] = ..., drain: _Optional[_Union[_lifecycle_pb2.DrainResponse, _Mapping]] = ..., stop: _Optional[_Union[_lifecycle_pb2.StopResponse, _Mapping]] = ...) -> None: ...
 
 class DebugEvent(_message.Message):
     __slots__ = ("sequence", "time", "level", "kind", "message", "details", "dropped")

@@ -55,9 +55,9 @@ def _mute() -> Memstore:
 
 
 def _outdated() -> Memstore:
-    from prism.adapters.control import messages
+    from prism.adapters.control import client
 
-    vars(messages)["PROTOCOL_VERSION"] = 9
+    vars(client)["PROTOCOL_VERSION"] = 9
     return Memstore()
 
 

@@ -1,4 +1,4 @@
-"""What a pattern tells its proxy, unasked."""
+"""Debug events that a pattern sends to its proxy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import prism
 from prism.adapters.client import connect_admin
-from prism.v1 import lifecycle_pb2 as lpb
+from prism.ports import BackendUnavailable
 from prism.v1 import pattern_pb2 as pb
 from tests.servers.fake_proxy import FakeProxy
 
@@ -19,109 +21,108 @@ def _with_keys(number: int) -> Callable[[pb.DebugEvent], bool]:
     return lambda event: event.details["keys"] == str(number)
 
 
-async def test_each_state_is_told(proxy: FakeProxy, start_pattern: Start) -> None:
+async def test_each_state_is_an_event(proxy: FakeProxy, start_pattern: Start) -> None:
     start_pattern()
     stream = await proxy.stream()
-    await stream.start()
-    event = await stream.told_of(lambda event: event.details["state"] == "running")
+    await stream.start_driver()
+    event = await stream.debug_event(lambda event: event.details["state"] == "running")
     assert event.kind == pb.DEBUG_KIND_STATE
     assert event.level == pb.DEBUG_LEVEL_INFO
-    ready = await stream.told_of(lambda event: event.details["ready"] == "true")
+    ready = await stream.debug_event(lambda event: event.details["ready"] == "true")
     assert ready.kind == pb.DEBUG_KIND_STATE
 
 
-async def test_a_failed_start_is_told_as_an_error_without_its_secrets(
-    proxy: FakeProxy, start_pattern: Start
-) -> None:
-    start_pattern("--driver", "slow")
+async def test_failure_is_an_event_without_secrets(proxy: FakeProxy, start_pattern: Start) -> None:
+    pattern = start_pattern("--driver", "slow")
     stream = await proxy.stream()
     settings = {"reachable": "false", "url": "slow://user:hunter2@nowhere"}
-    initialized = await stream.command(1, initialize=lpb.InitializeRequest(settings=settings))
-    checked = await stream.command(2, health_check=lpb.HealthCheckRequest())
-    event = await stream.told_of(lambda event: event.details["state"] == "failed")
+    async with stream.commands() as lifecycle:
+        with pytest.raises(BackendUnavailable) as raised:
+            await lifecycle.initialize(settings)
+        health = await lifecycle.health()
+    event = await stream.debug_event(lambda event: event.details["state"] == "failed")
     assert event.level == pb.DEBUG_LEVEL_ERROR
-    for said in (event.message, initialized.error.message, checked.health_check.message):
-        assert "cannot reach slow://user:***@nowhere" in said
-    assert "hunter2" not in f"{initialized} {checked} {stream.told}"
+    for text in (event.message, raised.value.message, health.message):
+        assert "cannot reach slow://user:***@nowhere" in text
+    assert "hunter2" not in f"{raised.value} {health} {stream.debug_events} {pattern.log}"
 
 
-async def test_the_number_of_keys_is_told_with_every_health_check(
+async def test_each_commanded_health_check_with_a_new_result_is_an_event(
     proxy: FakeProxy, start_pattern: Start
 ) -> None:
     start_pattern()
     stream = await proxy.stream()
-    await stream.start()
+    await stream.start_driver()
     async with prism.connect(stream.registration.data_address) as kv:
         for number in range(1, 4):
             await kv.set(f"k{number}", b"v")
-            await stream.command(10 + number, health_check=lpb.HealthCheckRequest())
-            event = await stream.told_of(_with_keys(number))
+            await stream.check_health()
+            event = await stream.debug_event(_with_keys(number))
             assert event.kind == pb.DEBUG_KIND_BACKEND
 
 
-async def test_the_number_of_keys_is_told_without_being_asked(
-    proxy: FakeProxy, start_pattern: Start
-) -> None:
+async def test_health_is_an_event_without_a_command(proxy: FakeProxy, start_pattern: Start) -> None:
     start_pattern()
     stream = await proxy.stream()
-    await stream.start()
+    await stream.start_driver()
     async with prism.connect(stream.registration.data_address) as kv:
         await kv.set("k", b"v")
-    await stream.told_of(_with_keys(1))
+    await stream.debug_event(_with_keys(1))
 
 
-async def test_the_same_health_is_told_once(proxy: FakeProxy, start_pattern: Start) -> None:
+async def test_same_health_is_one_event(proxy: FakeProxy, start_pattern: Start) -> None:
     pattern = start_pattern()
     stream = await proxy.stream()
-    await stream.start()
-    for number in range(10, 15):
-        await stream.command(number, health_check=lpb.HealthCheckRequest())
-    await stream.command(20, stop=lpb.StopRequest())
+    await stream.start_driver()
+    async with stream.commands() as lifecycle:
+        for _ in range(5):
+            await lifecycle.health()
+        await lifecycle.stop()
     await stream.ended.wait()
     assert await asyncio.to_thread(pattern.wait) == 0
-    backend = [event for event in stream.told if event.kind == pb.DEBUG_KIND_BACKEND]
+    backend = [event for event in stream.debug_events if event.kind == pb.DEBUG_KIND_BACKEND]
     assert len(backend) == 1
 
 
-async def test_log_lines_are_told_without_the_secrets_that_the_proxy_sent(
+async def test_log_lines_are_events_without_the_secrets_of_the_settings(
     proxy: FakeProxy, start_pattern: Start
 ) -> None:
     pattern = start_pattern("--driver", "slow")
     stream = await proxy.stream()
     settings = {"password": "swordfish", "says": "the word is swordfish"}
-    await stream.start(**settings)
-    event = await stream.told_of(lambda event: "the word is" in event.message)
+    await stream.start_driver(**settings)
+    event = await stream.debug_event(lambda event: "the word is" in event.message)
     assert event.kind == pb.DEBUG_KIND_LOG
     assert event.details["logger"] == "slow_driver"
     assert event.message == "the word is ***"
     assert "swordfish" not in pattern.log
 
 
-async def test_a_flood_of_log_lines_is_bounded_and_counted(
+async def test_flood_of_log_lines_is_bounded_and_counted(
     proxy: FakeProxy, start_pattern: Start
 ) -> None:
     start_pattern("--driver", "slow")
     stream = await proxy.stream()
-    await stream.start(says="so much to say", times="5000")
+    await stream.start_driver(says="so much to say", times="5000")
     # Hides no change of state.
-    await stream.told_of(lambda event: event.details["state"] == "running")
-    await stream.until(lambda: sum(event.dropped for event in stream.told) > 4000)
-    said = [event for event in stream.told if event.message == "so much to say"]
+    await stream.debug_event(lambda event: event.details["state"] == "running")
+    await stream.until(lambda: sum(event.dropped for event in stream.debug_events) > 4000)
+    said = [event for event in stream.debug_events if event.message == "so much to say"]
     assert 100 <= len(said) < 500
-    dropped = sum(event.dropped for event in stream.told)
+    dropped = sum(event.dropped for event in stream.debug_events)
     assert dropped + len(said) == 5000
-    assert [event.sequence for event in stream.told] == list(range(1, len(stream.told) + 1))
+    assert [event.sequence for event in stream.debug_events] == list(
+        range(1, len(stream.debug_events) + 1)
+    )
 
 
-async def test_what_happens_while_the_proxy_is_away_is_told_later(
-    proxy: FakeProxy, start_pattern: Start
-) -> None:
+async def test_events_wait_while_the_proxy_is_away(proxy: FakeProxy, start_pattern: Start) -> None:
     start_pattern()
     stream = await proxy.stream()
-    await stream.start()
+    await stream.start_driver()
     await proxy.stop()
     async with connect_admin(stream.registration.data_address) as admin:
         await admin.lifecycle.drain()
     await proxy.start()
     again = await proxy.stream()
-    await again.told_of(lambda event: event.details["state"] == "draining")
+    await again.debug_event(lambda event: event.details["state"] == "draining")

@@ -1,4 +1,4 @@
-"""A pattern whose proxy goes away, for a moment or for good."""
+"""A pattern whose proxy disappears, for a moment or for good."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 import prism
+from prism.ports import State
 from prism.v1 import lifecycle_pb2 as lpb
 from tests.integration.conftest import PACKAGES
 from tests.servers.fake_proxy import SESSION, TOKEN, FakeProxy
@@ -32,70 +33,75 @@ time.sleep(3600)
 """
 
 
-async def test_it_returns_with_its_session_when_the_proxy_is_back(
+async def test_pattern_returns_with_its_session_when_the_proxy_is_back(
     proxy: FakeProxy, start_pattern: Start
 ) -> None:
     start_pattern()
     stream = await proxy.stream()
-    await stream.start()
+    await stream.start_driver()
     await proxy.stop()
     async with prism.connect(stream.registration.data_address) as kv:
         await kv.set("served", b"meanwhile")
     await proxy.start()
     again = await proxy.stream()
-    assert again.shown == SESSION
+    assert again.credential == SESSION
     assert again.registration.state == lpb.LIFECYCLE_STATE_RUNNING
-    health = await again.command(3, health_check=lpb.HealthCheckRequest())
-    assert health.health_check.details["keys"] == "1"
+    assert (await again.check_health()).details["keys"] == "1"
 
 
-async def test_what_was_commanded_before_is_answered_after_it_returned(
+async def test_command_survives_a_broken_control_stream(
     proxy: FakeProxy, start_pattern: Start, tmp_path: Path
 ) -> None:
     opening = tmp_path / "open"
     pattern = start_pattern("--driver", "slow")
     stream = await proxy.stream()
-    initialize = lpb.InitializeRequest(settings={"opened_by": str(opening)})
-    stream.send(1, initialize=initialize)
-    await asyncio.to_thread(pattern.wait_for, "initializing")
-    await proxy.stop()
-    await proxy.start()
-    again = await proxy.stream()
-    again.send(1, initialize=initialize)
-    opening.touch()
-    assert (await again.result(1)).initialize.state == lpb.LIFECYCLE_STATE_INITIALIZED
+    settings = {"opened_by": str(opening)}
+    async with stream.commands() as lifecycle:
+        initializing = asyncio.create_task(lifecycle.initialize(settings))
+        await asyncio.to_thread(pattern.wait_for, "initializing")
+        await proxy.stop()
+        await proxy.start()
+        again = await proxy.stream()
+        opening.touch()
+        await initializing
+    async with again.commands() as lifecycle:
+        await lifecycle.initialize(settings)
+        assert await lifecycle.state() is State.INITIALIZED
     assert pattern.log.count('"initializing"') == 1
 
 
-async def test_debug_events_go_on_where_they_were(proxy: FakeProxy, start_pattern: Start) -> None:
+async def test_numbers_of_debug_events_go_on_after_a_return(
+    proxy: FakeProxy, start_pattern: Start
+) -> None:
     start_pattern()
     stream = await proxy.stream()
-    await stream.start()
-    await stream.told_of(lambda event: event.details["state"] == "running")
+    await stream.start_driver()
+    await stream.debug_event(lambda event: event.details["state"] == "running")
     await proxy.stop()
     await proxy.start()
     again = await proxy.stream()
-    await again.command(3, stop=lpb.StopRequest())
-    await again.told_of(lambda event: event.details["state"] == "stopped")
-    numbers = {event.sequence for event in (*stream.told, *again.told)}
+    async with again.commands() as lifecycle:
+        await lifecycle.stop()
+    await again.debug_event(lambda event: event.details["state"] == "stopped")
+    numbers = {event.sequence for event in (*stream.debug_events, *again.debug_events)}
     assert numbers == set(range(1, len(numbers) + 1))
 
 
-async def test_a_silent_proxy_is_called_anew(proxy: FakeProxy, start_pattern: Start) -> None:
+async def test_silence_of_the_proxy_makes_a_pattern_open_a_new_stream(
+    proxy: FakeProxy, start_pattern: Start
+) -> None:
     start_pattern()
     stream = await proxy.stream()
     proxy.silent = True
     await stream.ended.wait()
     proxy.silent = False
-    assert (await proxy.stream()).shown == SESSION
+    assert (await proxy.stream()).credential == SESSION
 
 
-async def test_a_proxy_that_does_not_know_it_any_more_ends_it(
-    proxy: FakeProxy, start_pattern: Start
-) -> None:
+async def test_refused_return_ends_a_pattern(proxy: FakeProxy, start_pattern: Start) -> None:
     pattern = start_pattern()
     stream = await proxy.stream()
-    await stream.start()
+    await stream.start_driver()
     await proxy.stop()
     proxy.refusal = (grpc.StatusCode.UNAUTHENTICATED, "there is no such session")
     await proxy.start()
@@ -105,11 +111,11 @@ async def test_a_proxy_that_does_not_know_it_any_more_ends_it(
     assert await asyncio.to_thread(pattern.wait) == 1
 
 
-async def test_when_the_proxy_is_gone_for_good_it_drains_and_ends_with_status_0(
+async def test_pattern_drains_and_exits_with_0_when_the_proxy_is_gone(
     proxy: FakeProxy, start_pattern: Start
 ) -> None:
     pattern = start_pattern()
-    await (await proxy.stream()).start()
+    await (await proxy.stream()).start_driver()
     await proxy.stop()
     event = await asyncio.to_thread(pattern.wait_for, "shutting down")
     assert f"the proxy at {proxy.address} is gone" in event["message"]
@@ -117,7 +123,7 @@ async def test_when_the_proxy_is_gone_for_good_it_drains_and_ends_with_status_0(
     assert await asyncio.to_thread(pattern.wait) == 0
 
 
-async def test_a_proxy_that_was_never_there_is_an_error(
+async def test_proxy_that_never_answers_is_an_error(
     socket_folder: Path, start_server: Start
 ) -> None:
     address = f"unix:{socket_folder}/nobody.sock"
@@ -127,14 +133,14 @@ async def test_a_proxy_that_was_never_there_is_an_error(
     assert await asyncio.to_thread(pattern.wait) == 1
 
 
-async def test_the_end_of_its_descriptor_ends_it(proxy: FakeProxy, start_pattern: Start) -> None:
+async def test_end_of_the_pipe_ends_a_pattern(proxy: FakeProxy, start_pattern: Start) -> None:
     reading, writing = os.pipe()
     try:
         pattern = start_pattern("--proxy-fd", str(reading), token=None, pass_fds=(reading,))
         os.write(writing, f"{TOKEN}\n".encode())
         stream = await proxy.stream()
-        assert stream.shown == TOKEN
-        await stream.start()
+        assert stream.credential == TOKEN
+        await stream.start_driver()
     finally:
         os.close(reading)
         os.close(writing)
@@ -143,22 +149,22 @@ async def test_the_end_of_its_descriptor_ends_it(proxy: FakeProxy, start_pattern
     assert await asyncio.to_thread(pattern.wait) == 0
 
 
-def test_a_descriptor_that_ends_before_the_token_ends_it(start_pattern: Start) -> None:
+def test_end_of_the_pipe_before_the_token_ends_a_pattern(start_pattern: Start) -> None:
     reading, writing = os.pipe()
     os.close(writing)
     try:
         pattern = start_pattern("--proxy-fd", str(reading), token=None, pass_fds=(reading,))
     finally:
         os.close(reading)
-    # Before there is anything to close in order.
+    # SIGTERM is not handled yet.
     assert pattern.wait() == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("driver", ["mute", "importing"])
-def test_the_end_of_its_descriptor_ends_one_that_hangs_before_it_has_an_event_loop(
+def test_end_of_the_pipe_ends_a_pattern_that_hangs_before_it_has_an_event_loop(
     start_server: Start, importing: Path, driver: str
 ) -> None:
-    """In the driver's constructor, or while its module is imported."""
+    """It hangs in the driver's constructor, or in the import of its module."""
     reading, writing = os.pipe()
     try:
         pattern = start_server(
@@ -177,7 +183,7 @@ def test_the_end_of_its_descriptor_ends_one_that_hangs_before_it_has_an_event_lo
 
 @pytest.fixture
 def importing(tmp_path: Path) -> Path:
-    """Where a driver is installed whose module never ends. Elsewhere nobody could list drivers."""
+    """Folder with a driver whose import never ends; no other test may list it."""
     installed = tmp_path / "importing-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: importing\nVersion: 1.0\n")
@@ -186,14 +192,14 @@ def importing(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_descriptor_that_is_not_there_is_an_error(start_pattern: Start) -> None:
+def test_closed_descriptor_is_an_error(start_pattern: Start) -> None:
     pattern = start_pattern("--proxy-fd", "77", token=None)
     assert pattern.wait() != 0
     assert "proxy_fd is 77" in pattern.log
     assert "Traceback" not in pattern.log
 
 
-async def test_it_does_not_outlive_a_launcher_that_was_killed(
+async def test_pattern_ends_when_its_launcher_is_killed(
     proxy: FakeProxy, socket_folder: Path
 ) -> None:
     launcher = subprocess.Popen(  # noqa: ASYNC220  (quick)
@@ -203,16 +209,16 @@ async def test_it_does_not_outlive_a_launcher_that_was_killed(
         stderr=subprocess.STDOUT,
     )
     try:
-        await (await proxy.stream()).start()
+        await (await proxy.stream()).start_driver()
     finally:
         launcher.kill()
-    # Both print to the same pipe, which ends when none of them is left.
+    # Launcher and pattern print to one pipe, which ends when both have ended.
     printed, _ = await asyncio.to_thread(launcher.communicate, timeout=PATIENCE_S)
     assert b"the process of the proxy has ended" in printed
     assert b"drained" in printed
 
 
-def test_a_hung_loop_does_not_outlive_it_either() -> None:
+def test_pattern_with_a_stuck_loop_ends_with_its_proxy() -> None:
     reading, writing = os.pipe()
     with subprocess.Popen(
         (sys.executable, _FOLDER / "hung.py", str(reading)),

@@ -1,9 +1,9 @@
-"""A reception behind a real server, and patterns whose every message is scripted."""
+"""A control_plane behind a real server, and patterns whose every message is scripted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,9 +16,9 @@ import pytest
 
 from prism.adapters.grpc.calls import calls_of
 from prism.adapters.grpc.servicers.pattern_control import (
+    ControlPlaneOptions,
+    PatternControlPlane,
     PatternControlServicer,
-    PatternReception,
-    ReceptionOptions,
 )
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer
@@ -31,13 +31,13 @@ TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
 SERVICE = pb.DESCRIPTOR.services_by_name["PatternControlService"]
 SPEC = PatternSpec("sessions", "memstore")
 
-# Long enough for a busy machine to be heard in time, where nothing is to be lost.
-PATIENT = ReceptionOptions(heartbeat_interval=timedelta(seconds=10))
+# On a busy machine too, no stream is silent for that long.
+PATIENT = ControlPlaneOptions(heartbeat_interval=timedelta(seconds=10))
 
 
 def registration(**changes: Any) -> pb.Registration:
     fields: dict[str, Any] = {
-        "protocol_version": 1,
+        "protocol_version": 2,
         "driver": "memstore",
         "driver_version": "1.2.3",
         "prism_version": "0.1.0",
@@ -50,23 +50,23 @@ def registration(**changes: Any) -> pb.Registration:
 
 @dataclass
 class Expected:
-    """A visit, with everything that was told of it."""
+    """A pending registration, with the events that came of it."""
 
-    visit: PendingRegistration
-    happened: list[tuple[EventKind, str]]
-    told: list[DebugEvent]
+    pending: PendingRegistration
+    events: list[tuple[EventKind, str]]
+    debug_events: list[DebugEvent]
 
     @property
     def kinds(self) -> list[EventKind]:
-        return [kind for kind, _ in self.happened]
+        return [kind for kind, _ in self.events]
 
     async def session(self) -> Session:
         async with asyncio.timeout(20):
-            return await self.visit.session()
+            return await self.pending.session()
 
 
 class Stream:
-    """What a pattern sends, and what it is sent; heartbeats it counts and leaves out."""
+    """Control stream of a scripted pattern; heartbeats are counted, and not returned."""
 
     def __init__(self, call: Any) -> None:
         self.call = call
@@ -79,7 +79,7 @@ class Stream:
         await self.call.write(data)
 
     async def read(self) -> pb.ConnectResponse | None:
-        """The next message; None at the end."""
+        """Return the next message; None: the stream ended."""
         async with asyncio.timeout(20):
             while (data := await self.call.read()) is not grpc.aio.EOF:
                 message = pb.ConnectResponse.FromString(data)
@@ -88,14 +88,8 @@ class Stream:
                 self.heartbeats += 1
         return None
 
-    async def command(self) -> pb.Command:
-        message = await self.read()
-        assert message is not None
-        assert message.WhichOneof("message") == "command"
-        return message.command
-
     async def refusal(self) -> tuple[grpc.StatusCode, str]:
-        """The status that it ends with."""
+        """Wait for the end of the stream, and return its status."""
         try:
             assert await self.read() is None
         except grpc.aio.AioRpcError as error:
@@ -105,42 +99,42 @@ class Stream:
 
 @dataclass
 class ControlPlane:
-    """The reception under test, and where it can be reached."""
+    """The control plane under test, and the address of its server."""
 
-    reception: PatternReception
+    control_plane: PatternControlPlane
     address: str
     stack: AsyncExitStack
-    visits: list[PendingRegistration] = field(default_factory=list)
+    expected: list[PendingRegistration] = field(default_factory=list)
 
     def expect(self, spec: PatternSpec = SPEC) -> Expected:
-        happened: list[tuple[EventKind, str]] = []
-        told: list[DebugEvent] = []
-        visit = self.reception.expect(
+        events: list[tuple[EventKind, str]] = []
+        debug_events: list[DebugEvent] = []
+        pending = self.control_plane.expect(
             spec,
-            on_event=lambda kind, text: happened.append((kind, text)),
-            on_debug_event=told.append,
+            on_event=lambda kind, text: events.append((kind, text)),
+            on_debug_event=debug_events.append,
         )
-        self.visits.append(visit)
-        return Expected(visit, happened, told)
+        self.expected.append(pending)
+        return Expected(pending, events, debug_events)
 
     def close(self) -> None:
-        for visit in self.visits:
-            visit.close()
+        for pending in self.expected:
+            pending.close()
 
-    async def connect(self, shown: str | None) -> Stream:
-        """A stream over a connection of its own, on which nothing is sent yet."""
+    async def connect(self, credential: str | None) -> Stream:
+        """Open a stream on a connection of its own, and send nothing."""
         channel = await self.stack.enter_async_context(
             grpc.aio.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
         )
         method: Any = channel.stream_stream("/prism.v1.PatternControlService/Connect")
-        metadata = () if shown is None else (("authorization", f"Bearer {shown}"),)
+        metadata = () if credential is None else (("authorization", f"Bearer {credential}"),)
         call = method(metadata=metadata)
         self.stack.callback(call.cancel)
         return Stream(call)
 
-    async def register(self, shown: str, **changes: Any) -> tuple[Stream, pb.Accepted]:
-        """A stream on which a pattern has registered, and was accepted."""
-        stream = await self.connect(shown)
+    async def register(self, credential: str, **changes: Any) -> tuple[Stream, pb.Accepted]:
+        """Open a stream, and register on it."""
+        stream = await self.connect(credential)
         await stream.send(registration=registration(**changes))
         message = await stream.read()
         assert message is not None
@@ -148,18 +142,18 @@ class ControlPlane:
         return stream, message.accepted
 
 
-Receive = Callable[..., Any]
+Serve = Callable[..., Awaitable[ControlPlane]]
 
 
 @pytest.fixture(params=TRANSPORTS)
-async def receive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Receive]:
+async def serve(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
-        async def start(options: ReceptionOptions = PATIENT) -> ControlPlane:
-            reception = PatternReception(options)
+        async def start(options: ControlPlaneOptions = PATIENT) -> ControlPlane:
+            control_plane = PatternControlPlane(options)
             calls = calls_of(
                 SERVICE,
-                PatternControlServicer(reception),
+                PatternControlServicer(control_plane),
                 default_timeout=None,
                 max_message_bytes=1 << 20,
             )
@@ -168,7 +162,7 @@ async def receive(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             (address,) = await server.start()
             stack.push_async_callback(server.stop)
             clients = await stack.enter_async_context(AsyncExitStack())
-            started = ControlPlane(reception, address, clients)
+            started = ControlPlane(control_plane, address, clients)
             stack.callback(started.close)
             return started
 

@@ -1,10 +1,10 @@
-"""Processes that live in this one, and call back when they are told to."""
+"""Fake ports of supervision: processes that are objects in this one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -33,10 +33,11 @@ IMMEDIATE = BackoffPolicy(
 
 @dataclass(slots=True)
 class FakeProcess:
-    """Implements `Process`; a test ends it.
+    """Implements `Process`.
 
     Attributes:
-        stubborn: neither Stop nor SIGTERM end it.
+        stubborn: ignores Stop and SIGTERM.
+        signals: names of the signals that were sent.
     """
 
     pid: int
@@ -65,9 +66,13 @@ class FakeProcess:
 
 
 class FakeSession:
-    """Implements `Session`."""
+    """Implements `Session`.
 
-    def __init__(self, process: FakeProcess, lifecycle: LifecycleControl) -> None:
+    Attributes:
+        loss: result of `wait_lost`.
+    """
+
+    def __init__(self, process: FakeProcess) -> None:
         self.registration = Registration(
             driver=process.spec.driver,
             driver_version="1",
@@ -75,11 +80,14 @@ class FakeSession:
             process_id=process.pid,
             data_address=str(process.pid),
         )
-        self.lifecycle = lifecycle
-        self.silence: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.loss: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.end_expected = False
+
+    def expect_end(self) -> None:
+        self.end_expected = True
 
     async def wait_lost(self) -> str:
-        return await asyncio.shield(self.silence)
+        return await asyncio.shield(self.loss)
 
 
 class FakePendingRegistration:
@@ -99,8 +107,8 @@ class FakePendingRegistration:
         self.closed = True
 
 
-class Commanded(LifecycleMachine):
-    """A lifecycle that ends its process once it is stopped, as a pattern does."""
+class ExitingLifecycle(LifecycleMachine):
+    """Lifecycle whose process exits once it is stopped, as a pattern does."""
 
     process: FakeProcess
 
@@ -110,29 +118,38 @@ class Commanded(LifecycleMachine):
             self.process.exit("exited with status 0")
 
 
-Mishap = Callable[["FakeProcess", "FakePendingRegistration"], None]
+OnLaunch = Callable[[FakeProcess, FakePendingRegistration], None]
+"""What happens at a launch, instead of a registration."""
 
 
 class FakePorts:
-    """Launches memstores, and lets a test say what becomes of the next ones.
+    """Launches memstores that register at once, unless a test says otherwise.
 
     Attributes:
-        processes: all there were, in the order of their launches.
-        mishaps: one for each launch to come, instead of registering.
-        every_launch: likewise, where there is none left of these.
-        make_driver: of a process.
+        processes: all processes, in the order of their launches.
+        next_launches: what happens at the next launches, one entry for each.
+        every_launch: what happens at all further launches; None: they register.
+        new_driver: makes the driver of a process.
+        lifecycles: lifecycle that commands reach, by address.
     """
 
     def __init__(self) -> None:
         self.processes: list[FakeProcess] = []
         self.pending: list[FakePendingRegistration] = []
         self.sessions: list[FakeSession] = []
-        self.mishaps: list[Mishap] = []
-        self.every_launch: Mishap | None = None
+        self.next_launches: list[OnLaunch] = []
+        self.every_launch: OnLaunch | None = None
         self.journal = Journal()
-        self.ports = SupervisionPorts(self, self, self.open_driver, self.journal)
+        self.ports = SupervisionPorts(
+            launcher=self,
+            control_plane=self,
+            open_lifecycle=self.open_lifecycle,
+            open_driver=self.open_driver,
+            journal=self.journal,
+        )
         self.drivers: dict[str, Driver[Any]] = {}
-        self.make_driver: Callable[[PatternSpec], Driver[Any]] = lambda _: Memstore()
+        self.lifecycles: dict[str, LifecycleControl] = {}
+        self.new_driver: Callable[[PatternSpec], Driver[Any]] = lambda _: Memstore()
 
     def expect(
         self, spec: PatternSpec, *, on_event: OnEvent, on_debug_event: OnDebugEvent
@@ -143,30 +160,30 @@ class FakePorts:
 
     async def launch(self, spec: PatternSpec, token: str) -> FakeProcess:
         pending = next(each for each in self.pending if each.token == token)
-        driver = self.make_driver(spec)
+        driver = self.new_driver(spec)
         admission = Admission(max_in_flight=100, max_per_connection=100)
-        lifecycle = Commanded(driver, MemstoreSettings, admission)
+        lifecycle = ExitingLifecycle(driver, MemstoreSettings, admission)
         end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         process = FakeProcess(1000 + len(self.processes), spec, driver, lifecycle, end)
         lifecycle.process = process
         self.processes.append(process)
         self.drivers[str(process.pid)] = driver
-        mishap = self.mishaps.pop(0) if self.mishaps else self.every_launch
-        if mishap is not None:
-            mishap(process, pending)
+        self.lifecycles[str(process.pid)] = lifecycle
+        on_launch = self.next_launches.pop(0) if self.next_launches else self.every_launch
+        if on_launch is not None:
+            on_launch(process, pending)
         else:
             self.register(process, pending)
         return process
 
-    def register(
-        self,
-        process: FakeProcess,
-        pending: FakePendingRegistration,
-        lifecycle: LifecycleControl | None = None,
-    ) -> None:
-        session = FakeSession(process, lifecycle or process.lifecycle)
+    def register(self, process: FakeProcess, pending: FakePendingRegistration) -> None:
+        session = FakeSession(process)
         self.sessions.append(session)
         pending.accepted.set_result(session)
+
+    @asynccontextmanager
+    async def open_lifecycle(self, _name: str, address: str) -> AsyncIterator[LifecycleControl]:
+        yield self.lifecycles[address]
 
     async def open_driver(self, _name: str, address: str) -> Driver[Any]:
         return self.drivers[address]
@@ -188,42 +205,42 @@ class FakePorts:
         )
 
     def kinds(self) -> list[EventKind]:
-        """What has happened, without the words."""
+        """Return the kinds of all events."""
         return [event.kind for event in self.journal.events()]
 
     def message_of(self, kind: EventKind) -> str:
-        """The words of the last event of that kind."""
+        """Return the message of the last event of that kind."""
         return [event.message for event in self.journal.events() if event.kind is kind][-1]
 
-    async def happens(self, kind: EventKind, times: int = 1) -> None:
-        """Wait until it has happened so often."""
+    async def wait_for(self, kind: EventKind, times: int = 1) -> None:
+        """Wait until there are so many events of that kind."""
         seen = asyncio.Event()
-        forget = self.journal.subscribe(lambda _: seen.set())
+        unsubscribe = self.journal.subscribe(lambda _: seen.set())
         try:
             async with asyncio.timeout(10):
                 while self.kinds().count(kind) < times:
                     seen.clear()
                     await seen.wait()
         finally:
-            forget()
+            unsubscribe()
 
 
-def ends(how: str) -> Mishap:
-    """It ends before it has registered."""
+def exits(how: str) -> OnLaunch:
+    """The process exits before it has registered."""
     return lambda process, _: process.exit(how)
 
 
-def is_refused(error: PrismError) -> Mishap:
-    """It calls back, and is refused."""
+def is_refused(error: PrismError) -> OnLaunch:
+    """The process is refused."""
     return lambda _, pending: pending.accepted.set_exception(error)
 
 
-def never_calls(_process: FakeProcess, _pending: FakePendingRegistration) -> None:
-    """It does nothing."""
+def never_registers(_process: FakeProcess, _pending: FakePendingRegistration) -> None:
+    """The process does nothing."""
 
 
-async def is_closed(admission: Admission) -> None:
-    """Wait until it refuses."""
+async def wait_closed(admission: Admission) -> None:
+    """Wait until the admission refuses."""
     with suppress(NotServing):
         async with asyncio.timeout(10):
             while True:
@@ -231,18 +248,18 @@ async def is_closed(admission: Admission) -> None:
                 await asyncio.sleep(0)
 
 
-class Outliving(DriverWrapper):
-    """A driver whose data are elsewhere: another process can have them too."""
+class SharedStore(DriverWrapper):
+    """Driver whose data are outside its process: other processes have them too."""
 
     async def initialize(self, settings: Any) -> None:
-        """They are there already."""
+        """Do nothing: the data exist already."""
 
     async def stop(self, timeout: timedelta = timedelta()) -> None:
-        """They stay there."""
+        """Do nothing: the data stay."""
 
 
 async def shared_store() -> Callable[[PatternSpec], Driver[Any]]:
-    """What makes drivers that all have the same data."""
+    """Return a function that makes drivers which share their data."""
     store = Memstore()
     await store.initialize(MemstoreSettings())
-    return lambda _: Outliving(store)
+    return lambda _: SharedStore(store)

@@ -12,7 +12,7 @@ from prism.domain.patterns.pattern import Pattern, StartupCancelled
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import DrainReport
-from tests.unit.patterns.fakes import POLICY, FakePorts, is_closed, never_calls
+from tests.unit.patterns.fakes import POLICY, FakePorts, never_registers, wait_closed
 from tests.unit.patterns.test_failing import LONG
 
 OTHER = PatternSpec("cache", "other")
@@ -29,9 +29,9 @@ async def _serving(fakes: FakePorts) -> Pattern:
 
 async def test_a_stop_cuts_a_replacement_short(fakes: FakePorts) -> None:
     pattern = await _serving(fakes)
-    fakes.every_launch = never_calls
+    fakes.every_launch = never_registers
     replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
-    await fakes.happens(EventKind.LAUNCHED, 2)
+    await fakes.wait_for(EventKind.LAUNCHED, 2)
     async with asyncio.timeout(10):
         await pattern.stop()
     with pytest.raises(
@@ -49,9 +49,9 @@ async def test_a_stop_cuts_a_replacement_short(fakes: FakePorts) -> None:
 
 async def test_a_stop_cuts_a_restart_short(fakes: FakePorts) -> None:
     pattern = await _serving(fakes)
-    fakes.every_launch = never_calls
+    fakes.every_launch = never_registers
     restarting = asyncio.create_task(pattern.restart())
-    await fakes.happens(EventKind.LAUNCHED, 2)
+    await fakes.wait_for(EventKind.LAUNCHED, 2)
     async with asyncio.timeout(10):
         await pattern.stop()
     with pytest.raises(StartupCancelled, match=r"the restart of the pattern 'cache' was cancelled"):
@@ -61,13 +61,13 @@ async def test_a_stop_cuts_a_restart_short(fakes: FakePorts) -> None:
 
 async def test_what_waits_its_turn_does_not_begin_before_a_stop(fakes: FakePorts) -> None:
     pattern = await _serving(fakes)
-    fakes.every_launch = never_calls
+    fakes.every_launch = never_registers
     commands = [
         asyncio.create_task(pattern.restart()),
         asyncio.create_task(pattern.replace(OTHER, discard_data=True)),
         asyncio.create_task(pattern.restart()),
     ]
-    await fakes.happens(EventKind.LAUNCHED, 2)
+    await fakes.wait_for(EventKind.LAUNCHED, 2)
     async with asyncio.timeout(10):
         await pattern.stop()
     answers = await asyncio.gather(*commands, return_exceptions=True)
@@ -82,12 +82,12 @@ async def test_a_drain_of_all_keeps_the_old_one_and_drains_it_in_order(fakes: Fa
     pattern = patterns.find("cache")
     gateway = pattern.gateway
     assert gateway is not None
-    fakes.every_launch = never_calls
+    fakes.every_launch = never_registers
     replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
-    await fakes.happens(EventKind.LAUNCHED, 2)
+    await fakes.wait_for(EventKind.LAUNCHED, 2)
     with gateway.admission.admit():
         draining = asyncio.create_task(patterns.drain())
-        await is_closed(gateway.admission)
+        await wait_closed(gateway.admission)
     async with asyncio.timeout(10):
         assert await draining == DrainReport(completed=1)
         assert pattern.state is PatternState.DRAINING
@@ -105,9 +105,9 @@ async def test_a_drain_of_all_waits_for_calls_of_the_one_that_was_replaced(
     assert gateway is not None
     with gateway.admission.admit():
         replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
-        await is_closed(gateway.admission)
+        await wait_closed(gateway.admission)
         leaving = asyncio.create_task(pattern.drain_for_shutdown())
-        await fakes.happens(EventKind.DRAINED)
+        await fakes.wait_for(EventKind.DRAINED)
         assert not (await asyncio.wait((leaving,), timeout=0.05))[0]
         assert not fakes.processes[0].end.done()
     await leaving
@@ -121,7 +121,7 @@ async def test_a_stop_does_not_wait_for_calls_of_the_one_that_was_replaced(
     assert gateway is not None
     with gateway.admission.admit():
         replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
-        await is_closed(gateway.admission)
+        await wait_closed(gateway.admission)
         stopping = asyncio.create_task(pattern.stop())
         async with asyncio.timeout(10):
             await asyncio.gather(*(process.end for process in fakes.processes))
@@ -136,7 +136,7 @@ async def test_a_stop_does_not_wait_for_calls_that_a_restart_waits_for(
     assert gateway is not None
     with gateway.admission.admit():
         restarting = asyncio.create_task(pattern.restart())
-        await is_closed(gateway.admission)
+        await wait_closed(gateway.admission)
         stopping = asyncio.create_task(pattern.stop())
         async with asyncio.timeout(10):
             await fakes.processes[0].end

@@ -12,7 +12,7 @@ from prism.domain.patterns.backoff import Backoff, BackoffPolicy
 from prism.domain.patterns.pattern import Pattern
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import NotServing, PreconditionFailed
-from tests.unit.patterns.fakes import POLICY, FakePorts, ends, is_refused, never_calls
+from tests.unit.patterns.fakes import POLICY, FakePorts, exits, is_refused, never_registers
 
 LONG = BackoffPolicy(initial=timedelta(hours=1), maximum=timedelta(hours=1))
 
@@ -21,7 +21,7 @@ async def test_a_process_that_dies_is_launched_again_and_says_that_it_is_empty(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     fakes.processes[0].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.SERVING, 2)
+    await fakes.wait_for(EventKind.SERVING, 2)
     assert pattern.status.restarts == 1
     assert "was killed by SIGKILL" in fakes.message_of(EventKind.FAILED)
     assert "is empty: it keeps its data in its own process" in fakes.message_of(EventKind.SERVING)
@@ -32,7 +32,7 @@ async def test_while_it_is_down_calls_are_refused_at_once_and_told_why(fakes: Fa
     pattern.begin()
     await pattern.settled()
     fakes.processes[0].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.BACKING_OFF)
+    await fakes.wait_for(EventKind.BACKING_OFF)
     with pytest.raises(NotServing, match=r"'cache' is backing off: .* was killed by SIGKILL"):
         await pattern.wait_for_gateway()
     await pattern.stop()
@@ -40,7 +40,7 @@ async def test_while_it_is_down_calls_are_refused_at_once_and_told_why(fakes: Fa
 
 async def test_while_it_is_down_calls_wait_where_they_are_to(fakes: FakePorts) -> None:
     pattern = fakes.pattern(wait_while_down=True)
-    fakes.mishaps.append(ends("exited with status 1"))
+    fakes.next_launches.append(exits("exited with status 1"))
     waiting = asyncio.create_task(pattern.wait_for_gateway())
     pattern.begin()
     async with asyncio.timeout(10):
@@ -52,7 +52,7 @@ async def test_while_it_is_down_calls_wait_where_they_are_to(fakes: FakePorts) -
 async def test_one_that_ends_before_it_registers_is_told_with_its_last_words(
     fakes: FakePorts,
 ) -> None:
-    fakes.mishaps.append(ends("exited with status 1: no module named driver"))
+    fakes.next_launches.append(exits("exited with status 1: no module named driver"))
     pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()
@@ -64,7 +64,7 @@ async def test_one_that_ends_before_it_registers_is_told_with_its_last_words(
 
 
 async def test_one_that_never_registers_is_killed_after_its_time(fakes: FakePorts) -> None:
-    fakes.every_launch = never_calls
+    fakes.every_launch = never_registers
     terms = replace(POLICY, start_timeout=timedelta(milliseconds=20))
     pattern = fakes.pattern(policy=terms, backoff=LONG)
     pattern.begin()
@@ -87,11 +87,11 @@ async def test_one_that_is_refused_is_told_as_the_reason(fakes: FakePorts) -> No
 async def test_one_that_crashes_again_and_again_is_in_a_crash_loop_and_still_tried(
     fakes: FakePorts,
 ) -> None:
-    fakes.mishaps.extend([ends("exited with status 1")] * 5)
+    fakes.next_launches.extend([exits("exited with status 1")] * 5)
     pattern = fakes.pattern()
     pattern.begin()
-    await fakes.happens(EventKind.CRASH_LOOP, 3)
-    await fakes.happens(EventKind.SERVING)
+    await fakes.wait_for(EventKind.CRASH_LOOP, 3)
+    await fakes.wait_for(EventKind.SERVING)
     assert fakes.kinds().count(EventKind.BACKING_OFF) == 2
     assert pattern.state is PatternState.SERVING
     await pattern.stop()
@@ -100,11 +100,11 @@ async def test_one_that_crashes_again_and_again_is_in_a_crash_loop_and_still_tri
 async def test_while_it_is_launched_again_callers_are_told_why_it_failed_before(
     fakes: FakePorts,
 ) -> None:
-    fakes.mishaps.append(ends("exited with status 1"))
-    fakes.every_launch = never_calls
+    fakes.next_launches.append(exits("exited with status 1"))
+    fakes.every_launch = never_registers
     pattern = fakes.pattern()
     pattern.begin()
-    await fakes.happens(EventKind.LAUNCHED, 2)
+    await fakes.wait_for(EventKind.LAUNCHED, 2)
     why = "it failed before: the pattern 'cache' exited with status 1"
     assert pattern.status.reason == why
     assert pattern.refusal().message == f"the pattern 'cache' is launching: {why}"
@@ -127,24 +127,24 @@ async def test_one_whose_settings_are_wrong_has_failed_and_is_not_tried_again(
 async def test_one_that_is_lost_is_ended_and_launched_again(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
-    fakes.sessions[0].silence.set_result("nothing was heard of it for 5 s")
-    await fakes.happens(EventKind.SERVING, 2)
+    fakes.sessions[0].loss.set_result("nothing was heard of it for 5 s")
+    await fakes.wait_for(EventKind.SERVING, 2)
     assert fakes.processes[0].end.done()
     assert fakes.message_of(EventKind.FAILED) == "nothing was heard of it for 5 s"
 
 
 async def test_a_restart_that_comes_to_nothing_says_why(fakes: FakePorts, pattern: Pattern) -> None:
-    fakes.mishaps.append(ends("exited with status 3"))
+    fakes.next_launches.append(exits("exited with status 3"))
     with pytest.raises(PreconditionFailed, match=r"restarted and is .*: .* exited with status 3"):
         await pattern.restart()
-    await fakes.happens(EventKind.SERVING, 2)
+    await fakes.wait_for(EventKind.SERVING, 2)
 
 
 async def test_a_defect_of_an_adapter_is_a_failure_of_the_pattern_alone(fakes: FakePorts) -> None:
     def breaks(*_: object) -> None:
         raise ZeroDivisionError
 
-    fakes.mishaps.append(breaks)
+    fakes.next_launches.append(breaks)
     pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()

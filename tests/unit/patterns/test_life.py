@@ -89,7 +89,7 @@ async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restar
 ) -> None:
     await pattern.drain()
     fakes.processes[0].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.EXITED)
+    await fakes.wait_for(EventKind.EXITED)
     assert "was killed by SIGKILL" in fakes.message_of(EventKind.FAILED)
     status = pattern.status
     assert (status.state, status.process_id) == (PatternState.STOPPED, None)
@@ -105,8 +105,8 @@ async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restar
 
 async def test_a_drained_pattern_that_is_lost_is_ended(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.drain()
-    fakes.sessions[0].silence.set_result("nothing was heard of it for 5 s")
-    await fakes.happens(EventKind.EXITED)
+    fakes.sessions[0].loss.set_result("nothing was heard of it for 5 s")
+    await fakes.wait_for(EventKind.EXITED)
     assert fakes.processes[0].end.done()
     assert "nothing was heard of it for 5 s" in pattern.status.reason
     assert len(fakes.processes) == 1
@@ -144,7 +144,7 @@ async def test_a_restart_goes_on_when_its_caller_goes_away(
     restarting = asyncio.create_task(pattern.restart())
     await asyncio.sleep(0)
     restarting.cancel()
-    await fakes.happens(EventKind.SERVING, 2)
+    await fakes.wait_for(EventKind.SERVING, 2)
     assert pattern.state is PatternState.SERVING
 
 
@@ -156,15 +156,42 @@ async def test_health_is_checked_and_a_change_is_an_event(
     process = fakes.processes[0]
     await process.lifecycle.drain(timedelta())
     await process.driver.stop()
-    await fakes.happens(EventKind.HEALTH)
+    await fakes.wait_for(EventKind.HEALTH)
     assert fakes.message_of(EventKind.HEALTH).startswith("unhealthy: ")
 
 
+async def test_pattern_drained_by_another_command_is_unhealthy(
+    fakes: FakePorts, pattern: Pattern
+) -> None:
+    await fakes.processes[0].lifecycle.drain(timedelta())
+    await fakes.wait_for(EventKind.HEALTH)
+    health = pattern.status.health
+    assert health is not None
+    assert health.status is HealthStatus.UNHEALTHY
+    message = "its driver is draining, by another command than its proxy's: restart it"
+    assert health.message == message
+    assert health.details["keys"] == "0"
+
+
+async def test_pattern_drained_by_its_proxy_is_as_healthy_as_its_backend(
+    fakes: FakePorts, pattern: Pattern
+) -> None:
+    await pattern.drain()
+    checks: list[Health] = []
+    fakes.processes[0].lifecycle.observe_health(checks.append)
+    while len(checks) < 3:
+        await asyncio.sleep(0)
+    health = pattern.status.health
+    assert health is not None
+    assert health.status is HealthStatus.HEALTHY
+    assert EventKind.HEALTH not in fakes.kinds()
+
+
 async def test_one_that_begins_unhealthy_is_an_event(fakes: FakePorts) -> None:
-    fakes.make_driver = lambda _: Ailing(Memstore())
+    fakes.new_driver = lambda _: Ailing(Memstore())
     pattern = fakes.pattern()
     pattern.begin()
-    await fakes.happens(EventKind.HEALTH)
+    await fakes.wait_for(EventKind.HEALTH)
     assert fakes.message_of(EventKind.HEALTH) == "degraded: half of it is away"
     await pattern.stop()
     assert fakes.kinds().count(EventKind.HEALTH) == 1

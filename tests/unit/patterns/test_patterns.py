@@ -10,7 +10,7 @@ import pytest
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import HealthStatus, InvalidArgument, PreconditionFailed
-from tests.unit.patterns.fakes import POLICY, FakePorts, ends
+from tests.unit.patterns.fakes import POLICY, FakePorts, exits
 from tests.unit.patterns.test_failing import LONG
 
 SPECS = (PatternSpec("cache", "memstore"), PatternSpec("sessions", "memstore"))
@@ -35,7 +35,7 @@ async def test_all_are_launched_and_healthy(patterns: Supervisor) -> None:
 async def test_one_that_fails_degrades_the_whole_and_is_named(
     fakes: FakePorts, patterns: Supervisor
 ) -> None:
-    fakes.mishaps.append(ends("exited with status 1"))
+    fakes.next_launches.append(exits("exited with status 1"))
     await patterns.start()
     health = await patterns.health()
     assert health.status is HealthStatus.DEGRADED
@@ -45,7 +45,7 @@ async def test_one_that_fails_degrades_the_whole_and_is_named(
 
 
 async def test_none_that_serves_is_unhealthy(fakes: FakePorts, patterns: Supervisor) -> None:
-    fakes.every_launch = ends("exited with status 1")
+    fakes.every_launch = exits("exited with status 1")
     await patterns.start()
     assert (await patterns.health()).status is HealthStatus.UNHEALTHY
 
@@ -76,7 +76,7 @@ async def test_draining_counts_what_all_have_finished(
 ) -> None:
     await patterns.start()
     fakes.processes[0].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.BACKING_OFF)
+    await fakes.wait_for(EventKind.BACKING_OFF)
     report = await patterns.drain(timedelta(seconds=1))
     assert (report.completed, report.aborted) == (0, 0)
     assert patterns.find("sessions").state is PatternState.DRAINING

@@ -16,11 +16,11 @@ from prism.ports import Capability, Driver, Entry, PreconditionFailed, Profile
 from prism.testing.suite import DriverWrapper
 from tests.unit.patterns.fakes import (
     FakePorts,
-    Outliving,
-    ends,
-    is_closed,
-    never_calls,
+    SharedStore,
+    exits,
+    never_registers,
     shared_store,
+    wait_closed,
 )
 from tests.unit.patterns.test_failing import LONG
 
@@ -30,7 +30,7 @@ OTHER = PatternSpec("cache", "other")
 @pytest.fixture
 async def sharing(fakes: FakePorts) -> AsyncIterator[Pattern]:
     """One whose processes all have the same data."""
-    fakes.make_driver = await shared_store()
+    fakes.new_driver = await shared_store()
     pattern = fakes.pattern()
     pattern.begin()
     await pattern.settled()
@@ -78,7 +78,7 @@ async def test_what_is_in_flight_at_the_old_one_is_finished_there(
     admission = sharing.gateway.admission
     with admission.admit():
         replacing = asyncio.create_task(sharing.replace(OTHER))
-        await is_closed(admission)
+        await wait_closed(admission)
         assert not fakes.processes[0].end.done()
     await replacing
     assert fakes.message_of(EventKind.DRAINED).startswith("1 operations completed")
@@ -111,8 +111,8 @@ async def test_one_that_holds_other_data_is_taken_when_that_is_wanted(
 
 
 async def test_one_that_cannot_do_as_much_is_refused(fakes: FakePorts, sharing: Pattern) -> None:
-    make = fakes.make_driver
-    fakes.make_driver = lambda spec: Lesser(make(spec))
+    make = fakes.new_driver
+    fakes.new_driver = lambda spec: Lesser(make(spec))
     with pytest.raises(PreconditionFailed, match=r"does not offer batch, and 'memstore' does"):
         await sharing.replace(OTHER)
     assert sharing.state is PatternState.SERVING
@@ -121,7 +121,7 @@ async def test_one_that_cannot_do_as_much_is_refused(fakes: FakePorts, sharing: 
 async def test_one_that_does_not_start_is_refused_with_the_reason(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
-    fakes.mishaps.append(ends("exited with status 1: no Redis"))
+    fakes.next_launches.append(exits("exited with status 1: no Redis"))
     with pytest.raises(PreconditionFailed, match=r"not replaced, .*: no Redis"):
         await sharing.replace(OTHER)
     assert sharing.spec.driver == "memstore"
@@ -133,7 +133,7 @@ async def test_the_new_one_is_watched_as_the_old_one_was(
 ) -> None:
     await sharing.replace(OTHER)
     fakes.processes[1].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.SERVING, 2)
+    await fakes.wait_for(EventKind.SERVING, 2)
     assert fakes.processes[2].spec == OTHER
     assert sharing.state is PatternState.SERVING
 
@@ -149,15 +149,15 @@ async def test_one_that_failed_is_replaced_with_nothing_to_compare_it_with(
     assert pattern.state is PatternState.SERVING
     assert EventKind.DRAINED not in fakes.kinds()
     fakes.processes[1].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.SERVING)
+    await fakes.wait_for(EventKind.SERVING)
     await pattern.stop()
 
 
 async def test_one_that_backs_off_is_replaced_and_not_tried_again(fakes: FakePorts) -> None:
-    fakes.mishaps.append(ends("exited with status 1"))
+    fakes.next_launches.append(exits("exited with status 1"))
     pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
-    await fakes.happens(EventKind.BACKING_OFF)
+    await fakes.wait_for(EventKind.BACKING_OFF)
     await pattern.replace(OTHER)
     assert (pattern.state, pattern.spec) == (PatternState.SERVING, OTHER)
     await pattern.stop()
@@ -168,10 +168,10 @@ async def test_one_that_backs_off_is_replaced_and_not_tried_again(fakes: FakePor
 async def test_one_that_is_launched_meanwhile_is_ended_by_the_one_that_replaces_it(
     fakes: FakePorts,
 ) -> None:
-    fakes.mishaps.append(never_calls)
+    fakes.next_launches.append(never_registers)
     pattern = fakes.pattern()
     pattern.begin()
-    await fakes.happens(EventKind.LAUNCHED)
+    await fakes.wait_for(EventKind.LAUNCHED)
     await pattern.replace(OTHER)
     assert pattern.state is PatternState.SERVING
     assert [process.end.done() for process in fakes.processes] == [True, False]
@@ -195,7 +195,7 @@ async def test_one_that_failed_stays_so_when_the_other_does_not_do_either(
     pattern.begin()
     await pattern.settled()
     before = pattern.status.reason
-    fakes.mishaps.append(ends("exited with status 1: no Redis"))
+    fakes.next_launches.append(exits("exited with status 1: no Redis"))
     with pytest.raises(PreconditionFailed, match=r"not replaced, and is as before: .*: no Redis"):
         await pattern.replace(OTHER)
     assert (pattern.state, pattern.status.reason) == (PatternState.FAILED, before)
@@ -207,8 +207,8 @@ async def test_one_that_forgets_does_not_take_the_place_of_nothing_either(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     await pattern.drain()
-    make = fakes.make_driver
-    fakes.make_driver = lambda spec: Forgetful(make(spec))
+    make = fakes.new_driver
+    fakes.new_driver = lambda spec: Forgetful(make(spec))
     with pytest.raises(PreconditionFailed, match="does not read the value that it wrote"):
         await pattern.replace(OTHER)
     assert pattern.state is PatternState.DRAINING
@@ -217,12 +217,12 @@ async def test_one_that_forgets_does_not_take_the_place_of_nothing_either(
 async def test_one_that_fails_while_it_is_replaced_was_to_be_compared(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
-    fakes.mishaps.append(never_calls)
+    fakes.next_launches.append(never_registers)
     replacing = asyncio.create_task(sharing.replace(OTHER))
-    await fakes.happens(EventKind.LAUNCHED, 2)
-    fakes.every_launch = never_calls
+    await fakes.wait_for(EventKind.LAUNCHED, 2)
+    fakes.every_launch = never_registers
     fakes.processes[0].exit("was killed by SIGKILL")
-    await fakes.happens(EventKind.LAUNCHED, 3)
+    await fakes.wait_for(EventKind.LAUNCHED, 3)
     fakes.register(fakes.processes[1], fakes.pending[1])
     with pytest.raises(PreconditionFailed, match=r"not replaced, .*'cache' is launching"):
         await replacing
@@ -240,7 +240,7 @@ async def test_one_that_was_stopped_for_good_is_not_replaced(
     assert len(fakes.processes) == 1
 
 
-class Lesser(Outliving):
+class Lesser(SharedStore):
     """Offers no batches."""
 
     def __init__(self, inner: Driver[Any]) -> None:

@@ -14,7 +14,7 @@ def _here(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/tmp")
 
 
-def test_it_is_made_by_opening_for_its_owner_alone_and_gone_when_it_is_closed() -> None:
+def test_it_is_made_by_opening_for_its_owner_alone_and_gone_when_it_wait_closed() -> None:
     folder = PrivateFolder()
     assert not folder.path.exists()
     folder.open()

@@ -7,7 +7,7 @@ from prism.adapters.observability.metrics.patterns import PatternCollector
 from prism.adapters.observability.page.page import Table
 from prism.adapters.observability.page.sections import pattern_events_section, patterns_section
 from prism.domain.patterns.supervisor import NoSettings, Supervisor
-from tests.unit.patterns.fakes import FakePorts, never_calls
+from tests.unit.patterns.fakes import FakePorts, never_registers
 
 
 def lines_of(collector: Collector) -> set[str]:
@@ -50,7 +50,7 @@ async def test_the_page_can_show_patterns_in_every_state(
         return [[str(getattr(cell, "text", cell)) for cell in row] for row in table.rows]
 
     assert [row[2] for row in rows()] == ["stopped", "stopped"]
-    fakes.mishaps.append(never_calls)
+    fakes.next_launches.append(never_registers)
     await patterns.initialize(NoSettings())
     for supervisor in patterns:
         supervisor.begin()

@@ -19,7 +19,7 @@ async def test_a_pattern_that_hangs_in_its_stop_is_killed_within_the_time_of_all
         process.lifecycle.stop = hang  # type: ignore[method-assign]
         fakes.register(process, visit)
 
-    fakes.mishaps.append(register_and_hang)
+    fakes.next_launches.append(register_and_hang)
     await patterns.start()
     async with asyncio.timeout(4):
         await patterns.stop(timedelta(seconds=2))

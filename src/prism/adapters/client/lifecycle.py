@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from google.protobuf.message import Message
@@ -28,13 +29,21 @@ REPLY_MARGIN = timedelta(seconds=5)
 """How long a reply may take beyond the timeout of the command itself."""
 
 _SERVICE = "/prism.v1.LifecycleService/"
+# A pattern limits these commands itself, and its own error is the better one.
+_PATTERN_START_TIMEOUT = timedelta(seconds=60) + REPLY_MARGIN
+_PATTERN_HEALTH_TIMEOUT = timedelta(seconds=5) + timedelta(seconds=1)
 
 
 class LifecycleClient:
-    """`LifecycleControl` of the driver behind a Prism server; raises PrismError."""
+    """`LifecycleControl` of the driver behind a Prism server; raises PrismError.
 
-    def __init__(self, channel: Channel) -> None:
+    Args:
+        health_timeout: timeout of each health check; None: the channel's.
+    """
+
+    def __init__(self, channel: Channel, health_timeout: timedelta | None = None) -> None:
         self._channel = channel
+        self._health_timeout = health_timeout
 
     async def initialize(self, settings: Mapping[str, str]) -> None:
         request = pb.InitializeRequest(settings=settings)
@@ -65,7 +74,9 @@ class LifecycleClient:
         return STATE_OF[reply.state]
 
     async def _health_check(self) -> pb.HealthCheckResponse:
-        return await self._call("HealthCheck", pb.HealthCheckRequest(), pb.HealthCheckResponse)
+        return await self._call(
+            "HealthCheck", pb.HealthCheckRequest(), pb.HealthCheckResponse, self._health_timeout
+        )
 
     async def _call(
         self,
@@ -75,6 +86,21 @@ class LifecycleClient:
         timeout: timedelta | None = None,
     ) -> Reply:
         return await self._channel.unary(_SERVICE + method, request, reply_type, timeout=timeout)
+
+
+@asynccontextmanager
+async def pattern_lifecycle(name: str, address: str) -> AsyncIterator[LifecycleClient]:
+    """Connect to a pattern of this proxy, to command its driver.
+
+    Args:
+        name: name of the pattern, for error messages.
+        address: address of its gRPC services.
+    """
+    channel = Channel(address, timeout=_PATTERN_START_TIMEOUT, name=f"the pattern {name!r}")
+    try:
+        yield LifecycleClient(channel, _PATTERN_HEALTH_TIMEOUT)
+    finally:
+        await channel.close()
 
 
 async def serving_status(channel: Channel) -> str:

@@ -1,6 +1,5 @@
-"""The pattern's side of the control stream: `proto/prism/v1/pattern.proto` describes it."""
+"""Pattern's side of the control stream, which `proto/prism/v1/pattern.proto` describes."""
 
-from prism.adapters.control.client import ControlClient
-from prism.adapters.control.messages import registration
+from prism.adapters.control.client import ControlClient, registration_message
 
-__all__ = ["ControlClient", "registration"]
+__all__ = ["ControlClient", "registration_message"]

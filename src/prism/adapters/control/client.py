@@ -1,29 +1,34 @@
-"""Calls the proxy, and calls it again when the stream broke."""
+"""Connection of a pattern to its proxy: registers, and opens a new stream when one broke."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from importlib.metadata import version
 
 import grpc
 
 from prism.adapters.client.errors import ErrorTranslator
-from prism.adapters.control.commands import Checked, Commands
-from prism.adapters.control.stream import Broken, ControlStream
-from prism.adapters.wire.keyvalue_messages import STATES, timedelta_of
+from prism.adapters.control.stream import ControlCall, ProxyStream, StreamBroken
+from prism.adapters.wire.keyvalue_messages import STATES, capabilities_of, timedelta_of
+from prism.adapters.wire.pattern_messages import PROTOCOL_VERSION
 from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.backoff import Backoff, BackoffPolicy
 from prism.ports import (
     AccessDenied,
     BackendUnavailable,
+    DriverSpec,
     InvalidArgument,
     LifecycleControl,
     PreconditionFailed,
+    PrismError,
+    Profile,
     Unauthenticated,
     Unsupported,
+    VersionKind,
 )
 from prism.v1 import pattern_pb2 as pb
 
@@ -31,7 +36,7 @@ log = logging.getLogger(__name__)
 
 GONE_AFTER = timedelta(seconds=10)
 
-# Each call has a connection of its own, and none waits for the backoff of another.
+# Each call has a connection of its own, and so does not wait for the backoff of another.
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 _CONNECT = "/prism.v1.PatternControlService/Connect"
 _BACKOFF = BackoffPolicy(
@@ -39,24 +44,46 @@ _BACKOFF = BackoffPolicy(
     maximum=timedelta(seconds=1),
     reset_after=timedelta(seconds=5),
 )
-_USUAL_INTERVAL_S = 1.0
-_LEFT_WITHIN_S = 1.0
-# Asked again, a proxy would say the same.
-_FOR_GOOD = (AccessDenied, InvalidArgument, PreconditionFailed, Unauthenticated, Unsupported)
+_DEFAULT_INTERVAL_S = 1.0
+_LEAVE_TIMEOUT_S = 1.0
+# The proxy would refuse another attempt too.
+_PERMANENT = (AccessDenied, InvalidArgument, PreconditionFailed, Unauthenticated, Unsupported)
+
+
+def registration_message(
+    spec: DriverSpec, data_address: str, metrics_address: str
+) -> pb.Registration:
+    """Return the registration of this process, without its state.
+
+    Args:
+        data_address: address of its gRPC services: `host:port` or `unix:PATH`.
+        metrics_address: address of its health and metrics; empty: none.
+    """
+    # The capabilities are an upper bound: the backend is not known yet.
+    profile = Profile(spec.name, spec.version, VersionKind.DIGEST, spec.capabilities)
+    return pb.Registration(
+        protocol_version=PROTOCOL_VERSION,
+        driver=spec.name,
+        driver_version=spec.version,
+        prism_version=version("prism"),
+        process_id=os.getpid(),
+        capabilities=capabilities_of(profile).capabilities,
+        data_address=data_address,
+        metrics_address=metrics_address,
+    )
 
 
 class ControlClient:
-    """A pattern's connection to its proxy.
+    """Connection of a pattern to its proxy, over one stream after another.
 
     Args:
-        address: of the proxy: `host:port` or `unix:PATH`.
-        lifecycle: is commanded.
-        events: are sent as they come, and held while the stream is broken.
-        checked: called with what each health check that is commanded finds.
-        gone_after: the proxy may be out of reach for so long.
+        address: address of the proxy: `host:port` or `unix:PATH`.
+        lifecycle: lifecycle whose state each registration carries.
+        events: debug events to send; they wait while the stream is broken.
+        gone_after: how long the proxy may be unreachable before it counts as gone.
 
     Raises:
-        InvalidArgument: the address is none.
+        InvalidArgument: the address has neither form.
     """
 
     def __init__(
@@ -64,108 +91,103 @@ class ControlClient:
         address: str,
         lifecycle: LifecycleControl,
         events: DebugEventBuffer,
-        checked: Checked,
         *,
         gone_after: timedelta = GONE_AFTER,
     ) -> None:
+        self._address = address
         self._errors = ErrorTranslator(address)
         self._lifecycle = lifecycle
         self._events = events
-        self._commands = Commands(lifecycle, checked)
         self._gone_after_s = gone_after.total_seconds()
         self._backoff = Backoff(_BACKOFF)
-        self._stream: ControlStream | None = None
+        self._stream: ProxyStream | None = None
         self._no_stream = asyncio.Event()
-        self._secret = ""
-        self._known = False
+        self._credential = ""
+        self._accepted = False
         self._leaving = False
         self._heard_at = 0.0
 
     async def run(self, registration: pb.Registration, token: str) -> str:
-        """Do as the proxy commands, until it is gone.
+        """Keep a stream to the proxy open until the proxy is gone, or `leave` is called.
 
         Args:
-            token: lets us in for the first time.
+            token: credential for the first registration.
 
         Returns:
-            How it is gone, in a sentence; also after `leave`.
+            Why it ended, as a sentence.
 
         Raises:
-            PrismError: the proxy refuses us, or was not there from the beginning.
+            PrismError: the proxy refuses the pattern, or never answered.
         """
         loop = asyncio.get_running_loop()
-        self._secret, self._heard_at = token, loop.time()
+        self._credential, self._heard_at = token, loop.time()
         while True:
             began_at = loop.time()
-            why = await self._call(registration)
+            reason = await self._connect(registration)
             if self._leaving:
-                return f"the proxy at {self._errors.address} was left"
+                return f"the proxy at {self._address} was left"
             served_s = self._heard_at - began_at
             log.log(
                 logging.WARNING if served_s > 0 else logging.DEBUG,
                 "there is no stream to the proxy at %s: %s",
-                *(self._errors.address, why),
+                *(self._address, reason),
             )
             left_s = self._heard_at + self._gone_after_s - loop.time()
             if left_s <= 0:
                 return self._gone()
-            pause = self._backoff.next_delay(timedelta(seconds=served_s))
-            await asyncio.sleep(min(pause.total_seconds(), left_s))
+            delay = self._backoff.next_delay(timedelta(seconds=served_s))
+            await asyncio.sleep(min(delay.total_seconds(), left_s))
 
     async def leave(self) -> None:
-        """Send what is left to send, and end the stream; waits a second for it, no longer."""
+        """Send the waiting debug events, and end the stream; takes a second at most."""
         self._leaving = True
         if self._stream is None:
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LEFT_WITHIN_S):
+            async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await self._stream.finish()
                 await self._no_stream.wait()
 
-    async def _call(self, registration: pb.Registration) -> str:
-        """One stream, from its opening to its end; why it ended."""
-        metadata = (("authorization", f"Bearer {self._secret}"),)
+    async def _connect(self, registration: pb.Registration) -> str:
+        """Open a stream, and keep it until it ends; return why it ended."""
+        metadata = (("authorization", f"Bearer {self._credential}"),)
         try:
-            async with grpc.aio.insecure_channel(self._errors.address, _OPTIONS) as channel:
-                method: Any = channel.stream_stream(_CONNECT)
-                stream = ControlStream(method(metadata=metadata), self._commands, self._events)
-                accepted = await stream.register(await self._as_of_now(registration))
-                await self._converse(stream, accepted)
+            async with grpc.aio.insecure_channel(self._address, _OPTIONS) as channel:
+                call: ControlCall = channel.stream_stream(_CONNECT)(metadata=metadata)
+                stream = ProxyStream(call, self._events)
+                registration.state = STATES[await self._lifecycle.state()]
+                await self._run(stream, await stream.register(registration))
             return "it ended the stream"
-        except Broken as broken:
+        except StreamBroken as broken:
             return str(broken)
         except grpc.aio.AioRpcError as failure:
             error = self._errors.of_call(failure)
-            if isinstance(error, _FOR_GOOD):
-                raise type(error)(
-                    f"the proxy at {self._errors.address} refuses this pattern: {error.message}",
-                    reason=error.reason,
-                ) from None
+            if isinstance(error, _PERMANENT):
+                raise self._refused(error) from None
             return error.message
 
-    async def _converse(self, stream: ControlStream, accepted: pb.Accepted) -> None:
-        self._secret = accepted.session
-        again, self._known = ("again " if self._known else ""), True
-        log.info("connected %sto the proxy at %s", again, self._errors.address)
+    async def _run(self, stream: ProxyStream, accepted: pb.Accepted) -> None:
+        self._credential = accepted.session
+        again, self._accepted = ("again " if self._accepted else ""), True
+        log.info("connected %sto the proxy at %s", again, self._address)
         self._stream = stream
         self._no_stream.clear()
         interval_s = timedelta_of(accepted.heartbeat_interval).total_seconds()
         try:
-            await stream.run(interval_s if interval_s > 0 else _USUAL_INTERVAL_S)
+            await stream.run(interval_s if interval_s > 0 else _DEFAULT_INTERVAL_S)
         finally:
             self._stream = None
             self._no_stream.set()
             self._heard_at = asyncio.get_running_loop().time()
 
-    async def _as_of_now(self, registration: pb.Registration) -> pb.Registration:
-        registration.state = STATES[await self._lifecycle.state()]
-        return registration
+    def _refused(self, error: PrismError) -> PrismError:
+        message = f"the proxy at {self._address} refuses this pattern: {error.message}"
+        return type(error)(message, reason=error.reason)
 
     def _gone(self) -> str:
-        address, seconds = self._errors.address, self._gone_after_s
-        if not self._known:
+        if not self._accepted:
             raise BackendUnavailable(
-                f"no proxy answered at {address} within {seconds:g} s; "
+                f"no proxy answered at {self._address} within {self._gone_after_s:g} s; "
                 "leave out --proxy-address to serve without one"
             )
-        return f"the proxy at {address} is gone: out of reach for {seconds:g} s"
+        return f"the proxy at {self._address} is gone: out of reach for {self._gone_after_s:g} s"

@@ -13,7 +13,7 @@ from prism.domain.patterns.values import DebugEvent, DebugKind, DebugLevel, Regi
 from prism.ports import InvalidArgument, State
 from prism.v1 import pattern_pb2 as pb
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 # Limit per event, because hundreds of events are kept.
 _MOST_DETAILS = 50

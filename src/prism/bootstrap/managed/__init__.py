@@ -1,1 +1,1 @@
-"""A server that a proxy commands: what is different from one that stands alone."""
+"""Parts of a server that a proxy launched as a pattern."""

@@ -1,4 +1,4 @@
-"""The pipe that a proxy holds the other end of, for as long as it lives."""
+"""Pipe from the proxy, which carries the token and signals the proxy's exit."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ END_WITHIN = timedelta(seconds=10)
 
 
 class Lifeline:
-    """Brings the token, as its first line, and by its end tells that the proxy has ended.
+    """Reads the token from the pipe, and ends this process when the pipe ends.
 
-    A thread of its own reads it: a process whose event loop is stuck, or has none yet,
-    ends all the same.
+    A thread reads the pipe, so that a process whose event loop is stuck, or has not begun,
+    ends too.
 
     Args:
-        descriptor: inherited, and open; of processes that we start, none gets it.
-        end_within: from the end of the proxy to ours, whatever holds it up.
+        descriptor: inherited and open; processes that this one starts do not inherit it.
+        end_within: maximum time from the exit of the proxy to the exit of this process.
     """
 
     def __init__(self, descriptor: int, end_within: timedelta = END_WITHIN) -> None:
@@ -36,17 +36,17 @@ class Lifeline:
         self._watching = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._token: Future[str] = Future()
-        # Else whoever gives up waiting for it would cancel it for the thread as well.
+        # Marked as running, or a waiter that is cancelled would cancel it for the thread too.
         self._token.set_running_or_notify_cancel()
 
     def watch(self) -> None:
-        """From here on its end ends this process; safe more than once."""
+        """Begin to read the pipe. Safe to repeat."""
         if not self._watching:
             self._watching = True
             threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     async def token(self) -> str:
-        """The token, when it has come, or at once if it has."""
+        """Wait for the token, and return it."""
         self._loop = asyncio.get_running_loop()
         self.watch()
         return await asyncio.wrap_future(self._token)
@@ -58,11 +58,11 @@ class Lifeline:
                 self._token.set_result(line.strip().decode("ascii", "replace"))
             while pipe.read1():
                 pass
-        # By the loop, or a thread that is stuck while it logs would hold up this one.
+        # Logged by the loop: a thread that is stuck in a log call would block this one.
         if self._loop is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(log.warning, "the process of the proxy has ended")
-        # As anybody else would end us, which is handled, once there is something to close.
+        # SIGTERM shuts down in order, once there is anything to shut down.
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(self._end_within_s)
         os._exit(1)
@@ -70,9 +70,9 @@ class Lifeline:
 
 @functools.cache
 def lifeline_at(descriptor: int) -> Lifeline:
-    """The one of this process: it is watched before there is anybody who needs the token.
+    """Return the lifeline of this process; it is watched before anything needs the token.
 
     Raises:
-        OSError, OverflowError: nothing was handed over there.
+        OSError, OverflowError: the descriptor is not open.
     """
     return Lifeline(descriptor)

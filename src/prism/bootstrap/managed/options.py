@@ -1,4 +1,4 @@
-"""The options of a server whose driver a proxy configures."""
+"""Options of a server whose driver a proxy configures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FREE_PORT = "0"
 
 
 def managed_options(options: Sequence[Option]) -> list[Option]:
-    """The same, with free ports where none is given, and with no setting that must be."""
+    """Return the options with free ports as defaults, and no required driver settings."""
     return [_managed(option) for option in options]
 
 

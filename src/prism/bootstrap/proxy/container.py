@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
 
+from prism.adapters.client.lifecycle import pattern_lifecycle
 from prism.adapters.grpc.calls import CallObserver, calls_of
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer, forwarded_call
-from prism.adapters.grpc.servicers.pattern_control import PatternControlServicer, PatternReception
+from prism.adapters.grpc.servicers.pattern_control import (
+    PatternControlPlane,
+    PatternControlServicer,
+)
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.services import PATTERN_CONTROL, ControlServices, Services
 from prism.adapters.grpc.transports.options import ServerOptions
@@ -23,7 +27,7 @@ from prism.adapters.observability.page.history import (
 from prism.adapters.process import LaunchOptions, ProcessLauncher
 from prism.adapters.remote import open_pattern
 from prism.bootstrap.application import GrpcServer
-from prism.bootstrap.commander import Commander, Standalone
+from prism.bootstrap.commander import Commander, StandaloneCommander
 from prism.bootstrap.container import Container, grpc_server
 from prism.bootstrap.proxy.acceptance import Acceptance
 from prism.bootstrap.proxy.configuration import ProxyConfiguration
@@ -56,7 +60,7 @@ def _journal(redactor: Redactor) -> Journal:
 
 def _supervision_ports(
     launcher: ProcessLauncher,
-    reception: PatternReception,
+    control_plane: PatternControlPlane,
     journal: Journal,
     redactor: Redactor,
     tracing: Tracing | None,
@@ -65,7 +69,14 @@ def _supervision_ports(
         driver = await open_pattern(name, address, forwarded=forwarded_call.get)
         return driver if tracing is None else tracing.around_pattern(driver, address)
 
-    return SupervisionPorts(launcher, reception, open_driver, journal, redactor)
+    return SupervisionPorts(
+        launcher=launcher,
+        control_plane=control_plane,
+        open_lifecycle=pattern_lifecycle,
+        open_driver=open_driver,
+        journal=journal,
+        redact=redactor,
+    )
 
 
 def _pattern_policy(settings: ProxySettings, limits: Limits) -> PatternPolicy:
@@ -184,7 +195,7 @@ def _page(
 
 
 def _standalone(lifecycle: LifecycleMachine) -> Commander:
-    return Standalone(lifecycle, {})
+    return StandaloneCommander(lifecycle, {})
 
 
 class _Parts(Container):
@@ -198,9 +209,11 @@ class _Parts(Container):
     launcher: providers.Provider[ProcessLauncher] = providers.Singleton(
         ProcessLauncher, launch_options
     )
-    reception: providers.Provider[PatternReception] = providers.Singleton(PatternReception)
+    control_plane: providers.Provider[PatternControlPlane] = providers.Singleton(
+        PatternControlPlane
+    )
     supervision_ports: providers.Provider[SupervisionPorts] = providers.Singleton(
-        _supervision_ports, launcher, reception, journal, Container.redactor, Container.tracing
+        _supervision_ports, launcher, control_plane, journal, Container.redactor, Container.tracing
     )
     pattern_policy: providers.Provider[PatternPolicy] = providers.Singleton(
         _pattern_policy, Container.settings, Container.limits
@@ -216,7 +229,7 @@ class _Parts(Container):
         grpc_server, Container.settings, Container.services, Container.server_options
     )
     control_servicer: providers.Provider[PatternControlServicer] = providers.Singleton(
-        PatternControlServicer, reception
+        PatternControlServicer, control_plane
     )
     control_server: providers.Provider[GrpcServer] = providers.Singleton(
         _control_server, Container.settings, control_servicer, folder

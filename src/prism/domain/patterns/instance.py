@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
@@ -27,10 +27,11 @@ from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
     DrainReport,
-    Driver,
     Health,
     HealthStatus,
+    LifecycleControl,
     PrismError,
+    State,
 )
 
 Result = TypeVar("Result")
@@ -128,7 +129,9 @@ class Instance:
         self._process: WatchedProcess | None = None
         self._pending: PendingRegistration | None = None
         self._session: Session | None = None
-        self._driver: Driver[Any] | None = None
+        self._lifecycle: LifecycleControl | None = None
+        self._connections = AsyncExitStack()
+        self._leaving = False
         self._gateway: Gateway | None = None
         self._health_checks: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -193,6 +196,9 @@ class Instance:
             EventKind.REGISTERED,
             f"{registered.driver} {registered.driver_version} at {registered.data_address}",
         )
+        self._lifecycle = await self._connections.enter_async_context(
+            ports.open_lifecycle(name, registered.data_address)
+        )
 
     async def start(self) -> None:
         """Initialize and start the driver, and open admission.
@@ -200,18 +206,21 @@ class Instance:
         Raises:
             PrismError: a command failed, or the process ended.
         """
-        session, process, policy = self._session, self._process, self._policy
-        assert session is not None
+        process, session, lifecycle = self._process, self._session, self._lifecycle
+        policy = self._policy
         assert process is not None
-        await process.while_alive(session.lifecycle.initialize(self.spec.settings))
+        assert session is not None
+        assert lifecycle is not None
+        await process.while_alive(lifecycle.initialize(self.spec.settings))
         self._record(EventKind.INITIALIZED, "its driver is initialized")
-        await process.while_alive(session.lifecycle.start())
+        await process.while_alive(lifecycle.start())
         self._record(EventKind.STARTED, "its driver is started")
-        self._driver = await process.while_alive(
+        driver = await process.while_alive(
             self._ports.open_driver(self.spec.name, session.registration.data_address)
         )
+        self._connections.push_async_callback(driver.stop)
         self._gateway = Gateway(
-            self._driver,
+            driver,
             self._admission,
             policy.limits,
             max_watches=policy.max_watches,
@@ -219,7 +228,7 @@ class Instance:
         )
         self._admission.open()
         self.serving_since = datetime.now(UTC)
-        self._health_checks = asyncio.create_task(self._check_health(session))
+        self._health_checks = asyncio.create_task(self._check_health(lifecycle))
 
     async def wait_failed(self) -> str:
         """Wait until the process has ended or is lost; return the reason, as a sentence."""
@@ -239,15 +248,16 @@ class Instance:
         Raises:
             PrismError: the process did not drain.
         """
+        self._leaving = True
         self._admission.close(reason)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout.total_seconds()
         ours = await self._admission.drain(timeout)
         theirs = DrainReport()
-        if self._session is not None and self._process is not None and self._process.alive:
+        if self._lifecycle is not None and self._process is not None and self._process.alive:
             # Operations in flight here run there, so both drains share one timeout.
             left = timedelta(seconds=max(deadline - loop.time(), 0.0))
-            theirs = await self._drain_process(self._process, self._session, left)
+            theirs = await self._drain_process(self._process, self._lifecycle, left)
         report = DrainReport(
             completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
         )
@@ -256,11 +266,11 @@ class Instance:
         return report
 
     async def _drain_process(
-        self, process: WatchedProcess, session: Session, timeout: timedelta
+        self, process: WatchedProcess, lifecycle: LifecycleControl, timeout: timedelta
     ) -> DrainReport:
         try:
             async with asyncio.timeout((timeout + _DRAIN_GRACE).total_seconds()):
-                return await process.while_alive(session.lifecycle.drain(timeout))
+                return await process.while_alive(lifecycle.drain(timeout))
         except TimeoutError:
             raise BackendTimeout(f"the pattern {self.spec.name!r} did not drain in time") from None
 
@@ -280,18 +290,19 @@ class Instance:
                 self._process = WatchedProcess(await self._launching, self.spec.name)
         if self._health_checks is not None:
             self._health_checks.cancel()
+        if self._session is not None:
+            self._session.expect_end()
         # Only a process whose driver was stopped exits without a signal.
         exit_within = timedelta()
         if (
-            self._session is not None
+            self._lifecycle is not None
             and self._process is not None
             and self._process.alive
-            and await self._stop_driver(self._process, self._session, timeout)
+            and await self._stop_driver(self._process, self._lifecycle, timeout)
         ):
             exit_within = self._policy.terminate_after
-        if self._driver is not None:
-            with suppress(PrismError):
-                await self._driver.stop()
+        with suppress(PrismError):
+            await self._connections.aclose()
         if self._process is not None:
             how = await self._process.end(
                 exit_within=exit_within, signal_interval=self._policy.terminate_after
@@ -301,12 +312,12 @@ class Instance:
             self._pending.close()
 
     async def _stop_driver(
-        self, process: WatchedProcess, session: Session, timeout: timedelta
+        self, process: WatchedProcess, lifecycle: LifecycleControl, timeout: timedelta
     ) -> bool:
         seconds = (timeout + STOP_GRACE).total_seconds()
         try:
             async with asyncio.timeout(seconds):
-                await process.while_alive(session.lifecycle.stop(timeout))
+                await process.while_alive(lifecycle.stop(timeout))
         except TimeoutError:
             self._record(EventKind.FAILED, f"it did not stop within {seconds:g} s")
         except PrismError as error:
@@ -316,19 +327,26 @@ class Instance:
             return True
         return False
 
-    async def _check_health(self, session: Session) -> None:
+    async def _check_health(self, lifecycle: LifecycleControl) -> None:
         while True:
-            try:
-                health = await session.lifecycle.health()
-            except PrismError as error:
-                health = Health(HealthStatus.UNHEALTHY, error.message)
-            health = redact_health(health, self._ports.redact)
+            health = redact_health(await self._health_of(lifecycle), self._ports.redact)
             previous, self.health = self.health, health
             # A first check that finds it healthy is no event.
             expected = HealthStatus.HEALTHY if previous is None else previous.status
             if health.status is not expected:
                 self._record(EventKind.HEALTH, f"{health.status}: {health.message}")
             await asyncio.sleep(self._policy.health_interval.total_seconds())
+
+    async def _health_of(self, lifecycle: LifecycleControl) -> Health:
+        try:
+            health, state = await lifecycle.health(), await lifecycle.state()
+        except PrismError as error:
+            return Health(HealthStatus.UNHEALTHY, error.message)
+        if state in (State.DRAINING, State.STOPPED) and not self._leaving:
+            # It refuses every call, whatever its backend's health.
+            message = f"its driver is {state}, by another command than its proxy's: restart it"
+            return Health(HealthStatus.UNHEALTHY, message, health.details)
+        return health
 
     def _record(self, kind: EventKind, message: str) -> None:
         self._ports.journal.add(self.spec.name, kind, message)

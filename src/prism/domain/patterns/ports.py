@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -58,9 +59,8 @@ class Session(Protocol):
         """The latest registration."""
         ...
 
-    @property
-    def lifecycle(self) -> LifecycleControl:
-        """Commands to the pattern's driver."""
+    def expect_end(self) -> None:
+        """Report no loss from now on: the process is being stopped."""
         ...
 
     async def wait_lost(self) -> str:
@@ -114,8 +114,14 @@ class ControlPlane(Protocol):
         ...
 
 
+OpenLifecycle: TypeAlias = Callable[[str, str], AbstractAsyncContextManager[LifecycleControl]]
+"""Connects to a pattern, given its name (for errors) and its data address, for commands.
+
+The connection is not the one for operations, so that these delay no command.
+"""
+
 OpenDriver: TypeAlias = Callable[[str, str], Awaitable[Driver[Any]]]
-"""Connects to a pattern, given its name (for errors) and its data address.
+"""Connects to a pattern, given its name (for errors) and its data address, for operations.
 
 Returns a driver whose `stop` closes the connection.
 """
@@ -132,6 +138,7 @@ class SupervisionPorts:
 
     launcher: Launcher
     control_plane: ControlPlane
+    open_lifecycle: OpenLifecycle
     open_driver: OpenDriver
     journal: Journal
     redact: Redact = str

@@ -1,4 +1,4 @@
-"""A pattern that has called back; implements the domain's `Session`."""
+"""A registered pattern, over all its control streams."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 
-from prism.adapters.grpc.servicers.pattern_control.commands import Commands
-from prism.adapters.grpc.servicers.pattern_control.events import DebugEvents
-from prism.adapters.grpc.servicers.pattern_control.lifecycle import PatternLifecycle
-from prism.adapters.grpc.servicers.pattern_control.options import ReceptionOptions
-from prism.adapters.grpc.servicers.pattern_control.stream import ControlStream
+from prism.adapters.grpc.servicers.pattern_control.stream import PatternStream
 from prism.adapters.wire.keyvalue_messages import duration_of
+from prism.adapters.wire.pattern_messages import debug_event_of
 from prism.domain.patterns.ports import OnDebugEvent, OnEvent
 from prism.domain.patterns.values import EventKind, Registration
+from prism.domain.token_bucket import TokenBucket
 from prism.ports import InvalidArgument, NotServing, PreconditionFailed, PrismError
 from prism.v1 import pattern_pb2 as pb
 
+# A pattern has limits of its own; what it held while its stream was broken comes at once.
+_EVENTS_PER_SECOND, _EVENTS_BURST = 100.0, 1000
+# A pattern may send any numbers, and their sum has to fit into a message.
+_MAX_COUNT = (1 << 64) - 1
+
 
 class PatternSession:
-    """Outlives its streams, of which it has one at a time.
+    """A registered pattern; implements `Session`. It has one control stream at a time.
 
     Args:
-        pattern: its name.
+        pattern: name of the pattern, for messages.
+        heartbeat_interval: time between two heartbeats.
+        lost_after: how long the pattern may take to open a new stream after one broke.
 
     Attributes:
-        secret: with which it may return.
-        heard: it has said something since it registered, and so knows the secret.
+        secret: credential for the streams after the first.
+        heard: whether the pattern sent a message after it registered, and so has the secret.
     """
 
     def __init__(
         self,
         pattern: str,
         registration: Registration,
-        options: ReceptionOptions,
+        *,
+        heartbeat_interval: timedelta,
+        lost_after: timedelta,
         on_event: OnEvent,
         on_debug_event: OnDebugEvent,
     ) -> None:
@@ -42,16 +51,15 @@ class PatternSession:
         self.heard = False
         self._pattern = pattern
         self._registration = registration
-        self._options = options
+        self._heartbeat_interval = heartbeat_interval
+        self._lost_after_s = lost_after.total_seconds()
         self._on_event = on_event
-        self._events = DebugEvents(on_debug_event)
-        self._commands = Commands(pattern)
-        self._lifecycle = PatternLifecycle(self._commands)
+        self._debug_events = DebugEventFilter(on_debug_event)
         self._loop = asyncio.get_running_loop()
-        self._stream: ControlStream | None = None
-        self._giving_up: asyncio.TimerHandle | None = None
+        self._stream: PatternStream | None = None
+        self._lost_timer: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[str] = self._loop.create_future()
-        self._stopped = False
+        self._end_expected = False
         self._closed = False
 
     @property
@@ -59,94 +67,118 @@ class PatternSession:
         return self._registration
 
     @property
-    def lifecycle(self) -> PatternLifecycle:
-        return self._lifecycle
-
-    @property
     def over(self) -> bool:
-        """Whether it is too late to return."""
+        """Whether the pattern may not open a new stream any more."""
         return self._closed or self._lost.done()
 
     async def wait_lost(self) -> str:
         return await asyncio.shield(self._lost)
 
+    def expect_end(self) -> None:
+        self._end_expected = True
+
     def returned(self, registration: Registration) -> None:
-        """It has opened another stream; the one that it had, if it still has, is of no use."""
+        """Note that the pattern opened a new stream; a stream that it still has is ended."""
         self._leave(self._stream, "it opened another")
         self._registration = registration
         self._on_event(EventKind.RETURNED, "it opened its control stream again")
 
-    async def converse(
+    async def serve(
         self, requests: AsyncIterator[pb.ConnectRequest]
     ) -> AsyncGenerator[pb.ConnectResponse, None]:
-        """Serve a stream, to its end; the session goes on for a while, or with another."""
-        options = self._options
-        stream = self._enter(ControlStream(options.heartbeat_interval.total_seconds()))
-        why = "its connection broke"
+        """Serve a stream until it ends; the session waits for the next one."""
+        stream = self._enter(PatternStream(self._heartbeat_interval.total_seconds()))
+        reason = "its connection broke"
         try:
-            async with aclosing(stream.converse(requests, self._heard)) as messages:
+            async with aclosing(stream.run(requests, self._handle)) as messages:
                 async for message in messages:
                     yield message
-            why = "it closed the stream"
+            reason = "it closed the stream"
         except PrismError as error:
-            why = error.message
+            reason = error.message
             raise
         finally:
-            self._leave(stream, why)
+            self._leave(stream, reason)
 
     def close(self) -> None:
-        """Nothing more is expected of it."""
+        """End the stream, and accept no other."""
         self._closed = True
-        self._stop_waiting()
-        self._commands.end("is no longer expected to answer")
+        self._cancel_lost_timer()
         if self._stream is not None:
-            # Asked again, we would say the same; so it does not come back.
+            # FAILED_PRECONDITION tells the pattern not to come back.
             self._stream.end(
                 PreconditionFailed("the proxy has no more use for this process", reason="DISMISSED")
             )
 
-    def _enter(self, stream: ControlStream) -> ControlStream:
-        self._stop_waiting()
+    def _enter(self, stream: PatternStream) -> PatternStream:
+        self._cancel_lost_timer()
         self._stream = stream
         accepted = pb.Accepted(
-            session=self.secret, heartbeat_interval=duration_of(self._options.heartbeat_interval)
+            session=self.secret, heartbeat_interval=duration_of(self._heartbeat_interval)
         )
         stream.send(pb.ConnectResponse(accepted=accepted))
-        self._commands.carry(lambda command: stream.send(pb.ConnectResponse(command=command)))
         return stream
 
-    def _leave(self, stream: ControlStream | None, why: str) -> None:
+    def _leave(self, stream: PatternStream | None, reason: str) -> None:
         if stream is None or stream is not self._stream:
             return
         self._stream = None
-        self._commands.carry(None)
         stream.end(NotServing("another stream took its place", reason="STREAM_REPLACED"))
-        # One that is stopped goes away, and that is as it should be.
-        if not self.over and not self._stopped:
-            self._on_event(EventKind.LOST, f"its control stream broke: {why}")
-            seconds = self._options.lost_after.total_seconds()
-            self._giving_up = self._loop.call_later(seconds, self._give_up, why)
+        if not self.over and not self._end_expected:
+            self._on_event(EventKind.LOST, f"its control stream broke: {reason}")
+            self._lost_timer = self._loop.call_later(self._lost_after_s, self._set_lost, reason)
 
-    def _give_up(self, why: str) -> None:
-        seconds = self._options.lost_after.total_seconds()
-        lost = f"did not return within {seconds:g} s after its control stream broke: {why}"
-        self._commands.end(lost)
-        self._lost.set_result(f"the pattern {self._pattern!r} {lost}")
+    def _set_lost(self, reason: str) -> None:
+        self._lost.set_result(
+            f"the pattern {self._pattern!r} did not return within {self._lost_after_s:g} s "
+            f"after its control stream broke: {reason}"
+        )
 
-    def _stop_waiting(self) -> None:
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
+    def _cancel_lost_timer(self) -> None:
+        if self._lost_timer is not None:
+            self._lost_timer.cancel()
+            self._lost_timer = None
 
-    def _heard(self, request: pb.ConnectRequest) -> None:
+    def _handle(self, request: pb.ConnectRequest) -> None:
         self.heard = True
         kind = request.WhichOneof("message")
-        if kind == "result":
-            self._stopped = self._stopped or request.result.HasField("stop")
-            self._commands.answered(request.result)
-        elif kind == "debug_event":
-            self._events.heard(request.debug_event)
+        if kind == "debug_event":
+            self._debug_events.handle(request.debug_event)
         elif kind == "registration":
             raise InvalidArgument("a stream has one registration, and this is the second")
         elif kind is None:
             raise InvalidArgument("a message holds nothing that this version of the protocol knows")
+
+
+class DebugEventFilter:
+    """Passes on each debug event once, within a rate limit.
+
+    The next event carries the number of those that were dropped or lost.
+    """
+
+    def __init__(self, on_debug_event: OnDebugEvent) -> None:
+        self._on_debug_event = on_debug_event
+        self._bucket = TokenBucket(_EVENTS_PER_SECOND, _EVENTS_BURST)
+        self._last = 0
+        self._dropped = 0
+
+    def handle(self, message: pb.DebugEvent) -> None:
+        """Pass on, drop or ignore an event.
+
+        Raises:
+            InvalidArgument: the event's time is invalid.
+        """
+        # A pattern repeats its latest events on a new stream.
+        if message.sequence <= self._last:
+            return
+        self._dropped += message.sequence - self._last - 1
+        self._last = message.sequence
+        event = debug_event_of(message)
+        if event is None:
+            return
+        if not self._bucket.take():
+            self._dropped += 1 + event.dropped
+            return
+        dropped = min(event.dropped + self._dropped, _MAX_COUNT)
+        self._on_debug_event(replace(event, dropped=dropped))
+        self._dropped = 0

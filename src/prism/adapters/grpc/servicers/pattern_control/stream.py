@@ -1,4 +1,4 @@
-"""One control stream, from its acceptance to its end."""
+"""One control stream of a pattern, from its acceptance to its end."""
 
 from __future__ import annotations
 
@@ -8,51 +8,50 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from prism.ports import NotServing
 from prism.v1 import pattern_pb2 as pb
 
-# Silence is counted in these instead of in seconds, of which some may have passed while
-# this process itself had no turn.
-_TICKS_AN_INTERVAL = 2
+# Silence is measured in ticks of this process, which stop while the process is stopped.
+_TICKS_PER_INTERVAL = 2
 _SILENT_INTERVALS = 2
 
 _HEARTBEAT = pb.ConnectResponse(heartbeat=pb.Heartbeat())
 
 
-class ControlStream:
-    """Sends what there is to send and heartbeats, and notices silence.
+class PatternStream:
+    """Sends queued messages and heartbeats, handles what comes in, and detects silence.
 
     Args:
-        interval_s: between two heartbeats.
+        interval_s: time between two heartbeats.
     """
 
     def __init__(self, interval_s: float) -> None:
-        self._loop = asyncio.get_running_loop()
         self._interval_s = interval_s
         self._outgoing: asyncio.Queue[pb.ConnectResponse | None] = asyncio.Queue()
         self._error: Exception | None = None
-        self._ticks = 0
         self._silent_ticks = 0
 
     def send(self, message: pb.ConnectResponse) -> None:
-        """Behind what waits to be sent."""
+        """Queue a message."""
         self._outgoing.put_nowait(message)
 
     def end(self, error: Exception | None = None) -> None:
-        """Once what waits is sent; the first error that was given is told."""
+        """End the stream after the queued messages, with the first error that was given."""
         self._error = self._error or error
         self._outgoing.put_nowait(None)
 
-    async def converse(
-        self, requests: AsyncIterator[pb.ConnectRequest], heard: Callable[[pb.ConnectRequest], None]
+    async def run(
+        self,
+        requests: AsyncIterator[pb.ConnectRequest],
+        handle: Callable[[pb.ConnectRequest], None],
     ) -> AsyncGenerator[pb.ConnectResponse, None]:
-        """What is sent, until the stream ends.
+        """Yield the messages to send, until the stream ends.
 
         Args:
-            heard: called with each message; what it raises ends the stream.
+            handle: called with each message; an exception ends the stream.
 
         Raises:
-            NotServing: nothing was heard for two intervals.
-            Exception: of what was heard, or as `end` was told.
+            NotServing: no message came for two intervals.
+            Exception: raised by `handle`, or given to `end`.
         """
-        listening = asyncio.create_task(self._listen(requests, heard))
+        reading = asyncio.create_task(self._read(requests, handle))
         ticking = asyncio.create_task(self._tick())
         try:
             while (message := await self._outgoing.get()) is not None:
@@ -61,27 +60,30 @@ class ControlStream:
                 raise self._error
         finally:
             ticking.cancel()
-            listening.cancel()
+            reading.cancel()
 
-    async def _listen(
-        self, requests: AsyncIterator[pb.ConnectRequest], heard: Callable[[pb.ConnectRequest], None]
+    async def _read(
+        self,
+        requests: AsyncIterator[pb.ConnectRequest],
+        handle: Callable[[pb.ConnectRequest], None],
     ) -> None:
         try:
             async for request in requests:
                 self._silent_ticks = 0
-                heard(request)
+                handle(request)
         except Exception as error:
             self.end(error)
         else:
             self.end()
 
     async def _tick(self) -> None:
-        while self._silent_ticks <= _SILENT_INTERVALS * _TICKS_AN_INTERVAL:
-            await asyncio.sleep(self._interval_s / _TICKS_AN_INTERVAL)
-            self._ticks += 1
+        ticks = 0
+        while self._silent_ticks <= _SILENT_INTERVALS * _TICKS_PER_INTERVAL:
+            await asyncio.sleep(self._interval_s / _TICKS_PER_INTERVAL)
+            ticks += 1
             self._silent_ticks += 1
-            # One that does not read what was sent needs no more of it.
-            if self._ticks % _TICKS_AN_INTERVAL == 0 and self._outgoing.empty():
+            # A pattern that does not read gets no further heartbeats.
+            if ticks % _TICKS_PER_INTERVAL == 0 and self._outgoing.empty():
                 self.send(_HEARTBEAT)
         self.end(
             NotServing(

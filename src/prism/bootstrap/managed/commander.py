@@ -1,0 +1,94 @@
+"""Registers this process at its proxy, which then commands the driver by LifecycleService."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from prism.adapters.control import ControlClient, registration_message
+from prism.adapters.observability.logging import DebugEventHandler
+from prism.bootstrap.configuration import Configuration
+from prism.bootstrap.listening import Listening
+from prism.bootstrap.managed.lifeline import lifeline_at
+from prism.bootstrap.settings import ServeSettings
+from prism.domain.debug_events import DebugEventBuffer, DebugEventPublisher
+from prism.domain.lifecycle import LifecycleMachine
+from prism.domain.readiness import ReadinessMonitor
+from prism.domain.redaction import Redactor
+from prism.ports import DriverSpec
+
+TokenSource = Callable[[], Awaitable[str]]
+
+
+def managed_commander(
+    address: str,
+    configuration: Configuration,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    redactor: Redactor,
+) -> ManagedCommander:
+    """Return the commander of a pattern.
+
+    Args:
+        address: address of the proxy's control socket.
+    """
+    events = DebugEventBuffer()
+    DebugEventPublisher(events, lifecycle, readiness)
+    readiness.set_waiting_for(f"the proxy at {address}")
+    return ManagedCommander(
+        ControlClient(address, lifecycle, events),
+        configuration.spec,
+        _token_source(configuration.settings),
+        DebugEventHandler(events, redactor),
+    )
+
+
+def _token_source(settings: ServeSettings) -> TokenSource:
+    if settings.proxy_fd is not None:
+        return lifeline_at(settings.proxy_fd).token
+
+    async def from_settings() -> str:
+        assert settings.proxy_token is not None, "the settings require one of the two"
+        return settings.proxy_token
+
+    return from_settings
+
+
+class ManagedCommander:
+    """Lets the proxy command the driver; implements `Commander` by a control stream.
+
+    Args:
+        token: returns the one-time token of the launch.
+        log_handler: turns log records into debug events, while the stream is kept.
+    """
+
+    def __init__(
+        self,
+        client: ControlClient,
+        spec: DriverSpec,
+        token: TokenSource,
+        log_handler: logging.Handler,
+    ) -> None:
+        self._client = client
+        self._spec = spec
+        self._token = token
+        self._log_handler = log_handler
+        self._running: asyncio.Task[str] | None = None
+
+    async def command(self, listening: Listening, end: Callable[[str], None]) -> None:
+        logging.getLogger().addHandler(self._log_handler)
+        registration = registration_message(
+            self._spec, listening.grpc_addresses[0], listening.metrics_address or ""
+        )
+        token = await self._token()
+        self._running = asyncio.create_task(self._client.run(registration, token))
+        # Shielded: debug events are sent while the driver is drained and stopped.
+        end(await asyncio.shield(self._running))
+
+    async def close(self) -> None:
+        if self._running is not None:
+            await self._client.leave()
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        logging.getLogger().removeHandler(self._log_handler)
