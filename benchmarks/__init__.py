@@ -1,7 +1,7 @@
-"""How fast Prism is, told as ratios to other ways of doing the same: `make bench`.
+"""Speed of Prism as ratios to other ways of doing the same: `make bench`.
 
-`rows` says what is compared and what is asked of it; `sides` how one side of a row is
-measured; `rounds` measures; `series` says what becomes a curve. All of it ends in one
-JSON file, of which `tables` and `charts` make what the documentation shows. Ratios,
-because the figures of one machine drift by a factor of two while their ratios hold.
+`rows` lists what is compared and the required ratios; `series` what becomes a curve; `sides`
+how each side is measured; `rounds` how they alternate. The result is one JSON file, from
+which `report` and `charts` make the tables and charts of the documentation. Ratios, because
+the absolute figures of one machine drift by a factor of two while their ratios do not.
 """

@@ -1,6 +1,6 @@
-"""Callers in one Python process: `python -m benchmarks.callers CLIENT ADDRESS SECONDS`.
+"""64 gRPC callers in one Python process: `python -m benchmarks.callers CLIENT ADDRESS SECONDS`.
 
-CLIENT is `prism` for prism.connect, or `stub` for what protoc would generate for grpc.aio.
+CLIENT is `prism` for prism.connect, or `stub` for a stub like those that protoc generates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import grpc
 
 import prism
-from benchmarks.wire import KEYS, VALUE
+from benchmarks.h2load import KEYS, VALUE
 from prism.cli.bench.closed_loop import ClosedLoop
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -41,7 +41,7 @@ async def _stub(address: str) -> AsyncIterator[Get]:
         )
         assert (await method(pb.GetRequest(key=KEYS[0]))).entry.value == VALUE
 
-        # A timeout, because prism.connect sets one as well.
+        # With a timeout, because prism.connect sets one too.
         yield lambda: method(pb.GetRequest(key=KEYS[0]), timeout=5)
 
 
@@ -49,7 +49,7 @@ CLIENTS = {"prism": _prism, "stub": _stub}
 
 
 async def rate(client: str, address: str, seconds: float) -> float:
-    """Gets a second."""
+    """Return gets per second."""
     loop = ClosedLoop(callers=CALLERS)
     async with CLIENTS[client](address) as get:
         await loop.run(lambda: ("get", get()), seconds)

@@ -1,4 +1,4 @@
-"""Processes that do one thing each, pinned to a core of their own."""
+"""Processes that do one thing each, pinned to one processor core."""
 
 from __future__ import annotations
 
@@ -9,41 +9,54 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 _LINES_KEPT = 20
+_TICKS = os.sysconf("SC_CLK_TCK")
+_IDLE, _IOWAIT = 3, 4
 
 
 class CannotRun(Exception):
-    """There is nothing to measure, or with nothing; one sentence says why."""
+    """A measurement is impossible; the message says why in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Servers run on one, whatever loads them on another."""
+    """Processor cores in use.
+
+    Attributes:
+        server: core of the servers that are measured.
+        load: core of everything else: load generators, backends, observers.
+    """
 
     server: int
     load: int
 
     @classmethod
     def available(cls) -> Cores:
-        """The first two that this process may use."""
+        """Return the first two cores that this process may use.
+
+        Raises:
+            CannotRun: there is only one.
+        """
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
-            raise CannotRun("two cores are needed, for the server and for its load")
+            raise CannotRun("two cores are needed: one for the server, one for the load")
         return cls(*cores[:2])
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """A server that can be started.
+class ServerCommand:
+    """Command that starts a server.
 
     Attributes:
-        arguments: of the Python that runs this.
-        settings: what a reader should know of how it is built.
-        environment: names and values, beside what is there.
+        name: name of the server in reports.
+        arguments: arguments of this Python interpreter.
+        settings: how the server is configured, for readers of the report.
+        environment: variables to add to the environment.
     """
 
     name: str
@@ -53,8 +66,14 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A server that serves at the address, so many seconds after its process began."""
+class StartedServer:
+    """A server that serves.
+
+    Attributes:
+        pid: process id.
+        address: gRPC address.
+        seconds: time from the start of the process until it served.
+    """
 
     pid: int
     address: str
@@ -62,48 +81,56 @@ class Started:
 
 
 @contextmanager
-def serving(variant: Variant, core: int) -> Iterator[Started]:
-    """A server, killed afterwards: what it holds is nobody's."""
+def serving(command: ServerCommand, core: int) -> Iterator[StartedServer]:
+    """Run a server on the core, and kill it afterwards.
+
+    Raises:
+        CannotRun: the server ended by itself; the message has its last log lines.
+    """
     start_s = time.perf_counter()
     process = _pinned(
-        [sys.executable, *variant.arguments],
+        [sys.executable, *command.arguments],
         core,
         stdout=subprocess.DEVNULL,
-        environment=dict(variant.environment),
+        environment=dict(command.environment),
     )
     log: deque[str] = deque(maxlen=_LINES_KEPT)
-    told = _lines_of(process, log)
+    lines = _log_lines(process, log)
     try:
-        address = next(filter(None, map(_address, told)), None)
+        address = next(filter(None, map(_address, lines)), None)
         if address is None:
-            raise CannotRun(f"{variant.name} ended before it served: {' '.join(log)}")
-        started = Started(process.pid, address, time.perf_counter() - start_s)
-        # Somebody has to read on, for a full pipe would stop the server.
-        reading = threading.Thread(target=deque, args=(told, 0))
-        reading.start()
+            raise CannotRun(f"{command.name} ended before it served: {' '.join(log)}")
+        started = StartedServer(process.pid, address, time.perf_counter() - start_s)
+        # Keeps reading, because a full pipe would block the server.
+        reader = threading.Thread(target=deque, args=(lines, 0))
+        reader.start()
         try:
             yield started
             if process.poll() is not None:
-                raise CannotRun(f"{variant.name} ended while it was measured: {' '.join(log)}")
+                raise CannotRun(f"{command.name} ended during the measurement: {' '.join(log)}")
         finally:
             process.kill()
-            reading.join()
+            reader.join()
     finally:
         process.kill()
         process.communicate()
 
 
 def run(arguments: list[str], core: int) -> str:
-    """What a program prints on stdout; raises CannotRun with its last words."""
+    """Run a program on the core and return its output.
+
+    Raises:
+        CannotRun: its exit status is not 0; the message has the end of its error output.
+    """
     with _pinned(arguments, core, stdout=subprocess.PIPE) as process:
-        printed, told = process.communicate()
+        output, errors = process.communicate()
     if process.returncode:
-        raise CannotRun(f"{' '.join(arguments)} failed: {told.strip()[-500:]}")
-    return printed
+        raise CannotRun(f"{' '.join(arguments)} failed: {errors.strip()[-500:]}")
+    return output
 
 
 def run_module(module: str, *arguments: str, core: int) -> float:
-    """The rate that a module of ours prints as its last word."""
+    """Run a module on the core and return the number that it prints last."""
     return float(run([sys.executable, "-m", module, *arguments], core).split()[-1])
 
 
@@ -111,7 +138,7 @@ def _pinned(
     arguments: list[str], core: int, *, stdout: int, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("PRISM_")}
-    process = subprocess.Popen(  # noqa: S603  (ours, every one)
+    process = subprocess.Popen(  # noqa: S603  (commands of this package only)
         arguments,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
@@ -119,14 +146,14 @@ def _pinned(
         text=True,
         env={**inherited, **(environment or {})},
     )
-    # Before it has threads, which inherit this. A preexec_fn would mean a real fork,
-    # with grpc in this process.
+    # Before the process has threads, which inherit this. A preexec_fn would force a real
+    # fork, with grpc in this process.
     os.sched_setaffinity(process.pid, {core})
     return process
 
 
-def _lines_of(process: subprocess.Popen[str], log: deque[str]) -> Iterator[str]:
-    """What it says on stderr, of which the log keeps the end."""
+def _log_lines(process: subprocess.Popen[str], log: deque[str]) -> Iterator[str]:
+    """Yield the lines of the error output, and keep the last ones in the log."""
     assert process.stderr is not None
     for line in process.stderr:
         log.append(line.strip())
@@ -134,8 +161,71 @@ def _lines_of(process: subprocess.Popen[str], log: deque[str]) -> Iterator[str]:
 
 
 def _address(line: str) -> str | None:
-    """Where it serves, if this is the line that says so, and not that of a pattern of it."""
+    """Return the address if this line reports that the server (not a pattern of it) serves."""
     event = json.loads(line) if line.startswith("{") else {}
     if event.get("message") == "serving" and "pattern" not in event:
         return str(event["grpc_address"])
     return None
+
+
+class ForeignLoad:
+    """Load on the cores by processes that are not part of the measurement.
+
+    A ratio from a busy machine is not reliable. This process, its children that have ended,
+    and the given processes count as part of the measurement.
+
+    https://man7.org/linux/man-pages/man5/proc_stat.5.html
+
+    Args:
+        cores: cores to look at.
+        pids: processes that are part of the measurement.
+    """
+
+    def __init__(self, cores: Cores, pids: Iterable[int]) -> None:
+        self._cores = cores
+        self._pids = list(pids)
+        self._busy, self._total = _core_seconds(cores)
+        self._own = _own_seconds(self._pids)
+
+    def share(self) -> float:
+        """Return the share of both cores, since the start, that others and the kernel used."""
+        busy, total = _core_seconds(self._cores)
+        foreign = (busy - self._busy) - (_own_seconds(self._pids) - self._own)
+        return max(0.0, foreign / max(total - self._total, 1 / _TICKS))
+
+
+def _core_seconds(cores: Cores) -> tuple[float, float]:
+    """Return the busy and the total seconds of the cores since boot."""
+    wanted = {f"cpu{core}" for core in (cores.server, cores.load)}
+    busy = total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *columns = line.split()
+        if name in wanted:
+            # The last two columns are included in user time.
+            ticks = list(map(int, columns[:8]))
+            total += sum(ticks)
+            busy += sum(ticks) - ticks[_IDLE] - ticks[_IOWAIT]
+    return busy / _TICKS, total / _TICKS
+
+
+def _own_seconds(pids: Iterable[int]) -> float:
+    """Return the processor seconds of this process, its ended children, and these processes."""
+    return sum(os.times()[:4]) + sum(map(processor_seconds, pids))
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor seconds that all threads of a process have used."""
+    # The name is in brackets and may contain anything, so the columns follow the last one.
+    columns = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(columns[11]) + int(columns[12])) / _TICKS
+
+
+def per_processor_second(pid: int, rate: Callable[[float], float]) -> Callable[[float], float]:
+    """Turn a measurement per second into one per second of the process's processor time."""
+
+    def measure(seconds: float) -> float:
+        before = processor_seconds(pid)
+        done = rate(seconds) * seconds
+        return done / (processor_seconds(pid) - before)
+
+    return measure

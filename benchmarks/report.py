@@ -1,52 +1,57 @@
-"""The results as a table, and as JSON."""
+"""Reports of a run: text for the terminal, JSON, and the tables of the documentation."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from benchmarks.charts import CHARTS
 from benchmarks.rounds import Result, Spread
 from prism.cli.streams import number_columns
+from prism.testing.markdown_block import replace_block
 
-_LIBRARIES = (*("prism", "h2corn", "grpcio", "protobuf", "uvloop", "py-key-value-aio", "aiocache"),)
+_LIBRARIES = ("prism", "h2corn", "grpcio", "protobuf", "uvloop", "py-key-value-aio", "aiocache")
+
+Json = Mapping[str, Any]
 
 
-def lines_of(results: Sequence[Result]) -> list[str]:
-    """Ratios, then what each side did, then how each was built."""
+def result_lines(results: Sequence[Result]) -> list[str]:
+    """Return the ratios, the figures of each side, and the settings of each side."""
     table = [["", "median", "min-max", "floor", "aim", "others", ""]]
     sides = [["", "median", "min-max"]]
     for result in results:
         row, figure = result.row, result.figure
         bound = "<=" if row.less_is_better else ""
         table.append([
-            row.name, _text(figure.median), _range(figure), f"{bound}{row.floor:g}",
-            f"{bound}{row.aim:g}", f"{result.others:.0%}", result.verdict,
+            row.name, _number(figure.median), _range(figure), f"{bound}{row.floor:g}",
+            f"{bound}{row.aim:g}", f"{result.foreign_load:.0%}", result.verdict,
         ])  # fmt: skip
         for side, figures in ((row.side, result.side), (row.peer, result.peer)):
             if side is not None and not row.less_is_better:
                 spread = Spread.of(figures)
-                sides.append([f"{row.name} | {side.name}", _text(spread.median), _range(spread)])
+                sides.append([f"{row.name} | {side.name}", _number(spread.median), _range(spread)])
     lines = [
         *number_columns(table),
-        "others: share of both cores that other processes had, on average of the rounds that count",
+        "others: average share of both cores that other processes used in the rounds that count",
     ]
     if len(sides) > 1:
-        lines += ["", "each side, in calls or keys a second", *number_columns(sides)]
+        lines += ["", "each side, in calls or keys per second", *number_columns(sides)]
     return [*lines, "", "settings", *_settings(results)]
 
 
-def lines_of_series(series: Mapping[str, Any]) -> list[str]:
-    """A table for each, point by point, from what the JSON has of it."""
+def series_lines(series: Json) -> list[str]:
+    """Return a table for each curve."""
     lines: list[str] = []
     if "latency" in series:
         latency = [["in flight", "server", "calls/s", "p50 ms", "p99 ms"]]
         latency += [
             [
-                str(point["in_flight"]), server["name"], _text(point["calls_s"]),
-                *(_text(point[f"{percentile}_us"] / 1000) for percentile in ("p50", "p99")),
+                str(point["in_flight"]), server["name"], _number(point["calls_s"]),
+                *(_number(point[f"{percentile}_us"] / 1000) for percentile in ("p50", "p99")),
             ]
             for server in series["latency"]["servers"]
             for point in server["points"]
@@ -56,7 +61,7 @@ def lines_of_series(series: Mapping[str, Any]) -> list[str]:
         keys = [["keys", "gets/cpu s", "ratio", "min-max"]]
         keys += [
             [
-                f"{point['keys']:,}", _text(point["gets_s"]), _text(point["ratio"]),
+                f"{point['keys']:,}", _number(point["gets_s"]), _number(point["ratio"]),
                 _range(Spread(point["ratio"], point["min"], point["max"])),
             ]
             for point in series["keys"]["points"]
@@ -65,13 +70,15 @@ def lines_of_series(series: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def fields_of(results: Sequence[Result], **run: Any) -> dict[str, Any]:
-    """Everything, round by round, and what holds for the whole run."""
+def as_json(results: Sequence[Result], **run: Any) -> dict[str, Any]:
+    """Return everything that was measured, with the properties of the whole run."""
     return {
         **run,
         "rows": [
             {
                 "name": result.row.name,
+                "what": result.row.what,
+                "compared_with": result.row.compared_with,
                 "median": result.figure.median,
                 "min": result.figure.least,
                 "max": result.figure.most,
@@ -79,7 +86,7 @@ def fields_of(results: Sequence[Result], **run: Any) -> dict[str, Any]:
                 "aim": result.row.aim,
                 "less_is_better": result.row.less_is_better,
                 "passed": result.passed,
-                "others": result.others,
+                "foreign_load": result.foreign_load,
                 "sides": [
                     {"name": side.name, "settings": side.settings, "rounds": list(figures)}
                     for side, figures in (
@@ -95,7 +102,7 @@ def fields_of(results: Sequence[Result], **run: Any) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the absolute figures belong to."""
+    """Return the machine and the library versions that the absolute figures belong to."""
     return {
         "cores": os.cpu_count(),
         "kernel": platform.release(),
@@ -105,18 +112,100 @@ def machine() -> dict[str, Any]:
 
 
 def _settings(results: Sequence[Result]) -> list[str]:
-    told = {
+    return sorted({
         f"  {side.name}: {side.settings}"
         for result in results
         for side in (result.row.side, result.row.peer)
         if side is not None
-    }
-    return sorted(told)
+    })  # fmt: skip
 
 
-def _text(figure: float) -> str:
+def _number(figure: float) -> str:
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"
 
 
 def _range(spread: Spread) -> str:
-    return f"{_text(spread.least)}-{_text(spread.most)}"
+    return f"{_number(spread.least)}-{_number(spread.most)}"
+
+
+def short_table(run: Json) -> str:
+    """Return a table of the comparisons, for the README."""
+    rows = [(row["what"], _speed(row)) for row in run["rows"] if not row["less_is_better"]]
+    return "\n".join(_table(("", "speed"), rows))
+
+
+def full_table(run: Json) -> str:
+    """Return every row with its floor and aim, and where it was measured."""
+    ratios = [
+        (row["what"], _speed(row), f"{row['floor']:g}", f"{row['aim']:g}")
+        for row in run["rows"]
+        if not row["less_is_better"]
+    ]
+    figures = [
+        (row["what"], _figure(row["median"]), f"{row['floor']:g}", f"{row['aim']:g}")
+        for row in run["rows"]
+        if row["less_is_better"]
+    ]
+    return "\n".join([
+        *_table(("more is better", "speed", "at least", "aim"), ratios),
+        "",
+        *_table(("less is better", "figure", "at most", "aim"), figures),
+        "",
+        _measured(run),
+    ])  # fmt: skip
+
+
+def _speed(row: Json) -> str:
+    return f"{_figure(row['median'])} × {row['compared_with']}"
+
+
+def _figure(figure: float) -> str:
+    """Return the figure with three significant digits."""
+    return (
+        f"{figure:,.0f}" if figure >= 100 else f"{figure:.1f}" if figure >= 10 else f"{figure:.2f}"
+    )
+
+
+def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    rule = ("---", "---", *("---:" for _ in heading[2:]))
+    return [f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows)]
+
+
+def _measured(run: Json) -> str:
+    machine = run["machine"]
+    libraries = ", ".join(f"{name} {number}" for name, number in machine["libraries"].items())
+    foreign_load = max(row["foreign_load"] for row in run["rows"])
+    return (
+        f"Measured on {run['day']}: {run['rounds']} rounds of {run['seconds']:g} s for each side, "
+        f"on two cores of {machine['cores']}, of which other processes used at most "
+        f"{foreign_load:.0%}. "
+        f"Linux {machine['kernel']}, Python {machine['python']}, {libraries}."
+    )
+
+
+TABLES = {"docs/performance.md": full_table, "README.md": short_table}
+
+
+def write_documentation(run: Json, folder: Path) -> list[Path]:
+    """Write the tables and charts of a complete run, and return the files written.
+
+    Args:
+        run: JSON of the run.
+        folder: folder that contains README.md and docs.
+
+    Raises:
+        ValueError: the run is not complete, or a page has no block for its table.
+    """
+    if not run["complete"]:
+        raise ValueError("only a complete run can be written into the documentation")
+    pages = {
+        folder / name: replace_block((folder / name).read_text(), "benchmark", table(run))
+        for name, table in TABLES.items()
+    }
+    pictures = {
+        folder / "docs" / "pictures" / name: chart(run) + "\n" for name, chart in CHARTS.items()
+    }
+    # All texts exist before the first is written, so that pages and pictures agree.
+    for path, text in {**pages, **pictures}.items():
+        path.write_text(text)
+    return [*pages, *pictures]

@@ -1,4 +1,4 @@
-"""Measuring: rounds of A B, A B, …, a ratio from each, and what to make of them."""
+"""Rounds of measurements: both sides in turn or at once, a ratio from each round."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from functools import partial
 from statistics import median
 from typing import Generic, TypeVar
 
-from benchmarks.others import Others
-from benchmarks.processes import Cores
+from benchmarks.processes import Cores, ForeignLoad
 from benchmarks.rows import Row
-from benchmarks.sides import Place
+from benchmarks.sides import MeasurementContext
 
 Figure = TypeVar("Figure")
 
-Run = Callable[[Sequence[Callable[[], Figure]]], Sequence[Figure]]
+RunRound = Callable[[Sequence[Callable[[], Figure]]], Sequence[Figure]]
 
 WARM_UP_S = 0.5
 
 QUIET = 0.1
-"""Share of the cores that others may have, and the kernel, which works for us as well."""
+"""Share of the cores that other processes and the kernel may use in an undisturbed round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of some figures, and how far apart they are."""
+    """Median and range of some figures."""
 
     median: float
     least: float
@@ -35,28 +34,29 @@ class Spread:
 
     @classmethod
     def of(cls, figures: Sequence[float]) -> Spread:
-        """Of one figure or more."""
+        """Return the spread of at least one figure."""
         return cls(median(figures), min(figures), max(figures))
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a row came to.
+    """Result of a row.
 
     Attributes:
-        side: a figure for each round.
-        peer: likewise; empty where there is no peer.
-        others: share of both cores that other processes had meanwhile, on average.
+        row: the row.
+        side: one figure for each round.
+        peer: one figure of the peer for each round; empty without a peer.
+        foreign_load: average share of both cores that other processes used.
     """
 
     row: Row
     side: Sequence[float]
     peer: Sequence[float]
-    others: float = 0.0
+    foreign_load: float = 0.0
 
     @property
     def figure(self) -> Spread:
-        """Of the ratios within each round, for what disturbs a round disturbs both sides."""
+        """Spread of the ratios within each round, because a disturbance affects both sides."""
         if not self.peer:
             return Spread.of(self.side)
         return Spread.of([a / b for a, b in zip(self.side, self.peer, strict=True)])
@@ -68,7 +68,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """In a word or two."""
+        """Verdict in a word or two."""
         if self._reaches(self.row.aim):
             return "aim reached"
         return "ok" if self.passed else "BELOW FLOOR"
@@ -80,69 +80,82 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Round(Generic[Figure]):
-    """What each measurement gave, and what share of the cores others had meanwhile."""
+    """One round.
+
+    Attributes:
+        figures: figure of each measurement.
+        foreign_load: share of both cores that other processes used.
+    """
 
     figures: Sequence[Figure]
-    others: float
+    foreign_load: float
 
 
 def measure(
-    row: Row, cores: Cores, *, rounds: int, seconds: float, tell: Callable[[str], None]
+    row: Row, cores: Cores, *, rounds: int, seconds: float, progress: Callable[[str], None]
 ) -> Result:
-    """Open both sides, verified, then measure them in turn."""
+    """Open and verify both sides of a row, then measure them.
+
+    Raises:
+        CannotRun: a side cannot be measured.
+    """
     with ExitStack() as stack:
-        place = Place(stack, cores)
-        sides = [side.open(place) for side in (row.side, row.peer) if side is not None]
+        context = MeasurementContext(stack, cores)
+        sides = [side.open(context) for side in (row.side, row.peer) if side is not None]
         for side in sides:
             side(WARM_UP_S)
-        kept = in_turn(
+        kept = measure_rounds(
             [partial(side, seconds) for side in sides],
-            place,
+            context,
             rounds=rounds,
-            run=at_once if row.at_once else one_by_one,
-            tell=lambda doing: tell(f"{row.name}, {doing}"),
+            run_round=at_once if row.at_once else in_turn,
+            progress=lambda step: progress(f"{row.name}, {step}"),
         )
     side_figures, *peer_figures = zip(*(each.figures for each in kept), strict=True)
-    return Result(row, side_figures, peer_figures[0] if peer_figures else (), others_of(kept))
+    peer = peer_figures[0] if peer_figures else ()
+    return Result(row, side_figures, peer, average_foreign_load(kept))
 
 
-def in_turn(
+def measure_rounds(
     measurements: Sequence[Callable[[], Figure]],
-    place: Place,
+    context: MeasurementContext,
     *,
     rounds: int,
-    tell: Callable[[str], None],
-    run: Run[Figure] | None = None,
+    progress: Callable[[str], None],
+    run_round: RunRound[Figure] | None = None,
 ) -> list[Round[Figure]]:
-    """So many rounds, each of every measurement once.
+    """Run the rounds and return the least disturbed ones.
+
+    A round that other processes disturbed is repeated, up to twice as many rounds in total.
 
     Args:
-        run: makes a round of them; None: one by one.
-
-    A round that others disturbed is measured again, as long as there are not twice
-    as many rounds as asked for; the least disturbed count.
+        measurements: measurements of each round.
+        context: processes that do not count as a disturbance.
+        rounds: number of rounds to return.
+        progress: receives a description of the current step.
+        run_round: runs the measurements of a round; None: in turn.
     """
-    run = run or one_by_one
+    run_round = run_round or in_turn
     done: list[Round[Figure]] = []
-    while sum(each.others <= QUIET for each in done) < rounds and len(done) < 2 * rounds:
-        tell(f"round {len(done) + 1}")
-        watch = Others(place.cores, place.pids)
-        done.append(Round(run(measurements), watch.share()))
-    return sorted(done, key=lambda each: each.others)[:rounds]
+    while sum(each.foreign_load <= QUIET for each in done) < rounds and len(done) < 2 * rounds:
+        progress(f"round {len(done) + 1}")
+        load = ForeignLoad(context.cores, context.pids)
+        done.append(Round(run_round(measurements), load.share()))
+    return sorted(done, key=lambda each: each.foreign_load)[:rounds]
 
 
-def one_by_one(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
-    """A round in which each has the cores to itself."""
+def in_turn(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
+    """Run the measurements one after another."""
     return [measurement() for measurement in measurements]
 
 
 def at_once(measurements: Sequence[Callable[[], Figure]]) -> Sequence[Figure]:
-    """A round in which all share them."""
+    """Run the measurements at the same time."""
     with ThreadPoolExecutor(len(measurements)) as pool:
-        begun = [pool.submit(measurement) for measurement in measurements]
-        return [each.result() for each in begun]
+        futures = [pool.submit(measurement) for measurement in measurements]
+        return [future.result() for future in futures]
 
 
-def others_of(rounds: Sequence[Round[Figure]]) -> float:
-    """Their share of the cores, on average."""
-    return sum(each.others for each in rounds) / len(rounds)
+def average_foreign_load(rounds: Sequence[Round[Figure]]) -> float:
+    """Return the average share of the cores that other processes used."""
+    return sum(each.foreign_load for each in rounds) / len(rounds)

@@ -1,138 +1,149 @@
-"""What is compared with what, and what is asked of it."""
+"""What is compared with what, and the required ratios."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.nats_sides import NatsCallers
-from benchmarks.observed import Observed
-from benchmarks.processes import Variant
-from benchmarks.proxied import PROXY, ProxiedClient
-from benchmarks.redis_sides import RedisCallers, RedisGateway
+from benchmarks.h2load import BATCH_SET, GET, KEYS, SET, Load
+from benchmarks.nats import NatsClient
+from benchmarks.processes import ServerCommand
+from benchmarks.redis import RedisClient, RedisGateway
 from benchmarks.sides import (
     Client,
-    Flat,
     InProcess,
+    MillionKeys,
+    Observed,
     PerProcessorSecond,
+    ProxiedClient,
     RandomGets,
     Side,
     StartUp,
-    Wire,
+    UnderH2load,
 )
-from benchmarks.wire import BATCH_SET, GET, KEYS, SET, Load
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A claim about Prism.
+    """One comparison, or one figure that must be small.
 
     Attributes:
-        side: what is measured.
-        peer: what it is divided by; None: nothing, and less is better.
-        floor: what has to be reached.
-        aim: what we are after.
-        at_once: both sides are measured at the same time, so that what disturbs one disturbs
-            the other: for figures that do not depend on what share of a core a side has.
+        what: what is measured.
+        side: side that is measured.
+        floor: required ratio, or largest permitted figure.
+        aim: intended ratio or figure.
+        peer: side that is compared with; None: the figure itself counts, and less is better.
+        compared_with: description of the peer.
+        at_once: whether both sides are measured at the same time, so that a disturbance
+            affects both: for figures that do not depend on a side's share of a core.
     """
 
-    name: str
+    what: str
     side: Side
-    peer: Side | None
     floor: float
     aim: float
+    peer: Side | None = None
+    compared_with: str = ""
     at_once: bool = False
 
     @property
+    def name(self) -> str:
+        """Name that no other row has."""
+        return f"{self.what} : {self.compared_with}" if self.peer else self.what
+
+    @property
     def less_is_better(self) -> bool:
-        """Whether floor and aim bound from above."""
+        """Whether floor and aim are upper bounds."""
         return self.peer is None
 
 
 _PRISM = (
-    "-m",
-    "prism.bootstrap",
-    "--driver",
-    "memstore",
-    "--grpc-port",
-    "0",
-    "--metrics-port",
-    "0",
+    *("-m", "prism.bootstrap", "--driver", "memstore"),
+    *("--grpc-port", "0", "--metrics-port", "0"),
 )
 
 _TRACED = ("--enable-tracing", "--trace-exporter", "otlp", "--trace-ratio", "0.01")
 
-FULL = Variant(
-    "full stack", _PRISM, "python -m prism.bootstrap --driver memstore, all else by default"
+PRISM = ServerCommand(
+    "Prism", _PRISM, "python -m prism.bootstrap --driver memstore, all else by default"
 )
-FULL_GRPCIO = Variant(
-    "full stack on grpcio",
+PRISM_GRPCIO = ServerCommand(
+    "Prism on grpcio",
     (*_PRISM, "--transport", "grpcio"),
-    f"{FULL.settings}, --transport grpcio",
+    f"{PRISM.settings}, --transport grpcio",
 )
-FULL_REDIS = Variant(
-    "full stack on redis",
+PRISM_REDIS = ServerCommand(
+    "Prism on Redis",
     (*_PRISM, "--driver", "redis"),
     "python -m prism.bootstrap --driver redis, all else by default",
 )
-UNOBSERVED = Variant(
-    "nothing observed",
+UNOBSERVED = ServerCommand(
+    "Prism unobserved",
     (*_PRISM, "--no-metrics", "--slow-request", "0s"),
-    f"{FULL.settings}, --no-metrics --slow-request 0s",
+    f"{PRISM.settings}, --no-metrics --slow-request 0s",
 )
-OBSERVED = Variant(
-    "all observed",
-    (*_PRISM, *_TRACED),
-    f"{FULL.settings}, {' '.join(_TRACED)}",
+OBSERVED = ServerCommand(
+    "Prism observed", (*_PRISM, *_TRACED), f"{PRISM.settings}, {' '.join(_TRACED)}"
 )
-BARE_GRPC = Variant(
+PROXY = ServerCommand(
+    "proxy",
+    (
+        *("-c", "from prism.cli import main; main()", "proxy"),
+        *("--pattern", "a=memstore", "--grpc-port", "0", "--metrics-port", "0"),
+    ),
+    "prism proxy --pattern a=memstore, all else by default",
+)
+BARE_GRPC = ServerCommand(
     "bare grpc.aio",
-    ("-m", "benchmarks.peers.grpc_aio"),
+    ("-m", "benchmarks.peers", "grpc.aio"),
     "grpc.aio server by its defaults on uvloop, generic handler, the same messages, a dict",
 )
-BARE_ASGI = Variant(
+BARE_ASGI = ServerCommand(
     "bare ASGI",
-    ("-m", "benchmarks.peers.asgi"),
+    ("-m", "benchmarks.peers", "asgi"),
     "h2corn's embedded Server as Prism configures it, the same messages, a dict",
 )
 
-MANY = Load("Get", GET, in_flight=64)
-ONE = Load("Get", GET, in_flight=1)
-SETS = Load("Set", SET, in_flight=64, writes=(KEYS[0],))
+MANY_GETS = Load("Get", GET, in_flight=64)
+ONE_GET = Load("Get", GET, in_flight=1)
+MANY_SETS = Load("Set", SET, in_flight=64, writes=(KEYS[0],))
 BATCHES = Load("BatchSet", BATCH_SET, in_flight=8, writes=(KEYS[0], KEYS[-1]), items=len(KEYS))
 
-_CLIENT = Client("prism", "prism.connect", "prism.connect by its defaults, 64 callers", FULL)
+_CLIENT = Client("prism", "prism.connect", "prism.connect by its defaults, 64 callers", PRISM)
 _PROXIED = ProxiedClient(
-    Client("prism", "through proxy and pattern", f"{_CLIENT.settings}; {PROXY.settings}", PROXY)
+    Client("prism", "through a proxy", f"{_CLIENT.settings}; {PROXY.settings}", PROXY)
 )
-_STUB = Client("stub", "grpc.aio stub", "as protoc makes it, default loop, 64 callers", FULL)
+_STUB = Client("stub", "grpc.aio stub", "generated by protoc, default loop, 64 callers", PRISM)
+
+_HANDLER = "a bare grpc.aio handler"
 
 
-def _redis_driver(load: str) -> RedisCallers:
-    return RedisCallers("prism", load, "the driver by its defaults, in a process of its own")
+def _redis_driver(load: str) -> RedisClient:
+    return RedisClient("prism", load, "the driver by its defaults, in a process of its own")
 
 
-def _redis_py(load: str) -> RedisCallers:
-    return RedisCallers("redis-py", load, "redis-py with a pool of 64, given the same commands")
+def _redis_py(load: str) -> RedisClient:
+    return RedisClient("redis-py", load, "redis-py with a pool of 64, sending the same commands")
 
 
 def _in_process(operation: str, peer: str, settings: str) -> Row:
-    ours = InProcess("memstore", operation, "the driver by its defaults, no limits set")
     return Row(
-        f"in process, {operation}: memstore : {peer}",
-        ours,
-        InProcess(peer, operation, settings),
-        3,
-        5,
+        f"embedded store in process, {operation}",
+        InProcess("memstore", operation, "the driver by its defaults, no limits set"),
+        floor=3,
+        aim=5,
+        peer=InProcess(peer, operation, settings),
+        compared_with=peer,
     )
 
 
 def _nats_driver(operation: str) -> Row:
     return Row(
-        f"NATS, 64 callers, {operation}: driver : nats-py's key-value",
-        NatsCallers("prism", operation, "the driver by its defaults, in a process of its own"),
-        NatsCallers("nats-py", operation, "key-value of nats-py, given the same requests"),
-        1.2,
-        3,
+        f"NATS driver, 64 callers that {operation}",
+        NatsClient("prism", operation, "the driver by its defaults, in a process of its own"),
+        floor=1.2,
+        aim=3,
+        peer=NatsClient("nats-py", operation, "key-value of nats-py, sending the same requests"),
+        compared_with="nats-py's key-value",
     )
 
 
@@ -142,42 +153,41 @@ _AIOCACHE = (
 )
 
 ROWS = [
-    Row("Get, 64 in flight: full stack : bare grpc.aio",
-        PerProcessorSecond(FULL, MANY), PerProcessorSecond(BARE_GRPC, MANY), 5, 8, at_once=True),
-    Row("Get, 1 in flight: full stack : bare grpc.aio",
-        Wire(FULL, ONE), Wire(BARE_GRPC, ONE), 1.2, 1.3),
-    Row("Get, 64 in flight: full stack : bare ASGI on h2corn",
-        PerProcessorSecond(FULL, MANY), PerProcessorSecond(BARE_ASGI, MANY),
-        0.6, 0.8, at_once=True),
-    Row("Get, 64 in flight: full stack on grpcio : bare grpc.aio",
-        PerProcessorSecond(FULL_GRPCIO, MANY), PerProcessorSecond(BARE_GRPC, MANY),
-        0.90, 0.97, at_once=True),
-    Row("Get, 64 in flight: metrics, logs, 1 % traced : nothing observed",
-        Observed(PerProcessorSecond(OBSERVED, MANY)), PerProcessorSecond(UNOBSERVED, MANY),
-        0.93, 0.97, at_once=True),
-    Row("keys/s: BatchSet of 1,000 : unary Set",
-        Wire(FULL, BATCHES), Wire(FULL, SETS), 20, 50),
-    Row("64 callers: prism.connect : grpc.aio stub, same server", _CLIENT, _STUB, 8, 20),
-    Row("prism.connect with 64 callers through proxy and pattern : directly",
-        _PROXIED, _CLIENT, 0.4, 0.6),
+    Row("Get, 64 calls in flight", PerProcessorSecond(PRISM, MANY_GETS), 5, 8,
+        PerProcessorSecond(BARE_GRPC, MANY_GETS), _HANDLER, at_once=True),
+    Row("Get, one call at a time", UnderH2load(PRISM, ONE_GET), 1.2, 1.3,
+        UnderH2load(BARE_GRPC, ONE_GET), _HANDLER),
+    Row("Get, 64 calls in flight", PerProcessorSecond(PRISM, MANY_GETS), 0.6, 0.8,
+        PerProcessorSecond(BARE_ASGI, MANY_GETS), "a bare ASGI application on h2corn",
+        at_once=True),
+    Row("Get with --transport grpcio, 64 calls in flight",
+        PerProcessorSecond(PRISM_GRPCIO, MANY_GETS), 0.90, 0.97,
+        PerProcessorSecond(BARE_GRPC, MANY_GETS), _HANDLER, at_once=True),
+    Row("Get with metrics, logs and 1 % traced",
+        Observed(PerProcessorSecond(OBSERVED, MANY_GETS)), 0.93, 0.97,
+        PerProcessorSecond(UNOBSERVED, MANY_GETS), "the same server unobserved", at_once=True),
+    Row("BatchSet of 1,000 keys, keys per second", UnderH2load(PRISM, BATCHES), 20, 50,
+        UnderH2load(PRISM, MANY_SETS), "one Set per key"),
+    Row("prism.connect, 64 callers", _CLIENT, 8, 20,
+        _STUB, "a generated grpc.aio stub"),
+    Row("prism.connect through a proxy, 64 callers", _PROXIED, 0.4, 0.6,
+        _CLIENT, "the same without a proxy"),
     _in_process("get", "py-key-value", _PY_KEY_VALUE),
     _in_process("set", "py-key-value", _PY_KEY_VALUE),
     _in_process("get", "aiocache", _AIOCACHE),
     _in_process("set", "aiocache", _AIOCACHE),
-    Row("Redis, 64 callers that get and set: driver : redis-py",
-        _redis_driver("get-and-set"), _redis_py("get-and-set"), 6, 10),
-    Row("Redis, batches of 100: driver : redis-py's pipeline",
-        _redis_driver("batch"), _redis_py("batch"), 1, 3),
-    Row("Redis, Get with 64 in flight: through the gateway : redis-py by itself",
-        RedisGateway(FULL_REDIS, MANY), _redis_py("get"), 1.5, 2.5),
+    Row("Redis driver, 64 callers that get and set", _redis_driver("get-and-set"), 6, 10,
+        _redis_py("get-and-set"), "redis-py"),
+    Row("Redis driver, batches of 100", _redis_driver("batch"), 1, 3,
+        _redis_py("batch"), "a redis-py pipeline"),
+    Row("Get on Redis through a server, 64 in flight", RedisGateway(PRISM_REDIS, MANY_GETS),
+        1.5, 2.5, _redis_py("get"), "redis-py without a server"),
     _nats_driver("get"),
     _nats_driver("set"),
-    Row("random Gets through the gateway: a million keys : a thousand",
-        RandomGets(FULL, 1_000_000), RandomGets(FULL, 1_000), 0.85, 0.95, at_once=True),
-    Row("seconds from process start until serving", StartUp(FULL), None, 0.8, 0.4),
-    Row("bytes a key, at a million", Flat("bytes-per-key"), None, 320, 300),
-    Row("ms of the longest pause from growing and collecting, at a million keys",
-        Flat("pause-ms"), None, 10, 5),
-    Row("ms of the longest step of expiring a million keys",
-        Flat("expiry-step-ms"), None, 5, 2),
+    Row("Get of random keys, a million stored", RandomGets(PRISM, 1_000_000), 0.85, 0.95,
+        RandomGets(PRISM, 1_000), "the same, a thousand stored", at_once=True),
+    Row("seconds from process start to serving", StartUp(PRISM), 0.8, 0.4),
+    Row("bytes per key, a million stored", MillionKeys("bytes-per-key"), 320, 300),
+    Row("longest pause in ms while a million keys are stored", MillionKeys("pause-ms"), 10, 5),
+    Row("longest step in ms while a million keys expire", MillionKeys("expiry-step-ms"), 5, 2),
 ]  # fmt: skip

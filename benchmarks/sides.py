@@ -1,29 +1,38 @@
-"""How one side of a row is measured.
+"""How each side of a comparison is measured.
 
-A side is opened once: its server is started and its answers are verified. What
-opening it returns measures it for so many seconds, each time it is called.
+A side is opened once: its server is started and its answers are verified. `open` returns a
+function that measures the side for a number of seconds each time it is called.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks import raw
-from benchmarks.others import per_processor_second
-from benchmarks.processes import Cores, Started, Variant, run_module, serving
-from benchmarks.wire import H2load, Load, StockClient, verify
+from benchmarks import observer, random_gets
+from benchmarks.h2load import H2load, Load, VerifyingClient, verify
+from benchmarks.processes import (
+    CannotRun,
+    Cores,
+    ServerCommand,
+    StartedServer,
+    per_processor_second,
+    run_module,
+    serving,
+)
 
 Measure = Callable[[float], float]
-"""Takes seconds to spend, and returns the figure."""
+"""Measures for this many seconds and returns the figure."""
 
 
 class Backend(AbstractContextManager[object], Protocol):
-    """A store with a server of its own, which is up inside of the context."""
+    """A process beside the server under test; it runs inside the context."""
 
     @property
     def pid(self) -> int: ...
@@ -32,42 +41,43 @@ class Backend(AbstractContextManager[object], Protocol):
     def url(self) -> str: ...
 
 
-class Place:
-    """Where the sides of one row are measured: they share servers, and the cores."""
+class MeasurementContext:
+    """Servers and cores that the sides of one row share.
+
+    Args:
+        stack: context that ends the processes.
+        cores: cores to use.
+    """
 
     def __init__(self, stack: ExitStack, cores: Cores) -> None:
         self.cores = cores
         self._stack = stack
-        self._started: dict[tuple[Variant, int], Started] = {}
-        self._watchers: list[int] = []
+        self._servers: dict[tuple[ServerCommand, int], StartedServer] = {}
+        self._observers: list[int] = []
         self._backends: dict[Callable[[], Backend], Backend] = {}
 
     @property
     def pids(self) -> list[int]:
-        """Of the servers that run, of who watches them, and of what is behind them."""
+        """Process ids of servers, observers and backends."""
         backends = (backend.pid for backend in self._backends.values())
-        return [*(started.pid for started in self._started.values()), *self._watchers, *backends]
+        return [*(server.pid for server in self._servers.values()), *self._observers, *backends]
 
-    def server(self, variant: Variant, keys: int = 0) -> str:
-        """The address of a server with so many keys; started when first asked for."""
-        return self.started(variant, keys).address
-
-    def started(self, variant: Variant, keys: int = 0) -> Started:
-        """The same, and its process."""
-        started = self._started.get((variant, keys))
+    def server(self, command: ServerCommand, keys: int = 0) -> StartedServer:
+        """Return the server for this number of keys; the first request starts it."""
+        started = self._servers.get((command, keys))
         if started is None:
-            started = self._stack.enter_context(serving(variant, self.cores.server))
-            self._started[variant, keys] = started
+            started = self._stack.enter_context(serving(command, self.cores.server))
+            self._servers[command, keys] = started
         return started
 
-    def watcher(self, variant: Variant) -> str:
-        """The address of a process that runs beside the load."""
-        started = self._stack.enter_context(serving(variant, self.cores.load))
-        self._watchers.append(started.pid)
+    def observer(self, command: ServerCommand) -> str:
+        """Start a process on the load's core and return its address."""
+        started = self._stack.enter_context(serving(command, self.cores.load))
+        self._observers.append(started.pid)
         return started.address
 
     def backend(self, make: Callable[[], Backend]) -> str:
-        """The URL of what it makes; started beside the load when first asked for."""
+        """Return the URL of the backend; the first request starts it on the load's core."""
         backend = self._backends.get(make)
         if backend is None:
             backend = make()
@@ -79,7 +89,7 @@ class Place:
 
 
 class Side(Protocol):
-    """See the module."""
+    """One side of a comparison."""
 
     @property
     def name(self) -> str: ...
@@ -87,14 +97,14 @@ class Side(Protocol):
     @property
     def settings(self) -> str: ...
 
-    def open(self, place: Place) -> Measure: ...
+    def open(self, context: MeasurementContext) -> Measure: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
-    """A server under h2load: items a second."""
+class UnderH2load:
+    """A server under h2load: items per second."""
 
-    server: Variant
+    server: ServerCommand
     load: Load
 
     @property
@@ -105,21 +115,21 @@ class Wire:
     def settings(self) -> str:
         return f"{self.server.settings}; h2load: {self.load}"
 
-    def open(self, place: Place) -> Measure:
-        address = place.server(self.server)
+    def open(self, context: MeasurementContext) -> Measure:
+        address = context.server(self.server).address
         reply_bytes = verify(address, self.load)
-        return H2load(address, self.load, reply_bytes, place.cores.load).rate
+        return H2load(address, self.load, reply_bytes, context.cores.load).rate
 
 
 @dataclass(frozen=True, slots=True)
 class PerProcessorSecond:
-    """A server under h2load: items for each second of processor time that it takes.
+    """A server under h2load: items per second of the server's processor time.
 
-    A few hundredths are to be told apart, and by the clock they drown in what other
-    processes do.
+    Differences of a few percent are lost in the noise of other processes when measured by
+    wall-clock time.
     """
 
-    server: Variant
+    server: ServerCommand
     load: Load
 
     @property
@@ -130,39 +140,139 @@ class PerProcessorSecond:
     def settings(self) -> str:
         return (
             f"{self.server.settings}; h2load: {self.load}; "
-            "items for a second of the server's processor time"
+            "items per second of the server's processor time"
         )
 
-    def open(self, place: Place) -> Measure:
-        started = place.started(self.server)
+    def open(self, context: MeasurementContext) -> Measure:
+        started = context.server(self.server)
         reply_bytes = verify(started.address, self.load)
-        load = H2load(started.address, self.load, reply_bytes, place.cores.load)
+        load = H2load(started.address, self.load, reply_bytes, context.cores.load)
         return per_processor_second(started.pid, load.rate)
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """A server under h2load while its metrics are scraped and its traces collected."""
+
+    side: PerProcessorSecond
+
+    @property
+    def name(self) -> str:
+        return self.side.name
+
+    @property
+    def settings(self) -> str:
+        return f"{self.side.settings}; scraped every second, traces sent to a collector by OTLP"
+
+    def open(self, context: MeasurementContext) -> Measure:
+        metrics_port = str(_free_port())
+        address = context.observer(observer_command(metrics_port))
+        server = observed_server(address, self.side.server, metrics_port)
+        measure = replace(self.side, server=server).open(context)
+        total_s = 0.0
+
+        def measure_observed(seconds: float) -> float:
+            nonlocal total_s
+            total_s += seconds
+            figure = measure(seconds)
+            _check_observed(address, total_s)
+            return figure
+
+        return measure_observed
+
+
+def observer_command(metrics_port: str) -> ServerCommand:
+    """Return the command of an observer of the server with this metrics port."""
+    address = f"127.0.0.1:{metrics_port}"
+    return ServerCommand("observer", ("-m", "benchmarks.observer", address), "")
+
+
+def observed_server(address: str, server: ServerCommand, metrics_port: str) -> ServerCommand:
+    """Return the server with this metrics port and with its traces sent to the observer."""
+    return replace(
+        server,
+        arguments=(*server.arguments, "--metrics-port", metrics_port),
+        environment=(("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{address}"),),
+    )
+
+
+def _check_observed(address: str, seconds: float) -> None:
+    """Raise CannotRun unless spans and scrapes reached the observer."""
+    spans, scrapes = observer.counts(address)
+    # Spans are sent every five seconds at the latest; scrapes begin when the server is up.
+    if (seconds > 10 and not spans) or (seconds > 3 and not scrapes):
+        raise CannotRun(f"the observer received {spans} spans and {scrapes} scrapes")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
-    """A Python client with 64 callers: gets a second."""
+    """A Python client with 64 callers: gets per second."""
 
     client: str
     name: str
     settings: str
-    server: Variant
+    server: ServerCommand
 
-    def open(self, place: Place) -> Measure:
-        address = place.server(self.server)
+    def open(self, context: MeasurementContext) -> Measure:
+        address = context.server(self.server).address
         verify(address)
         return lambda seconds: run_module(
-            "benchmarks.callers", self.client, address, str(seconds), core=place.cores.load
+            "benchmarks.callers", self.client, address, str(seconds), core=context.cores.load
         )
 
 
 @dataclass(frozen=True, slots=True)
-class RandomGets:
-    """A server that holds so many keys, asked for them at random: gets for a second of its
-    processor time."""
+class ProxiedClient:
+    """A client of a proxy that is alone on its core; the pattern is on the load's core."""
 
-    server: Variant
+    client: Client
+
+    @property
+    def name(self) -> str:
+        return self.client.name
+
+    @property
+    def settings(self) -> str:
+        return f"{self.client.settings}; the pattern is on the core of the load"
+
+    def open(self, context: MeasurementContext) -> Measure:
+        context.backend(partial(PatternProcess, context.server(self.client.server).pid))
+        return self.client.open(context)
+
+
+class PatternProcess(AbstractContextManager["PatternProcess"]):
+    """The pattern process that a proxy has launched; the proxy ends it."""
+
+    url = ""
+    """Empty: only the proxy connects to the pattern."""
+
+    def __init__(self, proxy: int) -> None:
+        (self._pid,) = (
+            int(pid)
+            for thread in Path(f"/proc/{proxy}/task").iterdir()
+            for pid in (thread / "children").read_text().split()
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class RandomGets:
+    """A server under gets of random keys: gets per second of the server's processor time."""
+
+    server: ServerCommand
     keys: int
 
     @property
@@ -172,27 +282,28 @@ class RandomGets:
     @property
     def settings(self) -> str:
         return (
-            f"{self.server.settings}; benchmarks.raw: 64 in flight, 400,000 requests in turn; "
-            "gets for a second of the server's processor time"
+            f"{self.server.settings}; benchmarks.random_gets: 64 in flight, 400,000 different "
+            "requests; gets per second of the server's processor time"
         )
 
-    def open(self, place: Place) -> Measure:
-        started = place.started(self.server, self.keys)
-        address = started.address
-        with StockClient(address) as client:
+    def open(self, context: MeasurementContext) -> Measure:
+        started = context.server(self.server, self.keys)
+        with VerifyingClient(started.address) as client:
             client.check_writes()
-            client.fill([raw.key(number) for number in range(self.keys)])
+            client.fill([random_gets.key(number) for number in range(self.keys)])
         return per_processor_second(
             started.pid,
             lambda seconds: run_module(
-                "benchmarks.raw", address, str(self.keys), str(seconds), core=place.cores.load
+                "benchmarks.random_gets",
+                *(started.address, str(self.keys), str(seconds)),
+                core=context.cores.load,
             ),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """A store in a process of its own, which verifies it: calls a second."""
+    """A store in a process of its own: calls per second."""
 
     store: str
     operation: str
@@ -202,19 +313,19 @@ class InProcess:
     def name(self) -> str:
         return f"{self.store} {self.operation}"
 
-    def open(self, place: Place) -> Measure:
+    def open(self, context: MeasurementContext) -> Measure:
         return lambda seconds: run_module(
             "benchmarks.stores",
             *(self.store, self.operation, str(seconds / 2)),
-            core=place.cores.server,
+            core=context.cores.server,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class StartUp:
-    """A server from nothing until it serves: seconds."""
+    """Start of a server: seconds from process start to serving."""
 
-    server: Variant
+    server: ServerCommand
 
     @property
     def name(self) -> str:
@@ -222,12 +333,11 @@ class StartUp:
 
     @property
     def settings(self) -> str:
-        return f"{self.server.settings}; from the fork to the event `serving`"
+        return f"{self.server.settings}; from the start of the process to the event `serving`"
 
-    def open(self, place: Place) -> Measure:
+    def open(self, context: MeasurementContext) -> Measure:
         def measure(_: float) -> float:
-            starting: AbstractContextManager[Started] = serving(self.server, place.cores.server)
-            with starting as started:
+            with serving(self.server, context.cores.server) as started:
                 verify(started.address)
                 return started.seconds
 
@@ -235,8 +345,8 @@ class StartUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Flat:
-    """What a million keys cost memstore, in a process of their own."""
+class MillionKeys:
+    """A figure of memstore with a million keys, in a process of its own."""
 
     figure: str
 
@@ -246,7 +356,9 @@ class Flat:
 
     @property
     def settings(self) -> str:
-        return "a million random keys of 20 bytes, values of 32; see benchmarks/flat.py"
+        return "a million random keys of 20 bytes, values of 32; see benchmarks/million_keys.py"
 
-    def open(self, place: Place) -> Measure:
-        return lambda _: run_module("benchmarks.flat", self.figure, core=place.cores.server)
+    def open(self, context: MeasurementContext) -> Measure:
+        return lambda _: run_module(
+            "benchmarks.million_keys", self.figure, core=context.cores.server
+        )

@@ -1,6 +1,6 @@
 """Stores in this process: `python -m benchmarks.stores STORE OPERATION SECONDS`.
 
-Random keys out of a thousand, one call after another, each awaited.
+The calls use random keys out of a thousand and follow one after another.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
-from benchmarks.wire import KEYS, VALUE
+from benchmarks.h2load import KEYS, VALUE
 
-_KEYS_AT_ONCE = 2_000
+_CALLS_PER_CHECK = 2_000
 
 
 class Store(NamedTuple):
-    """The calls as a user makes them, and where the value is in what get answers."""
+    """Calls of a store, as its users make them.
+
+    Attributes:
+        get: reads a key.
+        set: writes `VALUE` to a key.
+        value_of: returns the value from the result of `get`.
+    """
 
     get: Callable[[str], Awaitable[Any]]
     set: Callable[[str], Awaitable[Any]]
@@ -26,7 +32,7 @@ class Store(NamedTuple):
 
 
 async def memstore() -> Store:
-    """Our driver, as the gateway calls it."""
+    """Return our driver, as the gateway calls it."""
     from prism.adapters.memstore import Memstore, MemstoreSettings
 
     store = Memstore()
@@ -35,7 +41,7 @@ async def memstore() -> Store:
 
 
 async def py_key_value() -> Store:
-    """Its values are dicts, kept as JSON, which has no bytes: the value is text."""
+    """Return the memory store of py-key-value, whose values are JSON: bytes become text."""
     from key_value.aio.stores.memory import MemoryStore
 
     store = MemoryStore()
@@ -48,7 +54,7 @@ async def py_key_value() -> Store:
 
 
 async def aiocache() -> Store:
-    """Without its timeout, which costs a task for each call, and with no serializer."""
+    """Return aiocache without a serializer and without its timeout, which costs a task a call."""
     from aiocache import SimpleMemoryCache
     from aiocache.serializers import NullSerializer
 
@@ -64,21 +70,21 @@ STORES: dict[str, Callable[[], Coroutine[Any, Any, Store]]] = {
 
 
 async def rate(store: str, operation: str, seconds: float) -> float:
-    """Calls a second, after every value was read back right."""
+    """Return calls per second, after every value was verified."""
     chosen = await STORES[store]()
     for key in KEYS:
         await chosen.set(key)
     for key in KEYS:
         if chosen.value_of(await chosen.get(key)) != VALUE:
-            raise SystemExit(f"{store} does not answer {key} as it was set")
+            raise SystemExit(f"{store} did not return for {key} what was set")
     call = {"get": chosen.get, "set": chosen.set}[operation]
-    keys = random.Random(1).choices(KEYS, k=_KEYS_AT_ONCE)  # noqa: S311
+    keys = random.Random(1).choices(KEYS, k=_CALLS_PER_CHECK)  # noqa: S311
     called = 0
     start_s = time.perf_counter()
     while (now_s := time.perf_counter()) < start_s + seconds:
         for key in keys:
             await call(key)
-        called += _KEYS_AT_ONCE
+        called += _CALLS_PER_CHECK
     return called / (now_s - start_s)
 
 

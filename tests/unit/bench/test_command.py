@@ -1,4 +1,4 @@
-"""What the command writes where; it is run with rows that are measured at once."""
+"""The command `python -m benchmarks`, with rows that have fixed figures."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks.pages import TABLES
 from benchmarks.processes import CannotRun, Cores
+from benchmarks.report import TABLES
 from benchmarks.rounds import Result
-from benchmarks.rows import BARE_GRPC, FULL, Row
-from benchmarks.run import Run
-from benchmarks.run import run as run_all
+from benchmarks.rows import BARE_GRPC, PRISM, Row
 from benchmarks.series import Series
 from benchmarks.sides import StartUp
-from tests.unit.bench.a_run import FIELDS
+from tests.unit.bench.sample_run import RUN
 
-PAGE = "<!-- benchmark -->\nof last year\n<!-- /benchmark -->\n"
-FAST = Row("fast", StartUp(FULL), StartUp(BARE_GRPC), floor=2, aim=4)
-SLOW = Row("slow", StartUp(FULL), None, floor=0.8, aim=0.4)
+PAGE = "<!-- benchmark -->\nold table\n<!-- /benchmark -->\n"
+FAST = Row("fast", StartUp(PRISM), 2, 4, StartUp(BARE_GRPC), "bare")
+SLOW = Row("slow", StartUp(PRISM), floor=0.8, aim=0.4)
+
+run_all = command.run
 
 
 class Curve:
-    """Knows its figures already."""
+    """Curve with the figures of the sample run."""
 
     def __init__(self, key: str) -> None:
         self.key = self.name = key
 
     def measure(
-        self, cores: Cores, *, rounds: int, seconds: float, tell: Callable[[str], None]
+        self, cores: Cores, *, rounds: int, seconds: float, progress: Callable[[str], None]
     ) -> dict[str, Any]:
         if self.key == "broken":
             raise CannotRun("there is nothing here")
-        return dict(FIELDS["series"][self.key])
+        return dict(RUN["series"][self.key])
 
 
-def measured(
+def fixed_run(
     rows: Sequence[Row], curves: Sequence[Series], cores: Cores, *, rounds: int, **options: Any
-) -> Run:
-    """In the place of `run`: every ratio is 3, every figure 0.9."""
+) -> command.Run:
+    """Replace `run`: every ratio is 3, every figure 0.9."""
     done = run_all([], curves, cores, rounds=rounds, **options)
     done.results.extend(
         Result(row, [3], [1]) if row.peer else Result(row, [0.9], []) for row in rows
@@ -57,47 +57,50 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / page).write_text(PAGE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "_cores", lambda: Cores(0, 1))
-    monkeypatch.setattr(command, "run", measured)
+    monkeypatch.setattr(command, "run", fixed_run)
     monkeypatch.setattr(command, "ROWS", [FAST])
     monkeypatch.setattr(command, "SERIES", [Curve("latency"), Curve("keys")])
     return tmp_path
 
 
-def pages_are_untouched(folder: Path) -> bool:
+def pages_are_unchanged(folder: Path) -> bool:
     pages = all((folder / page).read_text() == PAGE for page in TABLES)
     return pages and not any((folder / "docs" / "pictures").iterdir())
 
 
-def left_as_json(folder: Path) -> Any:
+def written_json(folder: Path) -> Any:
     (path,) = (folder / "build" / "bench").iterdir()
     return json.loads(path.read_text())
 
 
-def test_a_run_of_everything_is_kept_and_documented(folder: Path) -> None:
+def test_a_complete_run_is_saved_and_documented(folder: Path) -> None:
     assert command.main([]) == 0
-    fields = left_as_json(folder)
-    assert [row["name"] for row in fields["rows"]] == ["fast"]
+    fields = written_json(folder)
+    assert [row["name"] for row in fields["rows"]] == ["fast : bare"]
     assert set(fields["series"]) == {"latency", "keys"}
-    assert "| fast | 3.00 | 2 | 4 |" in (folder / "docs" / "performance.md").read_text()
-    assert "| fast | 3.00 |" in (folder / "README.md").read_text()
+    assert "| fast | 3.00 × bare | 2 | 4 |" in (folder / "docs" / "performance.md").read_text()
+    assert "| fast | 3.00 × bare |" in (folder / "README.md").read_text()
     assert len(list((folder / "docs" / "pictures").glob("bench-*.svg"))) == 3
 
 
 @pytest.mark.parametrize("only", ["FAST", "latency"])
-def test_a_run_of_a_part_is_kept_but_not_documented(folder: Path, only: str) -> None:
+def test_a_partial_run_is_saved_but_not_documented(folder: Path, only: str) -> None:
     assert command.main(["--only", only]) == 0
-    fields = left_as_json(folder)
-    assert [row["name"] for row in fields["rows"]] == [name for name in ["fast"] if only == "FAST"]
+    fields = written_json(folder)
+    assert [row["name"] for row in fields["rows"]] == ["fast : bare"] * (only == "FAST")
     assert set(fields["series"]) == {only} - {"FAST"}
-    assert pages_are_untouched(folder)
+    assert pages_are_unchanged(folder)
 
 
-def test_nothing_of_that_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--only", "hen's teeth"]) == 2
-    assert capsys.readouterr().err == 'benchmarks: nothing has "hen\'s teeth" in its name\n'
+    assert (
+        capsys.readouterr().err
+        == 'benchmarks: no row and no curve has "hen\'s teeth" in its name\n'
+    )
 
 
-def test_a_row_below_its_floor_is_documented_and_is_status_1(
+def test_a_row_below_its_floor_is_documented_and_gives_status_1(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "ROWS", [FAST, SLOW])
@@ -105,29 +108,31 @@ def test_a_row_below_its_floor_is_documented_and_is_status_1(
     assert "| slow | 0.90 | 0.8 | 0.4 |" in (folder / "docs" / "performance.md").read_text()
 
 
-def test_what_could_not_be_measured_is_told_and_leaves_the_pages_alone(
+def test_a_failed_measurement_is_reported_and_leaves_the_pages_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "SERIES", [Curve("broken"), Curve("keys")])
     assert command.main([]) == 2
     assert "benchmarks: broken: there is nothing here\n" in capsys.readouterr().err
-    assert set(left_as_json(folder)["series"]) == {"keys"}
-    assert pages_are_untouched(folder)
+    assert set(written_json(folder)["series"]) == {"keys"}
+    assert pages_are_unchanged(folder)
 
 
-def test_an_earlier_run_is_drawn_without_measuring(
+def test_an_earlier_run_is_documented_without_measuring(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "run", None)
-    (folder / "earlier.json").write_text(json.dumps(FIELDS))
+    (folder / "earlier.json").write_text(json.dumps(RUN))
     assert command.main(["--draw", "earlier.json"]) == 0
-    assert "| a : b | 8.39 |" in (folder / "README.md").read_text()
+    assert "| a | 8.39 × b |" in (folder / "README.md").read_text()
     assert not (folder / "build").exists()
 
 
-def test_a_run_of_a_part_cannot_be_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_partial_run_cannot_be_documented(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert command.main(["--only", "latency"]) == 0
     (path,) = (folder / "build" / "bench").iterdir()
     assert command.main(["--draw", str(path)]) == 2
-    assert "only what a run of everything" in capsys.readouterr().err
-    assert pages_are_untouched(folder)
+    assert "only a complete run" in capsys.readouterr().err
+    assert pages_are_unchanged(folder)

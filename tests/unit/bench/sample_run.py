@@ -1,49 +1,53 @@
-"""What a run of everything writes as JSON, but small, and made up."""
+"""JSON of a complete run, small and invented."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def row(name: str, median: float, *, less_is_better: bool = False) -> dict[str, Any]:
+def row(
+    what: str, compared_with: str, median: float, *, less_is_better: bool = False
+) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": f"{what} : {compared_with}" if compared_with else what,
+        "what": what,
+        "compared_with": compared_with,
         "median": median,
         "min": median * 0.9,
         "max": median * 1.1,
         "floor": 0.5,
         "aim": 4,
         "less_is_better": less_is_better,
-        "others": 0.04,
+        "foreign_load": 0.04,
     }
 
 
-def server(name: str, own_us: int) -> dict[str, Any]:
+def server(name: str, call_us: int) -> dict[str, Any]:
     return {
         "name": name,
         "points": [
             {
                 "in_flight": in_flight,
-                "calls_s": 1e6 / own_us,
-                "p50_us": own_us * in_flight,
-                "p99_us": 2 * own_us * in_flight,
+                "calls_s": 1e6 / call_us,
+                "p50_us": call_us * in_flight,
+                "p99_us": 2 * call_us * in_flight,
             }
             for in_flight in (1, 2, 4)
         ],
     }
 
 
-FIELDS: dict[str, Any] = {
+RUN: dict[str, Any] = {
     "day": "2001-02-03",
     "complete": True,
     "machine": {"cores": 2, "kernel": "6.1", "python": "3.11.0", "libraries": {"prism": "0.1.0"}},
     "rounds": 5,
     "seconds": 2.0,
     "rows": [
-        row("a : b", 8.388),
-        row("c & d : e", 0.75),
-        row("f : g", 1234.5),
-        row("seconds of h", 0.31, less_is_better=True),
+        row("a", "b", 8.388),
+        row("c & d", "e", 0.75),
+        row("f", "g", 1234.5),
+        row("seconds of h", "", 0.31, less_is_better=True),
     ],
     "series": {
         "latency": {"servers": [server("ours", 40), server("theirs", 300)]},

@@ -1,9 +1,8 @@
-"""Gets of random keys over one HTTP/2 connection: `python -m benchmarks.raw ADDRESS KEYS SECONDS`.
+"""Gets of random keys by raw HTTP/2: `python -m benchmarks.random_gets ADDRESS KEYS SECONDS`.
 
-h2load sends one body for ever. Here each request has its own, made beforehand and
-sent in order, so that the client costs the same whether the keys are many or few, and
-so little that the server stays the limit. Over the wire and not in process, where the
-cache misses of a look-up among a million keys are all there is to measure.
+h2load sends the same body every time. This client prepares a body for each request, so that
+its own cost is small and independent of the number of keys. It goes over the wire, because in
+process the processor's cache misses would be all that is measured.
 
 https://www.rfc-editor.org/rfc/rfc9113.html
 """
@@ -16,7 +15,7 @@ import sys
 import time
 from typing import Self
 
-from benchmarks.wire import VALUE, framed
+from benchmarks.h2load import VALUE, framed
 from prism.v1 import keyvalue_pb2 as pb
 
 _IN_FLIGHT = 64
@@ -35,30 +34,30 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return header + payload
 
 
-def _remembered(name: bytes, value: bytes) -> bytes:
-    """A header that the server puts into its table of recent ones (RFC 7541, 6.2.1)."""
+def _indexed_header(name: bytes, value: bytes) -> bytes:
+    """Return a header that the server adds to its dynamic table (RFC 7541, 6.2.1)."""
     return b"\x40" + bytes((len(name),)) + name + bytes((len(value),)) + value
 
 
 def _first_block(authority: str) -> bytes:
-    """The headers of the first call."""
+    """Return the header block of the first call."""
     return b"".join(
         (
             b"\x83\x86",  # :method POST and :scheme http, from the static table
-            _remembered(b":path", b"/prism.v1.KeyValueService/Get"),
-            _remembered(b":authority", authority.encode()),
-            _remembered(b"content-type", b"application/grpc"),
-            _remembered(b"te", b"trailers"),
+            _indexed_header(b":path", b"/prism.v1.KeyValueService/Get"),
+            _indexed_header(b":authority", authority.encode()),
+            _indexed_header(b"content-type", b"application/grpc"),
+            _indexed_header(b"te", b"trailers"),
         )
     )
 
 
 _NEXT_BLOCK = b"\x83\x86\xc1\xc0\xbf\xbe"
-"""The same headers once the server remembers them: the newest has index 62."""
+"""The same headers by their indexes in the dynamic table; the newest has index 62."""
 
 
 def key(number: int) -> str:
-    """Of the same length whatever the number."""
+    """Return the key with this number; all keys have the same length."""
     return f"random:{number:09}"
 
 
@@ -71,7 +70,7 @@ def _bodies(keys: int) -> list[bytes]:
 
 
 class Connection:
-    """Sends requests, and counts answers that are as long as they should be."""
+    """HTTP/2 connection that sends requests and counts replies of the expected size."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -95,7 +94,7 @@ class Connection:
         self._socket.close()
 
     def send(self, bodies: list[bytes]) -> None:
-        """A call for each, in one write."""
+        """Send one call for each body, in one write."""
         frames: list[bytes] = []
         for body in bodies:
             frames.append(_frame(_HEADERS, _END_HEADERS, self._stream, self._block))
@@ -104,8 +103,8 @@ class Connection:
             self._block = _NEXT_BLOCK
         self._socket.sendall(b"".join(frames))
 
-    def answered(self) -> int:
-        """Calls that ended in the next bytes read."""
+    def read_replies(self) -> int:
+        """Read once, and return the number of calls that ended."""
         data = self._unread + self._socket.recv(1 << 18)
         ended = position = 0
         while len(data) - position >= 9:
@@ -117,26 +116,26 @@ class Connection:
             if kind == _HEADERS and flags & _END_STREAM:
                 ended += 1
             elif kind == _DATA and size not in (0, self._reply_bytes):
-                raise SystemExit(f"an answer of {size} bytes, not {self._reply_bytes}")
+                raise SystemExit(f"a reply has {size} bytes, expected {self._reply_bytes}")
             elif kind in (_SETTINGS, _PING) and not flags & _ACK:
                 payload = data[position + 9 : end] if kind == _PING else b""
                 self._socket.sendall(_frame(kind, _ACK, 0, payload))
             elif kind in (_RESET, _GOAWAY):
-                raise SystemExit(f"the server ended a call or the connection (frame {kind})")
+                raise SystemExit(f"the server ended a call or the connection (frame type {kind})")
             position = end
         self._unread = data[position:]
         return ended
 
 
 def main(address: str, keys: int, seconds: float) -> float:
-    """Answers a second."""
+    """Return replies per second."""
     bodies = _bodies(keys)
     with Connection(address) as connection:
         connection.send(bodies[:_IN_FLIGHT])
         sent, answered = _IN_FLIGHT, 0
         start_s = time.perf_counter()
         while (now_s := time.perf_counter()) < start_s + seconds:
-            ended = connection.answered()
+            ended = connection.read_replies()
             answered += ended
             begin = sent % _BODIES
             connection.send(bodies[begin : begin + ended])

@@ -1,4 +1,4 @@
-"""Unary calls over HTTP/2 by h2load, and a stock client that verifies the answers first.
+"""Unary calls over HTTP/2 by h2load, and a client that verifies the server's answers first.
 
 https://nghttp2.org/documentation/h2load.1.html
 """
@@ -26,12 +26,14 @@ _SERVICE = "/prism.v1.KeyValueService/"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One request, sent again and again.
+    """One request, sent again and again over one connection.
 
     Attributes:
-        in_flight: streams of one connection.
-        writes: keys that hold the value afterwards.
-        items: keys that one call is about.
+        method: method of `prism.v1.KeyValueService`.
+        request: message of each call.
+        in_flight: number of calls in flight.
+        writes: keys that hold `VALUE` after a call.
+        items: number of keys of each call.
     """
 
     method: str
@@ -50,8 +52,8 @@ SET = pb.SetRequest(key=KEYS[0], value=VALUE)
 BATCH_SET = pb.BatchSetRequest(keys=KEYS, values=[VALUE] * len(KEYS))
 
 
-class StockClient:
-    """grpcio's own, which believes what it is told: the one that verifies."""
+class VerifyingClient:
+    """Client made with grpcio that checks the answers of a server."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -64,24 +66,26 @@ class StockClient:
         self._channel.close()
 
     def call(self, method: str, request: Message) -> bytes:
-        """The answer, as bytes; raises grpc.RpcError."""
-        answer: Callable[..., bytes] = self._channel.unary_unary(_SERVICE + method)
-        return answer(request.SerializeToString(), timeout=10)
+        """Return the reply as bytes; raises grpc.RpcError."""
+        unary: Callable[..., bytes] = self._channel.unary_unary(_SERVICE + method)
+        return unary(request.SerializeToString(), timeout=10)
 
     def check(self, key: str, expected: bytes) -> None:
-        """Raises CannotRun when the key holds something else."""
+        """Raise CannotRun unless the key holds this value."""
         reply = pb.GetResponse.FromString(self.call("Get", pb.GetRequest(key=key)))
         if reply.entry.value != expected:
-            raise CannotRun(f"{self._address} answers {reply.entry.value!r} for {key}")
+            raise CannotRun(
+                f"{self._address} returned {reply.entry.value!r} for {key}, not {expected!r}"
+            )
 
     def check_writes(self) -> None:
-        """What is set is what is read; `VALUE` stays under the first of the keys."""
+        """Check that reads return what was written; the first key then holds `VALUE`."""
         for value in (b"another", VALUE):
             self.call("Set", pb.SetRequest(key=KEYS[0], value=value))
             self.check(KEYS[0], value)
 
     def fill(self, keys: Sequence[str]) -> None:
-        """Every key holds `VALUE`."""
+        """Write `VALUE` to every key."""
         for first in range(0, len(keys), 1000):
             part = keys[first : first + 1000]
             self.call("BatchSet", pb.BatchSetRequest(keys=part, values=[VALUE] * len(part)))
@@ -89,12 +93,12 @@ class StockClient:
 
 
 def verify(address: str, load: Load | None = None) -> int:
-    """Bytes of the answer to the load's request, once it is seen to be right.
+    """Check a server's answers; return the size in bytes of its reply to the load's request.
 
     Raises:
-        CannotRun: what was read is not what was written.
+        CannotRun: a read did not return what was written.
     """
-    with StockClient(address) as client:
+    with VerifyingClient(address) as client:
         client.check_writes()
         if load is None:
             return 0
@@ -105,10 +109,14 @@ def verify(address: str, load: Load | None = None) -> int:
 
 
 class H2load:
-    """A load on one server.
+    """Load on one server by h2load.
 
     Args:
-        reply_bytes: of each answer; h2load reads no grpc-status, and an error has none.
+        address: address of the server.
+        load: request to send.
+        reply_bytes: expected size of each reply. h2load does not read grpc-status, but an
+            error has no message.
+        core: processor core of h2load.
     """
 
     def __init__(self, address: str, load: Load, reply_bytes: int, core: int) -> None:
@@ -118,23 +126,23 @@ class H2load:
         self._url = f"http://{address}{_SERVICE}{load.method}"
 
     def rate(self, seconds: float) -> float:
-        """Items a second; raises CannotRun when an answer was not what it should be."""
-        return self._done(seconds) * self._load.items / seconds
+        """Return items per second; raise CannotRun if a reply was wrong."""
+        return self._calls_done(seconds) * self._load.items / seconds
 
     def latencies(self, seconds: float) -> list[int]:
-        """What each call took, in µs, the shortest first; raises as `rate` does."""
+        """Return the duration of each call in µs, sorted; raise CannotRun as `rate` does."""
         with tempfile.NamedTemporaryFile() as log:
-            done = self._done(seconds, f"--log-file={log.name}")
-            took_us = logged(Path(log.name).read_text())
-        if len(took_us) != done:
-            raise CannotRun(f"h2load logged {len(took_us):,} of {done:,} answers")
-        return took_us
+            done = self._calls_done(seconds, f"--log-file={log.name}")
+            durations_us = logged_durations(Path(log.name).read_text())
+        if len(durations_us) != done:
+            raise CannotRun(f"h2load logged {len(durations_us):,} of {done:,} replies")
+        return durations_us
 
-    def _done(self, seconds: float, *options: str) -> int:
+    def _calls_done(self, seconds: float, *options: str) -> int:
         message = self._load.request.SerializeToString()
         with tempfile.NamedTemporaryFile() as body:
             Path(body.name).write_bytes(framed(message))
-            printed = run(
+            output = run(
                 [
                     "h2load",
                     *("-c", "1", "-m", str(self._load.in_flight), "-D", f"{seconds * 1000:.0f}ms"),
@@ -143,42 +151,44 @@ class H2load:
                 ],
                 self._core,
             )
-        return succeeded(printed, self._reply_bytes, self._load.in_flight)
+        return successful_calls(output, self._reply_bytes, self._load.in_flight)
 
 
-def logged(text: str) -> list[int]:
-    """From a log of h2load: what each answered call took, in µs, the shortest first."""
+def logged_durations(text: str) -> list[int]:
+    """Return the durations of answered calls in µs, sorted, from a log of h2load."""
     calls = (line.split("\t") for line in text.splitlines())
-    return sorted(int(took_us) for _, status, took_us, *_ in calls if status == "200")
+    return sorted(int(duration) for _, status, duration, *_ in calls if status == "200")
 
 
 def framed(message: bytes) -> bytes:
-    """As gRPC sends it, uncompressed."""
+    """Return the message as gRPC sends it, uncompressed."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
-def succeeded(printed: str, reply_bytes: int, in_flight: int) -> int:
-    """How many calls were answered as they should be, from what h2load prints.
+def successful_calls(output: str, reply_bytes: int, in_flight: int) -> int:
+    """Return the number of calls from h2load's output, after checking their replies.
 
     Args:
-        in_flight: so many answers may be under way when the time is up.
+        output: what h2load printed.
+        reply_bytes: expected size of each reply.
+        in_flight: number of replies that may be incomplete at the end.
 
     Raises:
-        CannotRun: some were not.
+        CannotRun: a call failed, or a reply has another size.
     """
-    done, failed = _numbers(r"(\d+) done, \d+ succeeded, (\d+) failed", printed)
-    (ok,) = _numbers(r"status codes: (\d+) 2xx", printed)
-    (data,) = _numbers(r"\((\d+)\) data", printed)
+    done, failed = _numbers(r"(\d+) done, \d+ succeeded, (\d+) failed", output)
+    (ok,) = _numbers(r"status codes: (\d+) 2xx", output)
+    (data,) = _numbers(r"\((\d+)\) data", output)
     expected = done * (reply_bytes + 5)
     if not done or failed or ok < done:
-        raise CannotRun(f"h2load had failures: {printed.strip()[-400:]}")
+        raise CannotRun(f"h2load reported failures: {output.strip()[-400:]}")
     if not expected <= data <= expected + in_flight * (reply_bytes + 5):
-        raise CannotRun(f"h2load read {data:,} bytes in {done:,} answers, not {expected:,}")
+        raise CannotRun(f"h2load read {data:,} bytes in {done:,} replies, expected {expected:,}")
     return done
 
 
-def _numbers(pattern: str, printed: str) -> list[int]:
-    found = re.search(pattern, printed)
+def _numbers(pattern: str, output: str) -> list[int]:
+    found = re.search(pattern, output)
     if found is None:
-        raise CannotRun(f"h2load did not run: {printed.strip()[-400:]}")
+        raise CannotRun(f"h2load did not run: {output.strip()[-400:]}")
     return [int(number) for number in found.groups()]

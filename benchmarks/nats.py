@@ -1,7 +1,8 @@
-"""Callers of one NATS bucket: `python -m benchmarks.nats_callers CLIENT OPERATION URL SECONDS`.
+"""Clients of one NATS bucket, as sides and as a program that measures one of them.
 
-CLIENT is `prism` for the driver as the gateway calls it, or `nats-py` for the library's own
-key-value layer, on the driver's bucket and by its names, so that both ask for the same.
+`python -m benchmarks.nats CLIENT OPERATION URL SECONDS`: CLIENT is `prism` for the driver as
+the gateway calls it, or `nats-py` for the library's key-value layer on the driver's bucket and
+with its key names, so that both send the same requests.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import nats
 
-from benchmarks.wire import KEYS, VALUE
+from benchmarks.h2load import KEYS, VALUE
+from benchmarks.processes import run_module
+from benchmarks.sides import Measure, MeasurementContext
 from prism.adapters.nats import DRIVER, NatsSettings
 from prism.adapters.nats.encoding import encode_key
+from tests.servers.nats import NatsServer
 
 CALLERS = 64
 BUCKET = "bench"
 
 
 class Calls(NamedTuple):
-    """What a client does with a key; what `get` answers has the value as an attribute."""
+    """Calls of a client: `get` returns an object with a `value`, `set` writes `VALUE`."""
 
     get: Callable[[str], Awaitable[Any]]
     set: Callable[[str], Awaitable[Any]]
@@ -43,7 +48,7 @@ async def _prism(url: str) -> AsyncIterator[Calls]:
 
 @asynccontextmanager
 async def _nats_py(url: str) -> AsyncIterator[Calls]:
-    # Whichever comes first, the bucket is as the driver makes it, with direct gets.
+    # The driver creates the bucket, with direct gets, whichever client comes first.
     async with _prism(url), await nats.connect(url) as client:
         bucket = await client.jetstream().key_value(BUCKET)
         yield Calls(
@@ -55,12 +60,12 @@ CLIENTS = {"prism": _prism, "nats-py": _nats_py}
 
 
 async def rate(client: str, operation: str, url: str, seconds: float) -> float:
-    """Calls a second, after every value was read back right."""
+    """Return calls per second, after every value was verified."""
     async with CLIENTS[client](url) as calls:
         for key in KEYS:
             await calls.set(key)
             if (await calls.get(key)).value != VALUE:
-                raise SystemExit(f"{client} does not answer {key} as it was set")
+                raise SystemExit(f"{client} did not return for {key} what was set")
         call = {"get": calls.get, "set": calls.set}[operation]
         called = 0
 
@@ -75,6 +80,40 @@ async def rate(client: str, operation: str, url: str, seconds: float) -> float:
         end_s = start_s + seconds
         await asyncio.gather(*(caller(first) for first in range(CALLERS)))
         return called / (time.perf_counter() - start_s)
+
+
+@dataclass(frozen=True, slots=True)
+class NatsClient:
+    """A Python client of NATS with 64 callers, alone on its core: calls per second.
+
+    Attributes:
+        client: name in `CLIENTS`.
+        operation: `get` or `set`.
+        configuration: how the client is configured, for readers of the report.
+    """
+
+    client: str
+    operation: str
+    configuration: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.client}, {self.operation}"
+
+    @property
+    def settings(self) -> str:
+        return (
+            f"{self.configuration}, default loop; a bucket in memory with direct gets, "
+            "nats-server on the core of the load"
+        )
+
+    def open(self, context: MeasurementContext) -> Measure:
+        url = context.backend(NatsServer)
+        return lambda seconds: run_module(
+            "benchmarks.nats",
+            *(self.client, self.operation, url, str(seconds)),
+            core=context.cores.server,
+        )
 
 
 if __name__ == "__main__":

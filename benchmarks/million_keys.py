@@ -1,7 +1,7 @@
-"""What a million keys cost memstore: `python -m benchmarks.flat FIGURE`.
+"""Memory and pauses of memstore with a million keys: `python -m benchmarks.million_keys FIGURE`.
 
-Pauses are the longest stretch of this thread's processor time without a turn of
-the loop, so that a busy machine does not count as a pause.
+A pause is the longest processor time of this thread without an iteration of the event loop,
+so that a busy machine does not count.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ VALUE_BYTES = 32
 
 
 async def filled(ttl: timedelta | None = None) -> tuple[Memstore, float]:
-    """A store of a million random keys, and the longest that one set took, in ms."""
+    """Return a store with a million random keys, and the duration of the longest set in ms."""
     store = Memstore()
     await store.initialize(MemstoreSettings())
-    chance = random.Random(1)  # noqa: S311
+    source = random.Random(1)  # noqa: S311
     longest_s = 0.0
     for number in range(KEYS):
-        key = f"user:{chance.randrange(10**15):015d}"
+        key = f"user:{source.randrange(10**15):015d}"
         value = number.to_bytes(VALUE_BYTES, "big")
         begun_s = time.thread_time()
         await store.set(key, value, ttl=ttl)
@@ -38,12 +38,12 @@ async def filled(ttl: timedelta | None = None) -> tuple[Memstore, float]:
 
 
 def resident_bytes() -> int:
-    """Of this process, now."""
+    """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 async def bytes_per_key() -> float:
-    """What a key takes, its 20 bytes and the value's 32 included."""
+    """Return the bytes per key, including the 20 of the key and the 32 of the value."""
     gc.collect()
     before = resident_bytes()
     store, _ = await filled()
@@ -53,7 +53,7 @@ async def bytes_per_key() -> float:
 
 
 async def pause_ms() -> float:
-    """The longest pause from growing to a million keys, or from collecting garbage there."""
+    """Return the longest pause while the store grows and while garbage is collected, in ms."""
     store, longest_ms = await filled()
     begun_s = time.thread_time()
     gc.collect()
@@ -63,7 +63,7 @@ async def pause_ms() -> float:
 
 
 async def expiry_step_ms() -> float:
-    """The longest step of expiring a million keys that nobody reads."""
+    """Return the longest step of the sweep that removes a million expired keys, in ms."""
     store, _ = await filled(ttl=timedelta(seconds=1))
     longest_s = 0.0
     last_s = time.thread_time()

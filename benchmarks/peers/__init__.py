@@ -1,1 +1,0 @@
-"""What Prism is compared with, built as fairly as we know how."""
