@@ -69,7 +69,7 @@ async def _server() -> AsyncIterator[str]:
     running = asyncio.create_task(application.run())
     while lifecycle.current is not State.RUNNING:
         await asyncio.sleep(0.01)
-    (address,) = container.grpc_server().addresses
+    (address,) = container.common.grpc_server().addresses
     load = asyncio.create_task(_load(address))
     try:
         yield f"http://127.0.0.1:{port}"

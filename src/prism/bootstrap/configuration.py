@@ -105,6 +105,16 @@ class ServerConfiguration:
                 yield value.text
             yield from credentials_in(value.text)
 
+    @property
+    def max_in_flight(self) -> int:
+        """Maximum number of operations in flight in this process."""
+        return self.settings.max_in_flight
+
+    @property
+    def max_per_connection(self) -> int:
+        """Maximum number of operations in flight on one connection."""
+        return self.settings.max_in_flight_per_connection
+
     def initialized_with(self, driver_settings: Mapping[str, str]) -> Self:
         """Return the configuration with the driver settings of an Initialize command."""
         if driver_settings == self.driver_settings:

@@ -1,14 +1,12 @@
-"""Builds the parts and puts them together; opens nothing.
+"""Builds the parts of a server and connects them; opens nothing.
 
-Every provider is synchronous, and whoever needs a part gets it as an argument:
-nothing outside `bootstrap` and the tests knows that there is a container.
+Every provider is synchronous, and every part gets what it needs as arguments: only `bootstrap`
+and the tests know that there is a container.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +14,12 @@ from dependency_injector import containers, providers
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
-from prism.adapters.grpc.services import Served, Services
-from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
+from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
+from prism.adapters.grpc.services import Services
+from prism.adapters.grpc.transports import server_on
 from prism.adapters.observability.endpoints import Endpoints, EndpointServer
 from prism.adapters.observability.page.history import (
     History,
@@ -27,71 +27,29 @@ from prism.adapters.observability.page.history import (
     OperationSamples,
     RecentFailures,
 )
-from prism.adapters.observability.tracing.environment import is_disabled
-from prism.bootstrap.application import Application, GrpcServer, HttpServer
+from prism.adapters.observability.tracing import tracing_if
+from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, commander_of
-from prism.bootstrap.configuration import Configuration, ServerConfiguration, secrets_of
-from prism.bootstrap.settings import REPLY_OVERHEAD_BYTES, ServerSettings, ServeSettings
+from prism.bootstrap.configuration import ServerConfiguration, secrets_of
+from prism.bootstrap.settings import ServerSettings
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
-from prism.ports import Driver, DriverSpec, Limits
+from prism.domain.tallies import OperationTally
+from prism.ports import Driver, DriverSpec
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
+    from prism.adapters.observability.metrics.patterns import PatternCollector
+    from prism.adapters.observability.metrics.server import DriverCollector
     from prism.adapters.observability.page.page import Page
     from prism.adapters.observability.tracing.tracing import Tracing
 
 
-def _driver(spec: DriverSpec) -> Driver[Any]:
-    return spec.factory()
-
-
-def _admission(settings: ServeSettings) -> Admission:
-    return Admission(
-        max_in_flight=settings.max_in_flight,
-        max_per_connection=settings.max_in_flight_per_connection,
-    )
-
-
-def _limits(settings: ServeSettings) -> Limits:
-    # Keys and values share the message with what frames them.
-    room = settings.max_message_bytes - REPLY_OVERHEAD_BYTES
-    return Limits(max_value_bytes=room, max_batch_bytes=room)
-
-
-def _tracing(settings: ServeSettings, redactor: Redactor) -> Tracing | None:
-    if not settings.enable_tracing or is_disabled(os.environ):
-        return None
-    # OpenTelemetry is imported by who asks for traces.
-    from prism.adapters.observability.tracing.tracing import Tracing
-
-    return Tracing(
-        version=version("prism"),
-        exporter=settings.trace_exporter,
-        ratio=settings.trace_ratio,
-        out=sys.stdout,
-        redact=redactor,
-    )
-
-
 def _call_observer(tracing: Tracing | None) -> CallObserver | None:
     return None if tracing is None else tracing.requests
-
-
-def _gateway(
-    driver: Driver[Any],
-    spec: DriverSpec,
-    tracing: Tracing | None,
-    admission: Admission,
-    limits: Limits,
-    settings: ServeSettings,
-) -> Gateway:
-    if tracing is not None:
-        driver = tracing.around_driver(driver, spec.name)
-    return Gateway(driver, admission, limits, max_watches=settings.max_watches)
 
 
 def _lifecycle(
@@ -106,209 +64,121 @@ def _lifecycle(
     )
 
 
-def _server_options(settings: ServeSettings) -> ServerOptions:
-    tls = None
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-    return ServerOptions(
-        host=settings.host,
-        port=settings.grpc_port,
-        socket=settings.grpc_socket,
-        tls=tls,
-        max_message_bytes=settings.max_message_bytes,
-        default_timeout=settings.default_timeout,
-        reflection=settings.reflection,
-        admin_token=settings.admin_token,
-    )
-
-
-def _request_log(
-    settings: ServeSettings, failures: RecentFailures, redactor: Redactor
-) -> RequestLog:
-    return RequestLog(slow=settings.slow_request, failures=failures, redact=redactor)
-
-
-def _key_value(
-    gateway: Gateway, settings: ServeSettings, observer: CallObserver | None, log: RequestLog
-) -> KeyValueServicer:
-    return KeyValueServicer(
-        gateway,
-        default_timeout=settings.default_timeout,
-        max_message_bytes=settings.max_message_bytes,
-        observer=observer,
-        log=log,
-    )
-
-
-def _guard(options: ServerOptions) -> AdminGuard:
-    return AdminGuard(options.admin_token, required=not options.local_only)
-
-
 def _metrics(
-    spec: DriverSpec,
-    gateway: Gateway,
+    services: Services,
+    key_value: KeyValueServicer | ForwardingServicer,
+    backend: DriverCollector | PatternCollector,
     admission: Admission,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
-    services: Services,
-    key_value: KeyValueServicer,
 ) -> Metrics:
-    # Its library takes a tenth of a second, which who wants no metrics is spared.
+    # prometheus-client takes a tenth of a second: imported only when metrics are on.
     from prism.adapters.observability.metrics.exposition import Metrics
-    from prism.adapters.observability.metrics.server import (
-        DriverCollector,
-        RpcCollector,
-        ServerCollector,
-    )
+    from prism.adapters.observability.metrics.server import RpcCollector, ServerCollector
 
+    rpc = RpcCollector(services.calls.values(), key_value.kinds.values())
     return Metrics(
-        (
-            RpcCollector(services.calls.values(), key_value.kinds.values()),
-            DriverCollector(spec.name, spec.version, gateway, readiness),
-            ServerCollector(version("prism"), admission, lifecycle, readiness),
-        )
+        (rpc, backend, ServerCollector(version("prism"), admission, lifecycle, readiness))
     )
-
-
-def _history(
-    gateway: Gateway,
-    lifecycle: LifecycleMachine,
-    readiness: ReadinessMonitor,
-    failures: RecentFailures,
-) -> History:
-    return History(
-        OperationSamples(gateway.tallies.items()), failures, LifecycleEvents(lifecycle, readiness)
-    )
-
-
-def _page(
-    configuration: Configuration,
-    gateway: Gateway,
-    lifecycle: LifecycleMachine,
-    readiness: ReadinessMonitor,
-    grpc_server: GrpcServer,
-    history: History,
-    redactor: Redactor,
-) -> Page:
-    # What it takes is imported by the first who looks.
-    from prism.bootstrap.page import server_page
-
-    return server_page(configuration, gateway, lifecycle, readiness, grpc_server, history, redactor)
 
 
 def _http_server(
-    settings: ServeSettings,
-    lifecycle: LifecycleMachine,
-    readiness: ReadinessMonitor,
-    metrics: Callable[[], Metrics],
-    page: Callable[[], Page],
-    history: History,
-) -> HttpServer | None:
+    settings: ServerSettings, endpoints: Callable[[], Endpoints], history: History
+) -> EndpointServer | None:
     if not settings.metrics:
         return None
-    endpoints = Endpoints(lifecycle, readiness, metrics(), page)
-    return EndpointServer(endpoints, history.operations, settings.host, settings.metrics_port)
+    return EndpointServer(endpoints(), history.operations, settings.host, settings.metrics_port)
 
 
-def grpc_server(settings: ServerSettings, services: Served, options: ServerOptions) -> GrpcServer:
-    """A server on the transport that is chosen."""
-    # A transport is imported when it is chosen.
-    if settings.transport == "grpcio":
-        from prism.adapters.grpc.transports.grpcio import GrpcioServer
+class CommonContainer(containers.DeclarativeContainer):
+    """Parts that a server and a proxy have in common."""
 
-        return GrpcioServer(services, options)
-    from prism.adapters.grpc.transports.h2corn import H2cornServer
+    configuration = providers.Dependency(instance_of=ServerConfiguration)
+    redactor = providers.Dependency(instance_of=Redactor)
+    settings = configuration.provided.settings
+    spec = configuration.provided.spec
 
-    return H2cornServer(services, options)
-
-
-def _settings(configuration: Configuration) -> ServeSettings:
-    return configuration.settings
-
-
-def _spec(configuration: Configuration) -> DriverSpec:
-    return configuration.spec
-
-
-class Container(containers.DeclarativeContainer):
-    """One of these for each process, and for each test."""
-
-    # A proxy has others in the place of these.
-    configuration: providers.Provider[Any] = providers.Dependency(instance_of=ServerConfiguration)
-    redactor: providers.Provider[Redactor] = providers.Dependency(
-        instance_of=Redactor, default=providers.Singleton(Redactor)
+    # Parts in which a server and a proxy differ.
+    driver: providers.Dependency[Driver[Any]] = providers.Dependency()
+    key_value_servicer: providers.Dependency[KeyValueServicer | ForwardingServicer] = (
+        providers.Dependency()
     )
-    settings: providers.Provider[Any] = providers.Singleton(_settings, configuration)
-    spec: providers.Provider[DriverSpec] = providers.Singleton(_spec, configuration)
+    proxy_admin_servicer: providers.Dependency[ProxyAdminServicer | None] = providers.Dependency(
+        default=providers.Object(None)
+    )
+    tallies: providers.Dependency[Iterable[tuple[str, OperationTally]]] = providers.Dependency()
+    collector: providers.Dependency[DriverCollector | PatternCollector] = providers.Dependency()
+    page: providers.Dependency[Page] = providers.Dependency()
+    commander: providers.Dependency[Commander] = providers.Dependency()
 
-    tracing: providers.Provider[Tracing | None] = providers.Singleton(_tracing, settings, redactor)
-    call_observer: providers.Provider[CallObserver | None] = providers.Singleton(
-        _call_observer, tracing
+    tracing = providers.Singleton(
+        tracing_if,
+        settings.enable_tracing,
+        exporter=settings.trace_exporter,
+        ratio=settings.trace_ratio,
+        redact=redactor,
+    )
+    call_observer = providers.Singleton(_call_observer, tracing=tracing)
+    failures = providers.Singleton(RecentFailures)
+    request_log = providers.Singleton(
+        RequestLog, slow=settings.slow_request, failures=failures, redact=redactor
     )
 
-    driver: providers.Provider[Any] = providers.Singleton(_driver, spec)
-    admission: providers.Provider[Admission] = providers.Singleton(_admission, settings)
-    limits: providers.Provider[Limits] = providers.Singleton(_limits, settings)
-    gateway: providers.Provider[Gateway] = providers.Singleton(
-        _gateway, driver, spec, tracing, admission, limits, settings
+    admission = providers.Singleton(
+        Admission,
+        max_in_flight=configuration.provided.max_in_flight,
+        max_per_connection=configuration.provided.max_per_connection,
     )
-    lifecycle: providers.Provider[LifecycleMachine] = providers.Singleton(
-        _lifecycle, driver, spec, admission, redactor
+    lifecycle = providers.Singleton(
+        _lifecycle, driver=driver, spec=spec, admission=admission, redactor=redactor
     )
-    readiness: providers.Provider[ReadinessMonitor] = providers.Singleton(
-        ReadinessMonitor, lifecycle
-    )
+    readiness = providers.Singleton(ReadinessMonitor, lifecycle=lifecycle)
 
-    failures: providers.Provider[RecentFailures] = providers.Singleton(RecentFailures)
-    request_log: providers.Provider[RequestLog] = providers.Singleton(
-        _request_log, settings, failures, redactor
+    server_options = settings.server_options
+    admin_guard = providers.Singleton(
+        AdminGuard, token=settings.admin_token, required=server_options.is_remote
     )
-    key_value_servicer: providers.Provider[Any] = providers.Singleton(
-        _key_value, gateway, settings, call_observer, request_log
+    lifecycle_servicer = providers.Singleton(
+        LifecycleServicer, lifecycle=lifecycle, guard=admin_guard
     )
-    server_options: providers.Provider[ServerOptions] = providers.Singleton(
-        _server_options, settings
-    )
-    admin_guard: providers.Provider[AdminGuard] = providers.Singleton(_guard, server_options)
-    lifecycle_servicer: providers.Provider[LifecycleServicer] = providers.Singleton(
-        LifecycleServicer, lifecycle, admin_guard
-    )
-    services: providers.Provider[Services] = providers.Singleton(
+    services = providers.Singleton(
         Services,
-        key_value_servicer,
-        lifecycle_servicer,
-        readiness,
-        server_options,
-        call_observer,
-        request_log,
+        key_value=key_value_servicer,
+        lifecycle=lifecycle_servicer,
+        readiness=readiness,
+        options=server_options,
+        observer=call_observer,
+        log=request_log,
+        proxy_admin=proxy_admin_servicer,
     )
-    grpc_server: providers.Provider[GrpcServer] = providers.Singleton(
-        grpc_server, settings, services, server_options
+    client_server = providers.Singleton(
+        server_on, transport=settings.transport, services=services, options=server_options
     )
-    metrics: providers.Provider[Metrics] = providers.Singleton(
-        _metrics,
-        spec,
-        gateway,
-        admission,
-        lifecycle,
-        readiness,
-        services,
-        key_value_servicer,
-    )
-    history: providers.Provider[History] = providers.Singleton(
-        _history, gateway, lifecycle, readiness, failures
-    )
-    page: providers.Provider[Page] = providers.Singleton(
-        _page, configuration, gateway, lifecycle, readiness, grpc_server, history, redactor
-    )
-    http_server: providers.Provider[HttpServer | None] = providers.Singleton(
-        _http_server, settings, lifecycle, readiness, metrics.provider, page.provider, history
-    )
+    # A proxy also listens for its patterns.
+    grpc_server: providers.Dependency[GrpcServer] = providers.Dependency(default=client_server)
 
-    commander: providers.Provider[Commander] = providers.Singleton(
-        commander_of, configuration, lifecycle, readiness, redactor
+    history = providers.Singleton(
+        History,
+        operations=providers.Factory(OperationSamples, tallies=tallies),
+        failures=failures,
+        events=providers.Factory(LifecycleEvents, lifecycle=lifecycle, readiness=readiness),
     )
-    application: providers.Provider[Application] = providers.Singleton(
+    metrics = providers.Singleton(
+        _metrics,
+        services=services,
+        key_value=key_value_servicer,
+        backend=collector,
+        admission=admission,
+        lifecycle=lifecycle,
+        readiness=readiness,
+    )
+    endpoints = providers.Singleton(
+        Endpoints, lifecycle=lifecycle, readiness=readiness, metrics=metrics, page=page.provider
+    )
+    http_server = providers.Singleton(
+        _http_server, settings=settings, endpoints=endpoints.provider, history=history
+    )
+    application = providers.Singleton(
         Application,
         configuration=configuration,
         lifecycle=lifecycle,
@@ -319,3 +189,84 @@ class Container(containers.DeclarativeContainer):
         telemetry=tracing,
         request_log=request_log,
     )
+
+
+def _driver(spec: DriverSpec) -> Driver[Any]:
+    return spec.factory()
+
+
+def _traced(driver: Driver[Any], spec: DriverSpec, tracing: Tracing | None) -> Driver[Any]:
+    return driver if tracing is None else tracing.around_driver(driver, spec.name)
+
+
+def _driver_collector(
+    spec: DriverSpec, gateway: Gateway, readiness: ReadinessMonitor
+) -> DriverCollector:
+    from prism.adapters.observability.metrics.server import DriverCollector
+
+    return DriverCollector(spec.name, spec.version, gateway, readiness)
+
+
+def _server_page(**parts: Any) -> Page:
+    # Imported by the first request for the page.
+    from prism.bootstrap.page import server_page
+
+    return server_page(**parts)
+
+
+class Container(containers.DeclarativeContainer):
+    """Parts of a server with one driver: one container for each process, and for each test."""
+
+    configuration = providers.Dependency(instance_of=ServerConfiguration)
+    redactor = providers.Dependency(instance_of=Redactor, default=providers.Singleton(Redactor))
+    common = providers.Container(CommonContainer, configuration=configuration, redactor=redactor)
+    settings = configuration.provided.settings
+    spec = configuration.provided.spec
+
+    driver = providers.Singleton(_driver, spec=spec)
+    gateway = providers.Singleton(
+        Gateway,
+        driver=providers.Callable(_traced, driver=driver, spec=spec, tracing=common.tracing),
+        admission=common.admission,
+        limits=settings.limits,
+        max_watches=settings.max_watches,
+    )
+    key_value_servicer = providers.Singleton(
+        KeyValueServicer,
+        gateway=gateway,
+        default_timeout=settings.default_timeout,
+        max_message_bytes=settings.max_message_bytes,
+        observer=common.call_observer,
+        log=common.request_log,
+    )
+    commander = providers.Singleton(
+        commander_of,
+        configuration=configuration,
+        lifecycle=common.lifecycle,
+        readiness=common.readiness,
+        redactor=redactor,
+    )
+    collector = providers.Singleton(
+        _driver_collector, spec=spec, gateway=gateway, readiness=common.readiness
+    )
+    page = providers.Singleton(
+        _server_page,
+        configuration=configuration,
+        gateway=gateway,
+        lifecycle=common.lifecycle,
+        readiness=common.readiness,
+        grpc_server=common.grpc_server,
+        history=common.history,
+        redact=redactor,
+    )
+    common.override_providers(
+        driver=driver,
+        key_value_servicer=key_value_servicer,
+        tallies=gateway.provided.tallies.items.call(),
+        collector=collector,
+        page=page,
+        commander=commander,
+    )
+    lifecycle = common.lifecycle
+    readiness = common.readiness
+    application = common.application

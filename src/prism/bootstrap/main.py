@@ -46,9 +46,9 @@ def run_proxy(configuration: ProxyConfiguration) -> int:
     """Serve patterns until a signal or a Stop; return the exit status."""
 
     def build(redactor: Redactor) -> Parts:
-        from prism.bootstrap.proxy.container import proxy_container
+        from prism.bootstrap.proxy.container import ProxyContainer
 
-        container = proxy_container(configuration, redactor)
+        container = ProxyContainer(configuration=configuration, redactor=redactor)
         return container.lifecycle(), container.application()
 
     return _run(configuration, build)

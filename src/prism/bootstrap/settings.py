@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from prism.domain.watches import MAX_WATCHES
-from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, setting
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, Limits, setting
+
+if TYPE_CHECKING:
+    from prism.adapters.grpc.transports.options import ServerOptions
 
 Transport = Literal["h2corn", "grpcio"]
 TraceExporter = Literal["stdout", "otlp", "jaeger"]
 
-REPLY_OVERHEAD_BYTES = 256 << 10
-"""Part of a message that is reserved for what frames the keys and values."""
+# Part of a message that is reserved for what frames keys and values.
+_FRAMING_BYTES = 256 << 10
 
 Groups = Mapping[str, Sequence[str]]
 """Names of settings by the heading that they have in a command's help."""
@@ -161,6 +164,31 @@ class ServerSettings:
         taken = self.grpc_port == self.metrics_port != 0
         if self.metrics and taken:
             raise InvalidSetting("metrics_port", "metrics_port is the same as grpc_port")
+
+    @property
+    def server_options(self) -> ServerOptions:
+        """Options of the gRPC server."""
+        from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
+
+        tls = None
+        if self.tls_cert is not None and self.tls_key is not None:
+            tls = ServerTls(self.tls_cert, self.tls_key, self.tls_client_ca)
+        return ServerOptions(
+            host=self.host,
+            port=self.grpc_port,
+            socket=self.grpc_socket,
+            tls=tls,
+            max_message_bytes=self.max_message_bytes,
+            default_timeout=self.default_timeout,
+            reflection=self.reflection,
+            admin_token=self.admin_token,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of values and batches, which leave room in a message for what frames them."""
+        room = self.max_message_bytes - _FRAMING_BYTES
+        return Limits(max_value_bytes=room, max_batch_bytes=room)
 
     def _within(self, name: str, low: int, high: int | None) -> None:
         value = getattr(self, name)

@@ -136,7 +136,7 @@ def over_grpc(
     ) -> AsyncIterator[Backend]:
         container = _container(driver, texts, server, wrap)
         async with AsyncExitStack() as stack:
-            grpc_server = container.grpc_server()
+            grpc_server = container.common.grpc_server()
             address, *_ = await grpc_server.start()
             stack.push_async_callback(grpc_server.stop)
             await stack.enter_async_context(_stopped_at_end(container.lifecycle(), start, texts))

@@ -83,8 +83,8 @@ from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
 
 container = Container(configuration=Configuration(ServeSettings(), DRIVER, {}))
-container.admission().close("to be counted")
-print(container.metrics().render("")[1].decode())
+container.common.admission().close("to be counted")
+print(container.common.metrics().render("")[1].decode())
 """
     scraped = subprocess.run(
         [sys.executable, "-c", scrape],

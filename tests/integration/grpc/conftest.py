@@ -103,7 +103,7 @@ async def serving(
     admission = Admission(max_in_flight=max_in_flight, max_per_connection=max_per_connection)
     lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
     readiness = ReadinessMonitor(lifecycle)
-    guard = AdminGuard(options.admin_token, required=not options.local_only)
+    guard = AdminGuard(options.admin_token, required=options.is_remote)
     services = Services(
         KeyValueServicer(Gateway(driver, admission, Limits())),
         LifecycleServicer(lifecycle, guard),

@@ -24,7 +24,7 @@ class CommandedServer:
 
     def __init__(self, container: Container) -> None:
         self.lifecycle = container.lifecycle()
-        self.http = container.http_server()
+        self.http = container.common.http_server()
 
     async def start(self) -> None:
         assert self.http is not None

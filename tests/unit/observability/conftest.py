@@ -29,7 +29,7 @@ class Assembly:
         await self.lifecycle.start()
 
     def series(self) -> Series:
-        _, text = self.container.metrics().render("")
+        _, text = self.container.common.metrics().render("")
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in text_string_to_metric_families(text.decode())

@@ -43,7 +43,7 @@ class Flaky(Memstore):
 
 
 def get_of(assembly: Any) -> UnaryCall:
-    call = assembly.container.services().calls[f"/{GET}"]
+    call = assembly.container.common.services().calls[f"/{GET}"]
     assert isinstance(call, UnaryCall)
     return call
 
@@ -187,13 +187,13 @@ async def test_limits_have_metrics_of_their_own(build: Build) -> None:
 async def test_the_default_is_the_prometheus_format(
     build: Build, accept: str, content_type: str
 ) -> None:
-    found, text = build().container.metrics().render(accept)
+    found, text = build().container.common.metrics().render(accept)
     assert found == content_type
     assert b"# EOF" not in text
 
 
 async def test_open_metrics_is_served_on_request(build: Build) -> None:
     accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"
-    content_type, text = build().container.metrics().render(accept)
+    content_type, text = build().container.common.metrics().render(accept)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert list(text_string_to_metric_families(text.decode()))  # type: ignore[no-untyped-call]

@@ -164,7 +164,7 @@ async def test_a_failed_request_is_shown(build: Build) -> None:
 
     assembly = build(Quoting())
     await assembly.run()
-    call = assembly.container.services().calls[GET]
+    call = assembly.container.common.services().calls[GET]
     assert isinstance(call, UnaryCall)
     with pytest.raises(Exception, match="cannot find"):
         await call(b"\x0a\x03<b>", Context())
@@ -184,7 +184,7 @@ class Context:
 
 async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(build: Build) -> None:
     assembly = build()
-    events = assembly.container.history().events
+    events = assembly.container.common.history().events
     await assembly.run()
     assembly.container.readiness().withdraw("shutting down")
     await assembly.lifecycle.drain()
@@ -201,7 +201,7 @@ async def test_a_state_is_listed_before_the_readiness_that_follows_from_it(build
 
 async def test_an_event_and_the_headline_show_the_reason_of_a_failure(build: Build) -> None:
     assembly = build()
-    page, events = assembly.container.page(), assembly.container.history().events
+    page, events = assembly.container.page(), assembly.container.common.history().events
     with pytest.raises(InvalidArgument):
         await assembly.lifecycle.initialize({"max_keys": "many"})
     (_, state, reason), *_ = rows_of(lifecycle_section(events))

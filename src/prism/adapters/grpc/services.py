@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from prism.adapters.grpc.servicers import health, reflection
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
+from prism.adapters.grpc.servicers.pattern_control import PatternControlServicer
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.domain.readiness import ReadinessMonitor
@@ -33,11 +33,17 @@ class Served(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class ControlServices:
     """Services of a proxy for its own patterns only."""
 
-    calls: Mapping[str, Call]
+    def __init__(self, servicer: PatternControlServicer, options: ServerOptions) -> None:
+        self.calls: Mapping[str, Call] = calls_of(
+            PATTERN_CONTROL,
+            servicer,
+            # A pattern keeps its stream open for as long as it runs.
+            default_timeout=None,
+            max_message_bytes=options.max_message_bytes,
+        )
 
 
 class Services:

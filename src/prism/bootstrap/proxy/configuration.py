@@ -83,6 +83,16 @@ class ProxyConfiguration(ServerConfiguration):
     settings: ProxySettings
     patterns: Sequence[PatternSpec]
 
+    # Each pattern has limits of its own; a call that waits for one must not keep others out.
+
+    @property
+    def max_in_flight(self) -> int:
+        return len(self.patterns) * self.settings.max_in_flight
+
+    @property
+    def max_per_connection(self) -> int:
+        return len(self.patterns) * self.settings.max_in_flight_per_connection
+
 
 def choose(given: Iterable[str], file: Path | None) -> PatternChoice:
     """Read the config file, load the drivers, and find the options.

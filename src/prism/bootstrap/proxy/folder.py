@@ -24,6 +24,11 @@ class PrivateFolder:
     def __init__(self) -> None:
         self.path = _parent() / f"prism-{secrets.token_hex(4)}"
 
+    @property
+    def control_socket(self) -> Path:
+        """Path of the socket on which the proxy listens for its patterns."""
+        return self.path / "control.sock"
+
     def open(self) -> None:
         """Make it.
 

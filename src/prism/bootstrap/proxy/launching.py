@@ -1,27 +1,31 @@
-"""How the processes of patterns are launched."""
+"""Command line with which a proxy launches the processes of its patterns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from prism.adapters.process import LaunchOptions
+from prism.bootstrap.options import server_options
 from prism.bootstrap.proxy.folder import PrivateFolder
 from prism.bootstrap.proxy.settings import ProxySettings
+from prism.bootstrap.settings import LIMITS, OBSERVABILITY
 from prism.domain.redaction import Redactor
 from prism.domain.settings import to_text
 
-CONTROL_SOCKET = "control.sock"
+# A pattern learns a moment later that a call was given up, and meanwhile counts it.
+_IN_FLIGHT_FACTOR = 2
 
-# A pattern is told of what was given up here a moment later, which needs a place meanwhile.
-_ROOM = 2
+# Each process has a port of its own, and the proxy reads its log lines as JSON.
+_OWN = ("metrics_port", "log_format")
 
 
 def launch_options(
     settings: ProxySettings, folder: PrivateFolder, redactor: Redactor
 ) -> LaunchOptions:
-    """Of processes that call back to the socket in the folder."""
+    """Return the options of processes that register at the socket in the folder."""
     return LaunchOptions(
-        proxy_address=f"unix:{folder.path / CONTROL_SOCKET}",
+        proxy_address=f"unix:{folder.control_socket}",
         folder=folder.path,
         flags=tuple(_flags(settings)),
         redact=redactor,
@@ -29,21 +33,13 @@ def launch_options(
 
 
 def _flags(settings: ProxySettings) -> Iterator[str]:
-    """What is the proxy's own as well: how it is observed, and what it lets in."""
-    in_flight = str(_ROOM * settings.max_in_flight)
-    # All callers of the proxy come by its one connection.
-    yield from ("--max-in-flight", in_flight, "--max-in-flight-per-connection", in_flight)
-    yield from ("--max-watches", str(settings.max_watches))
-    yield from ("--max-message-bytes", str(settings.max_message_bytes))
-    yield from ("--transport", settings.transport)
-    yield from ("--slow-request", to_text(settings.slow_request))
-    if not settings.metrics:
-        yield "--no-metrics"
-    if settings.debug:
-        yield "--debug"
-    if settings.enable_tracing:
-        yield "--enable-tracing"
-    if settings.trace_exporter is not None:
-        yield from ("--trace-exporter", settings.trace_exporter)
-    if settings.trace_ratio is not None:
-        yield from ("--trace-ratio", to_text(settings.trace_ratio))
+    """Yield the flags for the proxy's limits, observability and transport, except defaults."""
+    in_flight = _IN_FLIGHT_FACTOR * settings.max_in_flight
+    # All callers of the proxy share its one connection to the pattern.
+    given = replace(settings, max_in_flight=in_flight, max_in_flight_per_connection=in_flight)
+    for option in server_options(ProxySettings):
+        name, inherited = option.field.name, option.group in (LIMITS, OBSERVABILITY)
+        if (inherited and name not in _OWN) or name == "transport":
+            value = getattr(given, name)
+            if value is not None and to_text(value) != option.field.default:
+                yield from option.arguments(to_text(value))

@@ -21,9 +21,10 @@ _LEVELS = {
 }
 
 
-def narrate(journal: Journal) -> None:
-    """Log each event from now on."""
+def narrate(journal: Journal) -> Journal:
+    """Log each event of the journal from now on; return the journal."""
     journal.subscribe(_tell)
+    return journal
 
 
 def _tell(event: PatternEvent) -> None:

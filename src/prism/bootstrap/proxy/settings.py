@@ -60,3 +60,16 @@ class ProxySettings(ServerSettings):
                 "start_timeout",
                 f"start_timeout must be at most {_LONGEST_START.seconds} s",
             )
+
+    @property
+    def pattern_policy(self) -> PatternPolicy:
+        """Times and limits of every pattern."""
+        return PatternPolicy(
+            start_timeout=self.start_timeout,
+            health_interval=self.health_interval,
+            terminate_after=self.terminate_after,
+            max_in_flight=self.max_in_flight,
+            max_per_connection=self.max_in_flight_per_connection,
+            max_watches=self.max_watches,
+            limits=self.limits,
+        )

@@ -1,1 +1,25 @@
 """Transports: each listens, and passes the bytes of calls to the servicers and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prism.adapters.grpc.services import Served
+    from prism.adapters.grpc.transports.grpcio import GrpcioServer
+    from prism.adapters.grpc.transports.h2corn import H2cornServer
+    from prism.adapters.grpc.transports.options import ServerOptions
+
+
+def server_on(
+    transport: str, services: Served, options: ServerOptions
+) -> GrpcioServer | H2cornServer:
+    """Return a server on a transport: `grpcio` or `h2corn`."""
+    # Only the chosen transport is imported.
+    if transport == "grpcio":
+        from prism.adapters.grpc.transports.grpcio import GrpcioServer
+
+        return GrpcioServer(services, options)
+    from prism.adapters.grpc.transports.h2corn import H2cornServer
+
+    return H2cornServer(services, options)

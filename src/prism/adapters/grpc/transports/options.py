@@ -75,14 +75,14 @@ class ServerOptions:
     grace: timedelta = timedelta(seconds=2)
 
     @property
-    def local_only(self) -> bool:
-        """Whether only processes of this machine can connect."""
+    def is_remote(self) -> bool:
+        """Whether other machines can connect."""
         if self.socket is not None or self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
             return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True
 
     @property
     def tcp_target(self) -> str:
