@@ -1,3 +1,3 @@
-"""Servers that tests of any kind talk to, each started by the first that asks for it."""
+"""Redis and NATS servers for tests of any kind, each started by the first test that needs it."""
 
 pytest_plugins = ["tests.servers.nats_fixtures", "tests.servers.redis_fixtures"]

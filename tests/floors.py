@@ -1,6 +1,6 @@
-"""What the tests cover of each package, in one table, and the floors that hold.
+"""Coverage of each package as a table, and the minimum that is required.
 
-`python -m tests.floors REPORT` reads what `coverage json` wrote.
+`python -m tests.floors REPORT` reads a report written by `coverage json`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ FLOORS = {
     "adapters/nats": 80,
     "adapters/redis": 80,
 }
-"""Per cent of lines and branches together, by folder of `src/prism`."""
+"""Required percentage of lines and branches together, by folder of `src/prism`."""
 
 
 @dataclass(slots=True)
-class Covered:
-    """Lines and branches of one package."""
+class Coverage:
+    """Coverage of one package.
+
+    Attributes:
+        hit: number of lines and branches that ran.
+        all: number of lines and branches.
+    """
 
     hit: int = 0
     all: int = 0
@@ -37,19 +42,19 @@ class Covered:
         return 100 * self.hit / self.all if self.all else 100.0
 
 
-def by_package(files: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, Covered]:
-    """From the `files` of a report of coverage to packages."""
-    packages: dict[str, Covered] = {}
+def by_package(files: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, Coverage]:
+    """Sum the `files` of a coverage report by package."""
+    packages: dict[str, Coverage] = {}
     for path, file in files.items():
-        covered = packages.setdefault(_package_of(path), Covered())
+        covered = packages.setdefault(_package_of(path), Coverage())
         summary = file["summary"]
         covered.hit += summary["covered_lines"] + summary.get("covered_branches", 0)
         covered.all += summary["num_statements"] + summary.get("num_branches", 0)
     return packages
 
 
-def table(packages: Mapping[str, Covered]) -> Iterator[str]:
-    """Markdown, a row for each package."""
+def table(packages: Mapping[str, Coverage]) -> Iterator[str]:
+    """Yield a Markdown table with a row for each package."""
     yield "| package | covered | floor |"
     yield "|---|---|---|"
     for name, covered in sorted(packages.items()):
@@ -57,22 +62,24 @@ def table(packages: Mapping[str, Covered]) -> Iterator[str]:
         yield f"| {name} | {covered.percent:.1f} % | {floor} |"
 
 
-def too_low(packages: Mapping[str, Covered]) -> list[str]:
-    """A sentence for each package that is below its floor, or is not there."""
+def below_floor(packages: Mapping[str, Coverage]) -> list[str]:
+    """Return a sentence for each package that is below its floor or missing."""
     below = []
     for name, floor in FLOORS.items():
         covered = packages.get(name)
         if covered is None:
-            below.append(f"{name}: nothing of it was measured")
+            below.append(f"{name}: no file was measured")
         elif covered.percent < floor:
-            below.append(f"{name}: {covered.percent:.1f} % is covered, and the floor is {floor} %")
+            below.append(f"{name}: {covered.percent:.1f} % is covered, the floor is {floor} %")
     return below
 
 
-def elsewhere(files: Iterable[str]) -> list[str]:
-    """A sentence for a file of another copy of Prism, which would dilute what is measured here."""
-    strange = sorted(path for path in files if Path(path).is_absolute())
-    return [f"{path} is not of this checkout: do not measure what runs it" for path in strange[:1]]
+def foreign_files(files: Iterable[str]) -> list[str]:
+    """Return a sentence if another copy of Prism was measured, which distorts the figures."""
+    foreign = sorted(path for path in files if Path(path).is_absolute())
+    return [
+        f"{path} is not in this checkout: run its test without coverage" for path in foreign[:1]
+    ]
 
 
 def _package_of(path: str) -> str:
@@ -84,14 +91,14 @@ def _package_of(path: str) -> str:
 
 
 def main(report: str) -> int:
-    """Print the table; 1 when a floor does not hold."""
+    """Print the table; return 1 when a package is below its floor."""
     files = json.loads(Path(report).read_text())["files"]
     packages = by_package(files)
     print(*table(packages), sep="\n")  # noqa: T201
-    wrong = [*elsewhere(files), *too_low(packages)]
-    for sentence in wrong:
+    problems = [*foreign_files(files), *below_floor(packages)]
+    for sentence in problems:
         print(sentence, file=sys.stderr)  # noqa: T201
-    return int(bool(wrong))
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""What is published: `python -m tests.package` builds it, installs it elsewhere and uses it.
+"""Builds wheel and sdist into dist/, installs and uses them: `python -m tests.package`.
 
-Wheel and sdist go to dist/. The sdist has to make the same wheel, and the wheel has to serve
-in an environment that holds nothing else.
+The sdist must build the same wheel, and the wheel must serve in an empty environment.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ DIST = ROOT / "dist"
 
 
 def main() -> int:
-    """Do all of it; a stack trace where something fails."""
+    """Build and check both; a failure raises."""
     wheel, sdist = build()
     with tempfile.TemporaryDirectory(prefix="prism-package-") as name:
         folder = Path(name)
         run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", name, str(sdist))
         (from_sdist,) = folder.glob("*.whl")
-        assert contents(from_sdist) == contents(wheel), "the sdist makes another wheel"
+        assert contents(from_sdist) == contents(wheel), "the sdist builds a different wheel"
         use(wheel, folder)
     print(f"{wheel.name} and {sdist.name} are in {DIST}")  # noqa: T201
     return 0
 
 
 def build() -> tuple[Path, Path]:
-    """The wheel and the sdist."""
+    """Build both and return their paths."""
     for old in DIST.glob("prism-*"):
         old.unlink()
     run(sys.executable, "-m", "hatchling", "build", "-d", str(DIST), cwd=ROOT)
@@ -45,32 +44,32 @@ def build() -> tuple[Path, Path]:
 
 
 def contents(wheel: Path) -> dict[str, int]:
-    """Each file in it, and the checksum of that."""
+    """Return the checksum of each file in the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return {file.filename: file.CRC for file in archive.infolist()}
 
 
 def use(wheel: Path, folder: Path) -> None:
-    """Serve by nothing but the wheel and what that asks for."""
+    """Install only the wheel and its dependencies, then serve and call."""
     environment = folder / "venv"
     venv.create(environment, with_pip=True)
     binaries = environment / "bin"
     run(str(binaries / "python"), "-m", "pip", "install", "--quiet", str(wheel), cwd=folder)
     with serving(binaries / "python", folder) as address:
         kv = (str(binaries / "prism"), "kv")
-        where = ("--address", address)
-        run(*kv, "set", "greeting", "hello, world", *where, cwd=folder)
-        assert run(*kv, "get", "greeting", *where, cwd=folder).strip() == "hello, world"
+        address_option = ("--address", address)
+        run(*kv, "set", "greeting", "hello, world", *address_option, cwd=folder)
+        assert run(*kv, "get", "greeting", *address_option, cwd=folder).strip() == "hello, world"
 
 
 @contextmanager
 def serving(python: Path, folder: Path) -> Iterator[str]:
-    """The address of a server, which is ended as an init system does, and takes that well."""
+    """Run a server and give its address; SIGTERM must end it with status 0."""
     command = [str(python), "-m", "prism.bootstrap", "--driver", "memstore"]
     process = subprocess.Popen(
         [*command, "--grpc-port", "0", "--metrics-port", "0"],
         cwd=folder,
-        env=_clean(),
+        env=_clean_environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -86,13 +85,13 @@ def serving(python: Path, folder: Path) -> Iterator[str]:
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
-    """What it prints; raises CalledProcessError when it fails."""
+    """Run a command and return its output; raise CalledProcessError if it fails."""
     return subprocess.run(
-        command, cwd=cwd, env=_clean(), check=True, stdout=subprocess.PIPE, text=True
+        command, cwd=cwd, env=_clean_environment(), check=True, stdout=subprocess.PIPE, text=True
     ).stdout
 
 
-def _clean() -> dict[str, str]:
+def _clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("PRISM_", "PYTHONPATH"))}
 
 

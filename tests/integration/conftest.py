@@ -1,7 +1,7 @@
-"""Real servers in processes of their own.
+"""Prism servers in processes of their own.
 
-`server` is one that serves memstore; `start_server` starts any; `shared_server` is
-for tests that leave a server as they found it.
+`server` serves memstore, `start_server` starts any server, and `shared_server` is shared by
+tests that do not change its state.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import pytest
 from prism import connect_admin
 
 PACKAGES = Path(__file__).parent / "packages"
-"""Holds a driver `slow`, installed for the servers' eyes only."""
+"""Folder with the driver `slow`, which only these servers find."""
 
-PATIENCE_S = 30.0
-"""Nothing here takes this long, on whichever machine."""
+TIMEOUT_S = 30.0
+"""Time limit of every wait, far beyond what a slow machine needs."""
 
 
 async def serving_status(address: str) -> str:
@@ -38,7 +38,10 @@ class Server:
     """A process that runs `python -m prism.bootstrap`.
 
     Attributes:
-        program: what else Python runs, in a subclass.
+        program: arguments of the Python interpreter.
+        lines: log lines so far.
+        address: gRPC address, once the server serves.
+        metrics_address: HTTP address, once the server serves; None: no HTTP.
     """
 
     program: tuple[str, ...] = ("-m", "prism.bootstrap")
@@ -67,10 +70,10 @@ class Server:
         self._reader.start()
 
     def wait_for(self, message: str) -> dict[str, Any]:
-        """The first event not yet waited past whose message begins so."""
+        """Return the next log event whose message starts with this text."""
         while True:
             try:
-                line = self._new.get(timeout=PATIENCE_S)
+                line = self._new.get(timeout=TIMEOUT_S)
             except queue.Empty:
                 pytest.fail(f"no {message!r} from the server:\n{self.log}")
             if line is None:
@@ -81,9 +84,9 @@ class Server:
                 return found
 
     def serving(self) -> Server:
-        """Wait until it serves."""
+        """Wait until the server serves."""
         event = self.wait_for("serving")
-        while "pattern" in event:  # of a proxy, which tells what its patterns say
+        while "pattern" in event:  # a proxy also logs the events of its patterns
             event = self.wait_for("serving")
         self.address: str = event["grpc_address"]
         self.metrics_address: str | None = event["metrics_address"]
@@ -93,19 +96,19 @@ class Server:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """The exit status, once it has ended by itself."""
-        status = self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
+        """Wait for the end of the process and return its exit status."""
+        status = self.process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
         return status
 
     def stop(self) -> None:
-        """Stop it as an init system does; it must take that well."""
+        """Stop the server with SIGTERM; its exit status must be 0."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             assert self.wait() == 0, self.log
 
     def close(self) -> None:
-        """Whatever became of the test, leave nothing behind."""
+        """Kill the process if it still runs, and release its pipes."""
         if self.process.poll() is None:
             self.process.kill()
         self.wait()
@@ -133,7 +136,7 @@ class ProxyServer(Server):
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a server on free ports; it need not get as far as to serve."""
+    """Function that starts a server on free ports, without waiting until it serves."""
     started: list[Server] = []
 
     def start(
@@ -159,7 +162,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A memstore server that other tests look at too."""
+    """A memstore server for all tests of the session."""
     args = ("--grpc-port", "0", "--metrics-port", "0")
     server = Server(args, {}, tmp_path_factory.mktemp("shared"))
     try:
@@ -171,7 +174,7 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(start_server: Callable[..., Server]) -> Server:
-    """A memstore server that serves, and that ends with status 0."""
+    """A memstore server that serves; its exit status must be 0."""
     return start_server().serving()
 
 

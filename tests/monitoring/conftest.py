@@ -16,7 +16,7 @@ from tests.integration.conftest import ProxyServer, Server
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.work import Done, do_work, send_refused
 from tests.servers.nats import NatsServer
-from tests.servers.process import PATIENCE_S
+from tests.servers.process import TIMEOUT_S
 from tests.servers.redis import RedisServer
 
 # A limit of one in flight, so that a burst is shed; limits of the store, which have metrics.
@@ -110,7 +110,7 @@ async def _drain(address: str) -> None:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline, "Prometheus has not scraped the load"
         time.sleep(_POLL_S)

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import yaml
 
 from tests.monitoring.expressions import CONFIGURATION, RULES
-from tests.servers.process import PATIENCE_S, ServerProcess
+from tests.servers.process import TIMEOUT_S, ServerProcess
 
 _INTERVAL = "500ms"
 
@@ -58,7 +58,7 @@ class Prometheus(ServerProcess):
 
     def is_up(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=PATIENCE_S) as reply:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=TIMEOUT_S) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False
@@ -96,7 +96,7 @@ class Prometheus(ServerProcess):
     def _get(self, what: str, query: Mapping[str, str]) -> Any:
         url = f"{self._url}/api/v1/{what}?{urlencode(query)}"
         try:
-            with urllib.request.urlopen(url, timeout=PATIENCE_S) as reply:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
                 return json.load(reply)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{query}: {json.load(error)['error']}") from None

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Collector(TraceServiceServicer):
             return [by_name[name] for name in names if name in by_name]
 
         with self._more:
-            there = self._more.wait_for(lambda: len(first_of_each()) == len(names), PATIENCE_S)
+            there = self._more.wait_for(lambda: len(first_of_each()) == len(names), TIMEOUT_S)
             assert there, f"only {[span.name for span in self._received]}"
             return first_of_each()
 
@@ -105,7 +105,7 @@ class Collector(TraceServiceServicer):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._server.stop(None).wait(PATIENCE_S)
+        self._server.stop(None).wait(TIMEOUT_S)
 
 
 def _plain(attributes: Any) -> dict[str, Any]:

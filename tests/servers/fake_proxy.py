@@ -17,7 +17,7 @@ from prism.adapters.client.lifecycle import LifecycleClient, pattern_lifecycle
 from prism.ports import Health
 from prism.v1 import pattern_pb2 as pb
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 TOKEN = "one-time-token"
 SESSION = "session-secret"
@@ -57,7 +57,7 @@ class Stream:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for the condition, which is evaluated after each message."""
-        async with asyncio.timeout(PATIENCE_S), self._changed:
+        async with asyncio.timeout(TIMEOUT_S), self._changed:
             await self._changed.wait_for(condition)
 
     async def debug_event(self, wanted: Callable[[pb.DebugEvent], bool]) -> pb.DebugEvent:
@@ -94,7 +94,7 @@ class FakeProxy:
 
     async def stream(self) -> Stream:
         """Wait for the next accepted stream."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(TIMEOUT_S):
             return await self._streams.get()
 
     async def start(self) -> None:

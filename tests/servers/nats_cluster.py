@@ -12,7 +12,7 @@ import nats
 import nats.errors
 
 from tests.servers.nats import NatsServer
-from tests.servers.process import PATIENCE_S, free_port
+from tests.servers.process import TIMEOUT_S, free_port
 
 SIZE = 3
 
@@ -63,7 +63,7 @@ class NatsCluster:
 
     async def _wait_for_leader(self) -> None:
         """Wait until JetStream answers, which requires a leader."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         async with await nats.connect(self.servers[0].url) as client:
             while True:
                 try:

@@ -1,4 +1,4 @@
-"""A server in a process of its own, which tests may pause, kill and start again."""
+"""Base class of server processes that tests can pause, kill and start again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PATIENCE_S = 30.0
-"""Nothing here takes this long, on whichever machine."""
+TIMEOUT_S = 30.0
+"""Time limit of every wait, far beyond what a slow machine needs."""
 
 _POLL_S = 0.01
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -30,9 +30,15 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """Implements `prism.testing.BackendServer`; a context manager that cleans up.
+    """Server process; implements `prism.testing.BackendServer`.
 
-    A subclass says what to run, and when it is up.
+    As a context manager it launches the server, and ends it and removes its files.
+    A subclass defines the command and the readiness check.
+
+    Attributes:
+        name: name of the server, for messages.
+        port: port to listen on.
+        folder: folder for data and log.
     """
 
     name: str
@@ -43,11 +49,11 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self) -> Sequence[str]:
-        """What to run. It keeps its data in `self.folder`, and in the foreground."""
+        """Return the command; it runs in the foreground and keeps its data in `self.folder`."""
         raise NotImplementedError
 
     def is_up(self) -> bool:
-        """Whether it answers."""
+        """Return whether the server answers."""
         raise NotImplementedError
 
     @property
@@ -57,33 +63,37 @@ class ServerProcess:
 
     @property
     def log(self) -> str:
-        """What it has printed."""
+        """Output so far."""
         return (self.folder / "log").read_text(errors="replace")
 
     def launch(self) -> None:
-        """Start it, and return when it is up."""
+        """Start the server and wait until it answers.
+
+        Raises:
+            RuntimeError: the server ended or did not answer in time; with its output.
+        """
         with (self.folder / "log").open("ab") as output:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not self.is_up():
             ended = self._process.poll()
             if ended is not None or time.monotonic() > deadline:
-                how = "did not come up" if ended is None else f"ended with status {ended}"
+                how = "did not start in time" if ended is None else f"ended with status {ended}"
                 raise RuntimeError(f"{self.name} on port {self.port} {how}:\n{self.log}")
             time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """End it in whichever state it is, and remove its files."""
+        """Kill the server if it runs, and remove its files."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(PATIENCE_S)
+            self._process.wait(TIMEOUT_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def pause(self) -> None:
         self._signal(signal.SIGSTOP)
-        # Its threads stop one after another, and may answer until all have.
+        # Wait, because threads stop one by one and may answer until the last has stopped.
         await asyncio.to_thread(os.waitid, os.P_PID, self.pid, os.WSTOPPED)
 
     async def resume(self) -> None:
@@ -92,7 +102,7 @@ class ServerProcess:
     async def kill(self) -> None:
         self._signal(signal.SIGKILL)
         assert self._process is not None
-        await asyncio.to_thread(self._process.wait, PATIENCE_S)
+        await asyncio.to_thread(self._process.wait, TIMEOUT_S)
 
     async def start(self) -> None:
         await asyncio.to_thread(self.launch)

@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tests.servers.process import PATIENCE_S, free_port
+from tests.servers.process import TIMEOUT_S, free_port
 from tests.servers.redis import RedisServer, redis_server_program
 
 SERVICE = "prism"
@@ -175,8 +175,8 @@ class RedisSentinel(ServerGroup):
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"not true after {PATIENCE_S:g} s: {what}")
+            raise RuntimeError(f"not true after {TIMEOUT_S:g} s: {what}")
         time.sleep(_POLL_S)

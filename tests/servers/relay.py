@@ -1,4 +1,4 @@
-"""What stands between a driver and its server: counts, and takes replies away."""
+"""TCP relay between a driver and its server that counts round trips and drops replies."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Self
 _CHUNK = 1 << 20
 
 
-class Relay:
-    """A TCP relay, on a port of its own.
+class TcpRelay:
+    """TCP relay to a server on loopback.
 
     Args:
-        keepalive: what either side may send at any time, which does not count.
+        port: port of the server.
+        tls: TLS context of the relay's own port; None: no TLS.
+        keepalive: messages that either side may send at any time, and that are not counted.
 
     Attributes:
-        bursts: how often the client began to send after the server had answered.
-        replies_lost: drop what the server says from now on.
+        port: port of the relay.
+        round_trips: number of times that the client began to send after a reply.
+        drop_replies: whether to drop what the server sends.
     """
 
     def __init__(
@@ -34,11 +37,11 @@ class Relay:
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self.bursts = 0
-        self.replies_lost = False
+        self.round_trips = 0
+        self.drop_replies = False
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._carry, "127.0.0.1", 0, ssl=self._tls)
+        self._listener = await asyncio.start_server(self._relay, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -53,12 +56,12 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def hang_up(self) -> None:
-        """Break every connection."""
+    def abort_connections(self) -> None:
+        """Abort every connection of the client."""
         for writer in self._writers:
             writer.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -69,28 +72,28 @@ class Relay:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
             answered = True
 
-            async def forth() -> None:
+            async def forward() -> None:
                 nonlocal answered
                 while data := await reader.read(_CHUNK):
                     if data not in self._keepalive:
-                        self.bursts += answered
+                        self.round_trips += answered
                         answered = False
                     to_server.write(data)
 
-            async def back() -> None:
+            async def backward() -> None:
                 nonlocal answered
                 while data := await from_server.read(_CHUNK):
                     answered = answered or data not in self._keepalive
-                    if not self.replies_lost:
+                    if not self.drop_replies:
                         writer.write(data)
 
-            ways = [asyncio.create_task(way) for way in (forth(), back())]
+            directions = [asyncio.create_task(each) for each in (forward(), backward())]
             try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
+                for direction in directions:
+                    direction.cancel()
+                await asyncio.gather(*directions, return_exceptions=True)
         except OSError:
             pass
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 SECRET = "correct-horse-battery"
 
 
@@ -154,7 +154,7 @@ def test_a_proxy_that_is_killed_takes_its_patterns_with_it(proxy: Any, prism: An
     processes = [each["process_id"] for each in prism.json("patterns", "list")["patterns"]]
     proxy.signal(signal.SIGKILL)
     proxy.wait()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while any(map(is_alive, processes)):
         assert time.monotonic() < deadline, "a pattern outlives its proxy"
         time.sleep(0.05)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 SECRET = "sw0rdfish-and-chips"
 
 
@@ -95,7 +95,7 @@ def test_last_words_that_are_no_text_steer_no_terminal_and_break_no_answer(
 
 
 def until(condition: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline, "it does not become so"
         time.sleep(0.05)

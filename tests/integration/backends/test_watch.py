@@ -12,7 +12,7 @@ from tests.integration.backends.conftest import Deploy, Deployment
 from tests.integration.cli.conftest import CommandLine
 from tests.servers.redis import RedisServer
 
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 def begin(cli: CommandLine, *arguments: str) -> subprocess.Popen[bytes]:
@@ -33,7 +33,7 @@ def test_changes_by_another_process_are_seen(driver: str, address_of: Callable[[
             ["delete", "user/*/n"],
         ):
             assert cli("kv", *command).returncode == 0
-        output, errors = watch.communicate(timeout=PATIENCE_S)
+        output, errors = watch.communicate(timeout=TIMEOUT_S)
     # The expiry comes when it comes.
     lines = output.splitlines()
     lines.remove(b"expire\tuser/*/1")
@@ -51,7 +51,7 @@ def test_a_value_is_shown_where_the_backend_reports_it(
     cli = CommandLine(address_of(driver))
     with begin(cli, "--values", "--count", "1") as watch:
         cli("kv", "set", "key", "value")
-        assert watch.communicate(timeout=PATIENCE_S) == (line, b"")
+        assert watch.communicate(timeout=TIMEOUT_S) == (line, b"")
 
 
 def test_what_another_client_of_redis_writes_is_seen(deploy: Deploy) -> None:
@@ -60,7 +60,7 @@ def test_what_another_client_of_redis_writes_is_seen(deploy: Deploy) -> None:
         assert isinstance(redis.backend, RedisServer)
         redis.backend.ask("SET", "prism:key", "value")
         redis.backend.ask("RENAME", "prism:key", "elsewhere")
-        output, _ = watch.communicate(timeout=PATIENCE_S)
+        output, _ = watch.communicate(timeout=TIMEOUT_S)
     assert output == b"put\tkey\ndelete\tkey\n"
 
 
@@ -80,7 +80,7 @@ async def test_a_backend_that_dies_ends_it_with_the_reason_and_a_status_of_its_o
     with begin(deployment.cli) as watch:
         deployment.cli("kv", "set", "key", "value")
         await deployment.backend.kill()
-        output, errors = await asyncio.to_thread(watch.communicate, timeout=PATIENCE_S)
+        output, errors = await asyncio.to_thread(watch.communicate, timeout=TIMEOUT_S)
     assert output == b"put\tkey\n"
     assert watch.returncode == 5
     assert errors.startswith(b"prism: ")
@@ -90,14 +90,14 @@ async def test_a_backend_that_dies_ends_it_with_the_reason_and_a_status_of_its_o
     await deployment.backend.start()
     with begin(deployment.cli, "--count", "1") as watch:
         assert deployment.cli("kv", "set", "key", "other").returncode == 0
-        output, _ = await asyncio.to_thread(watch.communicate, timeout=PATIENCE_S)
+        output, _ = await asyncio.to_thread(watch.communicate, timeout=TIMEOUT_S)
     assert output == b"put\tkey\n"
 
 
 async def test_a_prism_that_dies_ends_it_too(deployment: Deployment) -> None:
     with begin(deployment.cli) as watch:
         deployment.prism.process.kill()
-        _, errors = await asyncio.to_thread(watch.communicate, timeout=PATIENCE_S)
+        _, errors = await asyncio.to_thread(watch.communicate, timeout=TIMEOUT_S)
     deployment.prism.process.wait()
     assert errors.count(b"\n") == 1
     assert watch.returncode == 5

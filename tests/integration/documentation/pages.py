@@ -1,4 +1,4 @@
-"""What stands between the fences of a page."""
+"""Fenced blocks of documentation pages: files, commands, programs and their output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 
-# The paragraph before a block may begin with a file's name: the block is then that file.
+# If the paragraph before a block starts with a file name, the block is that file.
 _BLOCK = re.compile(
     r"(?:^`(?P<file>[\w./-]+)`[^\n]*(?:\n[^\n]+)*\n\n)?"
     r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
@@ -23,8 +23,11 @@ class Block:
     """A fenced block.
 
     Attributes:
-        line: of the page, where it begins.
-        file: which file it is, if the page says so.
+        page: path of the page.
+        line: line of the page where the block begins.
+        language: language after the fence.
+        text: content of the block.
+        file: file that the block contains; None: it is not a file.
     """
 
     page: str
@@ -40,14 +43,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of a shell block, with what the page says it prints; None: nothing said."""
+    """A command of a shell block.
+
+    Attributes:
+        text: the command.
+        prints: output according to the page; None: not stated.
+    """
 
     text: str
     prints: str | None
 
 
 def blocks(page: str) -> Iterator[Block]:
-    """Every fenced block of a page, which is named by its path from the root."""
+    """Yield the fenced blocks of a page, given by its path from the root."""
     text = (ROOT / page).read_text()
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start("language")) + 1
@@ -55,19 +63,19 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """The commands of a shell block: lines, with those that go on after a backslash joined."""
+    """Yield the commands of a shell block; lines after a backslash are joined."""
     for line in block.text.replace("\\\n", " ").splitlines():
         if line.strip() and not line.startswith("#"):
-            said = _PRINTS.search(line)
-            yield Command(re.sub(r"\s+# .*$", "", line), said and said[1])
+            expected = _PRINTS.search(line)
+            yield Command(re.sub(r"\s+# .*$", "", line), expected and expected[1])
 
 
-def printed(block: Block) -> list[str]:
-    """What a program prints, line by line, by its comments."""
-    return [said[1] for line in block.text.splitlines() if (said := _PRINTS.search(line))]
+def expected_lines(block: Block) -> list[str]:
+    """Return the output of a program line by line, as its comments state it."""
+    return [found[1] for line in block.text.splitlines() if (found := _PRINTS.search(line))]
 
 
-def agrees(output: str, said: str) -> bool:
-    """Whether lines are what was said of them: `, ` for a new line, `…` for anything."""
-    pattern = ".*".join(re.escape(part) for part in said.split("…"))
+def matches(output: str, expected: str) -> bool:
+    """Return whether the output matches: `, ` stands for a newline, `…` for any text."""
+    pattern = ".*".join(re.escape(part) for part in expected.split("…"))
     return re.fullmatch(pattern, ", ".join(output.split("\n"))) is not None

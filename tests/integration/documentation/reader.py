@@ -1,4 +1,4 @@
-"""A reader who does what a page says, from its first block to its last."""
+"""Follows a documentation page from the first block to the last, as a reader would."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.integration.documentation.pages import (
     ROOT,
     Block,
     Command,
-    agrees,
     commands,
-    printed,
+    expected_lines,
+    matches,
 )
 from tests.integration.documentation.shell import Shell, clean_environment
 
@@ -28,14 +28,16 @@ StartServer = Callable[..., Any]
 
 
 class Reader:
-    """Types the commands into one shell, runs the programs, and keeps a server up.
+    """Types the commands into one shell, runs the programs, and keeps one server running.
 
-    Whatever a page serves is started on free ports, in place of what was served before.
+    A server that the page starts gets free ports, and replaces the one before.
 
     Args:
-        folder: where the shell begins, and where the page's files go.
-        instead: what is read for what a page says: addresses, and durations.
-        env: variables of the servers.
+        folder: working directory of the shell, and folder of the page's files.
+        start_server: starts a server.
+        shell: shell for the commands.
+        replacements: texts of the page, such as addresses and durations, with replacements.
+        env: environment variables of the servers.
     """
 
     def __init__(
@@ -43,22 +45,22 @@ class Reader:
         folder: Path,
         start_server: StartServer,
         shell: Shell,
-        instead: Mapping[str, str],
+        replacements: Mapping[str, str],
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
         self._start_server = start_server
         self._shell = shell
-        self._instead = dict(instead)
+        self._replacements = dict(replacements)
         self._env = dict(env or {})
         self._server: Any = None
 
     def read(self, block: Block) -> None:
-        """Do what it says; what it says is printed must be."""
+        """Follow the block; fail unless it prints what the page states."""
         if block.file is not None:
             file = self._folder / block.file
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(self._here(block.text))
+            file.write_text(self._with_replacements(block.text))
         elif block.language == "python":
             self._run_program(block)
         elif block.language == "sh":
@@ -66,38 +68,38 @@ class Reader:
                 self._type(command, block.place)
 
     def _run_program(self, block: Block) -> None:
-        self._served()
-        # As a shell would: with the variables that the page has set, none as a rule.
-        ended = subprocess.run(
-            [sys.executable, "-c", self._here(block.text)],
+        self._ensure_server()
+        # In this environment: the variables that a page sets in its shell are not needed.
+        done = subprocess.run(
+            [sys.executable, "-c", self._with_replacements(block.text)],
             cwd=self._folder,
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
-        assert ended.returncode == 0, f"{block.place}:\n{ended.stdout}{ended.stderr}"
-        said = printed(block)
-        lines = ended.stdout.splitlines()
-        assert not said or len(lines) == len(said), f"{block.place} printed:\n{ended.stdout}"
-        for line, each in zip(lines, said, strict=False):
-            assert agrees(line, each), f"{block.place} printed {line!r} and says {each!r}"
+        assert done.returncode == 0, f"{block.place}:\n{done.stdout}{done.stderr}"
+        expected = expected_lines(block)
+        lines = done.stdout.splitlines()
+        assert not expected or len(lines) == len(expected), f"{block.place} printed:\n{done.stdout}"
+        for line, each in zip(lines, expected, strict=False):
+            assert matches(line, each), f"{block.place} printed {line!r}, expected {each!r}"
 
     def _type(self, command: Command, place: str) -> None:
         text = command.text
         if text.startswith("make "):
-            text = _made(text)
+            text = _last_command_of_make(text)
             if not SERVES.match(text):
                 return
         if SERVES.match(text):
             self._serve(text)
             return
-        self._served()
-        said = self._shell.run(self._here(text))
-        assert said.status == 0, f"{place}: {text}\n{said.output}"
+        self._ensure_server()
+        result = self._shell.run(self._with_replacements(text))
+        assert result.status == 0, f"{place}: {text}\n{result.output}"
         if command.prints is not None:
-            assert agrees(said.output, command.prints), (
-                f"{place}: {text}\nprinted {said.output!r}, and the page says {command.prints!r}"
+            assert matches(result.output, command.prints), (
+                f"{place}: {text}\nprinted {result.output!r}, expected {command.prints!r}"
             )
 
         if "lifecycle stop" in text:
@@ -109,33 +111,33 @@ class Reader:
             self._server.stop()
         called = SERVES.match(command)
         assert called is not None
-        arguments = shlex.split(self._here(command[called.end() :]))
-        # Among the variables, for a flag of the page is what it says.
-        free = {"PRISM_GRPC_PORT": "0", "PRISM_METRICS_PORT": "0"}
+        arguments = shlex.split(self._with_replacements(command[called.end() :]))
+        # As variables, so that flags of the page override them.
+        free_ports = {"PRISM_GRPC_PORT": "0", "PRISM_METRICS_PORT": "0"}
         self._server = self._start_server(
             *arguments,
-            env={**self._env, **free},
+            env={**self._env, **free_ports},
             free_ports=False,
             kind=ProxyServer if called[1] == "prism proxy" else Server,
         ).serving()
         self._shell.run(f"export PRISM_ADDRESS={self._server.address}")
 
-    def _served(self) -> None:
-        """A page may have its reader start a server by hand; then one of memstore is there."""
+    def _ensure_server(self) -> None:
+        """Start a memstore server if none runs: a page may assume that its reader has one."""
         if self._server is None:
             self._serve("prism serve")
 
-    def _here(self, text: str) -> str:
-        told = dict(self._instead)
+    def _with_replacements(self, text: str) -> str:
+        replacements = dict(self._replacements)
         if self._server is not None:
-            told[ADDRESS] = self._server.address
-        for said, real in told.items():
-            text = text.replace(said, real)
+            replacements[ADDRESS] = self._server.address
+        for old, new in replacements.items():
+            text = text.replace(old, new)
         return text
 
 
-def _made(command: str) -> str:
-    """The last command that `make` would run: it knows the target, and everything before it."""
+def _last_command_of_make(command: str) -> str:
+    """Return the last command that `make` would run for this target."""
     target = shlex.split(command, comments=True)[1:]
     dry = subprocess.run(
         ["make", "--dry-run", "-C", str(ROOT), *target],

@@ -1,4 +1,4 @@
-"""One shell that a reader types into, command after command."""
+"""A shell that runs one command after another."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-# Of ASCII, and nothing prints it.
+# An ASCII character that no command prints.
 _END = "\x1e"
 
 
-# Who runs these tests by `make` has given that arguments, which are not for the reader's.
-_NOT_THE_READERS = ("PRISM_", "PYTEST", "ARGS", "MAKE", "MFLAGS")
+# Variables of the test run, by make and pytest, that the commands must not see.
+_DROPPED_PREFIXES = ("PRISM_", "PYTEST", "ARGS", "MAKE", "MFLAGS")
 
 
 def clean_environment() -> dict[str, str]:
-    """What a reader has who did nothing yet."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(_NOT_THE_READERS)}
+    """Return the environment without the variables of this test run."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED_PREFIXES)}
 
 
-class Said(NamedTuple):
-    """What a command printed, on stdout and stderr together, and its exit status."""
+class Result(NamedTuple):
+    """Result of a command.
+
+    Attributes:
+        output: stdout and stderr together.
+        status: exit status.
+    """
 
     output: str
     status: int
 
 
 class Shell:
-    """A bash whose folder, variables and functions last from command to command."""
+    """A bash process: working directory, variables and functions persist between commands."""
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -43,12 +48,12 @@ class Shell:
             text=True,
         )
 
-    def run(self, command: str) -> Said:
-        """Type it, and wait until it has ended."""
+    def run(self, command: str) -> Result:
+        """Run a command and wait for its end."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        # In braces, so that what it reads from is not what we type.
+        # With its own input, so that the command does not read the commands after it.
         stdin.write(f"{{ {command}\n}} < /dev/null; printf '{_END}%d\\n' $?\n")
         stdin.flush()
         output = ""
@@ -56,7 +61,7 @@ class Shell:
             before, end, status = line.partition(_END)
             output += before
             if end:
-                return Said(output.strip("\n"), int(status))
+                return Result(output.strip("\n"), int(status))
         raise AssertionError(f"the shell ended at {command!r}:\n{output}")
 
     def __enter__(self) -> Self:

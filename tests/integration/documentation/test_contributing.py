@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import environment_without_coverage
 from tests.integration.documentation.pages import ROOT, blocks
-from tests.unmeasured import unmeasured
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
 RECIPES = dict(re.findall(r"^## (Add [^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.MULTILINE | re.DOTALL))
@@ -88,7 +88,7 @@ print(container.common.metrics().render("")[1].decode())
 """
     scraped = subprocess.run(
         [sys.executable, "-c", scrape],
-        env={**unmeasured(), "PYTHONPATH": str(tmp_path / "src")},
+        env={**environment_without_coverage(), "PYTHONPATH": str(tmp_path / "src")},
         capture_output=True,
         text=True,
         check=True,

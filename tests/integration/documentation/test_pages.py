@@ -1,4 +1,4 @@
-"""What README and the pages tell a reader to type and to run, a reader can type and run."""
+"""Every command and program of README and the guides works as written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.servers.redis import RedisServer
 GUIDE = "docs/write-a-driver.md"
 PAGES = ("README.md", "docs/quick-start.md", "docs/concurrency.md")
 
-# Of an environment that has the libraries, and no programs of theirs yet.
+# Programs that an installed environment has; this one has only the libraries.
 PROGRAMS = {
     "prism": 'exec python -c "from prism.cli import main; main()" "$@"',
     "pytest": 'exec python -m pytest "$@"',
@@ -26,7 +26,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("page", [*PAGES, GUIDE])
-def test_what_can_be_run_is_fenced_as_what_it_is(page: str) -> None:
+def test_every_block_is_a_file_a_shell_block_or_python(page: str) -> None:
     assert [
         block.place
         for block in blocks(page)
@@ -36,7 +36,7 @@ def test_what_can_be_run_is_fenced_as_what_it_is(page: str) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_of_a_page_does_what_it_says(
+def test_every_block_of_a_page_works(
     page: str,
     tmp_path: Path,
     start_server: StartServer,
@@ -45,23 +45,23 @@ def test_every_block_of_a_page_does_what_it_says(
 ) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     other = start_server().serving()
-    instead = {
+    replacements = {
         "redis://127.0.0.1:6379": f"redis://127.0.0.1:{redis_server.port}",
         "nats://127.0.0.1:4222": nats_server.url,
         "other-host:9090": other.address,
         "--duration 10s": "--duration 1s",
     }
     with Shell(tmp_path, {}) as shell:
-        reader = Reader(tmp_path, start_server, shell, instead)
+        reader = Reader(tmp_path, start_server, shell, replacements)
         for block in blocks(page):
             reader.read(block)
 
 
 @pytest.mark.timeout(300)
-def test_the_guide_makes_a_package_that_is_tested_and_served(
+def test_the_guide_builds_a_package_that_is_tested_and_served(
     tmp_path: Path, start_server: StartServer
 ) -> None:
-    """Its venv finds Prism and what that needs where we have them, so nothing is fetched."""
+    """The venv of the guide finds Prism and its dependencies here, so nothing is downloaded."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, script in PROGRAMS.items():
@@ -72,19 +72,19 @@ def test_the_guide_makes_a_package_that_is_tested_and_served(
         "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": installed,
         "PIP_NO_INDEX": "1",
-        # All of it passes in outsiders/test_guide.py.
+        # The whole suite runs in outsiders/test_guide.py.
         "PYTEST_ADDOPTS": "-k 'TestInProcess and test_get'",
     }
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     theirs = tmp_path / ".venv" / "lib" / python / "site-packages"
     driver = {"PYTHONPATH": f"{tmp_path / 'src'}:{theirs}:{installed}"}
-    instead = {
+    replacements = {
         "pip install --editable": "pip install --no-build-isolation --editable",
         "/path/to/prism[testing]": "prism[testing]",
     }
     with Shell(tmp_path, env) as shell:
-        reader = Reader(tmp_path, start_server, shell, instead, driver)
-        # The rest of its Python is quoted from the example.
+        reader = Reader(tmp_path, start_server, shell, replacements, driver)
+        # Other Python blocks quote the example.
         for block in blocks(GUIDE):
             if block.language == "sh" or block.file is not None:
                 reader.read(block)

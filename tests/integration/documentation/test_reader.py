@@ -1,4 +1,4 @@
-"""The reader of the pages is no pushover: what is wrong in a page fails, and says where."""
+"""The reader of the pages fails where a page is wrong, with the place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.documentation.pages import ROOT, agrees, blocks
+from tests.integration.documentation.pages import ROOT, blocks, matches
 from tests.integration.documentation.reader import Reader, StartServer
 from tests.integration.documentation.shell import Shell
 
@@ -21,7 +21,7 @@ def read(page: str, folder: Path, start_server: StartServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "said"),
+    ("output", "expected"),
     [
         ("3", "3"),
         ("a\nb", "a, b"),
@@ -29,28 +29,28 @@ def read(page: str, folder: Path, start_server: StartServer) -> None:
         ("prism: the key exists, and more\nstatus 4", "prism: the key exists…, status 4"),
     ],
 )
-def test_what_is_printed_agrees_with_what_is_said(output: str, said: str) -> None:
-    assert agrees(output, said)
-    assert not agrees(f"{output}!", said)
+def test_output_matches_the_expected_text(output: str, expected: str) -> None:
+    assert matches(output, expected)
+    assert not matches(f"{output}!", expected)
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "message"),
     [
         ("```sh\necho 1                     # → 2\n```", "page.md:3: echo 1"),
         ("```sh\necho well   # aside\nfalse\n```", "page.md:3: false"),
         ("```sh\nmake no-such-target\n```", "make no-such-target"),
-        ("```python\nprint(1)  # → 2\n```", "page.md:3 printed '1' and says '2'"),
+        ("```python\nprint(1)  # → 2\n```", "page.md:3 printed '1', expected '2'"),
         ("```python\nprint(1)  # → 1\nprint(2)\n```", "page.md:3 printed"),
-        ("```python\nimport nothing_of_the_kind\n```", "No module named 'nothing_of_the_kind'"),
+        ("```python\nimport a_missing_module\n```", "No module named 'a_missing_module'"),
     ],
 )
-def test_a_block_that_does_not_do_what_it_says_is_found(
-    block: str, told: str, tmp_path: Path, start_server: StartServer
+def test_a_block_that_is_wrong_fails_with_its_place(
+    block: str, message: str, tmp_path: Path, start_server: StartServer
 ) -> None:
     with pytest.raises(AssertionError) as found:
         read(f"# Page\n\n{block}\n", tmp_path, start_server)
-    assert told in str(found.value)
+    assert message in str(found.value)
 
 
 def test_blocks_share_a_shell_a_server_and_files(tmp_path: Path, start_server: StartServer) -> None:

@@ -1,4 +1,4 @@
-"""The documentation is built strictly, from what is on this machine, and needs nothing else."""
+"""The documentation site: strict build, no external resources, complete reference."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prism.bootstrap.options import driver_options, server_options
 from prism.bootstrap.proxy.settings import ProxySettings
 from tests.integration.documentation.pages import ROOT
 
-# Built once, whichever worker has it.
+# One worker builds the site once.
 pytestmark = pytest.mark.xdist_group("site")
 
 PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
-FETCHED = re.compile(r"""<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//[^"]+""")
+EXTERNAL = re.compile(r"""<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//[^"]+""")
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +39,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_page_is_there(site: Path) -> None:
+def test_every_page_is_built(site: Path) -> None:
     for page in (ROOT / "docs").glob("*.md"):
         name = page.stem if page.stem != "index" else ""
         assert (site / name / "index.html").exists(), page
 
 
-def test_a_reader_fetches_nothing_from_elsewhere(site: Path) -> None:
+def test_no_page_loads_external_resources(site: Path) -> None:
     for page in site.rglob("*.html"):
-        found = [tag for tag in FETCHED.findall(page.read_text()) if 'rel="canonical"' not in tag]
+        found = [tag for tag in EXTERNAL.findall(page.read_text()) if 'rel="canonical"' not in tag]
         assert found == [], page
 
 
@@ -61,14 +61,14 @@ def test_the_reference_has_every_flag_of_server_proxy_and_drivers(site: Path) ->
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
-def test_links_of_a_page_outside_the_site_lead_somewhere(page: str) -> None:
+def test_relative_links_of_a_page_exist(page: str) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text())
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
-def test_a_picture_is_for_light_and_dark_and_says_what_it_shows(picture: Path) -> None:
+def test_a_picture_has_both_colour_schemes_a_title_and_a_description(picture: Path) -> None:
     text = picture.read_text()
     root = ElementTree.fromstring(text)
     name = "{http://www.w3.org/2000/svg}"

@@ -23,7 +23,7 @@ from prism.ports import (
 )
 from tests.integration.nats.conftest import Open
 from tests.servers.nats import NatsServer
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 RECOVERY_S = 2.0
 WRITERS = 16
@@ -118,21 +118,21 @@ async def test_write_without_an_answer_is_unknown_and_not_repeated(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_nats(own_server.url) as other,
         open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
     ):
         await backend.kv.set("key", b"1")
-        relay.replies_lost = True
+        relay.drop_replies = True
         call = asyncio.create_task(backend.kv.set("key", b"2"))
         while (entry := await other.kv.get("key")) is None or entry.value != b"2":
             await asyncio.sleep(0.001)
-        relay.hang_up()
+        relay.abort_connections()
         with pytest.raises(BackendUnavailable) as failure:
             await call
         assert failure.value.outcome is Outcome.UNKNOWN
         await other.kv.set("key", b"9")
-        relay.replies_lost = False
+        relay.drop_replies = False
         assert await seconds_until_answers(backend.kv) < RECOVERY_S
         assert (await backend.kv.increment("key")).value == 10
 
@@ -141,16 +141,16 @@ async def test_change_whose_read_fails_is_not_applied(
     own_server: NatsServer, open_nats: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_nats(f"nats://127.0.0.1:{relay.port}", timeout="200ms") as backend,
     ):
         await backend.kv.set("key", b"1")
-        relay.replies_lost = True
+        relay.drop_replies = True
         for change in (backend.kv.increment("key"), backend.kv.delete("key")):
             with pytest.raises(BackendTimeout) as failure:
                 await change
             assert failure.value.outcome is Outcome.NOT_APPLIED
-        relay.replies_lost = False
+        relay.drop_replies = False
         assert (await backend.kv.increment("key")).value == 2
 
 
@@ -176,11 +176,11 @@ async def test_calls_to_a_hanging_server_time_out_and_work_afterwards(
 
 async def test_broken_connection_is_replaced(own_server: NatsServer, open_nats: Open) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
     ):
         for _ in range(3):
-            relay.hang_up()
+            relay.abort_connections()
             await wait_until_fails(backend.kv)
             assert await seconds_until_answers(backend.kv) < RECOVERY_S
 
@@ -257,7 +257,7 @@ async def test_connection_that_breaks_while_sending_fails_its_calls_at_once(
     unhandled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_nats(f"nats://127.0.0.1:{relay.port}", timeout="20s") as backend,
     ):
         began = time.monotonic()
@@ -267,7 +267,7 @@ async def test_connection_that_breaks_while_sending_fails_its_calls_at_once(
             ]
             # Now some of the data is sent and the rest is not.
             await asyncio.wait(writes, return_when=asyncio.FIRST_COMPLETED)
-            relay.hang_up()
+            relay.abort_connections()
             await asyncio.gather(*writes, return_exceptions=True)
             await seconds_until_answers(backend.kv)
         assert time.monotonic() - began < 15

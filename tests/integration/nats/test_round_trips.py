@@ -12,7 +12,7 @@ import pytest
 from prism.ports import FullKeyValue, Put, VersionConflict
 from tests.integration.nats.conftest import Open
 from tests.servers.nats import NatsServer
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 HOUR = timedelta(hours=1)
 
@@ -44,13 +44,13 @@ TWO_ROUND_TRIPS: dict[str, Call] = {
 
 
 @pytest.fixture
-async def relay(nats_server: NatsServer) -> AsyncIterator[Relay]:
-    async with Relay(nats_server.port, keepalive=KEEPALIVE) as relay:
+async def relay(nats_server: NatsServer) -> AsyncIterator[TcpRelay]:
+    async with TcpRelay(nats_server.port, keepalive=KEEPALIVE) as relay:
         yield relay
 
 
 @pytest.fixture
-async def kv(relay: Relay, open_nats: Open) -> AsyncIterator[FullKeyValue]:
+async def kv(relay: TcpRelay, open_nats: Open) -> AsyncIterator[FullKeyValue]:
     """Driver on a bucket of its own, so that an absent key never existed."""
     async with open_nats(
         f"nats://127.0.0.1:{relay.port}", bucket=uuid.uuid4().hex, storage="memory"
@@ -61,46 +61,46 @@ async def kv(relay: Relay, open_nats: Open) -> AsyncIterator[FullKeyValue]:
 
 
 @pytest.mark.parametrize("call", ONE_ROUND_TRIP.values(), ids=ONE_ROUND_TRIP.keys())
-async def test_one_round_trip(relay: Relay, kv: FullKeyValue, call: Call) -> None:
-    before = relay.bursts
+async def test_one_round_trip(relay: TcpRelay, kv: FullKeyValue, call: Call) -> None:
+    before = relay.round_trips
     await call(kv)
-    assert relay.bursts - before == 1
+    assert relay.round_trips - before == 1
 
 
 @pytest.mark.parametrize("call", TWO_ROUND_TRIPS.values(), ids=TWO_ROUND_TRIPS.keys())
-async def test_two_round_trips(relay: Relay, kv: FullKeyValue, call: Call) -> None:
-    before = relay.bursts
+async def test_two_round_trips(relay: TcpRelay, kv: FullKeyValue, call: Call) -> None:
+    before = relay.round_trips
     await call(kv)
-    assert relay.bursts - before == 2
+    assert relay.round_trips - before == 2
 
 
-async def test_if_version_takes_one_round_trip(relay: Relay, kv: FullKeyValue) -> None:
+async def test_if_version_takes_one_round_trip(relay: TcpRelay, kv: FullKeyValue) -> None:
     version = await kv.set("key", b"1")
-    before = relay.bursts
+    before = relay.round_trips
     with pytest.raises(VersionConflict):
         await kv.compare_and_set("there", b"2", expected=version)
-    assert relay.bursts - before == 1
+    assert relay.round_trips - before == 1
     version = await kv.compare_and_set("key", b"2", expected=version)
-    assert relay.bursts - before == 2
+    assert relay.round_trips - before == 2
     await kv.compare_and_delete("key", expected=version)
-    assert relay.bursts - before == 3
+    assert relay.round_trips - before == 3
 
 
-async def test_if_version_reads_a_key_with_a_ttl_first(relay: Relay, kv: FullKeyValue) -> None:
+async def test_if_version_reads_a_key_with_a_ttl_first(relay: TcpRelay, kv: FullKeyValue) -> None:
     version = await kv.set("key", b"1", ttl=HOUR)
-    before = relay.bursts
+    before = relay.round_trips
     await kv.compare_and_set("key", b"2", expected=version)
-    assert relay.bursts - before == 2
+    assert relay.round_trips - before == 2
 
 
 async def test_page_takes_the_same_round_trips_whatever_its_size(
-    relay: Relay, kv: FullKeyValue
+    relay: TcpRelay, kv: FullKeyValue
 ) -> None:
     await kv.set_many([Put(f"page/{n}", b"value") for n in range(200)])
     bursts = []
     for page_size in (1, 200):
-        before = relay.bursts
+        before = relay.round_trips
         assert len((await kv.scan("page/", page_size=page_size)).keys) == page_size
         # The third deletes the consumer; its answer is not awaited.
-        bursts.append(relay.bursts - before)
+        bursts.append(relay.round_trips - before)
     assert set(bursts) <= {2, 3}

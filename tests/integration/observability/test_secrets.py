@@ -28,7 +28,7 @@ from tests.integration.observability.planted import (
     Planted,
 )
 from tests.servers.collector import Collector
-from tests.servers.process import PATIENCE_S, free_port
+from tests.servers.process import TIMEOUT_S, free_port
 
 KEY_VALUE, LIFECYCLE = "/prism.v1.KeyValueService/", "/prism.v1.LifecycleService/"
 BYTES = VALUE.encode()
@@ -117,7 +117,7 @@ def test_a_rejected_password_is_not_logged(
 
 async def until_serving(server: Any) -> str:
     """Return the gRPC address from the log, which is JSON or text."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             for line in list(server.lines):
                 where = re.search(r"grpc_address(?:=|\": \")([\d.]+:\d+)", line)

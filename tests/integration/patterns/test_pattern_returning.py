@@ -19,7 +19,7 @@ from prism.ports import State
 from prism.v1 import lifecycle_pb2 as lpb
 from tests.integration.conftest import PACKAGES
 from tests.servers.fake_proxy import SESSION, TOKEN, FakeProxy
-from tests.servers.process import PATIENCE_S
+from tests.servers.process import TIMEOUT_S
 
 Start = Callable[..., Any]
 
@@ -213,7 +213,7 @@ async def test_pattern_ends_when_its_launcher_is_killed(
     finally:
         launcher.kill()
     # Launcher and pattern print to one pipe, which ends when both have ended.
-    printed, _ = await asyncio.to_thread(launcher.communicate, timeout=PATIENCE_S)
+    printed, _ = await asyncio.to_thread(launcher.communicate, timeout=TIMEOUT_S)
     assert b"the process of the proxy has ended" in printed
     assert b"drained" in printed
 
@@ -230,4 +230,4 @@ def test_pattern_with_a_stuck_loop_ends_with_its_proxy() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"stuck\n"
         os.close(writing)
-        assert process.wait(PATIENCE_S) == 1
+        assert process.wait(TIMEOUT_S) == 1

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError
 from prism.adapters.redis.connection import close_nowait, parse_error, replace_protocol
 from tests.servers.redis import RedisServer
 from tests.servers.redis_topologies import SERVICE, RedisSentinel
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 Make: TypeAlias = Callable[[], AbstractConnection]
 
@@ -77,7 +77,7 @@ async def test_protocol_is_replaced_on_tls(
     cert, key = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    async with Relay(redis_server.port, tls=context) as relay:
+    async with TcpRelay(redis_server.port, tls=context) as relay:
         await check_ping(SSLConnection(host="localhost", port=relay.port, ssl_ca_certs=str(cert)))
 
 

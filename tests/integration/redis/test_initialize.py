@@ -26,7 +26,7 @@ from prism.ports import (
 from tests.integration.redis.conftest import Open
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 SECRET = "hunter2"
 MANUAL = Path(__file__).parents[3] / "docs" / "redis.md"
@@ -204,7 +204,7 @@ async def test_mutual_tls(
     context.load_cert_chain(cert, key)
     context.load_verify_locations(cert)
     context.verify_mode = ssl.CERT_REQUIRED
-    async with Relay(redis_server.port, tls=context) as relay:
+    async with TcpRelay(redis_server.port, tls=context) as relay:
         client = {"tls_cert": str(cert), "tls_key": str(key)}
         async with open_redis(
             f"rediss://localhost:{relay.port}", tls_ca=str(cert), **client

@@ -11,7 +11,7 @@ from prism.ports import BackendTimeout, BackendUnavailable, Entry, FullKeyValue,
 from prism.testing.suite.timing import wait_until
 from tests.integration.redis.conftest import Open
 from tests.servers.redis import RedisServer
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 CALLS = 10_000
 CANCELLED = 1_000
@@ -84,27 +84,27 @@ async def test_calls_of_one_loop_iteration_share_a_round_trip(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_redis(f"redis://127.0.0.1:{relay.port}") as backend,
     ):
-        before = relay.bursts
+        before = relay.round_trips
         await asyncio.gather(*(backend.kv.set(f"{number}", b"value") for number in range(30)))
-        assert relay.bursts - before == 1
+        assert relay.round_trips - before == 1
 
 
 async def test_call_cancelled_before_it_is_sent_is_not_applied(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_redis(f"redis://127.0.0.1:{relay.port}", in_flight="1") as backend,
     ):
-        before = relay.bursts
+        before = relay.round_trips
         await own_server.pause()
         first = asyncio.create_task(backend.kv.set("first", b"value"))
         second = asyncio.create_task(backend.kv.set("second", b"value"))
         third = asyncio.create_task(backend.kv.set("third", b"value"))
-        while relay.bursts == before:
+        while relay.round_trips == before:
             await asyncio.sleep(0.001)
         second.cancel()
         await own_server.resume()
@@ -117,15 +117,15 @@ async def test_queued_calls_are_sent_over_a_new_connection_after_a_break(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_redis(f"redis://127.0.0.1:{relay.port}", in_flight="1") as backend,
     ):
-        relay.replies_lost = True
+        relay.drop_replies = True
         calls = [asyncio.create_task(backend.kv.increment("number")) for _ in range(3)]
         while own_server.ask("GET", "prism:number") != b"1":
             await asyncio.sleep(0.001)
-        relay.replies_lost = False
-        relay.hang_up()
+        relay.drop_replies = False
+        relay.abort_connections()
         sent, *queued = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(sent, BackendUnavailable)
         assert sent.outcome is Outcome.UNKNOWN
@@ -136,14 +136,14 @@ async def test_stalled_connection_is_replaced_and_no_call_is_repeated(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_redis(f"redis://127.0.0.1:{relay.port}", timeout="300ms") as backend,
     ):
-        relay.replies_lost = True
+        relay.drop_replies = True
         with pytest.raises(BackendTimeout) as failure:
             await backend.kv.increment("number")
         assert failure.value.outcome is Outcome.UNKNOWN
-        relay.replies_lost = False
+        relay.drop_replies = False
         assert (await backend.kv.increment("number")).value == 2
 
         async def stalled_is_closed() -> bool:

@@ -21,7 +21,7 @@ from prism.ports import (
 )
 from tests.integration.redis.conftest import Open
 from tests.servers.redis import RedisServer
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 RECOVERY_S = 2.0
 WRITERS = 16
@@ -106,19 +106,19 @@ async def test_write_with_a_lost_reply_is_unknown_and_not_repeated(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_redis(f"redis://127.0.0.1:{relay.port}") as backend,
     ):
         await backend.kv.increment("number")
-        relay.replies_lost = True
+        relay.drop_replies = True
         call = asyncio.create_task(backend.kv.increment("number"))
         while own_server.ask("GET", "prism:number") != b"2":
             await asyncio.sleep(0.005)
-        relay.hang_up()
+        relay.abort_connections()
         with pytest.raises(BackendUnavailable) as failure:
             await call
         assert failure.value.outcome is Outcome.UNKNOWN
-        relay.replies_lost = False
+        relay.drop_replies = False
         assert own_server.ask("GET", "prism:number") == b"2"
         assert (await backend.kv.increment("number")).value == 3
 
@@ -127,17 +127,17 @@ async def test_read_with_a_lost_reply_is_repeated(
     own_server: RedisServer, open_redis: Open
 ) -> None:
     async with (
-        Relay(own_server.port) as relay,
+        TcpRelay(own_server.port) as relay,
         open_redis(f"redis://127.0.0.1:{relay.port}") as backend,
     ):
         await backend.kv.set("key", b"value")
-        relay.replies_lost = True
-        before = relay.bursts
+        relay.drop_replies = True
+        before = relay.round_trips
         call = asyncio.create_task(backend.kv.get("key"))
-        while relay.bursts == before:
+        while relay.round_trips == before:
             await asyncio.sleep(0.001)
-        relay.replies_lost = False
-        relay.hang_up()
+        relay.drop_replies = False
+        relay.abort_connections()
         entry = await call
         assert entry is not None
         assert entry.value == b"value"

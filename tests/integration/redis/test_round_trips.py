@@ -10,7 +10,7 @@ import pytest
 from prism.ports import FullKeyValue, Put, Version, VersionConflict
 from tests.integration.redis.conftest import Open
 from tests.servers.redis import RedisServer
-from tests.servers.relay import Relay
+from tests.servers.relay import TcpRelay
 
 HOUR = timedelta(hours=1)
 
@@ -39,43 +39,45 @@ ONE_ROUND_TRIP: dict[str, Call] = {
 
 
 @pytest.fixture
-async def relay(own_server: RedisServer) -> AsyncIterator[Relay]:
-    async with Relay(own_server.port) as relay:
+async def relay(own_server: RedisServer) -> AsyncIterator[TcpRelay]:
+    async with TcpRelay(own_server.port) as relay:
         yield relay
 
 
 @pytest.fixture
-async def kv(relay: Relay, open_redis: Open) -> AsyncIterator[FullKeyValue]:
+async def kv(relay: TcpRelay, open_redis: Open) -> AsyncIterator[FullKeyValue]:
     async with open_redis(f"redis://127.0.0.1:{relay.port}") as backend:
         await backend.kv.set("there", b"value")
         yield backend.kv
 
 
 @pytest.mark.parametrize("call", ONE_ROUND_TRIP.values(), ids=ONE_ROUND_TRIP.keys())
-async def test_operation_takes_one_round_trip(relay: Relay, kv: FullKeyValue, call: Call) -> None:
-    before = relay.bursts
+async def test_operation_takes_one_round_trip(
+    relay: TcpRelay, kv: FullKeyValue, call: Call
+) -> None:
+    before = relay.round_trips
     try:
         await call(kv)
     except VersionConflict:
         assert call in (ONE_ROUND_TRIP["if version"], ONE_ROUND_TRIP["compare and delete"])
-    assert relay.bursts - before == 1
+    assert relay.round_trips - before == 1
 
 
 async def test_script_is_loaded_again_if_the_server_lost_it(
-    relay: Relay, kv: FullKeyValue, own_server: RedisServer
+    relay: TcpRelay, kv: FullKeyValue, own_server: RedisServer
 ) -> None:
     own_server.ask("SCRIPT", "FLUSH")
-    before = relay.bursts
+    before = relay.round_trips
     assert (await kv.increment("number")).value == 1
-    assert relay.bursts - before == 2
+    assert relay.round_trips - before == 2
     assert (await kv.increment("number")).value == 2
-    assert relay.bursts - before == 3
+    assert relay.round_trips - before == 3
 
 
 async def test_get_many_asks_for_sizes_first_if_values_may_not_fit(
-    relay: Relay, kv: FullKeyValue
+    relay: TcpRelay, kv: FullKeyValue
 ) -> None:
-    before = relay.bursts
+    before = relay.round_trips
     await kv.get_many([f"{number}" for number in range(1000)])
     # The requests after the sizes may take several writes, but only one round trip.
-    assert relay.bursts - before == 2
+    assert relay.round_trips - before == 2

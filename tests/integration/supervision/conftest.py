@@ -13,7 +13,7 @@ import pytest
 from prism.adapters.client import connect_admin
 from prism.adapters.client.patterns import PatternsClient
 from prism.domain.patterns.values import EventKind, PatternEvent, PatternStatus
-from tests.integration.conftest import PATIENCE_S, ProxyServer
+from tests.integration.conftest import TIMEOUT_S, ProxyServer
 
 
 class Proxy(ProxyServer):
@@ -33,7 +33,7 @@ class Proxy(ProxyServer):
     async def happens(self, name: str, kind: EventKind, times: int = 1) -> PatternEvent:
         """Wait until it has happened so often; the last of these events."""
         seen = 0
-        async with asyncio.timeout(PATIENCE_S), self.admin() as admin:
+        async with asyncio.timeout(TIMEOUT_S), self.admin() as admin:
             async for event in admin.follow(name):
                 seen += event.kind is kind
                 if seen == times:
@@ -47,7 +47,7 @@ class Proxy(ProxyServer):
 
     async def comes_to(self, name: str, wanted: Callable[[PatternStatus], bool]) -> PatternStatus:
         """Wait until a pattern is as it is wanted."""
-        async with asyncio.timeout(PATIENCE_S), self.admin() as admin:
+        async with asyncio.timeout(TIMEOUT_S), self.admin() as admin:
             while not wanted(status := (await admin.get(name)).pattern.status):
                 await asyncio.sleep(0.01)
             return status
@@ -91,7 +91,7 @@ def is_alive(process_id: int) -> bool:
 
 async def is_gone(process_id: int) -> None:
     """Wait for the end of a process that is not ours."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while is_alive(process_id):
             await asyncio.sleep(0.01)
 

@@ -19,12 +19,12 @@ from prism.adapters.client import connect_admin
 from prism.adapters.client.patterns import PatternsClient
 from prism.domain.patterns.values import EventKind, PatternEvent, PatternState, PatternStatus
 from prism.ports import BackendUnavailable, HealthStatus, NotServing
-from tests.integration.conftest import PATIENCE_S
+from tests.integration.conftest import TIMEOUT_S
 from tests.integration.supervision.conftest import Proxy, is_gone
 
 Start = Callable[..., Proxy]
 
-_LONG = timedelta(seconds=PATIENCE_S)
+_LONG = timedelta(seconds=TIMEOUT_S)
 
 
 async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
@@ -164,7 +164,7 @@ async def test_one_that_floods_its_output_slows_nobody_and_is_cut_short(
     async with prism.connect(proxy.address) as kv:
         for number in range(200):
             await kv.set(f"key {number}", b"")
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while "dropped" not in proxy.log:
             await asyncio.sleep(0.01)
     assert len(proxy.lines) < 5000

@@ -13,7 +13,7 @@ import prism
 from prism.adapters.client import connect_admin
 from prism.domain.patterns.values import DebugKind, EventKind, PatternEvent, PatternStatus
 from prism.ports import DrainReport, HealthStatus, State
-from tests.integration.conftest import PATIENCE_S
+from tests.integration.conftest import TIMEOUT_S
 from tests.integration.supervision.conftest import Proxy, children_of, is_alive, is_gone
 
 Start = Callable[..., Proxy]
@@ -48,7 +48,7 @@ async def test_launch_register_initialize_start_serve_drain_stop_exit(start_prox
     assert children_of(proxy.process.pid) == {process_id}
     proxy.signal(signal.SIGTERM)
     assert await asyncio.to_thread(proxy.wait) == 0
-    await asyncio.wait((following,), timeout=PATIENCE_S)
+    await asyncio.wait((following,), timeout=TIMEOUT_S)
 
     assert [event.kind for event in seen] == [
         *LAUNCH,
@@ -68,7 +68,7 @@ async def test_the_keys_that_were_written_are_told_by_the_pattern_itself(
     async with prism.connect(proxy.address) as kv:
         for number in range(17):
             await kv.set(f"key {number}", b"")
-    async with asyncio.timeout(PATIENCE_S), proxy.admin() as admin:
+    async with asyncio.timeout(TIMEOUT_S), proxy.admin() as admin:
         while True:
             told = (await admin.get("cache")).debug_events
             backend = [event for event in told if event.kind is DebugKind.BACKEND]

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.servers.process import PATIENCE_S
+from tests.servers.process import TIMEOUT_S
 
 BINDING = """
 import asyncio
@@ -63,7 +63,7 @@ def test_no_process_and_no_folder_is_left(
     assert len(_processes_of(sockets)) == 3, "expected pytest, the proxy and its pattern"
     (folder,) = sockets.iterdir()
     run.send_signal(number)
-    run.wait(PATIENCE_S)
+    run.wait(TIMEOUT_S)
     _wait_until(lambda: not folder.exists())
     _wait_until(lambda: not _processes_of(sockets))
 
@@ -82,7 +82,7 @@ def _processes_of(folder: Path) -> list[int]:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -33,7 +33,7 @@ from benchmarks.sides import observed_server, observer_command
 from benchmarks.stores import STORES
 from prism.v1 import keyvalue_pb2 as pb
 from tests.servers.nats import NatsServer
-from tests.servers.process import PATIENCE_S, free_port
+from tests.servers.process import TIMEOUT_S, free_port
 from tests.servers.redis import RedisServer
 
 CORE = min(os.sched_getaffinity(0))
@@ -103,7 +103,7 @@ def test_spans_and_scrapes_of_an_observed_server_are_counted() -> None:
         )
         with serving(tracing, CORE) as started:
             verify(started.address)
-            deadline_s = time.monotonic() + PATIENCE_S
+            deadline_s = time.monotonic() + TIMEOUT_S
             while not all(counted := observer.counts(started_observer.address)):
                 assert time.monotonic() < deadline_s, counted
                 time.sleep(0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.unmeasured import unmeasured
+from tests.environment import environment_without_coverage
 
 SCRIPT = """
 import asyncio, sys
@@ -61,7 +61,7 @@ def run(script: str) -> str:
     # Coverage measurement would be among the loaded modules.
     finished = subprocess.run(
         [sys.executable, "-c", script],
-        env=unmeasured(),
+        env=environment_without_coverage(),
         capture_output=True,
         text=True,
         timeout=30,

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.unmeasured import unmeasured
+from tests.environment import environment_without_coverage
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ def output_of(script: str) -> list[str]:
     """Run a script without coverage, which would double its time; return what it prints."""
     run = subprocess.run(
         [sys.executable, "-c", script],
-        env=unmeasured(),
+        env=environment_without_coverage(),
         capture_output=True,
         text=True,
         check=False,
