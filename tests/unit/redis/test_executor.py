@@ -8,7 +8,7 @@ from typing import cast
 from redis.exceptions import OutOfMemoryError
 
 from prism.adapters.redis import operations
-from prism.adapters.redis.executor import Executor, OperationRunner
+from prism.adapters.redis.executor import Executor, OperationRunner, send_batch
 from prism.adapters.redis.operations import Command, Operation, Reply
 from prism.ports import Entry, Exhausted
 
@@ -26,11 +26,21 @@ class FakeExecutor:
         self.sent.append(commands)
         return self._replies.pop(0)
 
-    async def send_many(
-        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
-    ) -> list[list[Reply]]:
-        self.sent.append((*loads, *(command for each in batch for command in each.commands)))
+    async def send_many(self, batch: Sequence[Operation[object]]) -> list[list[Reply]]:
         return [self._replies.pop(0) for _ in batch]
+
+
+class FakeServer:
+    """Answers 1 to every command, and records the commands."""
+
+    name = "here"
+
+    def __init__(self) -> None:
+        self.sent: list[Sequence[Command]] = []
+
+    async def send(self, commands: Sequence[Command], *, retryable: bool) -> list[Reply]:
+        self.sent.append(commands)
+        return [1] * len(commands)
 
 
 def runner(executor: FakeExecutor) -> OperationRunner:
@@ -57,10 +67,10 @@ async def test_key_that_appears_during_a_get_is_absent() -> None:
 
 
 async def test_batch_loads_each_script_once() -> None:
-    executor = FakeExecutor([1], [0])
+    server = FakeServer()
     batch = [operations.delete(b"a"), operations.delete(b"b")]
-    assert await runner(executor).run_many(batch) == [True, False]
-    (commands,) = executor.sent
+    assert await send_batch(server, batch, retryable=False) == [[1], [1]]
+    (commands,) = server.sent
     assert [command[0] for command in commands] == ["SCRIPT", "EVALSHA", "EVALSHA"]
 
 

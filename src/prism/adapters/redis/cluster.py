@@ -15,7 +15,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisCluste
 from prism.adapters.redis.connection import CancellationCheck
 from prism.adapters.redis.errors import NotSentError, is_connection_lost, is_error_reply
 from prism.adapters.redis.executor import send_batch
-from prism.adapters.redis.operations import Command, Operation, Reply
+from prism.adapters.redis.operations import Command, Operation, Reply, load_commands
 from prism.adapters.redis.settings import Address, RedisSettings, connection_options, uses_tls
 from prism.ports import Unsupported
 
@@ -89,9 +89,7 @@ class ClusterExecutor:
             retryable = False
         return replies
 
-    async def send_many(
-        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
-    ) -> list[list[Reply]]:
+    async def send_many(self, batch: Sequence[Operation[object]]) -> list[list[Reply]]:
         await self._refresh_topology()
         retryable = not any(operation.writes for operation in batch)
         results: list[list[Reply]] = [[] for _ in batch]
@@ -106,7 +104,7 @@ class ClusterExecutor:
 
         async def send_share(server: NodeServer, indexes: list[int]) -> None:
             share = [batch[index] for index in indexes]
-            replies = await send_batch(server, share, loads, retryable=False)
+            replies = await send_batch(server, share, retryable=False)
             for index, each in zip(indexes, replies, strict=True):
                 results[index] = each
 
@@ -116,8 +114,10 @@ class ClusterExecutor:
             self._mark_stale_on_failure(results[index])
             lost = is_connection_lost(results[index][-1])
             if _redirection(results[index]) or (retryable and lost):
-                commands = (*loads, *operation.commands)
-                replies = await self.send(operation.key, commands, retryable=retryable)
+                loads = load_commands(operation.commands)
+                replies = await self.send(
+                    operation.key, loads + operation.commands, retryable=retryable
+                )
                 results[index] = replies[len(loads) :]
         return results
 

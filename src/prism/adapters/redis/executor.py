@@ -83,16 +83,11 @@ class Executor(Protocol):
         """Send commands to the server that has the key, and return the reply to each."""
         ...
 
-    async def send_many(
-        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
-    ) -> list[list[Reply]]:
+    async def send_many(self, batch: Sequence[Operation[object]]) -> list[list[Reply]]:
         """Return the replies to each operation; operations on one key take effect in order.
 
-        Each server gets one write, and all servers at once. The batch is retryable if no
-        operation in it writes.
-
-        Args:
-            loads: commands to send first, to each of these servers.
+        Each server gets one write, which also loads the scripts, and all servers are
+        written to at once. The batch is retryable if no operation in it writes.
         """
         ...
 
@@ -142,11 +137,8 @@ class OperationRunner:
         """Return one result or error for each operation, in order."""
         if not batch:
             return []
-        loads = operations.load_commands(chain.from_iterable(each.commands for each in batch))
         outcomes: list[Result | PrismError] = []
-        for operation, replies in zip(
-            batch, await self._executor.send_many(batch, loads=loads), strict=True
-        ):
+        for operation, replies in zip(batch, await self._executor.send_many(batch), strict=True):
             try:
                 outcomes.append(self._result(operation, replies))
             except PrismError as error:
@@ -242,11 +234,9 @@ class SingleServerExecutor:
     ) -> list[Reply]:
         return await self._server.send(commands, retryable=retryable)
 
-    async def send_many(
-        self, batch: Sequence[Operation[object]], *, loads: Sequence[Command]
-    ) -> list[list[Reply]]:
+    async def send_many(self, batch: Sequence[Operation[object]]) -> list[list[Reply]]:
         retryable = not any(operation.writes for operation in batch)
-        return await send_batch(self._server, batch, loads, retryable=retryable)
+        return await send_batch(self._server, batch, retryable=retryable)
 
     async def servers(self) -> Sequence[Server]:
         return [self._server]
@@ -267,15 +257,12 @@ class SingleServerExecutor:
 
 
 async def send_batch(
-    server: Server,
-    batch: Sequence[Operation[object]],
-    loads: Sequence[Command],
-    *,
-    retryable: bool,
+    server: Server, batch: Sequence[Operation[object]], *, retryable: bool
 ) -> list[list[Reply]]:
-    """Send `loads` and then a batch to one server in one write; return the batch's replies."""
-    commands = [*loads, *chain.from_iterable(operation.commands for operation in batch)]
-    replies = iter((await server.send(commands, retryable=retryable))[len(loads) :])
+    """Load the scripts of a batch and send it, in one write; return each operation's replies."""
+    commands = list(chain.from_iterable(operation.commands for operation in batch))
+    loads = operations.load_commands(commands)
+    replies = iter((await server.send([*loads, *commands], retryable=retryable))[len(loads) :])
     return [list(islice(replies, len(operation.commands))) for operation in batch]
 
 

@@ -25,7 +25,7 @@ from prism.ports import (
 )
 
 _MIN_COUNT, _MAX_COUNT = 10, 1000
-"""Bounds on the COUNT of a SCAN: about as many keys does the server look at."""
+"""Bounds on COUNT, which is about the number of keys that one SCAN examines."""
 
 _MAX_SCANS_PER_PAGE = 50
 """Number of SCANs after which a page ends, even if it is empty."""

@@ -57,28 +57,24 @@ class RedisSettings:
         """Raise InvalidArgument with the setting, its value and the allowed values."""
         for name in ("in_flight", "connections"):
             if (number := getattr(self, name)) < 1:
-                raise InvalidArgument(
-                    f"redis setting {name}: {number} is not allowed, use 1 or more"
-                )
+                raise _not_allowed(name, number, "1 or more")
         if not 1 <= self.max_value_bytes <= _MAX_REDIS_VALUE_BYTES:
-            raise InvalidArgument(
-                f"redis setting max_value_bytes: {self.max_value_bytes:,} is not allowed, use 1 "
-                f"to {_MAX_REDIS_VALUE_BYTES:,}, the maximum of Redis"
-            )
+            allowed = f"1 to {_MAX_REDIS_VALUE_BYTES:,}, the maximum of Redis"
+            raise _not_allowed("max_value_bytes", f"{self.max_value_bytes:,}", allowed)
         if self.timeout <= timedelta():
-            raise InvalidArgument(
-                f"redis setting timeout: {self.timeout.total_seconds():g} s is not allowed, "
-                "use more than zero"
-            )
+            seconds = f"{self.timeout.total_seconds():g} s"
+            raise _not_allowed("timeout", seconds, "more than zero")
         try:
             size = len(self.key_prefix.encode())
         except UnicodeEncodeError:
             raise InvalidArgument("redis setting key_prefix: it is not valid Unicode") from None
         if size > _MAX_KEY_PREFIX_BYTES:
-            raise InvalidArgument(
-                f"redis setting key_prefix: {size:,} bytes are not allowed, use "
-                f"{_MAX_KEY_PREFIX_BYTES:,} at most"
-            )
+            allowed = f"at most {_MAX_KEY_PREFIX_BYTES:,} bytes"
+            raise _not_allowed("key_prefix", f"a length of {size:,} bytes", allowed)
+
+
+def _not_allowed(name: str, value: object, allowed: str) -> InvalidArgument:
+    return InvalidArgument(f"redis setting {name}: {value} is not allowed, use {allowed}")
 
 
 class Topology(Enum):
