@@ -14,9 +14,9 @@ from prism.bootstrap.container import Container
 from prism.bootstrap.options import server_options
 from prism.bootstrap.proxy import configuration as proxy_configuration
 from prism.bootstrap.proxy.container import ProxyContainer
-from prism.bootstrap.proxy.folder import PrivateFolder
 from prism.bootstrap.proxy.launching import launch_options
 from prism.bootstrap.proxy.settings import ProxySettings
+from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.redaction import Redactor
 from prism.domain.settings import settings_of
@@ -117,7 +117,7 @@ def test_patterns_inherit_limits_and_observability_from_their_proxy() -> None:
         trace_ratio=0.5,
         transport="grpcio",
     )
-    flags = launch_options(settings, PrivateFolder(), Redactor()).flags
+    flags = launch_options(settings, SocketDir(), Redactor()).flags
     assert " ".join(flags) == (
         "--transport grpcio --max-in-flight 20 --max-in-flight-per-connection 20 "
         "--no-metrics --slow-request 1500ms --trace-ratio 0.5"
@@ -139,6 +139,6 @@ def test_a_pattern_accepts_every_flag_that_its_proxy_passes_on() -> None:
         trace_ratio=0.0,
         transport="grpcio",
     )
-    flags = launch_options(settings, PrivateFolder(), Redactor()).flags
+    flags = launch_options(settings, SocketDir(), Redactor()).flags
     assert {flag for flag in flags if flag.startswith("--")} <= accepted
     assert len([flag for flag in flags if flag.startswith("--")]) == 12

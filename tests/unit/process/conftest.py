@@ -1,4 +1,4 @@
-"""Launches small scripts in place of patterns, and hears what is logged of them."""
+"""Fixtures that launch small scripts as patterns, and record what is logged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Launch = Callable[..., Awaitable[LaunchedProcess]]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The server runs on uvloop, which has pipes of its own making."""
+    """The server runs on uvloop, which implements pipes itself."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -33,7 +33,7 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
     async def start(script: str, name: str = "sessions", **options: Any) -> LaunchedProcess:
         given: dict[str, Any] = {
             "proxy_address": "unix:/nowhere/control.sock",
-            "folder": tmp_path,
+            "socket_dir": tmp_path,
             "command": (sys.executable, "-c", script),
         }
         launcher = ProcessLauncher(LaunchOptions(**given | options))
@@ -66,7 +66,7 @@ class Records(logging.Handler):
 
 @pytest.fixture
 def records() -> Iterator[Records]:
-    """What is logged of patterns while the test runs."""
+    """Records logged during the test."""
     handler = Records()
     logger = logging.getLogger("prism")
     level, propagate = logger.level, logger.propagate

@@ -1,4 +1,4 @@
-"""Real processes: how they are started, what they are handed, and how they end."""
+"""Real processes: their start, their arguments and pipes, and their end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(100)\n"
 
 
 def pipes_of(process: object) -> set[str]:
-    """The pipes that a process has open."""
+    """Return the pipes that a process has open."""
     pipes = set()
     for each in Path("/proc", str(process), "fd").iterdir():
         with suppress(OSError):
@@ -34,27 +34,27 @@ def pipes_of(process: object) -> set[str]:
 
 
 def is_running(pid: int) -> bool:
-    """Neither gone, nor dead and not asked for yet."""
+    """Whether the process exists and is no zombie."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-async def said(records: Records) -> str:
-    """The first line it printed."""
+async def first_line(records: Records) -> str:
+    """Wait for the first line of output, and return it."""
     async with asyncio.timeout(20):
         while not records.messages:
             await asyncio.sleep(0.005)
     return records.messages[0]
 
 
-async def test_it_is_told_what_to_be_and_where_to_call_back(
+async def test_arguments_name_driver_proxy_and_socket(
     launch: Launch, records: Records, tmp_path: Path
 ) -> None:
     process = await launch(ARGUMENTS, flags=("--debug",))
     assert await process.wait() == "exited with status 0"
-    arguments = json.loads(await said(records))
+    arguments = json.loads(await first_line(records))
     given = dict(zip(arguments[:-1:2], arguments[1:-1:2], strict=True))
     assert given.pop("--proxy-fd").isdigit()
     assert given == {
@@ -67,7 +67,7 @@ async def test_it_is_told_what_to_be_and_where_to_call_back(
     assert arguments[-1] == "--debug"
 
 
-async def test_its_token_comes_through_the_descriptor_and_is_not_among_its_arguments(
+async def test_token_comes_through_the_pipe_and_not_by_an_argument(
     launch: Launch, records: Records
 ) -> None:
     process = await launch(
@@ -80,9 +80,7 @@ async def test_its_token_comes_through_the_descriptor_and_is_not_among_its_argum
     assert records.messages == [f"token {TOKEN}"]
 
 
-async def test_the_descriptor_stays_open_for_as_long_as_the_process_lives(
-    launch: Launch, records: Records
-) -> None:
+async def test_pipe_stays_open_while_the_process_runs(launch: Launch, records: Records) -> None:
     process = await launch(
         OPEN + "import select\n"
         "print('open', not select.select([pipe], [], [], 0.2)[0], flush=True)\n"
@@ -93,7 +91,7 @@ async def test_the_descriptor_stays_open_for_as_long_as_the_process_lives(
     assert await process.wait() == "was killed by SIGTERM"
 
 
-async def test_descriptors_are_closed_when_it_has_ended(launch: Launch) -> None:
+async def test_descriptors_are_closed_after_the_end(launch: Launch) -> None:
     await (await launch("pass")).wait()
     before = pipes_of("self")
     for _ in range(3):
@@ -101,10 +99,10 @@ async def test_descriptors_are_closed_when_it_has_ended(launch: Launch) -> None:
     assert pipes_of("self") <= before
 
 
-async def test_one_pattern_does_not_hold_the_descriptors_of_another(
+async def test_process_does_not_inherit_the_pipes_of_another(
     launch: Launch, records: Records
 ) -> None:
-    """Or it would not learn that the proxy is gone."""
+    """Otherwise the end of the proxy would not close the other's pipe."""
     wait = OPEN + "pipe.read()"
     first, second = await launch(wait, "first"), await launch(wait, "second")
     async with asyncio.timeout(20):
@@ -116,9 +114,7 @@ async def test_one_pattern_does_not_hold_the_descriptors_of_another(
     assert not pipes_of(first.pid) & pipes_of(second.pid) & ours
 
 
-async def test_its_environment_holds_nothing_that_it_does_not_need(
-    launch: Launch, records: Records
-) -> None:
+async def test_environment_has_only_the_needed_variables(launch: Launch, records: Records) -> None:
     process = await launch(
         "import json, os; print(json.dumps(dict(os.environ)))",
         environment={
@@ -133,7 +129,7 @@ async def test_its_environment_holds_nothing_that_it_does_not_need(
         },
     )
     await process.wait()
-    assert set(json.loads(await said(records))) == {
+    assert set(json.loads(await first_line(records))) == {
         "PATH",
         "HOME",
         "LC_ALL",
@@ -143,7 +139,7 @@ async def test_its_environment_holds_nothing_that_it_does_not_need(
     }
 
 
-async def test_it_reads_nothing_and_leads_a_session_of_its_own(
+async def test_stdin_is_empty_and_the_process_leads_a_session(
     launch: Launch, records: Records
 ) -> None:
     process = await launch(
@@ -151,17 +147,17 @@ async def test_it_reads_nothing_and_leads_a_session_of_its_own(
         "print(repr(sys.stdin.read()), os.getpid() == os.getsid(0) == os.getpgid(0))"
     )
     await process.wait()
-    assert await said(records) == "'' True"
+    assert await first_line(records) == "'' True"
 
 
-async def test_its_last_words_tell_why_it_ended(launch: Launch) -> None:
+async def test_end_is_described_with_the_last_line(launch: Launch) -> None:
     process = await launch("raise SystemExit('the backend at 127.0.0.1:1 cannot be reached')")
     assert await process.wait() == (
         "exited with status 1: the backend at 127.0.0.1:1 cannot be reached"
     )
 
 
-async def test_its_last_words_hold_no_secret(launch: Launch) -> None:
+async def test_secrets_in_the_last_line_are_redacted(launch: Launch) -> None:
     process = await launch(
         "raise SystemExit('no answer: redis://:hunter2@127.0.0.1:6379')",
         redact=lambda text: text.replace("hunter2", "***"),
@@ -169,7 +165,7 @@ async def test_its_last_words_hold_no_secret(launch: Launch) -> None:
     assert await process.wait() == ("exited with status 1: no answer: redis://:***@127.0.0.1:6379")
 
 
-async def test_an_error_among_the_last_lines_is_told_rather_than_the_last_line(
+async def test_error_among_the_last_lines_is_preferred_to_the_last_line(
     launch: Launch,
 ) -> None:
     error = json.dumps({"level": "error", "message": "the port is taken"})
@@ -179,13 +175,13 @@ async def test_an_error_among_the_last_lines_is_told_rather_than_the_last_line(
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
-async def test_a_signal_is_told_by_its_name(launch: Launch, name: str) -> None:
+async def test_end_by_a_signal_is_described_with_its_name(launch: Launch, name: str) -> None:
     process = await launch(SLEEP)
     os.kill(process.pid, getattr(signal, name))
     assert await process.wait() == f"was killed by {name}"
 
 
-async def test_one_that_ignores_sigterm_is_killed(launch: Launch, records: Records) -> None:
+async def test_process_that_ignores_sigterm_can_be_killed(launch: Launch, records: Records) -> None:
     process = await launch(
         "import signal\nsignal.signal(signal.SIGTERM, lambda *_: print('no', flush=True))\n" + SLEEP
     )
@@ -196,7 +192,7 @@ async def test_one_that_ignores_sigterm_is_killed(launch: Launch, records: Recor
     assert await process.wait() == "was killed by SIGKILL"
 
 
-async def test_signals_to_one_that_has_ended_do_nothing(launch: Launch) -> None:
+async def test_signals_after_the_end_do_nothing(launch: Launch) -> None:
     process = await launch("pass")
     await process.wait()
     process.terminate()
@@ -204,8 +200,8 @@ async def test_signals_to_one_that_has_ended_do_nothing(launch: Launch) -> None:
     assert await process.wait() == "exited with status 0"
 
 
-async def test_what_it_started_ends_with_it(launch: Launch, records: Records) -> None:
-    """And does not keep it from being taken for ended, although it holds its output open."""
+async def test_descendants_are_killed_with_the_process(launch: Launch, records: Records) -> None:
+    """A descendant that holds the output open does not delay the end."""
     process = await launch(
         "import subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
@@ -213,14 +209,14 @@ async def test_what_it_started_ends_with_it(launch: Launch, records: Records) ->
         "raise SystemExit(3)"
     )
     async with asyncio.timeout(20):
-        assert await process.wait() == f"exited with status 3: {await said(records)}"
-    child = int(await said(records))
+        assert await process.wait() == f"exited with status 3: {await first_line(records)}"
+    child = int(await first_line(records))
     async with asyncio.timeout(20):
         while is_running(child):
             await asyncio.sleep(0.005)
 
 
-async def test_its_socket_is_removed_when_it_has_ended(launch: Launch, tmp_path: Path) -> None:
+async def test_socket_is_removed_after_the_end(launch: Launch, tmp_path: Path) -> None:
     process = await launch(
         "import socket, sys\n"
         "path = sys.argv[sys.argv.index('--grpc-socket') + 1]\n"
@@ -230,15 +226,15 @@ async def test_its_socket_is_removed_when_it_has_ended(launch: Launch, tmp_path:
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - not blocking for long
 
 
-async def test_the_path_of_its_socket_is_short_enough_for_every_system(
+async def test_path_of_the_socket_is_short_enough_for_every_system(
     launch: Launch, records: Records
 ) -> None:
     process = await launch(ARGUMENTS, "n" * 120)
     await process.wait()
-    arguments = json.loads(await said(records))
+    arguments = json.loads(await first_line(records))
     assert len(arguments[arguments.index("--grpc-socket") + 1]) <= 100
 
 
-async def test_a_command_that_cannot_be_run_is_refused_by_its_name(launch: Launch) -> None:
+async def test_command_that_cannot_be_run_is_named_in_the_error(launch: Launch) -> None:
     with pytest.raises(PreconditionFailed, match="'sessions' cannot be launched: /nowhere/python"):
         await launch("", command=("/nowhere/python",))

@@ -1,4 +1,4 @@
-"""What processes print, as the proxy logs it."""
+"""Output of processes in the log of the proxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from prism.adapters.process.lines import LONGEST_BYTES, Lines
+from prism.adapters.process.output import MAX_LINE_BYTES, LineSplitter
 from tests.unit.process.conftest import Launch, Records
 
 
@@ -17,7 +17,7 @@ def printing(*lines: object) -> str:
     return "".join(f"print({line!r})\n" for line in lines)
 
 
-async def test_a_line_of_json_keeps_its_level_message_time_and_fields(
+async def test_json_line_keeps_level_message_time_and_fields(
     launch: Launch, records: Records
 ) -> None:
     said = {
@@ -39,7 +39,7 @@ async def test_a_line_of_json_keeps_its_level_message_time_and_fields(
     assert (fields["pattern"], fields["pattern_pid"]) == ("sessions", process.pid)
 
 
-async def test_any_other_line_is_its_own_message(launch: Launch, records: Records) -> None:
+async def test_any_other_line_is_the_message(launch: Launch, records: Records) -> None:
     lines = ["plain text", "50% of {it}", '{"not": "ours"}', "{broken", "[1]"]
     process = await launch(printing(*lines))
     await process.wait()
@@ -47,15 +47,13 @@ async def test_any_other_line_is_its_own_message(launch: Launch, records: Record
     assert {record.levelno for record in records.records} == {logging.INFO}
 
 
-async def test_stderr_is_heard_as_well_and_bytes_that_are_no_text(
-    launch: Launch, records: Records
-) -> None:
+async def test_stderr_and_invalid_utf8_are_logged(launch: Launch, records: Records) -> None:
     process = await launch("import os; os.write(2, b'caf\\xe9\\r\\n')")
     await process.wait()
     assert records.messages == ["caf\\xe9"]
 
 
-async def test_no_field_of_a_line_takes_the_place_of_what_a_record_is_made_of(
+async def test_fields_do_not_replace_attributes_of_the_record(
     launch: Launch, records: Records
 ) -> None:
     said = {"message": "m", "args": [1], "exc_info": "Traceback", "pattern": "another", "msg": "x"}
@@ -68,23 +66,19 @@ async def test_no_field_of_a_line_takes_the_place_of_what_a_record_is_made_of(
     assert vars(record)["pattern"] == "sessions"
 
 
-async def test_a_pattern_that_does_not_debug_is_not_heard_debugging(
-    launch: Launch, records: Records
-) -> None:
+async def test_debug_lines_are_not_logged_at_level_info(launch: Launch, records: Records) -> None:
     debug = {"level": "debug", "message": "details", "logger": "prism.x"}
     process = await launch(printing(json.dumps(debug)))
     await process.wait()
     assert records.messages == []
 
 
-async def test_a_flood_is_dropped_but_for_some_lines_and_counted(
-    launch: Launch, records: Records
-) -> None:
+async def test_flood_of_lines_is_limited_and_counted(launch: Launch, records: Records) -> None:
     count = 100_000
     process = await launch(f"for i in range({count}): print('line', i)\nraise SystemExit(1)")
     async with asyncio.timeout(60):
         ended = await process.wait()
-    # Its last words are heard all the same.
+    # The last line is kept although it was dropped.
     assert ended == f"exited with status 1: line {count - 1}"
     told = [each for each in records.messages if each.startswith("line")]
     dropped = [each.split()[0] for each in records.messages if "lines dropped" in each]
@@ -93,7 +87,7 @@ async def test_a_flood_is_dropped_but_for_some_lines_and_counted(
 
 
 @pytest.mark.parametrize("line", ["x" * 99 + "\n", "\n", "x"], ids=["lines", "empty", "endless"])
-async def test_a_flood_takes_little_of_the_processor_and_leaves_the_loop_to_others(
+async def test_flood_leaves_processor_and_loop_to_others(
     launch: Launch, records: Records, line: str
 ) -> None:
     process = await launch(
@@ -113,28 +107,26 @@ async def test_a_flood_takes_little_of_the_processor_and_leaves_the_loop_to_othe
     await process.wait()
 
 
-async def test_a_line_without_an_end_is_cut(launch: Launch, records: Records) -> None:
+async def test_long_line_is_cut(launch: Launch, records: Records) -> None:
     process = await launch("print('y' * 1_000_000); print('next')")
     await process.wait()
     first, second = records.messages
-    assert first == "y" * LONGEST_BYTES + " [cut]"
+    assert first == "y" * MAX_LINE_BYTES + " [cut]"
     assert second == "next"
 
 
-def test_a_line_in_pieces_is_one_line() -> None:
-    lines = Lines()
+def test_line_in_pieces_is_one_line() -> None:
+    lines = LineSplitter()
     assert [lines.feed(piece) for piece in (b"on", b"e\ntw", b"o\n\nthr")] == [
         [],
         [b"one"],
         [b"two"],
     ]
-    assert lines.rest() == [b"thr"]
-    assert lines.rest() == []
+    assert lines.flush() == [b"thr"]
+    assert lines.flush() == []
 
 
-async def test_half_a_character_in_json_is_told_as_its_escape(
-    launch: Launch, records: Records
-) -> None:
+async def test_lone_surrogate_in_json_is_escaped(launch: Launch, records: Records) -> None:
     line = '{"level": "error", "message": "caf\\udce9", "path": "\\udce9.db"}'
     process = await launch(f"print({line!r}); raise SystemExit(3)")
     assert await process.wait() == "exited with status 3: caf\\udce9"

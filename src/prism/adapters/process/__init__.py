@@ -1,4 +1,4 @@
-"""Patterns as processes of this machine: started, listened to, ended."""
+"""Processes of patterns on this machine: started, logged and ended."""
 
 from prism.adapters.process.launcher import LaunchOptions, ProcessLauncher
 

@@ -8,136 +8,144 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prism.adapters.process.environment import scrubbed
-from prism.adapters.process.output import Output
+from prism.adapters.process.output import ProcessOutput
 from prism.adapters.process.process import LaunchedProcess
 from prism.domain.patterns.values import PatternSpec
+from prism.domain.redaction import Redact
 from prism.ports import PreconditionFailed
 
-# Of the 108 that Linux has for a socket's path, and macOS 104.
-_LONGEST_PATH_BYTES = 100
+# A socket's path has 108 bytes on Linux, and 104 on macOS.
+_MAX_SOCKET_PATH_BYTES = 100
+
+_PASSED_NAMES = frozenset({"HOME", "LANG", "PATH", "TMPDIR", "TZ"})
+_PASSED_PREFIXES = ("LC_", "OTEL_", "PYTHON", "SSL_CERT_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOptions:
-    """The same for every process.
+    """Options of every process.
 
     Attributes:
-        proxy_address: where it calls back, such as `unix:/tmp/prism-x/control.sock`.
-        folder: a private one, for its socket.
-        flags: for the command line of each, such as `--slow-request`, `2s`.
-        command: what is run.
-        environment: of which the process gets what `scrubbed` leaves.
-        redact: hides secrets in how a process is told to have ended.
+        proxy_address: address at which a process registers, such as `unix:/tmp/x/control.sock`.
+        socket_dir: private directory for the sockets of the processes.
+        flags: further command-line arguments, such as `--slow-request`, `2s`.
+        command: program that is run.
+        environment: variables of this process, of which `clean_environment` passes some on.
+        redact: removes secrets from the last output of a process.
     """
 
     proxy_address: str
-    folder: Path
+    socket_dir: Path
     flags: Sequence[str] = ()
     command: Sequence[str] = (sys.executable, "-m", "prism.bootstrap")
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    redact: Callable[[str], str] = str
+    redact: Redact = str
 
 
 class ProcessLauncher:
-    """Starts each in a process group of its own, so that no Ctrl-C reaches it past us.
+    """Starts each process in a process group of its own, which a terminal's Ctrl-C misses.
 
-    It is handed its token through a pipe, and as long as that is open it knows that we
-    are there: the other end is closed by the system too, whatever becomes of us.
+    A pipe carries the token to the process. It stays open while this process lives, and
+    the operating system closes it otherwise, so the process notices either end.
     """
 
     def __init__(self, options: LaunchOptions) -> None:
         self._options = options
         self._numbers = itertools.count(1)
-        self._left: set[LaunchedProcess] = set()
+        self._running: set[LaunchedProcess] = set()
 
     async def launch(self, spec: PatternSpec, token: str) -> LaunchedProcess:
-        socket = self._socket_of(spec.name)
-        with ExitStack() as ours, ExitStack() as theirs:
-            handed, handing = _pipe(reader=theirs, writer=ours)
-            os.write(handing, f"{token}\n".encode())
-            printed, printing = _pipe(reader=None, writer=theirs)
-            stream, transport = await _open(printed)
-            ours.callback(transport.close)
-            process = self._spawn(spec, self._command(spec, handed, socket), handed, printing)
-            ours.callback(socket.unlink, missing_ok=True)
-            output = Output(spec.name, process.pid, self._options.redact)
-            ours.callback(lambda: self._left.discard(launched))
-            launched = LaunchedProcess(process, output, stream, ours.pop_all().close)
-            self._left.add(launched)
+        socket = self._socket_for(spec.name)
+        # What this process closes when the other has ended, and what it closes at once.
+        with ExitStack() as at_end, ExitStack() as now:
+            token_reader, token_writer = os.pipe()
+            now.callback(os.close, token_reader)
+            at_end.callback(os.close, token_writer)
+            os.write(token_writer, f"{token}\n".encode())
+            output_reader, output_writer = os.pipe()
+            now.callback(os.close, output_writer)
+            stream, transport = await _open_pipe(output_reader)
+            at_end.callback(transport.close)
+            command = self._command(spec, token_reader, socket)
+            process = self._start(spec.name, command, token_reader, output_writer)
+            at_end.callback(socket.unlink, missing_ok=True)
+            output = ProcessOutput(spec.name, process.pid, self._options.redact)
+            at_end.callback(lambda: self._running.discard(launched))
+            launched = LaunchedProcess(process, output, stream, at_end.pop_all().close)
+            self._running.add(launched)
             return launched
 
     async def close(self) -> None:
-        """Kill what is left: of those that were looked after until their end, there is none."""
-        left = tuple(self._left)
-        for process in left:
+        """Kill the processes that still run; after an orderly shutdown there are none."""
+        running = tuple(self._running)
+        for process in running:
             process.kill()
-        for process in left:
+        for process in running:
             await process.wait()
 
-    def _spawn(
-        self, spec: PatternSpec, command: Sequence[str], handed: int, printing: int
+    def _start(
+        self, pattern: str, command: Sequence[str], token_reader: int, output_writer: int
     ) -> subprocess.Popen[bytes]:
         try:
-            # Not by the loop: uvloop forks, by which gRPC would stop all its threads for a
-            # moment, and hands down every descriptor that this process was handed itself.
+            # Not by uvloop, which forks: gRPC would stop all its threads for a moment, and
+            # the process would inherit the descriptors that this one inherited.
             return subprocess.Popen(  # noqa: S603  (the command is ours)
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=printing,
-                stderr=printing,
-                env=scrubbed(self._options.environment),
-                pass_fds=(handed,),
+                stdout=output_writer,
+                stderr=output_writer,
+                env=clean_environment(self._options.environment),
+                pass_fds=(token_reader,),
                 start_new_session=True,
             )
         except OSError as error:
             raise PreconditionFailed(
-                f"the pattern {spec.name!r} cannot be launched: {command[0]}: {error.strerror}"
+                f"the pattern {pattern!r} cannot be launched: {command[0]}: {error.strerror}"
             ) from None
 
-    def _command(self, spec: PatternSpec, handed: int, socket: Path) -> Sequence[str]:
+    def _command(self, spec: PatternSpec, token_reader: int, socket: Path) -> Sequence[str]:
         options = self._options
         return (
             *options.command,
             *("--driver", spec.driver),
             *("--proxy-address", options.proxy_address),
-            *("--proxy-fd", str(handed)),
+            *("--proxy-fd", str(token_reader)),
             *("--grpc-socket", str(socket)),
-            # The file that is found here is the proxy's own.
+            # A config file in the working directory belongs to the proxy.
             *("--config", os.devnull),
-            # We read its lines, and format them anew.
+            # The proxy reads the lines, and logs them in its own format.
             *("--log-format", "json"),
             *options.flags,
         )
 
-    def _socket_of(self, name: str) -> Path:
+    def _socket_for(self, pattern: str) -> Path:
         number = next(self._numbers)
-        plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)
-        path = self._options.folder / f"{plain}-{number}.sock"
-        if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
-            return self._options.folder / f"{number}.sock"
+        plain = re.sub(r"[^A-Za-z0-9_-]", "-", pattern)
+        path = self._options.socket_dir / f"{plain}-{number}.sock"
+        if len(os.fsencode(path)) > _MAX_SOCKET_PATH_BYTES:
+            return self._options.socket_dir / f"{number}.sock"
         return path
 
 
-def _pipe(*, reader: ExitStack | None, writer: ExitStack) -> tuple[int, int]:
-    """A pipe, of which each end is closed by whoever it belongs to."""
-    read, write = os.pipe()
-    if reader is not None:
-        reader.callback(os.close, read)
-    writer.callback(os.close, write)
-    return read, write
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a pattern needs; none can be a secret of the proxy."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _PASSED_NAMES or name.startswith(_PASSED_PREFIXES)
+    }
 
 
-async def _open(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    """The pipe's reading end, which the transport closes."""
+async def _open_pipe(reader: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """Return a stream of the pipe's output; its transport owns the descriptor."""
     loop = asyncio.get_running_loop()
     stream = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reader, "rb", buffering=0)
     )
     return stream, transport

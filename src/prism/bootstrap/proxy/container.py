@@ -21,12 +21,12 @@ from prism.adapters.process import ProcessLauncher
 from prism.adapters.remote import open_pattern
 from prism.bootstrap.commander import StandaloneCommander
 from prism.bootstrap.container import CommonContainer
-from prism.bootstrap.proxy.acceptance import Acceptance
 from prism.bootstrap.proxy.configuration import ProxyConfiguration
-from prism.bootstrap.proxy.folder import PrivateFolder
+from prism.bootstrap.proxy.event_log import log_events
 from prism.bootstrap.proxy.launching import launch_options
-from prism.bootstrap.proxy.narration import narrate
+from prism.bootstrap.proxy.pattern_validation import PatternValidator
 from prism.bootstrap.proxy.server import ProxyServer
+from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.ports import OpenDriver, SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
@@ -68,12 +68,12 @@ class ProxyContainer(containers.DeclarativeContainer):
     common = providers.Container(CommonContainer, configuration=configuration, redactor=redactor)
     settings = configuration.provided.settings
 
-    folder = providers.Singleton(PrivateFolder)
-    journal = providers.Singleton(narrate, providers.Factory(Journal, redact=redactor))
+    socket_dir = providers.Singleton(SocketDir)
+    journal = providers.Singleton(log_events, providers.Factory(Journal, redact=redactor))
     launcher = providers.Singleton(
         ProcessLauncher,
         options=providers.Callable(
-            launch_options, settings=settings, folder=folder, redactor=redactor
+            launch_options, settings=settings, socket_dir=socket_dir, redactor=redactor
         ),
     )
     control_plane = providers.Singleton(PatternControlPlane)
@@ -107,9 +107,9 @@ class ProxyContainer(containers.DeclarativeContainer):
         ProxyAdminServicer,
         patterns=supervisor,
         guard=common.admin_guard,
-        accept=providers.Factory(Acceptance, redactor=redactor),
+        accept=providers.Factory(PatternValidator, redactor=redactor),
     )
-    control_options = providers.Singleton(ServerOptions, socket=folder.provided.control_socket)
+    control_options = providers.Singleton(ServerOptions, socket=socket_dir.provided.control_socket)
     control_services = providers.Singleton(
         ControlServices,
         servicer=providers.Factory(PatternControlServicer, control_plane),
@@ -126,7 +126,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         calls=common.client_server,
         control=control_server,
         launcher=launcher,
-        folder=folder,
+        socket_dir=socket_dir,
     )
     commander = providers.Singleton(
         StandaloneCommander, lifecycle=common.lifecycle, settings=providers.Object({})

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from prism.adapters.process import LaunchOptions
 from prism.bootstrap.options import server_options
-from prism.bootstrap.proxy.folder import PrivateFolder
 from prism.bootstrap.proxy.settings import ProxySettings
+from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.settings import LIMITS, OBSERVABILITY
 from prism.domain.redaction import Redactor
 from prism.domain.settings import to_text
 
-# A pattern learns a moment later that a call was given up, and meanwhile counts it.
+# A pattern counts a call that was given up until it learns of that, a moment later.
 _IN_FLIGHT_FACTOR = 2
 
 # Each process has a port of its own, and the proxy reads its log lines as JSON.
@@ -21,12 +21,12 @@ _OWN = ("metrics_port", "log_format")
 
 
 def launch_options(
-    settings: ProxySettings, folder: PrivateFolder, redactor: Redactor
+    settings: ProxySettings, socket_dir: SocketDir, redactor: Redactor
 ) -> LaunchOptions:
-    """Return the options of processes that register at the socket in the folder."""
+    """Return the options of processes that register at the socket in the directory."""
     return LaunchOptions(
-        proxy_address=f"unix:{folder.control_socket}",
-        folder=folder.path,
+        proxy_address=f"unix:{socket_dir.control_socket}",
+        socket_dir=socket_dir.path,
         flags=tuple(_flags(settings)),
         redact=redactor,
     )

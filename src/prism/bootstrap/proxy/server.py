@@ -1,19 +1,19 @@
-"""What a proxy listens on: an address for callers, and a socket for its patterns."""
+"""Servers of a proxy: an address for callers, and a socket for its patterns."""
 
 from __future__ import annotations
 
 from prism.adapters.process import ProcessLauncher
 from prism.bootstrap.application import GrpcServer
-from prism.bootstrap.proxy.folder import PrivateFolder
+from prism.bootstrap.proxy.socket_dir import SocketDir
 
 
 class ProxyServer:
-    """Implements `GrpcServer` by two: patterns can call back for as long as callers can call.
+    """Implements `GrpcServer` by two servers, which stop together.
 
     Args:
-        calls: for callers.
-        control: for patterns; in the folder.
-        launcher: whose processes do not outlive this, whatever they do.
+        calls: server for callers.
+        control: server for patterns, on a socket in the directory.
+        launcher: launcher whose processes are killed if they outlive the servers.
     """
 
     def __init__(
@@ -21,20 +21,20 @@ class ProxyServer:
         calls: GrpcServer,
         control: GrpcServer,
         launcher: ProcessLauncher,
-        folder: PrivateFolder,
+        socket_dir: SocketDir,
     ) -> None:
         self._calls = calls
-        self._launcher = launcher
         self._control = control
-        self._folder = folder
+        self._launcher = launcher
+        self._socket_dir = socket_dir
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where callers call."""
+        """Addresses for callers."""
         return self._calls.addresses
 
     async def start(self) -> tuple[str, ...]:
-        self._folder.open()
+        self._socket_dir.open()
         await self._control.start()
         return await self._calls.start()
 
@@ -44,4 +44,4 @@ class ProxyServer:
             await self._control.stop()
             await self._launcher.close()
         finally:
-            self._folder.close()
+            self._socket_dir.close()

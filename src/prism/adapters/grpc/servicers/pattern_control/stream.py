@@ -1,4 +1,4 @@
-"""One control stream of a pattern, from its acceptance to its end."""
+"""One control stream of a pattern, from its registration to its end."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""What happens to patterns, as lines of the proxy's log."""
+"""Writes the events of patterns to the proxy's log."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.values import EventKind, PatternEvent
@@ -21,14 +20,14 @@ _LEVELS = {
 }
 
 
-def narrate(journal: Journal) -> Journal:
-    """Log each event of the journal from now on; return the journal."""
-    journal.subscribe(_tell)
+def log_events(journal: Journal) -> Journal:
+    """Log each new event of the journal, and return the journal."""
+    journal.subscribe(_log)
     return journal
 
 
-def _tell(event: PatternEvent) -> None:
-    fields: dict[str, Any] = {
+def _log(event: PatternEvent) -> None:
+    fields: dict[str, object] = {
         "pattern": event.pattern,
         "event": event.kind,
         "sequence": event.sequence,

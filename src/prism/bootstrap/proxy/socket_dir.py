@@ -1,4 +1,4 @@
-"""The folder in which a proxy and its patterns meet."""
+"""Private directory for the sockets of a proxy and its patterns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from prism.ports import PreconditionFailed
 
-# Of the path of the folder; what is in it adds some fifty, and a socket's path has a hundred.
-_LONGEST_BYTES = 45
+# The path of a socket has about a hundred bytes, and a file name in the directory some fifty.
+_MAX_PATH_BYTES = 45
 
 
-class PrivateFolder:
-    """For this process's user alone, and gone when it is closed.
+class SocketDir:
+    """Directory that only this user can enter, removed when it is closed.
 
     Attributes:
-        path: of its own, whether or not an earlier proxy could remove its folder.
+        path: path with a random name, so that an abandoned directory is in no one's way.
     """
 
     def __init__(self) -> None:
@@ -26,32 +26,32 @@ class PrivateFolder:
 
     @property
     def control_socket(self) -> Path:
-        """Path of the socket on which the proxy listens for its patterns."""
+        """Path of the socket at which patterns register."""
         return self.path / "control.sock"
 
     def open(self) -> None:
-        """Make it.
+        """Make the directory.
 
         Raises:
-            PreconditionFailed: this machine does not let us.
+            PreconditionFailed: the operating system refuses.
         """
         try:
             self.path.mkdir(mode=0o700)
         except OSError as error:
             raise PreconditionFailed(
-                f"the folder {self.path} for the sockets of patterns cannot be made: "
-                f"{error.strerror}; TMPDIR can name another place"
+                f"the directory {self.path} for the sockets of patterns cannot be made: "
+                f"{error.strerror}; set TMPDIR to another place"
             ) from None
 
     def close(self) -> None:
-        """Remove it with what is in it; safe when it was never made."""
+        """Remove the directory and its files; safe if it was never made."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _parent() -> Path:
     """https://specifications.freedesktop.org/basedir-spec/latest/"""
     for text in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
-        fits = len(os.fsencode(text)) + len("/prism-01234567") <= _LONGEST_BYTES
+        fits = len(os.fsencode(text)) + len("/prism-01234567") <= _MAX_PATH_BYTES
         if text and fits and os.access(text, os.W_OK | os.X_OK):
             return Path(text)
-    return Path("/tmp")  # noqa: S108  (made with a name of its own, for its owner alone)
+    return Path("/tmp")  # noqa: S108  (the directory in it has a random name and one owner)

@@ -1,4 +1,4 @@
-"""Whether a pattern's spec can be, found out before a process is launched for it."""
+"""Checks the specification of a pattern before a process is launched for it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from prism.domain.settings import parse_settings
 from prism.ports import InvalidArgument
 
 
-class Acceptance:
-    """Of specs that an operator makes while the proxy runs.
+class PatternValidator:
+    """Checks specifications that operators give while the proxy runs.
 
     Args:
-        redactor: is given their secrets, before anybody can log them.
+        redactor: gets the secrets of each specification, before anything can log them.
     """
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
     def __call__(self, spec: PatternSpec) -> None:
-        """Raises InvalidArgument for a spec that cannot be."""
+        """Raise InvalidArgument if the driver is not installed, or a setting is wrong."""
         driver = load_driver(spec.name, spec.driver)
         self._redactor.register(secrets_of(driver.settings, spec.settings))
         try:
