@@ -114,8 +114,10 @@ class Memstore:
         self._store.remove(key)
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
-        budget = ReplyBudget(self._profile.limits.max_batch_bytes)
-        return budget.limit(map(self._store.read, keys))
+        # A list comprehension calls `read` faster than map() does.
+        read = self._store.read
+        entries = [read(key) for key in keys]
+        return ReplyBudget(self._profile.limits.max_batch_bytes).limit(entries)
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         store = self._store
