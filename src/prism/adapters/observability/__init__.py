@@ -1,1 +1,1 @@
-"""What a running Prism tells: logs, health and readiness."""
+"""Logs, metrics, traces, the page, and the HTTP endpoints."""
