@@ -113,10 +113,8 @@ async def connect_admin(
 ) -> AsyncIterator[AdminClient]:
     """Connect to administer a server, whatever the state of its driver.
 
-    Sends nothing by itself: a server that does not answer fails the first call.
-
-    Args:
-        address, timeout, tls, admin_token: as for `connect`.
+    Sends nothing by itself: a server that does not answer fails the first call. The
+    arguments are those of `connect`.
 
     Raises:
         InvalidArgument: the address has neither form, or a TLS file cannot be used.
