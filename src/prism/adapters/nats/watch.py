@@ -40,6 +40,9 @@ async def watch(bucket: Bucket, prefix: str) -> AsyncIterator[AsyncIterator[Even
         # The leader of the stream answers this, and by then it knows the subscription.
         await bucket.refresh()
         bucket.on_interruption.add(events.end)
+        if not bucket.connection.is_open:
+            # It broke after the answer arrived and before this task continued.
+            events.end(f"the connection broke: {bucket.connection.last_error}")
         yield events
     finally:
         bucket.on_interruption.discard(events.end)
