@@ -72,7 +72,7 @@ forwarded_call: ContextVar[ForwardedCall | None] = ContextVar("forwarded_call", 
 """The call that is being forwarded; None outside a proxy."""
 
 
-class Pattern(Protocol):
+class RoutablePattern(Protocol):
     """Pattern that calls are forwarded to."""
 
     @property
@@ -86,10 +86,10 @@ class Pattern(Protocol):
     def refusal(self) -> NotServing: ...
 
 
-class Patterns(Protocol):
-    """Patterns by name."""
+class PatternFinder(Protocol):
+    """Finds patterns by name."""
 
-    def find(self, name: str) -> Pattern: ...
+    def find(self, name: str) -> RoutablePattern: ...
 
 
 class Upstream(NamedTuple):
@@ -115,7 +115,7 @@ class PatternRoute:
 
     __slots__ = ("_upstream", "name", "pattern")
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: RoutablePattern) -> None:
         self.name = pattern.spec.name
         self.pattern = pattern
         self._upstream: Upstream | None = None
@@ -157,7 +157,7 @@ class ForwardingServicer:
 
     def __init__(
         self,
-        patterns: Patterns,
+        patterns: PatternFinder,
         admission: Admission,
         *,
         default_timeout: timedelta = timedelta(seconds=30),
@@ -168,7 +168,7 @@ class ForwardingServicer:
         self._patterns = patterns
         self._admission = admission
         self._observer = observer
-        self._routes: dict[Pattern, PatternRoute] = {}
+        self._routes: dict[RoutablePattern, PatternRoute] = {}
         self._limits = StreamLimits(
             default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
         )
@@ -184,7 +184,7 @@ class ForwardingServicer:
         return self._kinds
 
     def route_of(self, pattern: str) -> PatternRoute:
-        """Return the route to the pattern that a call names; raises as `Patterns.find`."""
+        """Return the route to the pattern that a call names; raises as `PatternFinder.find`."""
         found = self._patterns.find(pattern)
         route = self._routes.get(found)
         if route is None:

@@ -101,7 +101,7 @@ class Cancellable(Protocol):
 OnOutcome: TypeAlias = "Callable[[Operation, Message | None, BaseException | None], None]"
 """Takes the reply or the error of an operation; CancelledError: it was given up."""
 
-Relay: TypeAlias = "Callable[[Operation, OnOutcome], Cancellable | None]"
+StartRelay: TypeAlias = "Callable[[Operation, OnOutcome], Cancellable | None]"
 """Sends an operation on without a task of its own; None: its kind's handler must serve it.
 
 Raises the error that the operation fails with."""
@@ -111,7 +111,7 @@ class Router(Protocol):
     """Finds the route of each operation."""
 
     @property
-    def relay(self) -> Relay | None:
+    def relay(self) -> StartRelay | None:
         """Relays operations that begin at once; None: no operation can be relayed."""
         ...
 
