@@ -120,5 +120,5 @@ def test_a_pattern_is_refused_by_a_server_without_any(cli: Any, monkeypatch: Any
     monkeypatch.setenv("PRISM_PATTERN", "a")
     for refused in (by_flag, cli("kv", "set", "k", "v"), cli("bench", cli.address)):
         assert refused.returncode == 1
-        assert refused.stderr == b"prism: there is no pattern 'a': this server has none at all\n"
+        assert refused.stderr == b"prism: there is no pattern 'a': this server has no patterns\n"
     assert cli("health").stdout == b"SERVING\n"
