@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from examples.demo.story import tell
+from examples.demo.story import run
 
 if __name__ == "__main__":
-    asyncio.run(tell())
+    asyncio.run(run())

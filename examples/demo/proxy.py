@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """One that serves.
+    """A serving proxy.
 
     Attributes:
-        address: of its gRPC services.
+        address: address of its gRPC services.
     """
 
     process: asyncio.subprocess.Process
@@ -27,7 +27,7 @@ class Proxy:
 
 @asynccontextmanager
 async def running(arguments: Sequence[str]) -> AsyncIterator[Proxy]:
-    """`prism proxy` on a free port, ended by SIGTERM when the context is left."""
+    """Run `prism proxy` on a free port; SIGTERM ends it when the context is left."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prism.cli", "proxy"),
         *("--grpc-port", "0", "--no-metrics", *arguments),
@@ -35,13 +35,13 @@ async def running(arguments: Sequence[str]) -> AsyncIterator[Proxy]:
     )
     log = _lines_of(process)
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(_TIMEOUT_S):
             serving = await _serving(log)
-        # Nobody reads on, and it must not be held up.
+        # Read on, or a full pipe would block the proxy.
         reading = asyncio.create_task(_read(log))
         yield Proxy(process, serving["grpc_address"])
         process.terminate()
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(_TIMEOUT_S):
             await asyncio.gather(process.wait(), reading)
     finally:
         if process.returncode is None:
@@ -56,13 +56,13 @@ async def _lines_of(process: asyncio.subprocess.Process) -> AsyncIterator[dict[s
 
 
 async def _serving(log: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
-    said = []
+    messages = []
     async for event in log:
-        # Its patterns say so as well, each of itself.
+        # Each pattern logs the same message, with its name.
         if event["message"] == "serving" and "pattern" not in event:
             return event
-        said.append(event["message"])
-    raise RuntimeError("the proxy ended:\n" + "\n".join(said))
+        messages.append(event["message"])
+    raise RuntimeError("the proxy ended:\n" + "\n".join(messages))
 
 
 async def _read(log: AsyncIterator[dict[str, Any]]) -> None:

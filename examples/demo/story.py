@@ -1,4 +1,4 @@
-"""What happens, and what is said of it."""
+"""The steps of the demo, with a commentary on stdout."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ VICTIM = "cache"
 NAMES = ("cache", "sessions", "profiles")
 
 
-async def tell() -> None:
-    """From nothing running to nothing running."""
+async def run() -> None:
+    """Run the demo; everything that it starts has ended afterwards."""
     _say("Three drivers behind one proxy, each in a process of its own.")
     _step("A Redis and a NATS server are started, as backends.")
     with RedisServer() as redis, NatsServer() as nats:
@@ -35,7 +35,7 @@ async def tell() -> None:
         _say(f"  prism proxy {' '.join(arguments)}")
         async with running(arguments) as proxy, connect_admin(proxy.address) as admin:
             await _use(proxy, admin.patterns)
-            _step("The proxy is told to end: it drains and stops its patterns first.")
+            _step("The proxy is told to end; it first drains and stops its patterns.")
     status = proxy.process.returncode
     if status:
         raise SystemExit(f"the proxy ended with status {status}")
@@ -48,7 +48,7 @@ async def _use(proxy: Proxy, admin: PatternsClient) -> None:
             name: await stack.enter_async_context(prism.connect(proxy.address, pattern=name))
             for name in NAMES
         }
-        _step("What `prism patterns list` says:")
+        _step("The output of `prism patterns list`:")
         for line in table_lines(await admin.all()):
             _say(f"  {line}")
 
@@ -58,15 +58,15 @@ async def _use(proxy: Proxy, admin: PatternsClient) -> None:
         await _read(clients)
 
         await _kill(admin)
-        _step("Calls to it are refused, and say that nothing was applied; the others serve on:")
+        _step("Calls to it are refused as not applied; the other patterns still serve:")
         await _read(clients)
 
-        _step("The proxy has noticed, and launches it again:")
+        _step("The proxy launches it again:")
         seen = await _until_it_serves(admin)
         await _read(clients)
-        _say("  Its process kept its data in its own memory, so it came back empty.")
+        _say("  The process had its data in memory, so the new one is empty.")
 
-        _step(f"What the journal of the proxy has on {VICTIM}, from the kill on:")
+        _step(f"The proxy's events of {VICTIM}, from the kill on:")
         for event in await admin.events(VICTIM):
             if event.sequence > seen:
                 _say(f"  {event_line(event)}")
@@ -84,8 +84,8 @@ async def _read(clients: dict[str, prism.Client]) -> None:
 
 
 async def _kill(admin: PatternsClient) -> None:
-    told = await admin.get(VICTIM)
-    process = told.pattern.status.process_id
+    details = await admin.get(VICTIM)
+    process = details.pattern.status.process_id
     assert process is not None, f"{VICTIM} serves"
     _step(f"The process of {VICTIM} is killed: kill -9 {process}")
     os.kill(process, signal.SIGKILL)
@@ -96,7 +96,7 @@ async def _kill(admin: PatternsClient) -> None:
 
 
 async def _until_it_serves(admin: PatternsClient) -> int:
-    """The number of the last event before it was killed."""
+    """Wait until the victim serves again; return the number of its first SERVING event."""
     first_serving = 0
     async with aclosing(admin.follow(VICTIM)) as events:
         async for event in events:

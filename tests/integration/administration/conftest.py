@@ -1,4 +1,4 @@
-"""Proxies in processes of their own, and `prism patterns` pointed at them."""
+"""Proxies in processes of their own, and `prism patterns` commands for them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Ended = subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def sockets() -> Iterator[Path]:
-    """Where proxies make their folders; near the root, as the paths of sockets are short."""
+    """Parent of the proxies' socket directories, with a short path."""
     with tempfile.TemporaryDirectory(prefix="p-") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def start_proxy(start_server: Callable[..., Server], sockets: Path) -> StartProxy:
-    """Start a proxy on free ports; it need not get as far as to serve."""
+    """Start a proxy on free ports, without waiting until it serves."""
 
     def start(*args: str) -> Server:
         return start_server(*args, env={"XDG_RUNTIME_DIR": str(sockets)}, kind=ProxyServer)
@@ -39,7 +39,7 @@ def start_proxy(start_server: Callable[..., Server], sockets: Path) -> StartProx
 
 
 class Command:
-    """`prism`, pointed at a proxy."""
+    """The command `prism`, with the address of a proxy."""
 
     def __init__(self, address: str) -> None:
         self._environment = {
@@ -59,7 +59,7 @@ class Command:
         )
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """The process, running; what it writes is to be read from its pipe."""
+        """Start a command, and return its process, whose output is a pipe."""
         return subprocess.Popen(
             [sys.executable, *PRISM, *arguments],
             stdin=subprocess.DEVNULL,
@@ -69,7 +69,7 @@ class Command:
         )
 
     def said(self, *arguments: str) -> str:
-        """What a command that succeeds writes."""
+        """Run a command that succeeds, and return its output."""
         ended = self(*arguments)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
@@ -78,7 +78,7 @@ class Command:
         return json.loads(self.said(*arguments, "--json"))
 
     def pattern(self, name: str) -> Any:
-        """One, out of the list of all."""
+        """Return one pattern of `prism patterns list`."""
         found = self.json("patterns", "list")["patterns"]
         return next(each for each in found if each["name"] == name)
 
@@ -93,7 +93,7 @@ TWO_MEMSTORES = ("--pattern", "a=memstore", "--pattern", "b=memstore")
 
 @pytest.fixture
 def proxy(start_proxy: StartProxy) -> Server:
-    """With two memstores, `a` and `b`; it serves, and ends with status 0."""
+    """Serving proxy with the memstores `a` and `b`; it must end with status 0."""
     return start_proxy(*TWO_MEMSTORES).serving()
 
 
@@ -104,7 +104,7 @@ def prism(proxy: Server) -> Command:
 
 @pytest.fixture(scope="module")
 def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """`prism`, pointed at a proxy of the same kind, for tests that leave it as they found it."""
+    """The same for a shared proxy, for tests that do not change it."""
     ports = ("--grpc-port", "0", "--metrics-port", "0")
     proxy = ProxyServer((*ports, *TWO_MEMSTORES), {}, tmp_path_factory.mktemp("looking"))
     try:

@@ -10,7 +10,7 @@ import pytest
 
 
 def refused(ended: Any) -> str:
-    """The one line on stderr of a command that failed."""
+    """Return the only line on stderr of a failed command."""
     assert ended.returncode == 1, ended
     assert ended.stdout == ""
     line: str = ended.stderr
@@ -19,7 +19,7 @@ def refused(ended: Any) -> str:
     return line
 
 
-def test_list_is_a_table_with_a_row_for_each_pattern(looking: Any) -> None:
+def test_list_prints_a_row_for_each_pattern(looking: Any) -> None:
     head, first, second, default = looking.said("patterns", "list").splitlines()
     assert head.split()[:4] == ["NAME", "DRIVER", "STATE", "HEALTH"]
     assert re.fullmatch(r"a +memstore +serving +(healthy|-) +\d+ +\d+ s +0 +0", first)
@@ -27,7 +27,7 @@ def test_list_is_a_table_with_a_row_for_each_pattern(looking: Any) -> None:
     assert default == "calls that name no pattern go to a"
 
 
-def test_list_in_json_tells_state_process_and_address(looking: Any) -> None:
+def test_list_as_json_has_state_process_and_address(looking: Any) -> None:
     a, b = looking.json("patterns", "list")["patterns"]
     assert (a["name"], b["name"]) == ("a", "b")
     assert (a["driver"], a["state"], a["restarts"]) == ("memstore", "serving", 0)
@@ -36,7 +36,7 @@ def test_list_in_json_tells_state_process_and_address(looking: Any) -> None:
     assert a["data_address"].startswith("unix:")
 
 
-def test_show_tells_what_happened_and_what_the_pattern_told(looking: Any) -> None:
+def test_show_prints_events_and_debug_events(looking: Any) -> None:
     shown = looking.json("patterns", "show", "b")
     kinds = [event["kind"] for event in shown["events"]]
     assert kinds == ["launched", "registered", "initialized", "started", "serving"]
@@ -57,7 +57,7 @@ def test_restart_launches_another_process(prism: Any) -> None:
     assert prism.pattern("b")["restarts"] == 0
 
 
-def test_what_is_drained_refuses_until_it_is_restarted(prism: Any) -> None:
+def test_drained_pattern_refuses_until_a_restart(prism: Any) -> None:
     assert prism.said("patterns", "drain", "a") == "drained: 0 completed, 0 aborted\n"
     assert prism.pattern("a")["state"] == "draining"
     assert "the pattern 'a' is draining" in refused(prism("kv", "get", "key", "--pattern", "a"))
@@ -66,7 +66,7 @@ def test_what_is_drained_refuses_until_it_is_restarted(prism: Any) -> None:
     assert prism("kv", "get", "key", "--pattern", "a").returncode == 3
 
 
-def test_a_memstore_is_not_replaced_unless_its_data_may_go(prism: Any) -> None:
+def test_replacing_a_memstore_needs_discard_data(prism: Any) -> None:
     prism.said("kv", "set", "key", "value")
     before = prism.pattern("a")
     line = refused(prism("patterns", "replace", "a", "--option", "max-keys=10"))
@@ -93,7 +93,7 @@ def test_a_memstore_is_not_replaced_unless_its_data_may_go(prism: Any) -> None:
         (["replace", "a", "--option", "keys=1"], "unknown setting 'keys'; valid are: max_keys"),
     ],
 )
-def test_a_mistake_is_one_clear_line_and_changes_nothing(
+def test_mistake_is_one_clear_line_and_changes_nothing(
     looking: Any, arguments: list[str], says: str
 ) -> None:
     before = looking.pattern("a")["process_id"]
@@ -101,14 +101,14 @@ def test_a_mistake_is_one_clear_line_and_changes_nothing(
     assert looking.pattern("a")["process_id"] == before
 
 
-def test_a_setting_of_wrong_form_is_wrong_usage_and_not_repeated(looking: Any) -> None:
+def test_malformed_setting_is_a_usage_error_that_does_not_quote_it(looking: Any) -> None:
     ended = looking("patterns", "replace", "a", "--option", "hunter2")
     assert ended.returncode == 2
     assert "--option is not KEY=VALUE" in ended.stderr
     assert "hunter2" not in ended.stderr
 
 
-def test_events_go_on_with_what_happens(prism: Any) -> None:
+def test_events_follow_prints_new_events(prism: Any) -> None:
     following = prism.begin("patterns", "events", "b", "--follow", "--json")
     try:
         seen = []
@@ -129,14 +129,14 @@ def test_events_go_on_with_what_happens(prism: Any) -> None:
     }
 
 
-def test_a_server_without_patterns_does_not_know_the_commands(
+def test_commands_are_unsupported_by_a_server_without_patterns(
     start_server: Any, prism_at: Any
 ) -> None:
     server = start_server().serving()
     assert "ProxyAdminService" in refused(prism_at(server.address)("patterns", "list"))
 
 
-def test_with_an_admin_token_the_commands_want_it(
+def test_commands_need_the_admin_token_of_the_proxy(
     start_proxy: Any, prism_at: Any, tmp_path: Any
 ) -> None:
     (tmp_path / "token").write_text("let-me-in\n")

@@ -16,7 +16,7 @@ SECRET = "correct-horse-battery"
 
 
 def patterns_in(log: list[str]) -> set[int]:
-    """The processes that the proxy has told of."""
+    """Return the ids of the processes that the proxy launched."""
     found = set()
     for line in log:
         event = json.loads(line)
@@ -39,7 +39,7 @@ def read(address: str, path: str) -> str:
         return text
 
 
-def test_a_config_file_says_what_flags_can_say(
+def test_config_file_can_say_what_flags_can_say(
     start_proxy: Any, prism_at: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "config.yaml").write_text(
@@ -56,7 +56,7 @@ def test_a_config_file_says_what_flags_can_say(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_proxy_and_every_process_and_leaves_no_folder(
+def test_signal_ends_the_proxy_and_its_processes_and_removes_the_directory(
     proxy: Any, sockets: Path, number: signal.Signals
 ) -> None:
     (folder,) = sockets.iterdir()
@@ -69,14 +69,14 @@ def test_a_signal_ends_the_proxy_and_every_process_and_leaves_no_folder(
     assert list(sockets.iterdir()) == []
 
 
-def test_a_stop_by_rpc_ends_the_proxy_as_a_signal_does(proxy: Any, prism: Any) -> None:
+def test_stop_by_rpc_ends_the_proxy_as_a_signal_does(proxy: Any, prism: Any) -> None:
     assert "pattern.a: serving" in prism.said("lifecycle", "status")
     prism.said("lifecycle", "stop")
     assert proxy.wait() == 0
     assert not any(map(is_alive, patterns_in(proxy.lines)))
 
 
-def test_a_pattern_that_is_killed_is_launched_again(proxy: Any, prism: Any) -> None:
+def test_killed_pattern_is_launched_again(proxy: Any, prism: Any) -> None:
     before = prism.pattern("a")["process_id"]
     os.kill(before, signal.SIGKILL)
     proxy.wait_for("pattern a: failed: the pattern 'a' was killed by SIGKILL")
@@ -87,7 +87,7 @@ def test_a_pattern_that_is_killed_is_launched_again(proxy: Any, prism: Any) -> N
     assert prism.pattern("b")["restarts"] == 0
 
 
-def test_a_pattern_that_cannot_start_is_told_and_keeps_no_other_from_serving(
+def test_pattern_that_cannot_start_does_not_keep_others_from_serving(
     start_proxy: Any, prism_at: Any
 ) -> None:
     proxy = start_proxy(
@@ -117,7 +117,7 @@ def test_the_page_shows_the_patterns(proxy: Any) -> None:
     assert "Calls that name no pattern go to a" in page
 
 
-def test_operations_are_counted_by_pattern_also_past_a_restart(proxy: Any, prism: Any) -> None:
+def test_operations_are_counted_by_pattern_across_a_restart(proxy: Any, prism: Any) -> None:
     prism.said("kv", "set", "key", "value", "--pattern", "b")
     prism.said("patterns", "restart", "b")
     prism.said("kv", "set", "key", "value", "--pattern", "b")
@@ -127,13 +127,15 @@ def test_operations_are_counted_by_pattern_also_past_a_restart(proxy: Any, prism
     assert 'prism_pattern_restarts_total{pattern="b"} 1.0' in metrics
 
 
-def test_two_proxies_of_the_same_patterns_do_not_meet(start_proxy: Any, sockets: Path) -> None:
+def test_two_proxies_with_the_same_patterns_are_independent(
+    start_proxy: Any, sockets: Path
+) -> None:
     for _ in range(2):
         start_proxy("--pattern", "a=memstore").serving()
     assert len(list(sockets.iterdir())) == 2
 
 
-def test_a_pattern_that_is_frozen_is_killed_when_the_proxy_ends(
+def test_frozen_pattern_is_killed_when_the_proxy_ends(
     start_proxy: Any, prism_at: Any, sockets: Path
 ) -> None:
     proxy = start_proxy(
@@ -150,7 +152,7 @@ def test_a_pattern_that_is_frozen_is_killed_when_the_proxy_ends(
     assert "was killed by SIGKILL" in proxy.log
 
 
-def test_a_proxy_that_is_killed_takes_its_patterns_with_it(proxy: Any, prism: Any) -> None:
+def test_patterns_end_when_the_proxy_is_killed(proxy: Any, prism: Any) -> None:
     processes = [each["process_id"] for each in prism.json("patterns", "list")["patterns"]]
     proxy.signal(signal.SIGKILL)
     proxy.wait()

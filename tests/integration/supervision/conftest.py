@@ -1,4 +1,4 @@
-"""Real proxies, which launch real patterns."""
+"""Real proxies that launch real patterns."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.integration.conftest import TIMEOUT_S, ProxyServer
 
 
 class Proxy(ProxyServer):
-    """With an operator's view of its patterns."""
+    """Proxy with access to its patterns."""
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[PatternsClient]:
-        """An operator's way in."""
+        """Connect to administer the patterns."""
         async with connect_admin(self.address) as admin:
             yield admin.patterns
 
     async def events(self, name: str = "") -> list[PatternEvent]:
-        """What it remembers."""
+        """Return the recorded events of one pattern or of all."""
         async with self.admin() as admin:
             return await admin.events(name)
 
-    async def happens(self, name: str, kind: EventKind, times: int = 1) -> PatternEvent:
-        """Wait until it has happened so often; the last of these events."""
+    async def wait_event(self, name: str, kind: EventKind, times: int = 1) -> PatternEvent:
+        """Wait for so many events of that kind, and return the last."""
         seen = 0
         async with asyncio.timeout(TIMEOUT_S), self.admin() as admin:
             async for event in admin.follow(name):
@@ -41,19 +41,21 @@ class Proxy(ProxyServer):
         raise AssertionError("the proxy ended the stream")
 
     async def status(self, name: str) -> PatternStatus:
-        """Of a pattern, now."""
+        """Return the status of a pattern."""
         async with self.admin() as admin:
             return (await admin.get(name)).pattern.status
 
-    async def comes_to(self, name: str, wanted: Callable[[PatternStatus], bool]) -> PatternStatus:
-        """Wait until a pattern is as it is wanted."""
+    async def wait_status(
+        self, name: str, wanted: Callable[[PatternStatus], bool]
+    ) -> PatternStatus:
+        """Wait until the status of a pattern is a wanted one, and return it."""
         async with asyncio.timeout(TIMEOUT_S), self.admin() as admin:
             while not wanted(status := (await admin.get(name)).pattern.status):
                 await asyncio.sleep(0.01)
             return status
 
     async def process_id(self, name: str) -> int:
-        """Of the process of a pattern that has one."""
+        """Return the id of a pattern's process."""
         found = (await self.status(name)).process_id
         assert found is not None
         return found
@@ -81,7 +83,7 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
 
 
 def is_alive(process_id: int) -> bool:
-    """Whether there is such a process, and it is no zombie."""
+    """Whether the process exists and is no zombie."""
     try:
         stat = Path(f"/proc/{process_id}/stat").read_text()
     except FileNotFoundError:
@@ -90,14 +92,14 @@ def is_alive(process_id: int) -> bool:
 
 
 async def is_gone(process_id: int) -> None:
-    """Wait for the end of a process that is not ours."""
+    """Wait for the end of a process that is no child of this one."""
     async with asyncio.timeout(TIMEOUT_S):
         while is_alive(process_id):
             await asyncio.sleep(0.01)
 
 
 def children_of(process_id: int) -> set[int]:
-    """The processes that it has started, and that run."""
+    """Return the running children of a process."""
     found = set()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():

@@ -1,4 +1,4 @@
-"""Patterns that do what none should: each ends in a clear state, with a clear message."""
+"""Misbehaving patterns: each ends in a clear state with a clear message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Start = Callable[..., Proxy]
 _LONG = timedelta(seconds=TIMEOUT_S)
 
 
-async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
+async def test_pattern_killed_under_load_returns_and_others_are_not_affected(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=memstore")
@@ -43,7 +43,7 @@ async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
                     written[pattern] += 1
                 except Exception as error:
                     failures[pattern].add(type(error))
-                    # A caller that is refused at once would keep the loop for itself.
+                    # Refusals come at once, and a loop without a pause would block the others.
                     await asyncio.sleep(0.001)
 
     async with asyncio.TaskGroup() as writers:
@@ -54,7 +54,7 @@ async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
         process_id = await proxy.process_id("a")
         killed = monotonic()
         os.kill(process_id, signal.SIGKILL)
-        serving = await proxy.happens("a", EventKind.SERVING, 2)
+        serving = await proxy.wait_event("a", EventKind.SERVING, 2)
         away_s = monotonic() - killed
         before = dict(written)
         while any(written[pattern] <= before[pattern] for pattern in written):
@@ -68,7 +68,7 @@ async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
     events = await proxy.events("a")
     (failed,) = (event for event in events if event.kind is EventKind.FAILED)
     assert "was killed by SIGKILL" in failed.message
-    # Less than two on a machine that has nothing else to do.
+    # On an idle machine, less than 2 s.
     assert away_s < 10
     status = await proxy.status("a")
     assert (status.state, status.restarts) == (PatternState.SERVING, 1)
@@ -76,14 +76,14 @@ async def test_killed_under_load_it_comes_back_and_the_other_notices_nothing(
         assert await kv.get("key 0") is None
 
 
-async def test_one_that_somebody_else_drained_is_told_to_be_unhealthy(start_proxy: Start) -> None:
+async def test_pattern_drained_by_another_command_is_unhealthy(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--health-interval", "50ms")
     async with proxy.admin() as admin:
         registration = (await admin.get("a")).pattern.status.registration
         assert registration is not None
         async with connect_admin(registration.data_address) as beside:
             await beside.lifecycle.drain()
-        told = await proxy.happens("a", EventKind.HEALTH)
+        told = await proxy.wait_event("a", EventKind.HEALTH)
         assert told.message.startswith("unhealthy: its driver is draining, by another command")
         health = (await admin.get("a")).pattern.status.health
         assert health is not None
@@ -93,7 +93,7 @@ async def test_one_that_somebody_else_drained_is_told_to_be_unhealthy(start_prox
         await kv.set("key", b"")
 
 
-async def test_one_that_was_killed_has_its_callers_wait_where_that_is_wanted(
+async def test_calls_to_a_killed_pattern_wait_with_pattern_wait(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--pattern-wait")
@@ -101,63 +101,63 @@ async def test_one_that_was_killed_has_its_callers_wait_where_that_is_wanted(
         await kv.set("key", b"")
         killed = await proxy.process_id("a")
         os.kill(killed, signal.SIGKILL)
-        await proxy.happens("a", EventKind.FAILED)
+        await proxy.wait_event("a", EventKind.FAILED)
         assert await kv.get("key") is None
         assert await proxy.process_id("a") != killed
 
 
-async def test_one_that_never_registers_is_given_up_after_its_time(start_proxy: Start) -> None:
+async def test_pattern_that_never_registers_times_out(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=mute", "--pattern", "b=memstore", "--start-timeout", "3s")
-    failed = await proxy.happens("a", EventKind.FAILED)
+    failed = await proxy.wait_event("a", EventKind.FAILED)
     assert failed.message == "the pattern 'a' did not register within 3 s"
-    status = await proxy.comes_to("a", lambda now: now.state is PatternState.BACKING_OFF)
+    status = await proxy.wait_status("a", lambda now: now.state is PatternState.BACKING_OFF)
     assert status.reason == failed.message
     assert (status.registration, status.serving_since) == (None, None)
     with pytest.raises(NotServing, match=r"'a' is (backing off|launching|crash loop)"):
         async with prism.connect(proxy.address, pattern="a"):
             pass
-    await proxy.happens("b", EventKind.SERVING)
+    await proxy.wait_event("b", EventKind.SERVING)
     async with prism.connect(proxy.address, pattern="b") as kv:
         await kv.set("key", b"")
 
 
-async def test_one_with_the_wrong_token_ends_and_says_so(start_proxy: Start) -> None:
+async def test_pattern_with_a_wrong_token_exits_with_a_clear_message(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=impostor")
-    failed = await proxy.happens("a", EventKind.FAILED)
+    failed = await proxy.wait_event("a", EventKind.FAILED)
     assert failed.message.startswith("the pattern 'a' exited with status 1: ")
     assert "token" in failed.message
-    status = await proxy.comes_to("a", _has_failed)
+    status = await proxy.wait_status("a", _has_failed)
     assert "token" in status.reason
     assert status.registration is None
 
 
-async def test_one_that_speaks_another_version_of_the_protocol_is_refused(
+async def test_pattern_with_another_protocol_version_is_refused(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "a=outdated")
-    refused = await proxy.happens("a", EventKind.REFUSED)
+    refused = await proxy.wait_event("a", EventKind.REFUSED)
     assert "version 9" in refused.message
-    failed = await proxy.happens("a", EventKind.FAILED)
+    failed = await proxy.wait_event("a", EventKind.FAILED)
     assert "version 9" in failed.message
-    status = await proxy.comes_to("a", _has_failed)
+    status = await proxy.wait_status("a", _has_failed)
     assert "version 9" in status.reason
     assert status.registration is None
 
 
-async def test_one_that_crashes_again_and_again_is_in_a_crash_loop(start_proxy: Start) -> None:
+async def test_pattern_that_crashes_repeatedly_is_in_a_crash_loop(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=crashing", "--pattern", "b=memstore")
-    event = await proxy.happens("a", EventKind.CRASH_LOOP)
+    event = await proxy.wait_event("a", EventKind.CRASH_LOOP)
     assert event.message.startswith("failed 5 times in a row, tried again in ")
     async with proxy.admin() as admin:
         status = (await admin.get("a")).pattern.status
     assert status.state in (PatternState.CRASH_LOOP, PatternState.LAUNCHING)
     failed = [each for each in await proxy.events("a") if each.kind is EventKind.FAILED]
     assert failed[0].message == "the pattern 'a' exited with status 3: crashed by the test"
-    # Degraded is ready: the other one serves.
+    # Degraded is ready: the other pattern serves.
     assert await asyncio.to_thread(_ready, proxy) == {"status": "ready"}
 
 
-async def test_one_that_floods_its_output_slows_nobody_and_is_cut_short(
+async def test_flood_of_output_is_limited_and_slows_no_caller(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "a=flooding")
@@ -172,7 +172,7 @@ async def test_one_that_floods_its_output_slows_nobody_and_is_cut_short(
     assert (status.state, status.restarts) == (PatternState.SERVING, 0)
 
 
-async def test_one_that_ignores_stop_is_killed_and_the_proxy_ends_in_time(
+async def test_pattern_that_ignores_stop_is_killed_in_time(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy(
@@ -191,18 +191,18 @@ async def test_one_that_ignores_stop_is_killed_and_the_proxy_ends_in_time(
     assert seen[-1].message == f"process {process_id} was killed by SIGKILL"
 
 
-async def test_a_stop_does_not_wait_for_one_that_never_registers(start_proxy: Start) -> None:
-    """And what serves is drained and stopped as ever."""
+async def test_shutdown_cancels_a_replacement_that_never_registers(start_proxy: Start) -> None:
+    """The serving process is drained and stopped in order."""
     proxy = start_proxy("--pattern", "a=memstore", "--start-timeout", "25s")
     old = await proxy.process_id("a")
     async with proxy.admin() as admin:
         replacing = asyncio.create_task(admin.replace("a", "mute", {}, discard_data=True))
-        launched = await proxy.happens("a", EventKind.LAUNCHED, 2)
+        launched = await proxy.wait_event("a", EventKind.LAUNCHED, 2)
         following = asyncio.create_task(_follow(admin))
         told = monotonic()
         proxy.signal(signal.SIGTERM)
         assert await asyncio.to_thread(proxy.wait) == 0
-        # Whoever waits for the new one waits for 25.
+        # The new process would be awaited for 25 s.
         assert monotonic() - told < 15
         seen = await following
         with pytest.raises(NotServing, match="the replacement of the pattern 'a' was cancelled"):
@@ -214,25 +214,25 @@ async def test_a_stop_does_not_wait_for_one_that_never_registers(start_proxy: St
     assert kinds[-2:] == [EventKind.DRAINED, EventKind.STOPPED]
 
 
-async def test_one_that_is_drained_and_killed_is_told_and_can_be_restarted(
+async def test_drained_and_killed_pattern_is_stopped_and_can_be_restarted(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "a=memstore")
     async with proxy.admin() as admin:
         await admin.drain("a")
         os.kill(await proxy.process_id("a"), signal.SIGKILL)
-        status = await proxy.comes_to("a", lambda now: now.state is PatternState.STOPPED)
+        status = await proxy.wait_status("a", lambda now: now.state is PatternState.STOPPED)
         assert "was killed by SIGKILL" in status.reason
-        await proxy.happens("a", EventKind.EXITED)
+        await proxy.wait_event("a", EventKind.EXITED)
         await admin.restart("a")
     assert (await proxy.status("a")).state is PatternState.SERVING
 
 
-async def test_one_that_never_comes_to_serve_is_replaced_by_one_that_does(
+async def test_pattern_in_a_crash_loop_can_be_replaced(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "a=crashing")
-    await proxy.comes_to("a", lambda now: now.state is PatternState.CRASH_LOOP)
+    await proxy.wait_status("a", lambda now: now.state is PatternState.CRASH_LOOP)
     async with proxy.admin() as admin:
         await admin.replace("a", "memstore", {}, discard_data=False)
     status = await proxy.status("a")
@@ -246,7 +246,7 @@ def _has_failed(status: PatternStatus) -> bool:
 
 
 async def _follow(admin: PatternsClient) -> list[PatternEvent]:
-    """All that happens, until the proxy ends."""
+    """Return all events until the proxy ends."""
     seen: list[PatternEvent] = []
     with suppress(BackendUnavailable, NotServing):
         async for event in admin.follow():

@@ -1,4 +1,4 @@
-"""One process takes the place of another under load, and no call fails."""
+"""Replacements under load, in which no call fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PER_SECOND = 500
 
 
 class Load:
-    """Requests at a steady rate, whatever becomes of each."""
+    """Requests at a steady rate, whether or not they succeed."""
 
     def __init__(self, kv: prism.Client) -> None:
         self._kv = kv
@@ -31,7 +31,7 @@ class Load:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Send requests until cancelled."""
         begun = monotonic()
         sent = 0
         while True:
@@ -44,7 +44,7 @@ class Load:
             await asyncio.sleep(1 / PER_SECOND)
 
     async def finish(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the requests in flight."""
         await asyncio.gather(*self._calls)
 
     async def _write(self, number: int) -> None:
@@ -56,7 +56,7 @@ class Load:
             self.failures.append(error)
 
 
-async def test_no_call_fails_and_every_acknowledged_write_is_there_afterwards(
+async def test_no_call_fails_and_every_acknowledged_write_is_kept(
     start_proxy: Start, redis_server: RedisServer
 ) -> None:
     proxy = start_proxy(
@@ -87,10 +87,10 @@ async def test_no_call_fails_and_every_acknowledged_write_is_there_afterwards(
         assert found == load.acknowledged
     assert shown.status.process_id != old
     await is_gone(old)
-    assert (await proxy.happens("store", EventKind.REPLACED)).message.endswith("serves")
+    assert (await proxy.wait_event("store", EventKind.REPLACED)).message.endswith("serves")
 
 
-async def test_what_cannot_be_reached_does_not_take_its_place(
+async def test_replacement_with_an_unreachable_backend_is_rejected(
     start_proxy: Start, redis_server: RedisServer
 ) -> None:
     proxy = start_proxy(
@@ -105,7 +105,7 @@ async def test_what_cannot_be_reached_does_not_take_its_place(
         await kv.set("key", b"")
 
 
-async def test_a_store_of_its_own_does_not_take_the_place_of_another(start_proxy: Start) -> None:
+async def test_replacement_with_separate_data_is_rejected(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "cache=memstore")
     async with prism.connect(proxy.address) as kv, proxy.admin() as admin:
         await kv.set("key", b"kept")

@@ -27,7 +27,7 @@ LAUNCH = [
 ]
 
 
-async def test_launch_register_initialize_start_serve_drain_stop_exit(start_proxy: Start) -> None:
+async def test_events_of_a_complete_life(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "cache=memstore", "--health-interval", "100ms")
     seen: list[PatternEvent] = []
 
@@ -42,7 +42,7 @@ async def test_launch_register_initialize_start_serve_drain_stop_exit(start_prox
         entry = await kv.get("key")
         assert entry is not None
         assert entry.value == b"value"
-    status = await proxy.comes_to("cache", _is_healthy_with_a_key)
+    status = await proxy.wait_status("cache", _is_healthy_with_a_key)
     process_id = status.process_id
     assert process_id is not None
     assert children_of(proxy.process.pid) == {process_id}
@@ -61,7 +61,7 @@ async def test_launch_register_initialize_start_serve_drain_stop_exit(start_prox
     assert not is_alive(process_id)
 
 
-async def test_the_keys_that_were_written_are_told_by_the_pattern_itself(
+async def test_debug_events_report_the_number_of_keys(
     start_proxy: Start,
 ) -> None:
     proxy = start_proxy("--pattern", "cache=memstore", "--health-interval", "100ms")
@@ -80,7 +80,7 @@ async def test_the_keys_that_were_written_are_told_by_the_pattern_itself(
 
 
 async def test_five_lifecycle_clients_command_one_pattern_at_once(start_proxy: Start) -> None:
-    """The pull style: they ask the pattern itself, beside its proxy."""
+    """They call the pattern itself, beside its proxy."""
     proxy = start_proxy("--pattern", "cache=memstore")
     async with proxy.admin() as admin:
         registration = (await admin.get("cache")).pattern.status.registration
@@ -98,7 +98,7 @@ async def test_five_lifecycle_clients_command_one_pattern_at_once(start_proxy: S
     assert set(answers) == {(State.RUNNING, HealthStatus.HEALTHY, DrainReport(), State.DRAINING)}
 
 
-async def test_no_process_outlives_a_proxy_that_was_killed(start_proxy: Start) -> None:
+async def test_processes_end_when_the_proxy_is_killed(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=memstore")
     patterns = children_of(proxy.process.pid)
     assert len(patterns) == 2
@@ -108,9 +108,11 @@ async def test_no_process_outlives_a_proxy_that_was_killed(start_proxy: Start) -
         await is_gone(process_id)
 
 
-async def test_nor_does_one_that_hangs_before_it_has_called_back(start_proxy: Start) -> None:
+async def test_process_that_hangs_before_its_registration_ends_with_the_proxy(
+    start_proxy: Start,
+) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=mute", "--start-timeout", "3s")
-    # The proxy serves when it has given up the first of these, and there is another.
+    # The proxy serves once the first process has timed out; then there is another.
     await asyncio.to_thread(proxy.wait_for, "hanging")
     patterns = children_of(proxy.process.pid)
     assert len(patterns) == 2
@@ -120,7 +122,7 @@ async def test_nor_does_one_that_hangs_before_it_has_called_back(start_proxy: St
         await is_gone(process_id)
 
 
-async def test_a_proxy_that_is_stopped_leaves_no_process_and_no_folder(start_proxy: Start) -> None:
+async def test_stopped_proxy_leaves_no_process_and_no_directory(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=memstore")
     async with proxy.admin() as admin:
         addresses = [

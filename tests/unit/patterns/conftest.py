@@ -1,4 +1,4 @@
-"""Fakes in the place of processes."""
+"""Fixtures with fake processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def fakes() -> FakePorts:
 
 @pytest.fixture
 async def pattern(fakes: FakePorts) -> AsyncIterator[Pattern]:
-    """One whose pattern serves."""
+    """A serving pattern."""
     pattern = fakes.pattern()
     pattern.begin()
     await pattern.settled()

@@ -58,30 +58,30 @@ STOPPED = PatternStatus(
 
 @pytest.mark.parametrize("status", [SERVING, STOPPED])
 @pytest.mark.parametrize("is_default", [True, False])
-def test_a_pattern_arrives_as_it_was_sent(status: PatternStatus, is_default: bool) -> None:
+def test_pattern_round_trips(status: PatternStatus, is_default: bool) -> None:
     shown = PatternInfo(status, is_default)
     assert pattern_of(pattern_message(shown)) == shown
 
 
 @pytest.mark.parametrize("state", PatternState)
-def test_every_state_has_a_number_of_its_own(state: PatternState) -> None:
+def test_every_state_round_trips(state: PatternState) -> None:
     shown = PatternInfo(replace(STOPPED, state=state), False)
     assert pattern_of(pattern_message(shown)).status.state is state
 
 
 @pytest.mark.parametrize("kind", EventKind)
-def test_every_kind_of_event_has_a_number_of_its_own(kind: EventKind) -> None:
+def test_every_kind_of_event_round_trips(kind: EventKind) -> None:
     event = replace(EVENT, kind=kind)
     assert event_of(event_message(event)) == event
 
 
-def test_what_is_told_of_a_pattern_arrives_whole() -> None:
+def test_details_round_trip() -> None:
     debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, "hello", {"x": "y"}, 2)
     told = PatternDetails(PatternInfo(SERVING, True), [EVENT], [debug])
     assert details_of(details_message(told)) == told
 
 
-def test_what_a_newer_proxy_tells_is_left_out_or_refused() -> None:
+def test_unknown_kinds_and_states_are_ignored_or_refused() -> None:
     event = event_message(EVENT)
     event.kind = 999  # type: ignore[assignment]
     assert event_of(event) is None
@@ -91,7 +91,7 @@ def test_what_a_newer_proxy_tells_is_left_out_or_refused() -> None:
         pattern_of(pattern)
 
 
-def test_what_no_text_can_hold_breaks_no_answer() -> None:
+def test_lone_surrogates_are_replaced() -> None:
     odd = "caf\udce9"
     health = Health(HealthStatus.DEGRADED, odd, {odd: odd})
     event = replace(EVENT, message=odd, details={odd: odd})
@@ -104,7 +104,7 @@ def test_what_no_text_can_hold_breaks_no_answer() -> None:
     assert back.events == [replace(EVENT, message="caf?", details={"caf?": "caf?"})]
 
 
-def test_however_much_a_pattern_tells_it_fits_into_one_answer() -> None:
+def test_debug_history_fits_into_one_reply() -> None:
     history = DebugHistory()
     details = {f"{number}": "😀" * 1000 for number in range(50)}
     for sequence in range(1, 501):
@@ -115,7 +115,7 @@ def test_however_much_a_pattern_tells_it_fits_into_one_answer() -> None:
     assert len(details_message(told).SerializeToString()) < 1 << 20
 
 
-def test_of_short_events_a_number_is_kept() -> None:
+def test_debug_history_is_bounded_in_number() -> None:
     history = DebugHistory()
     for sequence in range(1, MAX_DEBUG_EVENTS + 11):
         history.add(DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "hello"))

@@ -15,7 +15,7 @@ def lines_of(collector: Collector) -> set[str]:
     return {line for line in text.decode().splitlines() if not line.startswith("#")}
 
 
-async def test_each_pattern_has_its_series_from_the_start(patterns: Supervisor) -> None:
+async def test_every_pattern_has_series_from_the_start(patterns: Supervisor) -> None:
     lines = lines_of(PatternCollector(patterns, "1.0"))
     assert 'prism_pattern_up{pattern="a"} 0.0' in lines
     assert 'backend_driver_info{driver="proxy",version="1.0"} 1.0' in lines
@@ -41,9 +41,7 @@ async def test_operations_and_errors_are_counted_by_pattern(patterns: Supervisor
         await patterns.stop()
 
 
-async def test_the_page_can_show_patterns_in_every_state(
-    patterns: Supervisor, fakes: FakePorts
-) -> None:
+async def test_page_shows_patterns_in_every_state(patterns: Supervisor, fakes: FakePorts) -> None:
     def rows() -> list[list[str]]:
         (table,) = patterns_section(patterns).blocks
         assert isinstance(table, Table)
@@ -52,8 +50,8 @@ async def test_the_page_can_show_patterns_in_every_state(
     assert [row[2] for row in rows()] == ["stopped", "stopped"]
     fakes.next_launches.append(never_registers)
     await patterns.initialize(NoSettings())
-    for supervisor in patterns:
-        supervisor.begin()
+    for pattern in patterns:
+        pattern.begin()
     await patterns.find("b").settled()
     try:
         assert [row[2] for row in rows()] == ["launching", "serving"]

@@ -8,16 +8,16 @@ from prism.domain.patterns.values import EventKind
 from tests.unit.patterns.fakes import FakePendingRegistration, FakePorts, FakeProcess
 
 
-async def test_a_pattern_that_hangs_in_its_stop_is_killed_within_the_time_of_all(
+async def test_pattern_that_hangs_in_its_stop_is_killed_within_the_timeout(
     patterns: Supervisor, fakes: FakePorts
 ) -> None:
     async def hang(timeout: timedelta = timedelta()) -> None:
         await asyncio.Event().wait()
 
-    def register_and_hang(process: FakeProcess, visit: FakePendingRegistration) -> None:
+    def register_and_hang(process: FakeProcess, pending: FakePendingRegistration) -> None:
         process.stubborn = True
         process.lifecycle.stop = hang  # type: ignore[method-assign]
-        fakes.register(process, visit)
+        fakes.register(process, pending)
 
     fakes.next_launches.append(register_and_hang)
     await patterns.start()

@@ -107,7 +107,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         ProxyAdminServicer,
         patterns=supervisor,
         guard=common.admin_guard,
-        accept=providers.Factory(PatternValidator, redactor=redactor),
+        validate=providers.Factory(PatternValidator, redactor=redactor),
     )
     control_options = providers.Singleton(ServerOptions, socket=socket_dir.provided.control_socket)
     control_services = providers.Singleton(

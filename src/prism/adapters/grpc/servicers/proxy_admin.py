@@ -1,4 +1,4 @@
-"""ProxyAdminService, in front of the patterns, behind the admin token."""
+"""ProxyAdminService: commands to the patterns of a proxy, behind the admin token."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from prism.domain.patterns.values import PatternEvent, PatternSpec
 from prism.ports import DRAIN_TIMEOUT, InvalidArgument, WatchEnded
 from prism.v1 import proxy_pb2 as pb
 
-UNREAD = 1000
-"""Events that may wait for one reader."""
+MAX_UNREAD = 1000
+"""Maximum number of events that wait for one reader."""
 
 
 class ProxyAdminServicer:
-    """One method for each call of `proto/prism/v1/proxy.proto`, which describes them.
+    """The calls of `proto/prism/v1/proxy.proto`, which describes them.
 
     Args:
-        accept: raises InvalidArgument for a spec that cannot be.
+        validate: raises InvalidArgument for an invalid specification.
     """
 
     def __init__(
-        self, patterns: Supervisor, guard: AdminGuard, accept: Callable[[PatternSpec], None]
+        self, patterns: Supervisor, guard: AdminGuard, validate: Callable[[PatternSpec], None]
     ) -> None:
         self._patterns = patterns
         self._guard = guard
-        self._accept = accept
+        self._validate = validate
 
     async def list_patterns(
         self, request: pb.ListPatternsRequest, context: CallContext
@@ -52,12 +52,12 @@ class ProxyAdminServicer:
     ) -> pb.GetPatternResponse:
         found = self._find(request.name, context)
         instance = found.instance
-        told = PatternDetails(
-            self._shown(found),
+        details = PatternDetails(
+            self._info(found),
             self._patterns.journal.events(found.spec.name),
             [] if instance is None else list(instance.debug_events),
         )
-        return details_message(told)
+        return details_message(details)
 
     async def restart_pattern(
         self, request: pb.RestartPatternRequest, context: CallContext
@@ -83,7 +83,7 @@ class ProxyAdminServicer:
             spec = replace(old, settings={**old.settings, **request.settings})
         else:
             spec = PatternSpec(old.name, request.driver, dict(request.settings))
-        self._accept(spec)
+        self._validate(spec)
         await found.replace(spec, discard_data=request.discard_data)
         return pb.ReplacePatternResponse(pattern=self._message(found))
 
@@ -94,33 +94,33 @@ class ProxyAdminServicer:
         async for request in requests:
             if request.name:
                 self._find(request.name, context)
-            # Followed before what is remembered is read, and in the same step: none is missed.
-            unread = _Unread(request.name)
-            forget = self._patterns.journal.subscribe(unread.add)
+            # Subscribed before the recorded events are read, in one step: none is missed.
+            unread = _UnreadEvents(request.name)
+            unsubscribe = self._patterns.journal.subscribe(unread.add)
             try:
                 for event in self._patterns.journal.events(request.name):
                     yield pb.WatchPatternsResponse(event=event_message(event))
                 async for event in unread:
                     yield pb.WatchPatternsResponse(event=event_message(event))
             finally:
-                forget()
+                unsubscribe()
 
     def _find(self, name: str, context: CallContext) -> Pattern:
-        """Checks who asks, first of all."""
+        """Check the token, and return the pattern."""
         self._guard.check(context)
         if not name:
-            raise InvalidArgument("name is empty: say which pattern")
+            raise InvalidArgument("name is empty: give the name of a pattern")
         return self._patterns.find(name)
 
-    def _shown(self, found: Pattern) -> PatternInfo:
+    def _info(self, found: Pattern) -> PatternInfo:
         return PatternInfo(found.status, found.spec.name == self._patterns.default)
 
     def _message(self, found: Pattern) -> pb.Pattern:
-        return pattern_message(self._shown(found))
+        return pattern_message(self._info(found))
 
 
-class _Unread:
-    """Events that wait for one reader, of bounded number: nobody waits for the reader."""
+class _UnreadEvents:
+    """Bounded queue of the events for one reader; a slow reader delays no pattern."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -131,7 +131,7 @@ class _Unread:
     def add(self, event: PatternEvent) -> None:
         if self._pattern not in ("", event.pattern):
             return
-        if len(self._events) == UNREAD:
+        if len(self._events) == MAX_UNREAD:
             self._full = True
         else:
             self._events.append(event)
@@ -143,8 +143,8 @@ class _Unread:
                 yield self._events.popleft()
             if self._full:
                 raise WatchEnded(
-                    f"{UNREAD:,} events waited for their reader, and there were more: "
-                    "watch again, and read faster"
+                    f"more than {MAX_UNREAD:,} events waited for the reader: "
+                    "start a new watch, and read faster"
                 )
             self._arrived.clear()
             await self._arrived.wait()

@@ -6,15 +6,15 @@ from contextlib import aclosing
 import pytest
 
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard
-from prism.adapters.grpc.servicers.proxy_admin import UNREAD, ProxyAdminServicer
+from prism.adapters.grpc.servicers.proxy_admin import MAX_UNREAD, ProxyAdminServicer
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec
 from prism.ports import AccessDenied, InvalidArgument, PreconditionFailed, WatchEnded
 from prism.v1 import proxy_pb2 as pb
 
 
-class Anybody:
-    """A call that shows nothing."""
+class AnonymousCall:
+    """Context of a call without metadata."""
 
     connection = ""
     timeout_s = None
@@ -32,70 +32,74 @@ def servicer_of(patterns: Supervisor, *, required: bool = False) -> ProxyAdminSe
     return ProxyAdminServicer(patterns, AdminGuard(None, required=required), lambda _spec: None)
 
 
-async def test_what_is_remembered_comes_first_and_then_what_happens(patterns: Supervisor) -> None:
+async def test_watch_yields_recorded_events_then_new_ones(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "one")
     request = pb.WatchPatternsRequest()
-    async with aclosing(servicer_of(patterns).watch_patterns(once(request), Anybody())) as replies:
+    async with aclosing(
+        servicer_of(patterns).watch_patterns(once(request), AnonymousCall())
+    ) as replies:
         assert (await anext(replies)).event.message == "one"
         patterns.journal.add("b", EventKind.LAUNCHED, "two")
         assert (await anext(replies)).event.message == "two"
 
 
-async def test_of_one_pattern_nothing_is_told_of_another(patterns: Supervisor) -> None:
+async def test_watch_of_one_pattern_yields_no_events_of_others(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "one")
     patterns.journal.add("b", EventKind.LAUNCHED, "two")
     request = pb.WatchPatternsRequest(name="b")
-    async with aclosing(servicer_of(patterns).watch_patterns(once(request), Anybody())) as replies:
+    async with aclosing(
+        servicer_of(patterns).watch_patterns(once(request), AnonymousCall())
+    ) as replies:
         assert (await anext(replies)).event.message == "two"
         patterns.journal.add("a", EventKind.LAUNCHED, "three")
         patterns.journal.add("b", EventKind.LAUNCHED, "four")
         assert (await anext(replies)).event.message == "four"
 
 
-async def test_a_reader_that_is_too_slow_loses_its_stream_and_no_event_before(
+async def test_slow_reader_gets_the_unread_events_and_then_an_error(
     patterns: Supervisor,
 ) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "first")
-    replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
+    replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), AnonymousCall())
     async with aclosing(replies):
         await anext(replies)
-        for number in range(UNREAD + 1):
+        for number in range(MAX_UNREAD + 1):
             patterns.journal.add("a", EventKind.HEALTH, str(number))
-        read = [(await anext(replies)).event.message for _ in range(UNREAD)]
-        assert read == [str(number) for number in range(UNREAD)]
-        with pytest.raises(WatchEnded, match="1,000 events waited for their reader"):
+        read = [(await anext(replies)).event.message for _ in range(MAX_UNREAD)]
+        assert read == [str(number) for number in range(MAX_UNREAD)]
+        with pytest.raises(WatchEnded, match="more than 1,000 events waited for the reader"):
             await anext(replies)
 
 
-async def test_whoever_has_enough_is_forgotten(patterns: Supervisor) -> None:
+async def test_closed_watch_is_unsubscribed(patterns: Supervisor) -> None:
     patterns.journal.add("a", EventKind.LAUNCHED, "first")
-    replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
+    replies = servicer_of(patterns).watch_patterns(once(pb.WatchPatternsRequest()), AnonymousCall())
     await anext(replies)
     assert len(patterns.journal._subscribers) == 1
     await replies.aclose()
     assert not patterns.journal._subscribers
 
 
-async def test_an_unknown_or_empty_name_is_refused(patterns: Supervisor) -> None:
+async def test_unknown_or_empty_name_is_refused(patterns: Supervisor) -> None:
     servicer = servicer_of(patterns)
     with pytest.raises(PreconditionFailed, match="no pattern 'c'; there are: a, b") as refused:
-        await servicer.get_pattern(pb.GetPatternRequest(name="c"), Anybody())
+        await servicer.get_pattern(pb.GetPatternRequest(name="c"), AnonymousCall())
     assert refused.value.reason == "UNKNOWN_PATTERN"
     with pytest.raises(InvalidArgument, match="name is empty"):
-        await servicer.drain_pattern(pb.DrainPatternRequest(), Anybody())
+        await servicer.drain_pattern(pb.DrainPatternRequest(), AnonymousCall())
 
 
-async def test_every_call_is_for_administrators_alone(patterns: Supervisor) -> None:
+async def test_every_call_needs_the_admin_token(patterns: Supervisor) -> None:
     servicer = servicer_of(patterns, required=True)
-    replies = servicer.watch_patterns(once(pb.WatchPatternsRequest()), Anybody())
+    replies = servicer.watch_patterns(once(pb.WatchPatternsRequest()), AnonymousCall())
     with pytest.raises(AccessDenied):
         await anext(replies)
     for call in (
-        servicer.list_patterns(pb.ListPatternsRequest(), Anybody()),
-        servicer.get_pattern(pb.GetPatternRequest(name="c"), Anybody()),
-        servicer.restart_pattern(pb.RestartPatternRequest(name="c"), Anybody()),
-        servicer.drain_pattern(pb.DrainPatternRequest(name="c"), Anybody()),
-        servicer.replace_pattern(pb.ReplacePatternRequest(name="c"), Anybody()),
+        servicer.list_patterns(pb.ListPatternsRequest(), AnonymousCall()),
+        servicer.get_pattern(pb.GetPatternRequest(name="c"), AnonymousCall()),
+        servicer.restart_pattern(pb.RestartPatternRequest(name="c"), AnonymousCall()),
+        servicer.drain_pattern(pb.DrainPatternRequest(name="c"), AnonymousCall()),
+        servicer.replace_pattern(pb.ReplacePatternRequest(name="c"), AnonymousCall()),
     ):
         with pytest.raises(AccessDenied):
             await call
@@ -118,7 +122,7 @@ async def test_every_call_is_for_administrators_alone(patterns: Supervisor) -> N
         ),
     ],
 )
-async def test_what_is_not_named_stays_where_the_driver_does(
+async def test_replace_keeps_settings_if_the_driver_stays(
     patterns: Supervisor, request_: pb.ReplacePatternRequest, expected: PatternSpec
 ) -> None:
     def refuse(spec: PatternSpec) -> None:
@@ -127,4 +131,4 @@ async def test_what_is_not_named_stays_where_the_driver_does(
 
     servicer = ProxyAdminServicer(patterns, AdminGuard(None, required=False), refuse)
     with pytest.raises(InvalidArgument, match="as asked"):
-        await servicer.replace_pattern(request_, Anybody())
+        await servicer.replace_pattern(request_, AnonymousCall())

@@ -1,4 +1,4 @@
-"""All patterns of a proxy."""
+"""The supervisor of all patterns of a proxy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import HealthStatus, InvalidArgument, PreconditionFailed
 from tests.unit.patterns.fakes import POLICY, FakePorts, exits
-from tests.unit.patterns.test_failing import LONG
+from tests.unit.patterns.test_restart_loop import LONG
 
 SPECS = (PatternSpec("cache", "memstore"), PatternSpec("sessions", "memstore"))
 
@@ -24,7 +24,7 @@ async def patterns(fakes: FakePorts) -> AsyncIterator[Supervisor]:
     await patterns.stop()
 
 
-async def test_all_are_launched_and_healthy(patterns: Supervisor) -> None:
+async def test_start_launches_all_patterns(patterns: Supervisor) -> None:
     await patterns.start()
     assert [each.state for each in patterns] == [PatternState.SERVING] * 2
     health = await patterns.health()
@@ -32,7 +32,7 @@ async def test_all_are_launched_and_healthy(patterns: Supervisor) -> None:
     assert health.details == {"pattern.cache": "serving", "pattern.sessions": "serving"}
 
 
-async def test_one_that_fails_degrades_the_whole_and_is_named(
+async def test_failed_pattern_degrades_the_health_and_is_named(
     fakes: FakePorts, patterns: Supervisor
 ) -> None:
     fakes.next_launches.append(exits("exited with status 1"))
@@ -44,19 +44,19 @@ async def test_one_that_fails_degrades_the_whole_and_is_named(
     )
 
 
-async def test_none_that_serves_is_unhealthy(fakes: FakePorts, patterns: Supervisor) -> None:
+async def test_unhealthy_when_no_pattern_serves(fakes: FakePorts, patterns: Supervisor) -> None:
     fakes.every_launch = exits("exited with status 1")
     await patterns.start()
     assert (await patterns.health()).status is HealthStatus.UNHEALTHY
 
 
-async def test_the_first_is_the_default_unless_another_is_named(fakes: FakePorts) -> None:
+async def test_default_is_the_first_pattern_unless_configured(fakes: FakePorts) -> None:
     assert Supervisor(SPECS, fakes.ports, POLICY).find("").spec.name == "cache"
     named = Supervisor(SPECS, fakes.ports, POLICY, default="sessions")
     assert named.find("").spec.name == "sessions"
 
 
-async def test_a_pattern_that_is_not_there_is_refused_with_the_names_of_those_that_are(
+async def test_unknown_pattern_is_refused_with_the_known_names(
     patterns: Supervisor,
 ) -> None:
     with pytest.raises(
@@ -66,14 +66,12 @@ async def test_a_pattern_that_is_not_there_is_refused_with_the_names_of_those_th
     assert refused.value.reason == "UNKNOWN_PATTERN"
 
 
-async def test_a_name_given_twice_is_refused(fakes: FakePorts) -> None:
+async def test_repeated_name_is_refused(fakes: FakePorts) -> None:
     with pytest.raises(InvalidArgument, match=r"each needs its own name"):
         Supervisor((*SPECS, SPECS[0]), fakes.ports, POLICY)
 
 
-async def test_draining_counts_what_all_have_finished(
-    fakes: FakePorts, patterns: Supervisor
-) -> None:
+async def test_drain_drains_all_serving_patterns(fakes: FakePorts, patterns: Supervisor) -> None:
     await patterns.start()
     fakes.processes[0].exit("was killed by SIGKILL")
     await fakes.wait_for(EventKind.BACKING_OFF)
@@ -82,7 +80,7 @@ async def test_draining_counts_what_all_have_finished(
     assert patterns.find("sessions").state is PatternState.DRAINING
 
 
-async def test_stopping_leaves_no_process(fakes: FakePorts, patterns: Supervisor) -> None:
+async def test_stop_leaves_no_process(fakes: FakePorts, patterns: Supervisor) -> None:
     await patterns.start()
     await patterns.stop()
     assert all(process.end.done() for process in fakes.processes)

@@ -1,4 +1,4 @@
-"""A pattern's life, from its launch to its end."""
+"""Life of a pattern, from its launch to its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prism.testing.suite import DriverWrapper
 from tests.unit.patterns.fakes import POLICY, FakePorts
 
 
-async def test_a_pattern_is_launched_initialized_started_and_serves(
+async def test_pattern_is_launched_initialized_started_and_serves(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     assert pattern.state is PatternState.SERVING
@@ -34,7 +34,7 @@ async def test_a_pattern_is_launched_initialized_started_and_serves(
     assert entry.value == b"value"
 
 
-async def test_its_settings_reach_the_driver_by_command(fakes: FakePorts) -> None:
+async def test_settings_reach_the_driver(fakes: FakePorts) -> None:
     pattern = fakes.pattern(PatternSpec("cache", "memstore", {"max_value_bytes": "1234"}))
     pattern.begin()
     await pattern.settled()
@@ -43,9 +43,7 @@ async def test_its_settings_reach_the_driver_by_command(fakes: FakePorts) -> Non
     await pattern.stop()
 
 
-async def test_stopping_ends_the_process_without_a_signal(
-    fakes: FakePorts, pattern: Pattern
-) -> None:
+async def test_stop_ends_the_process_without_a_signal(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.stop()
     assert pattern.state is PatternState.STOPPED
     assert fakes.processes[0].signals == []
@@ -54,13 +52,13 @@ async def test_stopping_ends_the_process_without_a_signal(
     assert fakes.pending[0].closed
 
 
-async def test_stopping_twice_is_stopping_once(fakes: FakePorts, pattern: Pattern) -> None:
+async def test_second_stop_does_nothing(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.stop()
     await pattern.stop()
     assert fakes.kinds().count(EventKind.EXITED) == 1
 
 
-async def test_one_that_ignores_stop_is_terminated_and_then_killed(fakes: FakePorts) -> None:
+async def test_process_that_ignores_stop_is_terminated_and_killed(fakes: FakePorts) -> None:
     pattern = fakes.pattern()
     pattern.begin()
     await pattern.settled()
@@ -71,7 +69,7 @@ async def test_one_that_ignores_stop_is_terminated_and_then_killed(fakes: FakePo
     assert "was killed by SIGKILL" in fakes.message_of(EventKind.EXITED)
 
 
-async def test_a_drained_pattern_refuses_and_is_not_launched_again(
+async def test_drained_pattern_refuses_and_is_not_launched_again(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     await pattern.drain(timedelta(seconds=1))
@@ -84,7 +82,7 @@ async def test_a_drained_pattern_refuses_and_is_not_launched_again(
     assert len(fakes.processes) == 1
 
 
-async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restarted(
+async def test_drained_pattern_whose_process_ends_is_stopped_and_can_be_restarted(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     await pattern.drain()
@@ -103,7 +101,7 @@ async def test_a_drained_pattern_whose_process_ends_is_told_so_and_can_be_restar
     assert pattern.state is PatternState.SERVING
 
 
-async def test_a_drained_pattern_that_is_lost_is_ended(fakes: FakePorts, pattern: Pattern) -> None:
+async def test_drained_pattern_that_is_lost_is_ended(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.drain()
     fakes.sessions[0].loss.set_result("nothing was heard of it for 5 s")
     await fakes.wait_for(EventKind.EXITED)
@@ -112,7 +110,7 @@ async def test_a_drained_pattern_that_is_lost_is_ended(fakes: FakePorts, pattern
     assert len(fakes.processes) == 1
 
 
-async def test_a_drain_waits_for_what_is_in_flight(fakes: FakePorts, pattern: Pattern) -> None:
+async def test_drain_waits_for_operations_in_flight(fakes: FakePorts, pattern: Pattern) -> None:
     gateway = pattern.gateway
     assert gateway is not None
     with gateway.admission.admit():
@@ -124,13 +122,13 @@ async def test_a_drain_waits_for_what_is_in_flight(fakes: FakePorts, pattern: Pa
     assert fakes.message_of(EventKind.DRAINED) == "1 operations completed, 0 aborted"
 
 
-async def test_only_one_that_serves_can_be_drained(pattern: Pattern) -> None:
+async def test_only_a_serving_pattern_can_be_drained(pattern: Pattern) -> None:
     await pattern.stop()
     with pytest.raises(PreconditionFailed, match=r"'cache' is stopped"):
         await pattern.drain()
 
 
-async def test_a_restart_makes_another_process(fakes: FakePorts, pattern: Pattern) -> None:
+async def test_restart_launches_another_process(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.restart()
     assert pattern.state is PatternState.SERVING
     assert pattern.status.restarts == 1
@@ -138,7 +136,7 @@ async def test_a_restart_makes_another_process(fakes: FakePorts, pattern: Patter
     assert "is empty" in fakes.message_of(EventKind.SERVING)
 
 
-async def test_a_restart_goes_on_when_its_caller_goes_away(
+async def test_cancelled_caller_does_not_cancel_a_restart(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     restarting = asyncio.create_task(pattern.restart())
@@ -148,9 +146,7 @@ async def test_a_restart_goes_on_when_its_caller_goes_away(
     assert pattern.state is PatternState.SERVING
 
 
-async def test_health_is_checked_and_a_change_is_an_event(
-    fakes: FakePorts, pattern: Pattern
-) -> None:
+async def test_change_of_health_is_an_event(fakes: FakePorts, pattern: Pattern) -> None:
     while pattern.status.health is None:
         await asyncio.sleep(0)
     process = fakes.processes[0]
@@ -187,7 +183,7 @@ async def test_pattern_drained_by_its_proxy_is_as_healthy_as_its_backend(
     assert EventKind.HEALTH not in fakes.kinds()
 
 
-async def test_one_that_begins_unhealthy_is_an_event(fakes: FakePorts) -> None:
+async def test_first_check_that_is_not_healthy_is_an_event(fakes: FakePorts) -> None:
     fakes.new_driver = lambda _: Ailing(Memstore())
     pattern = fakes.pattern()
     pattern.begin()
@@ -197,7 +193,7 @@ async def test_one_that_begins_unhealthy_is_an_event(fakes: FakePorts) -> None:
     assert fakes.kinds().count(EventKind.HEALTH) == 1
 
 
-async def test_the_status_tells_process_address_and_restarts(pattern: Pattern) -> None:
+async def test_status_has_process_address_and_restarts(pattern: Pattern) -> None:
     status = pattern.status
     assert (status.name, status.driver, status.state) == ("cache", "memstore", "serving")
     assert status.process_id == 1000
@@ -207,8 +203,8 @@ async def test_the_status_tells_process_address_and_restarts(pattern: Pattern) -
     assert (status.restarts, status.in_flight) == (0, 0)
 
 
-async def test_a_process_cut_short_by_a_stop_is_not_left_behind(fakes: FakePorts) -> None:
-    """Whenever the stop comes."""
+async def test_stop_at_any_moment_of_a_launch_leaves_no_process(fakes: FakePorts) -> None:
+    """The loop is stopped after each number of steps."""
     for steps in range(30):
         pattern = fakes.pattern(policy=POLICY)
         pattern.begin()
@@ -220,7 +216,7 @@ async def test_a_process_cut_short_by_a_stop_is_not_left_behind(fakes: FakePorts
 
 
 class Ailing(DriverWrapper):
-    """Was never better."""
+    """Memstore that is always degraded."""
 
     async def health(self) -> Health:
         return Health(HealthStatus.DEGRADED, "half of it is away")

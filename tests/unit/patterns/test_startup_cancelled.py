@@ -1,4 +1,4 @@
-"""Whoever ends a pattern does not wait for what is brought up."""
+"""Drains and stops that cancel start-up work."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from prism.domain.patterns.supervisor import NoSettings, Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.ports import DrainReport
 from tests.unit.patterns.fakes import POLICY, FakePorts, never_registers, wait_closed
-from tests.unit.patterns.test_failing import LONG
+from tests.unit.patterns.test_restart_loop import LONG
 
 OTHER = PatternSpec("cache", "other")
-# Nothing here may wait for that.
+# A test that waits for it hangs.
 HOURS = replace(POLICY, start_timeout=timedelta(hours=1))
 
 
@@ -27,7 +27,7 @@ async def _serving(fakes: FakePorts) -> Pattern:
     return pattern
 
 
-async def test_a_stop_cuts_a_replacement_short(fakes: FakePorts) -> None:
+async def test_stop_cancels_a_replacement(fakes: FakePorts) -> None:
     pattern = await _serving(fakes)
     fakes.every_launch = never_registers
     replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
@@ -47,7 +47,7 @@ async def test_a_stop_cuts_a_replacement_short(fakes: FakePorts) -> None:
     assert "cancelled" in fakes.message_of(EventKind.KEPT)
 
 
-async def test_a_stop_cuts_a_restart_short(fakes: FakePorts) -> None:
+async def test_stop_cancels_a_restart(fakes: FakePorts) -> None:
     pattern = await _serving(fakes)
     fakes.every_launch = never_registers
     restarting = asyncio.create_task(pattern.restart())
@@ -59,7 +59,7 @@ async def test_a_stop_cuts_a_restart_short(fakes: FakePorts) -> None:
     assert all(process.end.done() for process in fakes.processes)
 
 
-async def test_what_waits_its_turn_does_not_begin_before_a_stop(fakes: FakePorts) -> None:
+async def test_stop_cancels_waiting_commands(fakes: FakePorts) -> None:
     pattern = await _serving(fakes)
     fakes.every_launch = never_registers
     commands = [
@@ -75,7 +75,9 @@ async def test_what_waits_its_turn_does_not_begin_before_a_stop(fakes: FakePorts
     assert len(fakes.processes) == 2
 
 
-async def test_a_drain_of_all_keeps_the_old_one_and_drains_it_in_order(fakes: FakePorts) -> None:
+async def test_drain_for_shutdown_cancels_a_replacement_and_drains_the_old_process(
+    fakes: FakePorts,
+) -> None:
     patterns = Supervisor((PatternSpec("cache", "memstore"),), fakes.ports, HOURS, LONG)
     await patterns.initialize(NoSettings())
     await patterns.start()
@@ -98,7 +100,7 @@ async def test_a_drain_of_all_keeps_the_old_one_and_drains_it_in_order(fakes: Fa
     assert fakes.processes[1].end.done()
 
 
-async def test_a_drain_of_all_waits_for_calls_of_the_one_that_was_replaced(
+async def test_drain_for_shutdown_waits_for_calls_of_a_replaced_process(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     gateway = pattern.gateway
@@ -114,7 +116,7 @@ async def test_a_drain_of_all_waits_for_calls_of_the_one_that_was_replaced(
     await replacing
 
 
-async def test_a_stop_does_not_wait_for_calls_of_the_one_that_was_replaced(
+async def test_stop_does_not_wait_for_calls_of_a_replaced_process(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     gateway = pattern.gateway
@@ -129,7 +131,7 @@ async def test_a_stop_does_not_wait_for_calls_of_the_one_that_was_replaced(
     await replacing
 
 
-async def test_a_stop_does_not_wait_for_calls_that_a_restart_waits_for(
+async def test_stop_does_not_wait_for_calls_that_a_restart_drains(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     gateway = pattern.gateway

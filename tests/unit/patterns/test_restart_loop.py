@@ -1,4 +1,4 @@
-"""What becomes of a pattern that fails."""
+"""Patterns that fail, and the restart loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.patterns.fakes import POLICY, FakePorts, exits, is_refused, neve
 LONG = BackoffPolicy(initial=timedelta(hours=1), maximum=timedelta(hours=1))
 
 
-async def test_a_process_that_dies_is_launched_again_and_says_that_it_is_empty(
+async def test_dead_process_is_launched_again_and_reported_as_empty(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     fakes.processes[0].exit("was killed by SIGKILL")
@@ -27,7 +27,7 @@ async def test_a_process_that_dies_is_launched_again_and_says_that_it_is_empty(
     assert "is empty: it keeps its data in its own process" in fakes.message_of(EventKind.SERVING)
 
 
-async def test_while_it_is_down_calls_are_refused_at_once_and_told_why(fakes: FakePorts) -> None:
+async def test_calls_are_refused_with_the_reason_while_down(fakes: FakePorts) -> None:
     pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
     await pattern.settled()
@@ -38,7 +38,7 @@ async def test_while_it_is_down_calls_are_refused_at_once_and_told_why(fakes: Fa
     await pattern.stop()
 
 
-async def test_while_it_is_down_calls_wait_where_they_are_to(fakes: FakePorts) -> None:
+async def test_calls_wait_while_down_if_configured(fakes: FakePorts) -> None:
     pattern = fakes.pattern(wait_while_down=True)
     fakes.next_launches.append(exits("exited with status 1"))
     waiting = asyncio.create_task(pattern.wait_for_gateway())
@@ -49,7 +49,7 @@ async def test_while_it_is_down_calls_wait_where_they_are_to(fakes: FakePorts) -
     await pattern.stop()
 
 
-async def test_one_that_ends_before_it_registers_is_told_with_its_last_words(
+async def test_exit_before_the_registration_is_the_reason(
     fakes: FakePorts,
 ) -> None:
     fakes.next_launches.append(exits("exited with status 1: no module named driver"))
@@ -63,7 +63,7 @@ async def test_one_that_ends_before_it_registers_is_told_with_its_last_words(
     await pattern.stop()
 
 
-async def test_one_that_never_registers_is_killed_after_its_time(fakes: FakePorts) -> None:
+async def test_process_that_never_registers_is_killed(fakes: FakePorts) -> None:
     fakes.every_launch = never_registers
     terms = replace(POLICY, start_timeout=timedelta(milliseconds=20))
     pattern = fakes.pattern(policy=terms, backoff=LONG)
@@ -74,7 +74,7 @@ async def test_one_that_never_registers_is_killed_after_its_time(fakes: FakePort
     await pattern.stop()
 
 
-async def test_one_that_is_refused_is_told_as_the_reason(fakes: FakePorts) -> None:
+async def test_refusal_of_the_registration_is_the_reason(fakes: FakePorts) -> None:
     fakes.every_launch = is_refused(PreconditionFailed("it speaks version 9, and we speak 1"))
     pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
@@ -84,7 +84,7 @@ async def test_one_that_is_refused_is_told_as_the_reason(fakes: FakePorts) -> No
     await pattern.stop()
 
 
-async def test_one_that_crashes_again_and_again_is_in_a_crash_loop_and_still_tried(
+async def test_crash_loop_goes_on_trying(
     fakes: FakePorts,
 ) -> None:
     fakes.next_launches.extend([exits("exited with status 1")] * 5)
@@ -97,7 +97,7 @@ async def test_one_that_crashes_again_and_again_is_in_a_crash_loop_and_still_tri
     await pattern.stop()
 
 
-async def test_while_it_is_launched_again_callers_are_told_why_it_failed_before(
+async def test_earlier_failure_is_the_reason_during_a_relaunch(
     fakes: FakePorts,
 ) -> None:
     fakes.next_launches.append(exits("exited with status 1"))
@@ -111,7 +111,7 @@ async def test_while_it_is_launched_again_callers_are_told_why_it_failed_before(
     await pattern.stop()
 
 
-async def test_one_whose_settings_are_wrong_has_failed_and_is_not_tried_again(
+async def test_wrong_settings_are_a_permanent_failure(
     fakes: FakePorts,
 ) -> None:
     pattern = fakes.pattern(PatternSpec("cache", "memstore", {"max_value_bytes": "many"}))
@@ -124,23 +124,21 @@ async def test_one_whose_settings_are_wrong_has_failed_and_is_not_tried_again(
     await pattern.stop()
 
 
-async def test_one_that_is_lost_is_ended_and_launched_again(
-    fakes: FakePorts, pattern: Pattern
-) -> None:
+async def test_lost_process_is_ended_and_launched_again(fakes: FakePorts, pattern: Pattern) -> None:
     fakes.sessions[0].loss.set_result("nothing was heard of it for 5 s")
     await fakes.wait_for(EventKind.SERVING, 2)
     assert fakes.processes[0].end.done()
     assert fakes.message_of(EventKind.FAILED) == "nothing was heard of it for 5 s"
 
 
-async def test_a_restart_that_comes_to_nothing_says_why(fakes: FakePorts, pattern: Pattern) -> None:
+async def test_failed_restart_raises_the_reason(fakes: FakePorts, pattern: Pattern) -> None:
     fakes.next_launches.append(exits("exited with status 3"))
     with pytest.raises(PreconditionFailed, match=r"restarted and is .*: .* exited with status 3"):
         await pattern.restart()
     await fakes.wait_for(EventKind.SERVING, 2)
 
 
-async def test_a_defect_of_an_adapter_is_a_failure_of_the_pattern_alone(fakes: FakePorts) -> None:
+async def test_unexpected_error_of_an_adapter_fails_only_the_pattern(fakes: FakePorts) -> None:
     def breaks(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -173,13 +171,13 @@ def test_jitter_takes_up_to_half_of_a_delay() -> None:
     assert backoff.next_delay(BRIEF) == timedelta(seconds=0.5)
 
 
-def test_a_thousand_failures_overflow_nothing() -> None:
+def test_delay_after_a_thousand_failures_is_capped() -> None:
     backoff = Backoff(BACKOFF, rand=lambda: 1.0)
     for _ in range(1000):
         assert backoff.next_delay(BRIEF) <= BACKOFF.maximum
 
 
-def test_a_crash_loop_begins_at_its_threshold_and_a_good_while_ends_it() -> None:
+def test_crash_loop_begins_at_the_threshold_and_ends_after_good_service() -> None:
     backoff = Backoff(BACKOFF, rand=lambda: 1.0)
     loops = []
     for served in (BRIEF, BRIEF, BRIEF, timedelta(seconds=60)):

@@ -1,4 +1,4 @@
-"""What drivers should not say: it gets to nobody as they said it."""
+"""Secrets and control characters in texts of drivers, which must not reach people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECRET = "sw0rdfish-and-chips"
 
 @pytest.fixture
 def leaking(start_proxy: Any) -> Any:
-    """`l` cannot log in, `h` serves badly; both quote their password where they can."""
+    """Proxy with `l`, which cannot log in, and `h`, which is degraded; both quote passwords."""
     return start_proxy(
         *("--pattern", "b=memstore", "--pattern", "l=leaking", "--pattern", "h=leaking"),
         *("--l-password", SECRET, "--no-l-reachable", "--h-password", SECRET),
@@ -24,13 +24,13 @@ def leaking(start_proxy: Any) -> Any:
     ).serving()
 
 
-def test_a_secret_that_a_driver_quotes_gets_to_nobody(leaking: Any, prism_at: Any) -> None:
+def test_secret_that_a_driver_quotes_is_redacted_everywhere(leaking: Any, prism_at: Any) -> None:
     prism = prism_at(leaking.address)
     until(lambda: (prism.pattern("h")["health"] or {}).get("status") == "degraded")
     answers = {}
 
     def refused_for_a_reason() -> bool:
-        # Between two tries it is launching, and has none.
+        # Between two attempts it is launching, and has no reason.
         answers["kv get l"] = prism("kv", "get", "key", "--pattern", "l").stderr
         return "cannot log in" in answers["kv get l"]
 
@@ -55,7 +55,7 @@ def test_a_secret_that_a_driver_quotes_gets_to_nobody(leaking: Any, prism_at: An
     own = prism.json("patterns", "show", "h")["metrics_address"]
     pages |= {f"{own}{path}": text for path, text in every_page(own)}
     leaking.stop()
-    # It was all there to be quoted.
+    # The redacted texts were there.
     assert "cannot log in with ***" in answers["kv get l"]
     assert "AUTH *** was refused" in answers["kv get key --pattern h"]
     assert "last_error" in answers["patterns show h"]
@@ -64,7 +64,7 @@ def test_a_secret_that_a_driver_quotes_gets_to_nobody(leaking: Any, prism_at: An
     assert [place for place, text in told.items() if SECRET in text] == []
 
 
-def test_a_server_without_a_proxy_quotes_no_secret_either(start_server: Any, prism_at: Any) -> None:
+def test_server_without_a_proxy_redacts_secrets_too(start_server: Any, prism_at: Any) -> None:
     server = start_server("--driver", "leaking", "--leaking-password", SECRET).serving()
     prism = prism_at(server.address)
     status = prism.said("lifecycle", "status")
@@ -77,7 +77,7 @@ def test_a_server_without_a_proxy_quotes_no_secret_either(start_server: Any, pri
     assert [place for place, text in told.items() if SECRET in text] == []
 
 
-def test_last_words_that_are_no_text_steer_no_terminal_and_break_no_answer(
+def test_control_characters_and_invalid_text_in_the_last_output_are_escaped(
     start_proxy: Any, prism_at: Any
 ) -> None:
     proxy = start_proxy("--pattern", "b=memstore", "--pattern", "u=unreadable").serving()

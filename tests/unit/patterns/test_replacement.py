@@ -1,4 +1,4 @@
-"""One process takes the place of another, and no call notices."""
+"""Replacement of a process by another, which no call notices."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.unit.patterns.fakes import (
     shared_store,
     wait_closed,
 )
-from tests.unit.patterns.test_failing import LONG
+from tests.unit.patterns.test_restart_loop import LONG
 
 OTHER = PatternSpec("cache", "other")
 
 
 @pytest.fixture
 async def sharing(fakes: FakePorts) -> AsyncIterator[Pattern]:
-    """One whose processes all have the same data."""
+    """Serving pattern whose processes share their data."""
     fakes.new_driver = await shared_store()
     pattern = fakes.pattern()
     pattern.begin()
@@ -38,7 +38,7 @@ async def sharing(fakes: FakePorts) -> AsyncIterator[Pattern]:
     await pattern.stop()
 
 
-async def test_calls_go_to_the_new_one_and_the_old_one_is_drained_and_ended(
+async def test_calls_go_to_the_new_process_and_the_old_one_is_drained_and_ended(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
     assert sharing.gateway is not None
@@ -56,7 +56,7 @@ async def test_calls_go_to_the_new_one_and_the_old_one_is_drained_and_ended(
     assert kinds.index(EventKind.DRAINED) < kinds.index(EventKind.STOPPED)
 
 
-async def test_at_every_moment_there_is_a_gateway_that_lets_in(
+async def test_gateway_accepts_operations_at_every_moment(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
     replacing = asyncio.create_task(sharing.replace(OTHER))
@@ -71,7 +71,7 @@ async def test_at_every_moment_there_is_a_gateway_that_lets_in(
     assert calls > 10
 
 
-async def test_what_is_in_flight_at_the_old_one_is_finished_there(
+async def test_operations_in_flight_finish_in_the_old_process(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
     assert sharing.gateway is not None
@@ -84,14 +84,14 @@ async def test_what_is_in_flight_at_the_old_one_is_finished_there(
     assert fakes.message_of(EventKind.DRAINED).startswith("1 operations completed")
 
 
-async def test_the_checks_leave_no_key_behind(fakes: FakePorts, sharing: Pattern) -> None:
+async def test_checks_leave_no_key_behind(fakes: FakePorts, sharing: Pattern) -> None:
     await sharing.replace(OTHER)
     assert sharing.gateway is not None
     page = await sharing.gateway.scan(SCRATCH_PREFIX)
     assert list(page.keys) == []
 
 
-async def test_one_that_holds_other_data_is_refused(fakes: FakePorts, pattern: Pattern) -> None:
+async def test_separate_data_is_rejected(fakes: FakePorts, pattern: Pattern) -> None:
     gateway = pattern.gateway
     with pytest.raises(
         PreconditionFailed, match=r"as before: .*memstore keeps its data.*--discard-data"
@@ -102,7 +102,7 @@ async def test_one_that_holds_other_data_is_refused(fakes: FakePorts, pattern: P
     assert fakes.kinds()[-1] is EventKind.KEPT
 
 
-async def test_one_that_holds_other_data_is_taken_when_that_is_wanted(
+async def test_separate_data_is_accepted_with_discard_data(
     fakes: FakePorts, pattern: Pattern
 ) -> None:
     await pattern.replace(PatternSpec("cache", "memstore"), discard_data=True)
@@ -110,7 +110,7 @@ async def test_one_that_holds_other_data_is_taken_when_that_is_wanted(
     assert fakes.processes[0].end.done()
 
 
-async def test_one_that_cannot_do_as_much_is_refused(fakes: FakePorts, sharing: Pattern) -> None:
+async def test_missing_capability_is_rejected(fakes: FakePorts, sharing: Pattern) -> None:
     make = fakes.new_driver
     fakes.new_driver = lambda spec: Lesser(make(spec))
     with pytest.raises(PreconditionFailed, match=r"does not offer batch, and 'memstore' does"):
@@ -118,7 +118,7 @@ async def test_one_that_cannot_do_as_much_is_refused(fakes: FakePorts, sharing: 
     assert sharing.state is PatternState.SERVING
 
 
-async def test_one_that_does_not_start_is_refused_with_the_reason(
+async def test_process_that_does_not_start_is_rejected_with_the_reason(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
     fakes.next_launches.append(exits("exited with status 1: no Redis"))
@@ -128,9 +128,7 @@ async def test_one_that_does_not_start_is_refused_with_the_reason(
     assert not fakes.processes[0].end.done()
 
 
-async def test_the_new_one_is_watched_as_the_old_one_was(
-    fakes: FakePorts, sharing: Pattern
-) -> None:
+async def test_new_process_is_restarted_when_it_fails(fakes: FakePorts, sharing: Pattern) -> None:
     await sharing.replace(OTHER)
     fakes.processes[1].exit("was killed by SIGKILL")
     await fakes.wait_for(EventKind.SERVING, 2)
@@ -138,7 +136,7 @@ async def test_the_new_one_is_watched_as_the_old_one_was(
     assert sharing.state is PatternState.SERVING
 
 
-async def test_one_that_failed_is_replaced_with_nothing_to_compare_it_with(
+async def test_failed_pattern_can_be_replaced(
     fakes: FakePorts,
 ) -> None:
     pattern = fakes.pattern(PatternSpec("cache", "memstore", {"max_value_bytes": "many"}))
@@ -153,7 +151,7 @@ async def test_one_that_failed_is_replaced_with_nothing_to_compare_it_with(
     await pattern.stop()
 
 
-async def test_one_that_backs_off_is_replaced_and_not_tried_again(fakes: FakePorts) -> None:
+async def test_pattern_that_backs_off_can_be_replaced(fakes: FakePorts) -> None:
     fakes.next_launches.append(exits("exited with status 1"))
     pattern = fakes.pattern(backoff=LONG)
     pattern.begin()
@@ -165,7 +163,7 @@ async def test_one_that_backs_off_is_replaced_and_not_tried_again(fakes: FakePor
     assert all(process.end.done() for process in fakes.processes)
 
 
-async def test_one_that_is_launched_meanwhile_is_ended_by_the_one_that_replaces_it(
+async def test_replacement_ends_a_process_that_is_being_launched(
     fakes: FakePorts,
 ) -> None:
     fakes.next_launches.append(never_registers)
@@ -178,9 +176,7 @@ async def test_one_that_is_launched_meanwhile_is_ended_by_the_one_that_replaces_
     await pattern.stop()
 
 
-async def test_one_that_was_drained_is_replaced_and_serves(
-    fakes: FakePorts, pattern: Pattern
-) -> None:
+async def test_drained_pattern_can_be_replaced(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.drain()
     await pattern.replace(OTHER)
     assert pattern.state is PatternState.SERVING
@@ -188,7 +184,7 @@ async def test_one_that_was_drained_is_replaced_and_serves(
     assert fakes.kinds().count(EventKind.DRAINED) == 1
 
 
-async def test_one_that_failed_stays_so_when_the_other_does_not_do_either(
+async def test_failed_replacement_of_a_failed_pattern_changes_nothing(
     fakes: FakePorts,
 ) -> None:
     pattern = fakes.pattern(PatternSpec("cache", "memstore", {"max_value_bytes": "many"}))
@@ -203,9 +199,7 @@ async def test_one_that_failed_stays_so_when_the_other_does_not_do_either(
     await pattern.stop()
 
 
-async def test_one_that_forgets_does_not_take_the_place_of_nothing_either(
-    fakes: FakePorts, pattern: Pattern
-) -> None:
+async def test_process_that_loses_writes_is_rejected(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.drain()
     make = fakes.new_driver
     fakes.new_driver = lambda spec: Forgetful(make(spec))
@@ -214,7 +208,7 @@ async def test_one_that_forgets_does_not_take_the_place_of_nothing_either(
     assert pattern.state is PatternState.DRAINING
 
 
-async def test_one_that_fails_while_it_is_replaced_was_to_be_compared(
+async def test_failure_of_the_old_process_during_a_replacement_rejects_the_new_one(
     fakes: FakePorts, sharing: Pattern
 ) -> None:
     fakes.next_launches.append(never_registers)
@@ -229,9 +223,7 @@ async def test_one_that_fails_while_it_is_replaced_was_to_be_compared(
     assert fakes.processes[1].end.done()
 
 
-async def test_one_that_was_stopped_for_good_is_not_replaced(
-    fakes: FakePorts, pattern: Pattern
-) -> None:
+async def test_stopped_pattern_cannot_be_replaced(fakes: FakePorts, pattern: Pattern) -> None:
     await pattern.stop()
     with pytest.raises(
         StartupCancelled, match=r"the replacement of the pattern 'cache' was cancelled"
@@ -241,7 +233,7 @@ async def test_one_that_was_stopped_for_good_is_not_replaced(
 
 
 class Lesser(SharedStore):
-    """Offers no batches."""
+    """Driver without batches."""
 
     def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
@@ -256,7 +248,7 @@ class Lesser(SharedStore):
 
 
 class Forgetful(DriverWrapper):
-    """What is written there is lost."""
+    """Driver that loses every write."""
 
     async def get(self, key: str) -> Entry | None:
         return None
