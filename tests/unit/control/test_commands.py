@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from prism.adapters.client.lifecycle import LifecycleClient, pattern_lifecycle
+from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
 from prism.adapters.grpc.services import Services
@@ -68,6 +69,24 @@ class Scripted(Memstore):
         return await super().health()
 
 
+class Traceparents:
+    """Call observer that records the traceparent of each call, and observes none."""
+
+    def __init__(self) -> None:
+        self.seen: list[str | None] = []
+
+    def begin(self, path: str, context: CallContext) -> object:
+        self.seen.append(context.metadata("traceparent"))
+        return None
+
+    def resume(self, handle: object) -> None: ...
+
+    def follows(self, handle: object) -> bool:
+        return False
+
+    def end(self, handle: object, status: object) -> None: ...
+
+
 class Pattern:
     """Server of a pattern, and the commands of its proxy."""
 
@@ -75,6 +94,7 @@ class Pattern:
         self.driver = driver
         self.admission = admission
         self.lifecycle = lifecycle
+        self.traceparents = Traceparents()
         self.address = ""
         self.commands: LifecycleClient
 
@@ -89,15 +109,16 @@ async def pattern(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     admission = Admission(max_in_flight=100, max_per_connection=100)
     lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
     options = ServerOptions(socket=tmp_path / "data.sock", grace=timedelta())
+    pattern = Pattern(driver, admission, lifecycle)
     services = Services(
         KeyValueServicer(Gateway(driver, admission, Limits())),
         LifecycleServicer(lifecycle, AdminGuard(None, required=False)),
         ReadinessMonitor(lifecycle),
         options,
+        pattern.traceparents,
     )
     server = TRANSPORTS[request.param](services, options)
     async with AsyncExitStack() as stack:
-        pattern = Pattern(driver, admission, lifecycle)
         (pattern.address,) = await server.start()
         stack.push_async_callback(server.stop)
         stack.push_async_callback(lifecycle.stop)
@@ -211,3 +232,10 @@ async def test_pattern_that_does_not_answer_is_named(tmp_path: Path) -> None:
     async with pattern_lifecycle("sessions", f"unix:{tmp_path}/nobody") as commands:
         with pytest.raises(BackendUnavailable, match="the pattern 'sessions' does not answer"):
             await commands.health()
+
+
+async def test_commands_belong_to_no_sampled_trace(pattern: Pattern) -> None:
+    await pattern.commands.health()
+    (traceparent,) = pattern.traceparents.seen
+    assert traceparent is not None
+    assert traceparent.endswith("-00")

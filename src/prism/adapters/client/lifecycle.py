@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from prism.adapters.client.channel import Channel
+from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.keyvalue_messages import HEALTH_OF, STATE_OF, duration_of
 from prism.adapters.wire.methods import Reply
 from prism.ports import (
@@ -32,6 +33,8 @@ _SERVICE = "/prism.v1.LifecycleService/"
 # A pattern limits these commands itself, and its own error is the better one.
 _PATTERN_START_TIMEOUT = timedelta(seconds=60) + REPLY_MARGIN
 _PATTERN_HEALTH_TIMEOUT = timedelta(seconds=5) + timedelta(seconds=1)
+# Belongs to no sampled trace: health checks of a proxy would otherwise start one every second.
+_NOT_SAMPLED = TraceContext(f"00-{1:032x}-{1:016x}-00", "")
 
 
 class LifecycleClient:
@@ -96,7 +99,12 @@ async def pattern_lifecycle(name: str, address: str) -> AsyncIterator[LifecycleC
         name: name of the pattern, for error messages.
         address: address of its gRPC services.
     """
-    channel = Channel(address, timeout=_PATTERN_START_TIMEOUT, name=f"the pattern {name!r}")
+    channel = Channel(
+        address,
+        timeout=_PATTERN_START_TIMEOUT,
+        name=f"the pattern {name!r}",
+        trace_context=lambda: _NOT_SAMPLED,
+    )
     try:
         yield LifecycleClient(channel, _PATTERN_HEALTH_TIMEOUT)
     finally:
