@@ -15,7 +15,7 @@ from prism.adapters.nats.profile import profile_of
 from prism.adapters.nats.scan import ConsumerCache, scan_page
 from prism.adapters.nats.settings import NatsSettings
 from prism.adapters.nats.watch import watch
-from prism.kit import add_to_counter, closed
+from prism.kit import add_to_counter, closed, version_conflict
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -36,7 +36,6 @@ from prism.ports import (
 )
 
 _CLOSED = closed("the bucket")
-_CONFLICT = "the key is absent, or has another version than the one expected"
 
 
 class Nats:
@@ -131,7 +130,7 @@ class Nats:
             # The last message may be a tombstone, or have just expired.
             version = await bucket.read_modify_write(key, create)
         if version is None:
-            raise VersionConflict("the key exists, and the write requires it to be absent")
+            raise version_conflict(None)
         return version
 
     async def compare_and_delete(self, key: str, *, expected: Version) -> None:
@@ -257,9 +256,9 @@ async def _expected_sequence(bucket: Bucket, key: str, expected: Version) -> int
     """
     sequence, expires = decode_version(expected)
     if not sequence:
-        raise VersionConflict(_CONFLICT)
+        raise version_conflict(expected)
     if expires:
         record = await bucket.read(key)
         if record.version != expected or not record.is_alive(bucket.clock.now_ms()):
-            raise VersionConflict(_CONFLICT)
+            raise version_conflict(expected)
     return sequence

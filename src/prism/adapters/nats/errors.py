@@ -46,7 +46,7 @@ def translate(error: ApiError, address: str) -> PrismError:
     """Return the error of the ports for an error of JetStream."""
     number, description = error.get("err_code", 0), error.get("description", "")
     if number in _CONFLICT:
-        return VersionConflict("the key is not in the expected state")
+        return VersionConflict("the key is absent, or has another version than the one expected")
     if number == STREAM_NOT_FOUND:
         return BackendUnavailable(
             f"the bucket at {address} does not exist any more", outcome=Outcome.NOT_APPLIED
