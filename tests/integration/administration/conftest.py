@@ -83,8 +83,11 @@ class Command:
         return next(each for each in found if each["name"] == name)
 
 
+PrismAt = Callable[[str], Command]
+
+
 @pytest.fixture
-def prism_at() -> Callable[[str], Command]:
+def prism_at() -> PrismAt:
     return Command
 
 

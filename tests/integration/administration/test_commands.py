@@ -4,12 +4,16 @@ import json
 import os
 import re
 import signal
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.integration.administration.conftest import Command, Ended, PrismAt, StartProxy
+from tests.integration.conftest import Server
 
-def refused(ended: Any) -> str:
+
+def refused(ended: Ended) -> str:
     """Return the only line on stderr of a failed command."""
     assert ended.returncode == 1, ended
     assert ended.stdout == ""
@@ -19,7 +23,7 @@ def refused(ended: Any) -> str:
     return line
 
 
-def test_list_prints_a_row_for_each_pattern(looking: Any) -> None:
+def test_list_prints_a_row_for_each_pattern(looking: Command) -> None:
     head, first, second, default = looking.said("patterns", "list").splitlines()
     assert head.split()[:4] == ["NAME", "DRIVER", "STATE", "HEALTH"]
     assert re.fullmatch(r"a +memstore +serving +(healthy|-) +\d+ +\d+ s +0 +0", first)
@@ -27,7 +31,7 @@ def test_list_prints_a_row_for_each_pattern(looking: Any) -> None:
     assert default == "calls that name no pattern go to a"
 
 
-def test_list_as_json_has_state_process_and_address(looking: Any) -> None:
+def test_list_as_json_has_state_process_and_address(looking: Command) -> None:
     a, b = looking.json("patterns", "list")["patterns"]
     assert (a["name"], b["name"]) == ("a", "b")
     assert (a["driver"], a["state"], a["restarts"]) == ("memstore", "serving", 0)
@@ -36,7 +40,7 @@ def test_list_as_json_has_state_process_and_address(looking: Any) -> None:
     assert a["data_address"].startswith("unix:")
 
 
-def test_show_prints_events_and_debug_events(looking: Any) -> None:
+def test_show_prints_events_and_debug_events(looking: Command) -> None:
     shown = looking.json("patterns", "show", "b")
     kinds = [event["kind"] for event in shown["events"]]
     assert kinds == ["launched", "registered", "initialized", "started", "serving"]
@@ -47,7 +51,7 @@ def test_show_prints_events_and_debug_events(looking: Any) -> None:
     assert "\ndebug events:\n" in text
 
 
-def test_restart_launches_another_process(prism: Any) -> None:
+def test_restart_launches_another_process(prism: Command) -> None:
     before = prism.pattern("a")
     said = prism.said("patterns", "restart", "a")
     after = prism.pattern("a")
@@ -57,7 +61,7 @@ def test_restart_launches_another_process(prism: Any) -> None:
     assert prism.pattern("b")["restarts"] == 0
 
 
-def test_drained_pattern_refuses_until_a_restart(prism: Any) -> None:
+def test_drained_pattern_refuses_until_a_restart(prism: Command) -> None:
     assert prism.said("patterns", "drain", "a") == "drained: 0 completed, 0 aborted\n"
     assert prism.pattern("a")["state"] == "draining"
     assert "the pattern 'a' is draining" in refused(prism("kv", "get", "key", "--pattern", "a"))
@@ -66,7 +70,7 @@ def test_drained_pattern_refuses_until_a_restart(prism: Any) -> None:
     assert prism("kv", "get", "key", "--pattern", "a").returncode == 3
 
 
-def test_replacing_a_memstore_needs_discard_data(prism: Any) -> None:
+def test_replacing_a_memstore_needs_discard_data(prism: Command) -> None:
     prism.said("kv", "set", "key", "value")
     before = prism.pattern("a")
     line = refused(prism("patterns", "replace", "a", "--option", "max-keys=10"))
@@ -94,22 +98,23 @@ def test_replacing_a_memstore_needs_discard_data(prism: Any) -> None:
     ],
 )
 def test_mistake_is_one_clear_line_and_changes_nothing(
-    looking: Any, arguments: list[str], says: str
+    looking: Command, arguments: list[str], says: str
 ) -> None:
     before = looking.pattern("a")["process_id"]
     assert says in refused(looking("patterns", *arguments))
     assert looking.pattern("a")["process_id"] == before
 
 
-def test_malformed_setting_is_a_usage_error_that_does_not_quote_it(looking: Any) -> None:
+def test_malformed_setting_is_a_usage_error_that_does_not_quote_it(looking: Command) -> None:
     ended = looking("patterns", "replace", "a", "--option", "hunter2")
     assert ended.returncode == 2
     assert "--option is not KEY=VALUE" in ended.stderr
     assert "hunter2" not in ended.stderr
 
 
-def test_events_follow_prints_new_events(prism: Any) -> None:
+def test_events_follow_prints_new_events(prism: Command) -> None:
     following = prism.begin("patterns", "events", "b", "--follow", "--json")
+    assert following.stdout is not None
     try:
         seen = []
         for line in following.stdout:
@@ -130,14 +135,14 @@ def test_events_follow_prints_new_events(prism: Any) -> None:
 
 
 def test_commands_are_unsupported_by_a_server_without_patterns(
-    start_server: Any, prism_at: Any
+    start_server: Callable[..., Server], prism_at: PrismAt
 ) -> None:
     server = start_server().serving()
     assert "ProxyAdminService" in refused(prism_at(server.address)("patterns", "list"))
 
 
 def test_commands_need_the_admin_token_of_the_proxy(
-    start_proxy: Any, prism_at: Any, tmp_path: Any
+    start_proxy: StartProxy, prism_at: PrismAt, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("let-me-in\n")
     proxy = start_proxy(

@@ -7,9 +7,11 @@ import stat
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.integration.administration.conftest import Command, PrismAt, StartProxy
+from tests.integration.conftest import Server
 
 TIMEOUT_S = 30.0
 SECRET = "correct-horse-battery"
@@ -33,14 +35,14 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def read(address: str, path: str) -> str:
+def read(address: str | None, path: str) -> str:
     with urllib.request.urlopen(f"http://{address}{path}") as reply:
         text: str = reply.read().decode()
         return text
 
 
 def test_config_file_can_say_what_flags_can_say(
-    start_proxy: Any, prism_at: Any, tmp_path: Path
+    start_proxy: StartProxy, prism_at: PrismAt, tmp_path: Path
 ) -> None:
     (tmp_path / "config.yaml").write_text(
         "default_pattern: b\n"
@@ -57,7 +59,7 @@ def test_config_file_can_say_what_flags_can_say(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_the_proxy_and_its_processes_and_removes_the_directory(
-    proxy: Any, sockets: Path, number: signal.Signals
+    proxy: Server, sockets: Path, number: signal.Signals
 ) -> None:
     (folder,) = sockets.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -69,14 +71,14 @@ def test_signal_ends_the_proxy_and_its_processes_and_removes_the_directory(
     assert list(sockets.iterdir()) == []
 
 
-def test_stop_by_rpc_ends_the_proxy_as_a_signal_does(proxy: Any, prism: Any) -> None:
+def test_stop_by_rpc_ends_the_proxy_as_a_signal_does(proxy: Server, prism: Command) -> None:
     assert "pattern.a: serving" in prism.said("lifecycle", "status")
     prism.said("lifecycle", "stop")
     assert proxy.wait() == 0
     assert not any(map(is_alive, patterns_in(proxy.lines)))
 
 
-def test_killed_pattern_is_launched_again(proxy: Any, prism: Any) -> None:
+def test_killed_pattern_is_launched_again(proxy: Server, prism: Command) -> None:
     before = prism.pattern("a")["process_id"]
     os.kill(before, signal.SIGKILL)
     proxy.wait_for("pattern a: failed: the pattern 'a' was killed by SIGKILL")
@@ -88,7 +90,7 @@ def test_killed_pattern_is_launched_again(proxy: Any, prism: Any) -> None:
 
 
 def test_pattern_that_cannot_start_does_not_keep_others_from_serving(
-    start_proxy: Any, prism_at: Any
+    start_proxy: StartProxy, prism_at: PrismAt
 ) -> None:
     proxy = start_proxy(
         *("--pattern", "a=memstore", "--pattern", "b=redis"),
@@ -111,13 +113,13 @@ def test_pattern_that_cannot_start_does_not_keep_others_from_serving(
     assert SECRET not in everything
 
 
-def test_the_page_shows_the_patterns(proxy: Any) -> None:
+def test_the_page_shows_the_patterns(proxy: Server) -> None:
     page = read(proxy.metrics_address, "/")
     assert "Patterns" in page
     assert "Calls that name no pattern go to a" in page
 
 
-def test_operations_are_counted_by_pattern_across_a_restart(proxy: Any, prism: Any) -> None:
+def test_operations_are_counted_by_pattern_across_a_restart(proxy: Server, prism: Command) -> None:
     prism.said("kv", "set", "key", "value", "--pattern", "b")
     prism.said("patterns", "restart", "b")
     prism.said("kv", "set", "key", "value", "--pattern", "b")
@@ -128,7 +130,7 @@ def test_operations_are_counted_by_pattern_across_a_restart(proxy: Any, prism: A
 
 
 def test_two_proxies_with_the_same_patterns_are_independent(
-    start_proxy: Any, sockets: Path
+    start_proxy: StartProxy, sockets: Path
 ) -> None:
     for _ in range(2):
         start_proxy("--pattern", "a=memstore").serving()
@@ -136,7 +138,7 @@ def test_two_proxies_with_the_same_patterns_are_independent(
 
 
 def test_frozen_pattern_is_killed_when_the_proxy_ends(
-    start_proxy: Any, prism_at: Any, sockets: Path
+    start_proxy: StartProxy, prism_at: PrismAt, sockets: Path
 ) -> None:
     proxy = start_proxy(
         *("--pattern", "a=memstore", "--pattern", "b=memstore"),
@@ -152,7 +154,7 @@ def test_frozen_pattern_is_killed_when_the_proxy_ends(
     assert "was killed by SIGKILL" in proxy.log
 
 
-def test_patterns_end_when_the_proxy_is_killed(proxy: Any, prism: Any) -> None:
+def test_patterns_end_when_the_proxy_is_killed(proxy: Server, prism: Command) -> None:
     processes = [each["process_id"] for each in prism.json("patterns", "list")["patterns"]]
     proxy.signal(signal.SIGKILL)
     proxy.wait()

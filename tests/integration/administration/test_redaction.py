@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from tests.integration.administration.conftest import PrismAt, StartProxy
+from tests.integration.conftest import Server
 
 TIMEOUT_S = 30.0
 SECRET = "sw0rdfish-and-chips"
 
 
 @pytest.fixture
-def leaking(start_proxy: Any) -> Any:
+def leaking(start_proxy: StartProxy) -> Server:
     """Proxy with `l`, which cannot log in, and `h`, which is degraded; both quote passwords."""
     return start_proxy(
         *("--pattern", "b=memstore", "--pattern", "l=leaking", "--pattern", "h=leaking"),
@@ -24,7 +26,9 @@ def leaking(start_proxy: Any) -> Any:
     ).serving()
 
 
-def test_secret_that_a_driver_quotes_is_redacted_everywhere(leaking: Any, prism_at: Any) -> None:
+def test_secret_that_a_driver_quotes_is_redacted_everywhere(
+    leaking: Server, prism_at: PrismAt
+) -> None:
     prism = prism_at(leaking.address)
     until(lambda: (prism.pattern("h")["health"] or {}).get("status") == "degraded")
     answers = {}
@@ -64,7 +68,9 @@ def test_secret_that_a_driver_quotes_is_redacted_everywhere(leaking: Any, prism_
     assert [place for place, text in told.items() if SECRET in text] == []
 
 
-def test_server_without_a_proxy_redacts_secrets_too(start_server: Any, prism_at: Any) -> None:
+def test_server_without_a_proxy_redacts_secrets_too(
+    start_server: Callable[..., Server], prism_at: PrismAt
+) -> None:
     server = start_server("--driver", "leaking", "--leaking-password", SECRET).serving()
     prism = prism_at(server.address)
     status = prism.said("lifecycle", "status")
@@ -78,7 +84,7 @@ def test_server_without_a_proxy_redacts_secrets_too(start_server: Any, prism_at:
 
 
 def test_control_characters_and_invalid_text_in_the_last_output_are_escaped(
-    start_proxy: Any, prism_at: Any
+    start_proxy: StartProxy, prism_at: PrismAt
 ) -> None:
     proxy = start_proxy("--pattern", "b=memstore", "--pattern", "u=unreadable").serving()
     prism = prism_at(proxy.address)
@@ -94,14 +100,14 @@ def test_control_characters_and_invalid_text_in_the_last_output_are_escaped(
     assert dict(every_page(proxy.metrics_address))["/"].count("caf")
 
 
-def until(condition: Any) -> None:
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline, "it does not become so"
         time.sleep(0.05)
 
 
-def every_page(address: str) -> Iterator[tuple[str, str]]:
+def every_page(address: str | None) -> Iterator[tuple[str, str]]:
     for path in ("/", "/health", "/ready", "/metrics"):
         try:
             with urllib.request.urlopen(f"http://{address}{path}") as reply:

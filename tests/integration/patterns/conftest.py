@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.conftest import Server
 from tests.servers.fake_proxy import TOKEN, FakeProxy
 
 
@@ -28,11 +29,11 @@ async def proxy(socket_folder: Path) -> AsyncIterator[FakeProxy]:
 
 @pytest.fixture
 def start_pattern(
-    start_server: Callable[..., Any], proxy: FakeProxy, socket_folder: Path
-) -> Callable[..., Any]:
+    start_server: Callable[..., Server], proxy: FakeProxy, socket_folder: Path
+) -> Callable[..., Server]:
     """Start a pattern of the proxy, with a token handed over in the environment."""
 
-    def start(*args: str, token: str | None = TOKEN, **how: Any) -> Any:
+    def start(*args: str, token: str | None = TOKEN, **how: Any) -> Server:
         data = socket_folder / "data.sock"
         env = {} if token is None else {"PRISM_PROXY_TOKEN": token}
         return start_server(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -12,9 +11,10 @@ import prism
 from prism.adapters.client import connect_admin
 from prism.ports import BackendUnavailable
 from prism.v1 import pattern_pb2 as pb
+from tests.integration.conftest import Server
 from tests.servers.fake_proxy import FakeProxy
 
-Start = Callable[..., Any]
+Start = Callable[..., Server]
 
 
 def _with_keys(number: int) -> Callable[[pb.DebugEvent], bool]:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -17,11 +16,11 @@ import pytest
 import prism
 from prism.ports import State
 from prism.v1 import lifecycle_pb2 as lpb
-from tests.integration.conftest import PACKAGES
+from tests.integration.conftest import PACKAGES, Server
 from tests.servers.fake_proxy import SESSION, TOKEN, FakeProxy
 from tests.servers.process import TIMEOUT_S
 
-Start = Callable[..., Any]
+Start = Callable[..., Server]
 
 _FOLDER = Path(__file__).parent
 

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable
 from http.client import HTTPConnection
 from importlib.metadata import version
-from typing import Any
 
 import grpc
 import pytest
@@ -16,9 +15,10 @@ import prism
 from prism.ports import HealthStatus, IllegalTransition, InvalidArgument, NotServing, State
 from prism.v1 import keyvalue_pb2 as kpb
 from prism.v1 import lifecycle_pb2 as lpb
+from tests.integration.conftest import Server
 from tests.servers.fake_proxy import TOKEN, FakeProxy
 
-Start = Callable[..., Any]
+Start = Callable[..., Server]
 
 
 def http_get(address: str, path: str) -> tuple[int, str]:
