@@ -1,30 +1,29 @@
-"""Drivers with one defect that shows under concurrency, when a call is cancelled, or at the end."""
+"""Drivers with one defect in their lifecycle, or under concurrent or cancelled calls."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
     BackendTimeout,
     DrainReport,
-    Driver,
     Entry,
     Outcome,
     Version,
 )
+from prism.testing.suite.backend import AnyDriver
 from tests.selftest.faults.fault import Fault
 
 
-class DrainForgetsTheBuffer(Fault):
-    """Acknowledges a write before it leaves the buffer, which a drain does not flush."""
+class DrainLosesTheBuffer(Fault):
+    """Acknowledges writes while they are in a buffer, and does not flush it in a drain."""
 
     caught_by = "test_a_drain_loses_no_acknowledged_write"
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
         self._buffered: str | None = None
 
@@ -58,12 +57,12 @@ class ClosingTwiceFails(Fault):
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         if self._closed:
-            raise RuntimeError("closed already")
+            raise RuntimeError("already closed")
         self._closed = True
         await self.inner.stop(timeout)
 
 
-class DrainReportsWhatItDidNotDo(Fault):
+class DrainReportIsWrong(Fault):
     caught_by = "test_drain_of_an_idle_backend_reports_nothing"
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
@@ -72,11 +71,11 @@ class DrainReportsWhatItDidNotDo(Fault):
 
 
 class ReadsAreCached(Fault):
-    """Answers a few reads in a hundred from what was read before."""
+    """Returns an earlier result for a few reads in a hundred."""
 
     caught_by = "test_a_history_on_one_key_is_linearizable"
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
         self._cached: dict[str, Entry | None] = {}
         self._reads = 0
@@ -90,13 +89,13 @@ class ReadsAreCached(Fault):
 
 
 class WritesAreAcknowledgedEarly(Fault):
-    """Answers before the write is applied, as a fire-and-forget driver would."""
+    """Acknowledges some writes before they are applied, as a fire-and-forget driver does."""
 
     caught_by = "test_readers_never_go_back_in_time"
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._writes = 0
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
@@ -104,7 +103,7 @@ class WritesAreAcknowledgedEarly(Fault):
         version = await self.inner.set(key, value, ttl=ttl)
         self._writes += 1
         if entry is not None and entry.expires_at_ms is None and self._writes % 50 == 0:
-            # The old value once more, for a few turns of the loop.
+            # Keep the old value for a few iterations of the event loop.
             await self.inner.set(key, entry.value)
             task = asyncio.create_task(self._apply(key, value, ttl))
             self._tasks.add(task)
@@ -118,11 +117,11 @@ class WritesAreAcknowledgedEarly(Fault):
 
 
 class TimeoutsSayNotApplied(Fault):
-    """Says of an overwrite that timed out that nothing happened, though it did."""
+    """Reports overwrites that timed out as not applied, although they were applied."""
 
     caught_by = "test_a_history_with_injected_errors_is_linearizable"
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
         self._overwrites = 0
 
@@ -130,35 +129,35 @@ class TimeoutsSayNotApplied(Fault):
         overwrites = await self.inner.exists(key)
         version = await self.inner.set(key, value, ttl=ttl)
         self._overwrites += overwrites
-        # A prime, so as not to keep step with the errors that the suite injects.
+        # A prime, so that these errors do not coincide with those that the suite injects.
         if overwrites and self._overwrites % 31 == 0:
-            raise BackendTimeout("no answer in time", outcome=Outcome.NOT_APPLIED)
+            raise BackendTimeout("no reply in time", outcome=Outcome.NOT_APPLIED)
         return version
 
 
-class ACancelledCallPoisonsTheNext(Fault):
-    """Answers the next read with the reply that the cancelled one left behind."""
+class CancelledReadCorruptsTheNext(Fault):
+    """Returns the reply of a cancelled read as the result of the next read."""
 
     caught_by = "test_a_cancelled_read_leaves_the_connection_usable"
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
-        self._left_behind: list[Entry | None] = []
+        self._unread_replies: list[Entry | None] = []
 
     async def get(self, key: str) -> Entry | None:
         entry = await self.inner.get(key)
-        if self._left_behind:
-            return self._left_behind.pop()
+        if self._unread_replies:
+            return self._unread_replies.pop()
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._left_behind.append(entry)
+            self._unread_replies.append(entry)
             raise
         return entry
 
 
-class DeletedKeysComeBack(Fault):
-    """A write that was overtaken by a delete is applied once more, as by a replay."""
+class DeletedKeyReappears(Fault):
+    """Applies a deleted value again for a moment, as a replay would."""
 
     caught_by = "test_a_deleted_key_never_reappears_to_readers"
 
@@ -175,26 +174,26 @@ class DeletedKeysComeBack(Fault):
         return existed
 
 
-class SlowWritesHoldUpTheRest(Fault):
-    """One connection for all, on which a question waits for the answers before it."""
+class SlowWritesBlockReads(Fault):
+    """Has one connection, on which a read waits for the replies to all writes before it."""
 
     caught_by = "test_slow_operations_do_not_delay_others"
     outermost = True
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
-        self._unanswered: set[asyncio.Future[None]] = set()
+        self._pending_writes: set[asyncio.Future[None]] = set()
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         answered = asyncio.get_running_loop().create_future()
-        self._unanswered.add(answered)
+        self._pending_writes.add(answered)
         try:
             return await self.inner.set(key, value, ttl=ttl)
         finally:
-            self._unanswered.discard(answered)
+            self._pending_writes.discard(answered)
             answered.set_result(None)
 
     async def exists(self, key: str) -> bool:
-        if self._unanswered:
-            await asyncio.wait([*self._unanswered])
+        if self._pending_writes:
+            await asyncio.wait([*self._pending_writes])
         return await self.inner.exists(key)

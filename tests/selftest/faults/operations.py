@@ -6,11 +6,9 @@ import asyncio
 import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from prism.ports import (
     Count,
-    Driver,
     Entry,
     Page,
     Persisted,
@@ -20,6 +18,7 @@ from prism.ports import (
     Version,
     VersionConflict,
 )
+from prism.testing.suite.backend import AnyDriver
 from tests.selftest.faults.fault import Fault
 
 
@@ -139,11 +138,11 @@ class ExpireOnlyShortens(Fault):
         return await self.inner.expire(key, ttl)
 
 
-class AThousandthIsLost(Fault):
+class SubMillisecondTtlIsLost(Fault):
     caught_by = "test_the_smallest_ttl_is_rounded_up_not_to_zero"
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        # Rounded down to zero, which this backend takes for none.
+        # A ttl below a millisecond is rounded down to zero, which means no ttl here.
         rounded = ttl and timedelta(milliseconds=ttl // timedelta(milliseconds=1))
         return await self.inner.set(key, value, ttl=rounded or None)
 
@@ -166,7 +165,7 @@ class CompareAndSetRaces(Fault):
         entry = await self.inner.get(key)
         await asyncio.sleep(0)
         if (entry and entry.version) != expected:
-            raise VersionConflict("the version is another")
+            raise VersionConflict("the version differs")
         return await self.inner.set(key, value, ttl=ttl)
 
 
@@ -179,7 +178,7 @@ class VersionZeroMeansAbsent(Fault):
         return await self.inner.compare_and_set(key, value, expected=expected or None, ttl=ttl)
 
 
-class LosersChangeTheTtl(Fault):
+class ConflictChangesTheTtl(Fault):
     caught_by = "test_a_conflict_leaves_the_ttl_unchanged"
 
     async def compare_and_set(
@@ -190,7 +189,7 @@ class LosersChangeTheTtl(Fault):
         return await self.inner.compare_and_set(key, value, expected=expected, ttl=ttl)
 
 
-class LosersWriteFirst(Fault):
+class ConflictWritesFirst(Fault):
     caught_by = "test_a_conflict_changes_nothing"
 
     async def compare_and_set(
@@ -199,25 +198,25 @@ class LosersWriteFirst(Fault):
         entry = await self.inner.get(key)
         version = await self.inner.set(key, value, ttl=ttl)
         if (entry and entry.version) != expected:
-            raise VersionConflict("the version is another")
+            raise VersionConflict("the version differs")
         return version
 
 
-class BatchesReorder(Fault):
+class BatchReordersItems(Fault):
     caught_by = "test_get_many_returns_outcomes_in_request_order"
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         return await self.inner.get_many(sorted(keys))
 
 
-class BatchesDropTheTtl(Fault):
+class BatchDropsTheTtl(Fault):
     caught_by = "test_each_item_has_its_own_ttl"
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         return await self.inner.set_many([Put(put.key, put.value) for put in puts])
 
 
-class BatchesLookBeforeTheyDelete(Fault):
+class BatchDeleteChecksFirst(Fault):
     caught_by = "test_a_key_deleted_twice_in_a_batch_existed_once"
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
@@ -226,7 +225,7 @@ class BatchesLookBeforeTheyDelete(Fault):
         return [*existed]
 
 
-class TheFirstOfTwoWins(Fault):
+class FirstOfTwoWritesWins(Fault):
     caught_by = "test_a_key_set_twice_keeps_the_last_value"
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
@@ -234,7 +233,7 @@ class TheFirstOfTwoWins(Fault):
         return outcomes[::-1]
 
 
-class PrefixesBleed(Fault):
+class ScanIgnoresTheLastCharacter(Fault):
     caught_by = "test_scan_returns_no_key_outside_the_prefix"
 
     async def scan(
@@ -245,7 +244,7 @@ class PrefixesBleed(Fault):
         )
 
 
-class ScansSkipAtPageEnds(Fault):
+class PagesLoseTheirLastKey(Fault):
     caught_by = "test_all_pages_together_contain_every_key"
 
     async def scan(
@@ -259,10 +258,10 @@ class ScansSkipAtPageEnds(Fault):
         return Page(page.keys[:-1], page.entries and page.entries[:-1], page.next_token)
 
 
-class ScansEndWhereAKeyIsGone(Fault):
+class ScanEndsAtADeletedKey(Fault):
     caught_by = "test_a_scan_continues_after_the_last_key_of_a_page_is_deleted"
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: AnyDriver) -> None:
         super().__init__(inner)
         self._ended_at: dict[str, list[str]] = {}
 

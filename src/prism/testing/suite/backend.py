@@ -10,9 +10,11 @@ from typing import Any, Protocol, TypeAlias
 
 from prism.ports import Driver, FullKeyValue, LifecycleControl, Profile
 
-Wrap: TypeAlias = Callable[[Driver[Any]], Driver[Any]]
-"""Wraps a new driver, to block, record or break its operations."""
+AnyDriver: TypeAlias = Driver[Any]
+"""A driver with settings of any type."""
 
+Wrap: TypeAlias = Callable[[AnyDriver], AnyDriver]
+"""Wraps a new driver, to block, record or break its operations."""
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[FullKeyValue]]
 

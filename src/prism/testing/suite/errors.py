@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import pytest_asyncio
@@ -199,11 +198,11 @@ class _Defective(DriverWrapper):
         raise ZeroDivisionError("password=hunter2")
 
 
-async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[Any]:
+async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[object]:
     return list(await kv.set_many(puts))
 
 
-async def _cancel_after(turns: int, tasks: list[asyncio.Task[Any]]) -> None:
+async def _cancel_after(turns: int, tasks: Sequence[asyncio.Task[object]]) -> None:
     """Cancel the tasks after this many iterations of the event loop, and wait for their end."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -26,13 +26,9 @@ from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.watch_recorder import DeclaredEvents, WatchGroup, watching
 
 WRITERS = 12
-
 WRITES = 40
-
 LARGE = 64 << 10
-
 MANY = 400
-
 """Number of large values: more than any backend buffers for a reader."""
 
 DRAIN = timedelta(seconds=20)
@@ -151,15 +147,17 @@ class WatchDelivery(WatchGroup):
                 await recorder.wait_for_count(100)
                 stop.set()
                 await asyncio.gather(*writers)
-                there = {key for key in keys if await kv.exists(key)}
+                existing = {key for key in keys if await kv.exists(key)}
 
                 async def same() -> bool:
                     known = set(scanned)
                     for event in recorder.events:
                         (known.add if event.change is Change.PUT else known.discard)(event.key)
-                    return known == there
+                    return known == existing
 
-                await wait_until(same, f"the scan and the events together come to {there}")
+                await wait_until(
+                    same, f"the scan and the events together contain exactly {existing}"
+                )
         finally:
             stop.set()
             await asyncio.gather(*writers, return_exceptions=True)
