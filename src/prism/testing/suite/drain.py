@@ -59,14 +59,14 @@ class Drains(Group):
     async def test_a_drain_loses_no_acknowledged_write(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        driver = DriverCapture()
-        async with open_backend(wrap=driver.capture) as backend:
+        capture = DriverCapture()
+        async with open_backend(wrap=capture.wrap) as backend:
             for number in range(IN_FLIGHT):
                 await backend.kv.set(f"{prefix}{number}", b"%d" % number)
             await backend.lifecycle.drain(LONG_TIMEOUT)
             # Not through the gateway, which refuses. The driver itself is open until it is stopped.
             for number in range(IN_FLIGHT):
-                entry = await driver.driver.get(f"{prefix}{number}")
+                entry = await capture.driver.get(f"{prefix}{number}")
                 assert entry is not None
                 assert entry.value == b"%d" % number
 

@@ -166,31 +166,31 @@ class Errors(Group):
         self, open_backend: OpenBackend, key: str, operation: SampleOperation
     ) -> None:
         # Not through the gateway, which would refuse by itself.
-        driver = DriverCapture()
-        async with open_backend(wrap=driver.capture) as backend:
+        capture = DriverCapture()
+        async with open_backend(wrap=capture.wrap) as backend:
             operation.skip_unless_declared_by(backend.profile)
             await backend.lifecycle.stop()
             async with time_limit(_ANSWER_SECONDS):
                 with pytest.raises(PrismError):
-                    await operation.call(driver.driver, key)
+                    await operation.call(capture.driver, key)
 
     async def test_closing_a_driver_twice_is_safe(self, open_backend: OpenBackend) -> None:
-        driver = DriverCapture()
-        async with open_backend(wrap=driver.capture) as backend:
+        capture = DriverCapture()
+        async with open_backend(wrap=capture.wrap) as backend:
             await backend.lifecycle.stop()
             async with time_limit(_ANSWER_SECONDS):
-                await driver.driver.stop()
-                await driver.driver.stop()
+                await capture.driver.stop()
+                await capture.driver.stop()
 
     async def test_a_driver_that_was_never_initialized_can_be_stopped(
         self, open_backend: OpenBackend
     ) -> None:
-        driver = DriverCapture()
+        capture = DriverCapture()
         async with (
-            open_backend(wrap=driver.capture, start=False),
+            open_backend(wrap=capture.wrap, start=False),
             time_limit(_ANSWER_SECONDS),
         ):
-            await driver.driver.stop()
+            await capture.driver.stop()
 
 
 class _Defective(DriverWrapper):

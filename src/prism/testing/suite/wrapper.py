@@ -62,7 +62,7 @@ class DriverCapture:
 
     driver: FullDriver
 
-    def capture(self, driver: AnyDriver) -> AnyDriver:
+    def wrap(self, driver: AnyDriver) -> AnyDriver:
         """Keep the driver and return it unchanged; for `open_backend(wrap=…)`."""
         self.driver = driver  # type: ignore[assignment]
         return driver
