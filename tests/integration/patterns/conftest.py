@@ -1,4 +1,4 @@
-"""A proxy that tests speak for, and processes that call it back."""
+"""Fixtures with a fake proxy, and processes that register with it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from tests.servers.fake_proxy import TOKEN, FakeProxy
 
 
 @pytest.fixture
-def socket_folder() -> Iterator[Path]:
-    """Near the root: the path of a socket has a hundred bytes."""
+def socket_dir() -> Iterator[Path]:
+    """Directory with a short path, as a socket's path has about a hundred bytes."""
     with tempfile.TemporaryDirectory(prefix="prism-") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
-async def proxy(socket_folder: Path) -> AsyncIterator[FakeProxy]:
-    """It listens."""
-    async with FakeProxy(socket_folder / "control.sock") as proxy:
+async def proxy(socket_dir: Path) -> AsyncIterator[FakeProxy]:
+    """A fake proxy that listens."""
+    async with FakeProxy(socket_dir / "control.sock") as proxy:
         yield proxy
 
 
 @pytest.fixture
 def start_pattern(
-    start_server: Callable[..., Server], proxy: FakeProxy, socket_folder: Path
+    start_server: Callable[..., Server], proxy: FakeProxy, socket_dir: Path
 ) -> Callable[..., Server]:
-    """Start a pattern of the proxy, with a token handed over in the environment."""
+    """Function that starts a pattern of the proxy, with a token in the environment."""
 
     def start(*args: str, token: str | None = TOKEN, **how: Any) -> Server:
-        data = socket_folder / "data.sock"
+        data = socket_dir / "data.sock"
         env = {} if token is None else {"PRISM_PROXY_TOKEN": token}
         return start_server(
             *("--proxy-address", proxy.address, "--grpc-socket", str(data), *args),

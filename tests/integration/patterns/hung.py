@@ -1,4 +1,4 @@
-"""A process with a lifeline, whose event loop is stuck. Run with the descriptor."""
+"""Process with a lifeline and a stuck event loop; the argument is the descriptor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def main() -> None:
         await Lifeline(int(sys.argv[1]), timedelta(milliseconds=10)).token()
         sys.stdout.write("stuck\n")
         sys.stdout.flush()
-        time.sleep(1000)  # noqa: ASYNC251  (that is what is wrong with it)
+        time.sleep(1000)  # noqa: ASYNC251  (blocks the loop on purpose)
 
 
 asyncio.run(main())

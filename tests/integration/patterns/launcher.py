@@ -1,6 +1,6 @@
-"""Launches a pattern as a proxy does, and then does nothing any more.
+"""Launches a pattern as a proxy does, and then waits.
 
-Run with the address of the proxy, the pattern's socket, and its token.
+The arguments are the address of the proxy, the pattern's socket, and its token.
 """
 
 from __future__ import annotations

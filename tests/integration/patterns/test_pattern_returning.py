@@ -22,7 +22,7 @@ from tests.servers.process import TIMEOUT_S
 
 Start = Callable[..., Server]
 
-_FOLDER = Path(__file__).parent
+_HERE = Path(__file__).parent
 
 _IMPORTING = """
 import sys, time
@@ -122,10 +122,8 @@ async def test_pattern_drains_and_exits_with_0_when_the_proxy_is_gone(
     assert await asyncio.to_thread(pattern.wait) == 0
 
 
-async def test_proxy_that_never_answers_is_an_error(
-    socket_folder: Path, start_server: Start
-) -> None:
-    address = f"unix:{socket_folder}/nobody.sock"
+async def test_proxy_that_never_answers_is_an_error(socket_dir: Path, start_server: Start) -> None:
+    address = f"unix:{socket_dir}/nobody.sock"
     pattern = start_server("--proxy-address", address, "--proxy-token", TOKEN, free_ports=False)
     error = await asyncio.to_thread(pattern.wait_for, "no proxy answered")
     assert address in error["message"]
@@ -198,11 +196,9 @@ def test_closed_descriptor_is_an_error(start_pattern: Start) -> None:
     assert "Traceback" not in pattern.log
 
 
-async def test_pattern_ends_when_its_launcher_is_killed(
-    proxy: FakeProxy, socket_folder: Path
-) -> None:
+async def test_pattern_ends_when_its_launcher_is_killed(proxy: FakeProxy, socket_dir: Path) -> None:
     launcher = subprocess.Popen(  # noqa: ASYNC220  (quick)
-        (sys.executable, _FOLDER / "launcher.py", proxy.address, socket_folder / "data", TOKEN),
+        (sys.executable, _HERE / "launcher.py", proxy.address, socket_dir / "data", TOKEN),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -220,7 +216,7 @@ async def test_pattern_ends_when_its_launcher_is_killed(
 def test_pattern_with_a_stuck_loop_ends_with_its_proxy() -> None:
     reading, writing = os.pipe()
     with subprocess.Popen(
-        (sys.executable, _FOLDER / "hung.py", str(reading)),
+        (sys.executable, _HERE / "hung.py", str(reading)),
         stdout=subprocess.PIPE,
         pass_fds=(reading,),
     ) as process:

@@ -83,8 +83,8 @@ async def test_pattern_drained_by_another_command_is_unhealthy(start_proxy: Star
         assert registration is not None
         async with connect_admin(registration.data_address) as beside:
             await beside.lifecycle.drain()
-        told = await proxy.wait_event("a", EventKind.HEALTH)
-        assert told.message.startswith("unhealthy: its driver is draining, by another command")
+        event = await proxy.wait_event("a", EventKind.HEALTH)
+        assert event.message.startswith("unhealthy: its driver is draining, by another command")
         health = (await admin.get("a")).pattern.status.health
         assert health is not None
         assert health.status is HealthStatus.UNHEALTHY
@@ -199,11 +199,11 @@ async def test_shutdown_cancels_a_replacement_that_never_registers(start_proxy: 
         replacing = asyncio.create_task(admin.replace("a", "mute", {}, discard_data=True))
         launched = await proxy.wait_event("a", EventKind.LAUNCHED, 2)
         following = asyncio.create_task(_follow(admin))
-        told = monotonic()
+        signalled_at = monotonic()
         proxy.signal(signal.SIGTERM)
         assert await asyncio.to_thread(proxy.wait) == 0
         # The new process would be awaited for 25 s.
-        assert monotonic() - told < 15
+        assert monotonic() - signalled_at < 15
         seen = await following
         with pytest.raises(NotServing, match="the replacement of the pattern 'a' was cancelled"):
             await replacing

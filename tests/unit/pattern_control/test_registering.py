@@ -39,11 +39,11 @@ async def test_registration_with_the_token_is_accepted(
     assert len(accepted.session) > 20
     assert accepted.session != expected.pending.token
     assert accepted.heartbeat_interval.ToTimedelta() == PATIENT.heartbeat_interval
-    told = (await expected.session()).registration
-    assert (told.driver, told.driver_version, told.prism_version) == ("memstore", "1.2.3", "0.1.0")
-    assert (told.process_id, told.state) == (42, State.CREATED)
-    assert (told.data_address, told.metrics_address) == ("unix:/tmp/data.sock", "127.0.0.1:9191")
-    assert told.capabilities == {Capability.TTL}
+    got = (await expected.session()).registration
+    assert (got.driver, got.driver_version, got.prism_version) == ("memstore", "1.2.3", "0.1.0")
+    assert (got.process_id, got.state) == (42, State.CREATED)
+    assert (got.data_address, got.metrics_address) == ("unix:/tmp/data.sock", "127.0.0.1:9191")
+    assert got.capabilities == {Capability.TTL}
     assert expected.events == []
 
 
@@ -125,9 +125,9 @@ async def test_unexpected_driver_or_protocol_version_is_refused(
     expected = control_plane.expect()
     stream = await control_plane.connect(expected.pending.token)
     await stream.send(registration=registration(**changes))
-    code, told = await stream.refusal()
+    code, text = await stream.refusal()
     assert code == FAILED_PRECONDITION
-    assert message in told
+    assert message in text
     with pytest.raises(PreconditionFailed, match=f"'sessions' was refused: .*{message[:20]}"):
         await expected.session()
     assert expected.kinds == [EventKind.REFUSED]
@@ -196,9 +196,9 @@ async def test_invalid_message_ends_the_stream(serve: Serve, data: bytes, messag
     expected = control_plane.expect()
     stream, _ = await control_plane.register(expected.pending.token)
     await stream.write(data)
-    code, told = await stream.refusal()
+    code, text = await stream.refusal()
     assert code == INVALID_ARGUMENT
-    assert message in told
+    assert message in text
     assert expected.kinds == [EventKind.LOST]
     assert message in expected.events[0][1]
 

@@ -20,14 +20,14 @@ def printing(*lines: object) -> str:
 async def test_json_line_keeps_level_message_time_and_fields(
     launch: Launch, records: Records
 ) -> None:
-    said = {
+    printed = {
         "time": "2026-01-02T03:04:05.678Z",
         "level": "warning",
         "message": "the backend is slow",
         "logger": "prism.adapters.redis",
         "backend": "127.0.0.1:6379",
     }
-    process = await launch(printing(json.dumps(said)))
+    process = await launch(printing(json.dumps(printed)))
     await process.wait()
     (record,) = records.records
     assert record.levelno == logging.WARNING
@@ -56,8 +56,14 @@ async def test_stderr_and_invalid_utf8_are_logged(launch: Launch, records: Recor
 async def test_fields_do_not_replace_attributes_of_the_record(
     launch: Launch, records: Records
 ) -> None:
-    said = {"message": "m", "args": [1], "exc_info": "Traceback", "pattern": "another", "msg": "x"}
-    process = await launch(printing(json.dumps(said)))
+    printed = {
+        "message": "m",
+        "args": [1],
+        "exc_info": "Traceback",
+        "pattern": "another",
+        "msg": "x",
+    }
+    process = await launch(printing(json.dumps(printed)))
     await process.wait()
     (record,) = records.records
     assert record.getMessage() == "m"
@@ -80,10 +86,10 @@ async def test_flood_of_lines_is_limited_and_counted(launch: Launch, records: Re
         ended = await process.wait()
     # The last line is kept although it was dropped.
     assert ended == f"exited with status 1: line {count - 1}"
-    told = [each for each in records.messages if each.startswith("line")]
+    logged = [each for each in records.messages if each.startswith("line")]
     dropped = [each.split()[0] for each in records.messages if "lines dropped" in each]
-    assert len(told) + sum(int(each.replace(",", "")) for each in dropped) == count
-    assert 200 <= len(told) < 2000
+    assert len(logged) + sum(int(each.replace(",", "")) for each in dropped) == count
+    assert 200 <= len(logged) < 2000
 
 
 @pytest.mark.parametrize("line", ["x" * 99 + "\n", "\n", "x"], ids=["lines", "empty", "endless"])

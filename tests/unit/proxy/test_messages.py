@@ -59,14 +59,14 @@ STOPPED = PatternStatus(
 @pytest.mark.parametrize("status", [SERVING, STOPPED])
 @pytest.mark.parametrize("is_default", [True, False])
 def test_pattern_round_trips(status: PatternStatus, is_default: bool) -> None:
-    shown = PatternInfo(status, is_default)
-    assert pattern_of(pattern_message(shown)) == shown
+    info = PatternInfo(status, is_default)
+    assert pattern_of(pattern_message(info)) == info
 
 
 @pytest.mark.parametrize("state", PatternState)
 def test_every_state_round_trips(state: PatternState) -> None:
-    shown = PatternInfo(replace(STOPPED, state=state), False)
-    assert pattern_of(pattern_message(shown)).status.state is state
+    info = PatternInfo(replace(STOPPED, state=state), False)
+    assert pattern_of(pattern_message(info)).status.state is state
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -77,8 +77,8 @@ def test_every_kind_of_event_round_trips(kind: EventKind) -> None:
 
 def test_details_round_trip() -> None:
     debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, "hello", {"x": "y"}, 2)
-    told = PatternDetails(PatternInfo(SERVING, True), [EVENT], [debug])
-    assert details_of(details_message(told)) == told
+    sent = PatternDetails(PatternInfo(SERVING, True), [EVENT], [debug])
+    assert details_of(details_message(sent)) == sent
 
 
 def test_unknown_kinds_and_states_are_ignored_or_refused() -> None:
@@ -95,10 +95,10 @@ def test_lone_surrogates_are_replaced() -> None:
     odd = "caf\udce9"
     health = Health(HealthStatus.DEGRADED, odd, {odd: odd})
     event = replace(EVENT, message=odd, details={odd: odd})
-    told = PatternDetails(
+    sent = PatternDetails(
         PatternInfo(replace(SERVING, reason=odd, health=health), True), [event], []
     )
-    back = details_of(details_message(told))
+    back = details_of(details_message(sent))
     assert back.pattern.status.reason == "caf?"
     assert back.pattern.status.health == Health(HealthStatus.DEGRADED, "caf?", {"caf?": "caf?"})
     assert back.events == [replace(EVENT, message="caf?", details={"caf?": "caf?"})]
@@ -111,8 +111,8 @@ def test_debug_history_fits_into_one_reply() -> None:
         history.add(DebugEvent(sequence, NOON, DebugLevel.INFO, DebugKind.LOG, "x" * 1000, details))
     kept = list(history.events)
     assert kept[-1].sequence == 500
-    told = PatternDetails(PatternInfo(SERVING, True), [], kept)
-    assert len(details_message(told).SerializeToString()) < 1 << 20
+    sent = PatternDetails(PatternInfo(SERVING, True), [], kept)
+    assert len(details_message(sent).SerializeToString()) < 1 << 20
 
 
 def test_debug_history_is_bounded_in_number() -> None:

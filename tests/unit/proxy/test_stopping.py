@@ -25,5 +25,5 @@ async def test_pattern_that_hangs_in_its_stop_is_killed_within_the_timeout(
         await patterns.stop(timedelta(seconds=2))
     hung = next(each for each in fakes.processes if each.stubborn)
     assert hung.signals == ["SIGTERM", "SIGKILL"]
-    said = [each.message for each in fakes.journal.events() if each.kind is EventKind.FAILED]
-    assert said == ["it did not stop within 1.5 s"]
+    messages = [each.message for each in fakes.journal.events() if each.kind is EventKind.FAILED]
+    assert messages == ["it did not stop within 1.5 s"]
