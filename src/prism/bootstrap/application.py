@@ -1,4 +1,4 @@
-"""Runs what the container built: up, until told to end, and down in order."""
+"""Runs what the container built: opens everything, serves until told to end, closes in order."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from contextlib import (
 )
 from typing import Protocol
 
-from prism.bootstrap.commander import Commander
+from prism.bootstrap.commander import Commander, ServerAddresses
 from prism.bootstrap.configuration import ServerConfiguration
-from prism.bootstrap.listening import Listening
 from prism.bootstrap.signals import handle_signals
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class GrpcServer(Protocol):
-    """Whichever transport carries the servicers."""
+    """gRPC server on any transport."""
 
     @property
     def addresses(self) -> tuple[str, ...]: ...
@@ -36,14 +35,14 @@ class GrpcServer(Protocol):
 
 
 class HttpServer(Protocol):
-    """Health and readiness for probes."""
+    """HTTP server for health, readiness, metrics and the status page."""
 
     async def start(self) -> str: ...
     async def stop(self) -> None: ...
 
 
 class Telemetry(Protocol):
-    """What is exported while the server runs, and to its very end."""
+    """Export of traces, from the start of the server to its end."""
 
     def open(self) -> None: ...
     def none_sampled(self) -> AbstractContextManager[None]: ...
@@ -51,16 +50,16 @@ class Telemetry(Protocol):
 
 
 class RequestLog(Protocol):
-    """Holds some lines back for a while."""
+    """Log of requests, which may hold lines back until it is closed."""
 
     def close(self) -> None: ...
 
 
 class Application:
-    """One run of a server, from nothing open to nothing open.
+    """One run of a server.
 
-    HTTP listens first, so that /health answers while the driver is initialized,
-    then gRPC, so that a port that is taken is found before a backend is touched.
+    HTTP listens first, so that /health answers while the driver is initialized, and then gRPC, so
+    that a port in use is found before a backend is touched.
     """
 
     def __init__(
@@ -85,33 +84,29 @@ class Application:
         self._request_log = request_log
         self._ending = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._listening: Listening | None = None
+        self._addresses: ServerAddresses | None = None
         self._failed = False
-        lifecycle.observe(self._follow)
+        lifecycle.observe(self._on_state)
 
     async def run(self) -> int:
         """Serve until a signal, a Stop by RPC, or `end`.
 
         Returns:
-            The exit status: 0, or 1 when something failed, which is then logged.
+            The exit status: 0, or 1 if something failed, which is logged.
         """
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(handle_signals(self.end))
                 await self._serve(stack)
         except PrismError as error:
-            self._tell(error)
+            self._log_failure(error)
         log.info("ended", extra={"status": int(self._failed)})
         return int(self._failed)
 
-    def _tell(self, error: PrismError) -> None:
-        log.error("%s", error.message, extra={"reason": error.reason})
-        self._failed = True
-
-    def end(self, why: str) -> None:
+    def end(self, reason: str) -> None:
         """Shut down in order, and let `run` return."""
         if not self._ending.is_set():
-            log.info("shutting down: %s", why)
+            log.info("shutting down: %s", reason)
             self._ending.set()
 
     async def _serve(self, stack: AsyncExitStack) -> None:
@@ -126,24 +121,24 @@ class Application:
         if self._request_log is not None:
             stack.callback(self._request_log.close)
         stack.push_async_callback(self._grpc_server.stop)
-        # Its tasks, and so most requests, have nothing to do with traces.
+        # Tasks of the server inherit this context, in which nothing is sampled.
         with nullcontext() if self._telemetry is None else self._telemetry.none_sampled():
             grpc_addresses = await self._grpc_server.start()
-        self._listening = Listening(grpc_addresses, metrics_address)
-        # The last thing that is commanded may be a stop, which is to be answered.
+        self._addresses = ServerAddresses(grpc_addresses, metrics_address)
+        # Closed after the driver: the command that stops the driver is still answered.
         stack.push_async_callback(self._commander.close)
         stack.push_async_callback(self._close_driver)
         watch = asyncio.create_task(self._readiness.watch())
         stack.push_async_callback(_cancel, watch)
         try:
-            await self._until_ending(self._listening)
+            await self._command_until_end(self._addresses)
         except PrismError as error:
-            # Said before everything is closed again, or it would read as a consequence.
-            self._tell(error)
+            # Logged before everything is closed, or the error would look like a consequence.
+            self._log_failure(error)
             self._ending.set()
 
-    async def _until_ending(self, listening: Listening) -> None:
-        commanding = asyncio.create_task(self._commander.command(listening, self.end))
+    async def _command_until_end(self, addresses: ServerAddresses) -> None:
+        commanding = asyncio.create_task(self._commander.command(addresses, self.end))
         ending = asyncio.create_task(self._ending.wait())
         try:
             await asyncio.wait((commanding, ending), return_when=asyncio.FIRST_COMPLETED)
@@ -151,7 +146,7 @@ class Application:
                 commanding.result()
                 await ending
         finally:
-            # What began goes on, and the stop that follows waits its turn.
+            # A lifecycle command that began goes on, and the stop that follows waits for it.
             await _cancel(ending)
             await _cancel(commanding)
 
@@ -162,17 +157,21 @@ class Application:
                 async with asyncio.timeout(self._settings.drain_delay.total_seconds()):
                     await self._stopped.wait()
         if self._lifecycle.current in (State.RUNNING, State.DRAINING):
-            with self._told("drain"):
+            with self._failure_logged("drain"):
                 report = await self._lifecycle.drain(self._settings.drain_timeout)
                 log.info(
                     "drained", extra={"completed": report.completed, "aborted": report.aborted}
                 )
-        with self._told("stop"):
+        with self._failure_logged("stop"):
             await self._lifecycle.stop(self._settings.stop_timeout)
 
+    def _log_failure(self, error: PrismError) -> None:
+        log.error("%s", error.message, extra={"reason": error.reason})
+        self._failed = True
+
     @contextmanager
-    def _told(self, command: str) -> Iterator[None]:
-        """A failure is logged and goes no further, or it would hide why we end."""
+    def _failure_logged(self, command: str) -> Iterator[None]:
+        """Log a failure and go on: raised, it would hide why the server ends."""
         try:
             yield
         except PrismError as error:
@@ -182,23 +181,23 @@ class Application:
             self._failed = True
             log.exception("%s failed unexpectedly; this is a defect of the driver", command)
 
-    def _follow(self, state: State) -> None:
+    def _on_state(self, state: State) -> None:
         log.debug("the driver is %s", state)
-        if state is State.RUNNING and self._listening is not None:
-            _log_serving(self._listening)
+        if state is State.RUNNING and self._addresses is not None:
+            _log_serving(self._addresses)
         elif state is State.STOPPED:
             self._stopped.set()
             self.end("the driver is stopped")
 
 
-def _log_serving(listening: Listening) -> None:
-    address, *others = listening.grpc_addresses
+def _log_serving(addresses: ServerAddresses) -> None:
+    address, *others = addresses.grpc
     log.info(
         "serving",
         extra={
             "grpc_address": address,
             **({"more_grpc_addresses": others} if others else {}),
-            "metrics_address": listening.metrics_address,
+            "metrics_address": addresses.metrics,
             "pid": os.getpid(),
         },
     )

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from prism.bootstrap.configuration import Configuration
-from prism.bootstrap.listening import Listening
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
 from prism.ports import IllegalTransition, LifecycleControl, State
 
 
+@dataclass(frozen=True, slots=True)
+class ServerAddresses:
+    """Addresses on which a server listens.
+
+    Attributes:
+        metrics: HTTP address; None: no HTTP.
+    """
+
+    grpc: tuple[str, ...]
+    metrics: str | None
+
+
 class Commander(Protocol):
     """Brings up the driver once the server listens; used once."""
 
-    async def command(self, listening: Listening, end: Callable[[str], None]) -> None:
+    async def command(self, addresses: ServerAddresses, end: Callable[[str], None]) -> None:
         """Have the driver initialized and started.
 
         Cancelled when the server ends; lifecycle commands that began go on.
@@ -41,7 +53,7 @@ class StandaloneCommander:
         self._lifecycle = lifecycle
         self._settings = settings
 
-    async def command(self, listening: Listening, end: Callable[[str], None]) -> None:
+    async def command(self, addresses: ServerAddresses, end: Callable[[str], None]) -> None:
         try:
             await self._lifecycle.initialize(self._settings)
             await self._lifecycle.start()

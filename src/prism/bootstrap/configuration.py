@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from prism.bootstrap import config_file, discovery
-from prism.bootstrap.managed.options import managed_options
-from prism.bootstrap.options import Option, driver_options, server_options, with_defaults
+from prism.bootstrap.options import (
+    Option,
+    driver_options,
+    managed_options,
+    server_options,
+    with_defaults,
+)
 from prism.bootstrap.secret_files import read_secret
 from prism.bootstrap.settings import InvalidSetting, ServerSettings, ServeSettings
 from prism.domain.redaction import REDACTED, credentials_in, redact_urls

@@ -165,6 +165,23 @@ def driver_options(spec: DriverSpec) -> list[Option]:
     return options
 
 
+def managed_options(options: Sequence[Option]) -> list[Option]:
+    """Return the options of a server that a proxy commands.
+
+    Ports are free ones by default, and the proxy gives the required settings of the driver.
+    """
+    return [_managed(option) for option in options]
+
+
+def _managed(option: Option) -> Option:
+    field = option.field
+    if option.driver:
+        return replace(option, field=replace(field, required=False))
+    if field.name in ("grpc_port", "metrics_port"):
+        return replace(option, field=replace(field, default="0"))
+    return option
+
+
 def options_of(settings_type: type[object], driver: str = "", pattern: str = "") -> list[Option]:
     """Return an option for each setting, and another for the file of each secret."""
     found = []

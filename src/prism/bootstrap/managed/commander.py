@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from prism.adapters.control import ControlClient, registration_message
 from prism.adapters.observability.logging import DebugEventHandler
+from prism.bootstrap.commander import ServerAddresses
 from prism.bootstrap.configuration import Configuration
-from prism.bootstrap.listening import Listening
 from prism.bootstrap.managed.lifeline import lifeline_at
 from prism.bootstrap.settings import ServeSettings
 from prism.domain.debug_events import DebugEventBuffer, DebugEventPublisher
@@ -76,11 +76,9 @@ class ManagedCommander:
         self._log_handler = log_handler
         self._running: asyncio.Task[str] | None = None
 
-    async def command(self, listening: Listening, end: Callable[[str], None]) -> None:
+    async def command(self, addresses: ServerAddresses, end: Callable[[str], None]) -> None:
         logging.getLogger().addHandler(self._log_handler)
-        registration = registration_message(
-            self._spec, listening.grpc_addresses[0], listening.metrics_address or ""
-        )
+        registration = registration_message(self._spec, addresses.grpc[0], addresses.metrics or "")
         token = await self._token()
         self._running = asyncio.create_task(self._client.run(registration, token))
         # Shielded: debug events are sent while the driver is drained and stopped.

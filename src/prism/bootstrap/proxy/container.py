@@ -116,10 +116,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         options=control_options,
     )
     control_server = providers.Singleton(
-        server_on,
-        transport=settings.transport,
-        services=control_services,
-        options=control_options,
+        server_on, settings.transport, services=control_services, options=control_options
     )
     grpc_server = providers.Singleton(
         ProxyServer,
@@ -128,9 +125,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         launcher=launcher,
         socket_dir=socket_dir,
     )
-    commander = providers.Singleton(
-        StandaloneCommander, lifecycle=common.lifecycle, settings=providers.Object({})
-    )
+    commander = providers.Singleton(StandaloneCommander, lifecycle=common.lifecycle, settings={})
     collector = providers.Singleton(_pattern_collector, supervisor=supervisor)
     page = providers.Singleton(
         _proxy_page,
