@@ -15,6 +15,7 @@ from contextlib import (
 )
 from typing import Protocol
 
+from prism.adapters.grpc.transports.options import ListenerObserver
 from prism.bootstrap.commander import Commander, ServerAddresses
 from prism.bootstrap.configuration import ServerConfiguration
 from prism.bootstrap.signals import handle_signals
@@ -30,6 +31,7 @@ class GrpcServer(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]: ...
+    def observe(self, observer: ListenerObserver) -> None: ...
     async def start(self) -> tuple[str, ...]: ...
     async def stop(self) -> None: ...
 
@@ -87,6 +89,7 @@ class Application:
         self._addresses: ServerAddresses | None = None
         self._failed = False
         lifecycle.observe(self._on_state)
+        grpc_server.observe(self)
 
     async def run(self) -> int:
         """Serve until a signal, a Stop by RPC, or `end`.
@@ -102,6 +105,17 @@ class Application:
             self._log_failure(error)
         log.info("ended", extra={"status": int(self._failed)})
         return int(self._failed)
+
+    def listener_lost(self, reason: str) -> None:
+        self._readiness.block(f"the gRPC listener ended: {reason}")
+
+    def listener_restored(self) -> None:
+        self._readiness.unblock()
+
+    def listener_gone(self, reason: str) -> None:
+        log.error("the gRPC listener cannot be started again: %s", reason)
+        self._failed = True
+        self.end("the gRPC listener is lost")
 
     def end(self, reason: str) -> None:
         """Shut down in order, and let `run` return."""

@@ -152,7 +152,11 @@ class CommonContainer(containers.DeclarativeContainer):
         proxy_admin=proxy_admin_servicer,
     )
     client_server = providers.Singleton(
-        server_on, transport=settings.transport, services=services, options=server_options
+        server_on,
+        transport=settings.transport,
+        services=services,
+        options=server_options,
+        unread=admission.provided.unread,
     )
     # A proxy also listens for its patterns.
     grpc_server: providers.Dependency[GrpcServer] = providers.Dependency(default=client_server)

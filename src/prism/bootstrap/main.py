@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import uvloop
 
 from prism.adapters.observability.logging import configure
+from prism.adapters.observability.stderr_capture import StderrCapture
 from prism.adapters.observability.tracing.environment import secrets_in
+from prism.adapters.sockets import raise_descriptor_limit
 from prism.bootstrap.configuration import Configuration, ServerConfiguration, misspelt_variables
+from prism.bootstrap.memory import MemoryKeeper
 from prism.domain.redaction import Redactor
 from prism.ports import State
 
@@ -56,7 +59,9 @@ def run_proxy(configuration: ProxyConfiguration) -> int:
 
 def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts]) -> int:
     settings = configuration.settings
+    raise_descriptor_limit()
     redactor = Redactor([*configuration.secrets, *secrets_in(os.environ)])
+    capture = StderrCapture()
     configure(
         settings.log_format,
         fields={
@@ -66,6 +71,7 @@ def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts])
         },
         redact=redactor,
         debug=settings.debug,
+        stream=capture.start(),
     )
     for warning in misspelt_variables(os.environ, configuration.options):
         log.warning("%s", warning)
@@ -77,12 +83,18 @@ def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts])
     except Exception:
         log.exception("an unexpected error ended the server; this is a defect")
         return 1
+    finally:
+        capture.stop()
 
 
 async def _serve(build: Callable[[Redactor], Parts], redactor: Redactor) -> int:
     lifecycle, application = build(redactor)
     lifecycle.observe(_tune_garbage_collection)
-    return await application.run()
+    keeper = asyncio.create_task(MemoryKeeper().run())
+    try:
+        return await application.run()
+    finally:
+        keeper.cancel()
 
 
 def _tune_garbage_collection(state: State) -> None:

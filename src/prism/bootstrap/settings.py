@@ -65,6 +65,9 @@ class ServerSettings:
             "max_in_flight",
             "max_in_flight_per_connection",
             "max_watches",
+            "max_connections",
+            "connection_idle_timeout",
+            "unread_reply_timeout",
         ),
         "Shutdown": ("drain_delay", "drain_timeout", "stop_timeout"),
         OBSERVABILITY: (
@@ -112,6 +115,16 @@ class ServerSettings:
         512, help="Maximum number of operations in flight on one connection."
     )
     max_watches: int = setting(MAX_WATCHES, help="Maximum number of open watches.")
+    max_connections: int | None = setting(
+        None,
+        help="Maximum number of gRPC connections (default: half of the free file descriptors).",
+    )
+    connection_idle_timeout: timedelta = setting(
+        timedelta(seconds=60), help="Close connections that have no call for so long."
+    )
+    unread_reply_timeout: timedelta = setting(
+        timedelta(seconds=20), help="Time that a caller may take to read a reply."
+    )
     drain_delay: timedelta = setting(
         timedelta(),
         help="How long to keep serving after reporting not-ready, when a signal arrives.",
@@ -142,6 +155,11 @@ class ServerSettings:
             self._within(name, 0, 65_535)
         for name in ("max_in_flight", "max_in_flight_per_connection", "max_watches"):
             self._within(name, 1, None)
+        if self.max_connections is not None:
+            self._within("max_connections", 1, None)
+        for name in ("connection_idle_timeout", "unread_reply_timeout"):
+            if getattr(self, name) <= timedelta():
+                raise InvalidSetting(name, f"{name} must be above zero")
         self._within("max_message_bytes", _SMALLEST_MESSAGE_BYTES, (1 << 31) - 1)
         if self.default_timeout <= timedelta():
             raise InvalidSetting("default_timeout", "default_timeout must be above zero")
@@ -182,6 +200,9 @@ class ServerSettings:
             default_timeout=self.default_timeout,
             reflection=self.reflection,
             admin_token=self.admin_token,
+            max_connections=self.max_connections,
+            idle_timeout=self.connection_idle_timeout,
+            stall_timeout=self.unread_reply_timeout,
         )
 
     @property

@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Protocol
 
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.tallies import OperationTally
 from prism.ports import DrainReport, Exhausted, NotServing, Outcome
 
@@ -44,6 +45,7 @@ class Admission:
         max_per_connection: maximum number of operations in flight from one connection.
 
     Attributes:
+        unread: replies that callers have not read.
         refused: number of operations refused because admission was closed.
         shed: number of operations refused because a limit was reached.
     """
@@ -53,6 +55,7 @@ class Admission:
         self._max_per_connection = max_per_connection
         self.refused = 0
         self.shed = 0
+        self.unread = UnreadReplies()
         self._by_connection: dict[str, int] = {}
         self._slots: set[InFlight] = set()
         self._close_callbacks: set[Callable[[], None]] = set()

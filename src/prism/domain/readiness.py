@@ -52,6 +52,7 @@ class ReadinessMonitor:
         self._last_failure = ""
         self._health: Health | None = None
         self._withdrawn = ""
+        self._blocked = ""
         self._waiting_for = ""
         self._observers: list[Callable[[Readiness], None]] = []
         self._check_observers: list[Callable[[Health], None]] = []
@@ -64,6 +65,8 @@ class ReadinessMonitor:
         state = self._lifecycle.current
         if self._withdrawn:
             return Readiness(False, self._withdrawn)
+        if self._blocked:
+            return Readiness(False, self._blocked)
         if state is not State.RUNNING:
             starting = state in (State.CREATED, State.INITIALIZED)
             waiting = f", waiting for {self._waiting_for}" if starting and self._waiting_for else ""
@@ -100,6 +103,16 @@ class ReadinessMonitor:
     def withdraw(self, reason: str) -> None:
         """Report not ready from now on, although calls are still served."""
         self._withdrawn = reason
+        self._report()
+
+    def block(self, reason: str) -> None:
+        """Report not ready for this reason until `unblock`."""
+        self._blocked = reason
+        self._report()
+
+    def unblock(self) -> None:
+        """Undo `block`."""
+        self._blocked = ""
         self._report()
 
     async def watch(self) -> None:

@@ -15,12 +15,15 @@ from contextlib import (
 )
 from typing import TypeVar
 
-from prism.domain.admission import Admission
+from prism.domain.admission import Admission, connection
 from prism.ports import Event, Exhausted, WatchEnded
 
 Result = TypeVar("Result")
 
 MAX_WATCHES = 1000
+
+MAX_CONNECTION_WATCHES = 250
+"""Watches of one connection, so that one caller cannot take them all."""
 
 
 class Watches:
@@ -34,6 +37,7 @@ class Watches:
         self._admission = admission
         self._max_watches = max_watches
         self._active = 0
+        self._by_connection: dict[str, int] = {}
 
     @property
     def active(self) -> int:
@@ -60,7 +64,17 @@ class Watches:
                 "close some, or raise --max-watches",
                 reason="TOO_MANY_WATCHES",
             )
+        name = connection.get()
+        count = self._by_connection.get(name, 0) + 1
+        # Connections without a name cannot be told apart: only the total counts for them.
+        if name and count > MAX_CONNECTION_WATCHES:
+            raise Exhausted(
+                f"{MAX_CONNECTION_WATCHES} watches are open on this connection, which is the "
+                "limit; close some, or open another connection",
+                reason="TOO_MANY_WATCHES",
+            )
         self._active += 1
+        self._by_connection[name] = count
         reader = WatchReader(self._admission)
         self._admission.on_close(reader.end)
         try:
@@ -68,6 +82,9 @@ class Watches:
         finally:
             self._admission.remove_on_close(reader.end)
             self._active -= 1
+            self._by_connection[name] -= 1
+            if not self._by_connection[name]:
+                del self._by_connection[name]
 
 
 class WatchReader:

@@ -3,7 +3,7 @@
     pytest -p prism.testing.report --prism-report=compliance.json
 
 writes the number of tests passed, failed, unsupported by declaration and not reachable, by
-backend, level and group, as JSON, and as Markdown in a second file. `--prism-report-into=README.md`
+backend, level and group, as JSON and beside it as Markdown. `--prism-report-into=README.md`
 also puts the table between `<!-- compliance -->` and `<!-- /compliance -->` in that file.
 It works with pytest-xdist, and does nothing without the option.
 """

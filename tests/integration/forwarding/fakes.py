@@ -24,6 +24,7 @@ from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
 from prism.adapters.remote import open_pattern
 from prism.domain.admission import Admission
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.patterns.supervisor import NoSettings
@@ -256,7 +257,7 @@ def _server(
         options,
         observer,
     )
-    return services, TRANSPORTS[transport](services, options)
+    return services, TRANSPORTS[transport](services, options, UnreadReplies())
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -23,6 +23,7 @@ from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
 from prism.domain.admission import Admission
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
@@ -110,7 +111,7 @@ async def serving(
         readiness,
         options,
     )
-    server = TRANSPORTS[transport](services, options)
+    server = TRANSPORTS[transport](services, options, UnreadReplies())
     (address,) = await server.start()
     try:
         await lifecycle.initialize({})

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from prism.adapters.observability.metrics import exposition
 from tests.servers.nats import NatsServer
 from tests.servers.process import ServerProcess, free_port
 from tests.servers.redis import RedisServer
@@ -95,3 +96,9 @@ def in_thread() -> Callable[..., Any]:
 def free_address() -> str:
     """Return an address where nothing listens."""
     return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(autouse=True)
+def render_each_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests see changes at once."""
+    monkeypatch.setattr(exposition, "_MAX_AGE_S", 0.0)

@@ -21,6 +21,7 @@ from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore
 from prism.domain.admission import Admission
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
@@ -81,7 +82,7 @@ async def serving(transport: str, *, operate: bool, timeout: timedelta) -> Async
     )
     if not operate:
         services.calls = {path: call for path, call in services.calls.items() if path != OPERATE}
-    server = TRANSPORTS[transport](services, options)
+    server = TRANSPORTS[transport](services, options, UnreadReplies())
     (address,) = await server.start()
     channel = Channel(address, timeout=timeout, tls=None, admin_token=None)
     try:

@@ -181,8 +181,9 @@ async def test_caller_that_leaves_during_a_large_answer_leaves_no_work_behind(
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
         call = channel.stream_stream("/prism.v1.KeyValueService/Operate")()
-        operations = [pb.Operation(id=n, get=pb.GetRequest(key=f"k{n % 3}")) for n in range(60)]
-        operations.append(pb.Operation(id=99, get=pb.GetRequest(key="slow")))
+        # The slow operation begins before the unread replies of the others hold it up.
+        operations = [pb.Operation(id=99, get=pb.GetRequest(key="slow"))]
+        operations += [pb.Operation(id=n, get=pb.GetRequest(key=f"k{n % 3}")) for n in range(60)]
         await call.write(pb.OperateRequest(operations=operations).SerializeToString())
         await until(lambda: served.driver.waiting == 1)
         call.cancel()

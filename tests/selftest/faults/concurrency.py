@@ -1,29 +1,30 @@
-"""Drivers with one defect in their lifecycle, or under concurrent or cancelled calls."""
+"""Drivers with one defect that shows under concurrency, when a call is cancelled, or at the end."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
     BackendTimeout,
     DrainReport,
+    Driver,
     Entry,
     Outcome,
     Version,
 )
-from prism.testing.suite.backend import AnyDriver
 from tests.selftest.faults.fault import Fault
 
 
-class DrainLosesTheBuffer(Fault):
-    """Acknowledges writes while they are in a buffer, and does not flush it in a drain."""
+class DrainForgetsTheBuffer(Fault):
+    """Acknowledges a write before it leaves the buffer, which a drain does not flush."""
 
     caught_by = "test_a_drain_loses_no_acknowledged_write"
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
         self._buffered: str | None = None
 
@@ -57,12 +58,12 @@ class ClosingTwiceFails(Fault):
 
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         if self._closed:
-            raise RuntimeError("already closed")
+            raise RuntimeError("closed already")
         self._closed = True
         await self.inner.stop(timeout)
 
 
-class DrainReportIsWrong(Fault):
+class DrainReportsWhatItDidNotDo(Fault):
     caught_by = "test_drain_of_an_idle_backend_reports_nothing"
 
     async def drain(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
@@ -71,11 +72,11 @@ class DrainReportIsWrong(Fault):
 
 
 class ReadsAreCached(Fault):
-    """Returns an earlier result for a few reads in a hundred."""
+    """Answers a few reads in a hundred from what was read before."""
 
     caught_by = "test_a_history_on_one_key_is_linearizable"
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
         self._cached: dict[str, Entry | None] = {}
         self._reads = 0
@@ -89,13 +90,13 @@ class ReadsAreCached(Fault):
 
 
 class WritesAreAcknowledgedEarly(Fault):
-    """Acknowledges some writes before they are applied, as a fire-and-forget driver does."""
+    """Answers before the write is applied, as a fire-and-forget driver would."""
 
     caught_by = "test_readers_never_go_back_in_time"
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._writes = 0
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
@@ -103,7 +104,7 @@ class WritesAreAcknowledgedEarly(Fault):
         version = await self.inner.set(key, value, ttl=ttl)
         self._writes += 1
         if entry is not None and entry.expires_at_ms is None and self._writes % 50 == 0:
-            # Keep the old value for a few iterations of the event loop.
+            # The old value once more, for a few turns of the loop.
             await self.inner.set(key, entry.value)
             task = asyncio.create_task(self._apply(key, value, ttl))
             self._tasks.add(task)
@@ -117,11 +118,11 @@ class WritesAreAcknowledgedEarly(Fault):
 
 
 class TimeoutsSayNotApplied(Fault):
-    """Reports overwrites that timed out as not applied, although they were applied."""
+    """Says of an overwrite that timed out that nothing happened, though it did."""
 
     caught_by = "test_a_history_with_injected_errors_is_linearizable"
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
         self._overwrites = 0
 
@@ -129,35 +130,35 @@ class TimeoutsSayNotApplied(Fault):
         overwrites = await self.inner.exists(key)
         version = await self.inner.set(key, value, ttl=ttl)
         self._overwrites += overwrites
-        # A prime, so that these errors do not coincide with those that the suite injects.
+        # A prime, so as not to keep step with the errors that the suite injects.
         if overwrites and self._overwrites % 31 == 0:
-            raise BackendTimeout("no reply in time", outcome=Outcome.NOT_APPLIED)
+            raise BackendTimeout("no answer in time", outcome=Outcome.NOT_APPLIED)
         return version
 
 
-class CancelledReadCorruptsTheNext(Fault):
-    """Returns the reply of a cancelled read as the result of the next read."""
+class ACancelledCallPoisonsTheNext(Fault):
+    """Answers the next read with the reply that the cancelled one left behind."""
 
     caught_by = "test_a_cancelled_read_leaves_the_connection_usable"
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
-        self._unread_replies: list[Entry | None] = []
+        self._left_behind: list[Entry | None] = []
 
     async def get(self, key: str) -> Entry | None:
         entry = await self.inner.get(key)
-        if self._unread_replies:
-            return self._unread_replies.pop()
+        if self._left_behind:
+            return self._left_behind.pop()
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._unread_replies.append(entry)
+            self._left_behind.append(entry)
             raise
         return entry
 
 
-class DeletedKeyReappears(Fault):
-    """Applies a deleted value again for a moment, as a replay would."""
+class DeletedKeysComeBack(Fault):
+    """A write that was overtaken by a delete is applied once more, as by a replay."""
 
     caught_by = "test_a_deleted_key_never_reappears_to_readers"
 
@@ -174,26 +175,26 @@ class DeletedKeyReappears(Fault):
         return existed
 
 
-class SlowWritesBlockReads(Fault):
-    """Has one connection, on which a read waits for the replies to all writes before it."""
+class SlowWritesHoldUpTheRest(Fault):
+    """One connection for all, on which a question waits for the answers before it."""
 
     caught_by = "test_slow_operations_do_not_delay_others"
     outermost = True
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
-        self._pending_writes: set[asyncio.Future[None]] = set()
+        self._unanswered: set[asyncio.Future[None]] = set()
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         answered = asyncio.get_running_loop().create_future()
-        self._pending_writes.add(answered)
+        self._unanswered.add(answered)
         try:
             return await self.inner.set(key, value, ttl=ttl)
         finally:
-            self._pending_writes.discard(answered)
+            self._unanswered.discard(answered)
             answered.set_result(None)
 
     async def exists(self, key: str) -> bool:
-        if self._pending_writes:
-            await asyncio.wait([*self._pending_writes])
+        if self._unanswered:
+            await asyncio.wait([*self._unanswered])
         return await self.inner.exists(key)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from prism.ports import Driver
 from prism.testing import Backend, DriverWrapper, OpenBackend, Wrap
-from prism.testing.suite.backend import AnyDriver
 
 
 class Fault(DriverWrapper):
@@ -28,7 +28,7 @@ def with_fault(open_backend: OpenBackend, fault: type[Fault]) -> OpenBackend:
     def open_faulty(
         *, wrap: Wrap | None = None, start: bool = True
     ) -> AbstractAsyncContextManager[Backend]:
-        def wrap_both(driver: AnyDriver) -> AnyDriver:
+        def wrap_both(driver: Driver[Any]) -> Driver[Any]:
             if wrap is None:
                 return fault(driver)
             return fault(wrap(driver)) if fault.outermost else wrap(fault(driver))

@@ -6,9 +6,11 @@ import asyncio
 import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from prism.ports import (
     Count,
+    Driver,
     Entry,
     Page,
     Persisted,
@@ -18,7 +20,6 @@ from prism.ports import (
     Version,
     VersionConflict,
 )
-from prism.testing.suite.backend import AnyDriver
 from tests.selftest.faults.fault import Fault
 
 
@@ -138,11 +139,11 @@ class ExpireOnlyShortens(Fault):
         return await self.inner.expire(key, ttl)
 
 
-class SubMillisecondTtlIsLost(Fault):
+class AThousandthIsLost(Fault):
     caught_by = "test_the_smallest_ttl_is_rounded_up_not_to_zero"
 
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
-        # A ttl below a millisecond is rounded down to zero, which means no ttl here.
+        # Rounded down to zero, which this backend takes for none.
         rounded = ttl and timedelta(milliseconds=ttl // timedelta(milliseconds=1))
         return await self.inner.set(key, value, ttl=rounded or None)
 
@@ -165,7 +166,7 @@ class CompareAndSetRaces(Fault):
         entry = await self.inner.get(key)
         await asyncio.sleep(0)
         if (entry and entry.version) != expected:
-            raise VersionConflict("the version differs")
+            raise VersionConflict("the version is another")
         return await self.inner.set(key, value, ttl=ttl)
 
 
@@ -178,7 +179,7 @@ class VersionZeroMeansAbsent(Fault):
         return await self.inner.compare_and_set(key, value, expected=expected or None, ttl=ttl)
 
 
-class ConflictChangesTheTtl(Fault):
+class LosersChangeTheTtl(Fault):
     caught_by = "test_a_conflict_leaves_the_ttl_unchanged"
 
     async def compare_and_set(
@@ -189,7 +190,7 @@ class ConflictChangesTheTtl(Fault):
         return await self.inner.compare_and_set(key, value, expected=expected, ttl=ttl)
 
 
-class ConflictWritesFirst(Fault):
+class LosersWriteFirst(Fault):
     caught_by = "test_a_conflict_changes_nothing"
 
     async def compare_and_set(
@@ -198,25 +199,25 @@ class ConflictWritesFirst(Fault):
         entry = await self.inner.get(key)
         version = await self.inner.set(key, value, ttl=ttl)
         if (entry and entry.version) != expected:
-            raise VersionConflict("the version differs")
+            raise VersionConflict("the version is another")
         return version
 
 
-class BatchReordersItems(Fault):
+class BatchesReorder(Fault):
     caught_by = "test_get_many_returns_outcomes_in_request_order"
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         return await self.inner.get_many(sorted(keys))
 
 
-class BatchDropsTheTtl(Fault):
+class BatchesDropTheTtl(Fault):
     caught_by = "test_each_item_has_its_own_ttl"
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
         return await self.inner.set_many([Put(put.key, put.value) for put in puts])
 
 
-class BatchDeleteChecksFirst(Fault):
+class BatchesLookBeforeTheyDelete(Fault):
     caught_by = "test_a_key_deleted_twice_in_a_batch_existed_once"
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
@@ -225,7 +226,7 @@ class BatchDeleteChecksFirst(Fault):
         return [*existed]
 
 
-class FirstOfTwoWritesWins(Fault):
+class TheFirstOfTwoWins(Fault):
     caught_by = "test_a_key_set_twice_keeps_the_last_value"
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
@@ -233,7 +234,7 @@ class FirstOfTwoWritesWins(Fault):
         return outcomes[::-1]
 
 
-class ScanIgnoresTheLastCharacter(Fault):
+class PrefixesBleed(Fault):
     caught_by = "test_scan_returns_no_key_outside_the_prefix"
 
     async def scan(
@@ -244,7 +245,7 @@ class ScanIgnoresTheLastCharacter(Fault):
         )
 
 
-class PagesLoseTheirLastKey(Fault):
+class ScansSkipAtPageEnds(Fault):
     caught_by = "test_all_pages_together_contain_every_key"
 
     async def scan(
@@ -258,10 +259,10 @@ class PagesLoseTheirLastKey(Fault):
         return Page(page.keys[:-1], page.entries and page.entries[:-1], page.next_token)
 
 
-class ScanEndsAtADeletedKey(Fault):
+class ScansEndWhereAKeyIsGone(Fault):
     caught_by = "test_a_scan_continues_after_the_last_key_of_a_page_is_deleted"
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         super().__init__(inner)
         self._ended_at: dict[str, list[str]] = {}
 

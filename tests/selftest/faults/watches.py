@@ -1,4 +1,4 @@
-"""Drivers with one defect in watches: missing, additional, wrong or reordered events."""
+"""Watches that report too much, too little, or something else."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import TypeAlias
 from prism.ports import Change, Event, WatchEnded
 from tests.selftest.faults.fault import Fault
 
-EventWatch: TypeAlias = AbstractAsyncContextManager[AsyncIterator[Event]]
-_BUFFER_SIZE = 50
-_DROP_EVERY = 30
+Watched: TypeAlias = AbstractAsyncContextManager[AsyncIterator[Event]]
+_KEPT = 50
+_DROPPED = 30
 
 
 class DeletesAreNotReported(Fault):
     caught_by = "test_a_delete_is_reported"
 
-    def watch(self, prefix: str = "") -> EventWatch:
-        return _filtered(self.inner.watch(prefix), lambda event: event.change is not Change.DELETE)
+    def watch(self, prefix: str = "") -> Watched:
+        return _told(self.inner.watch(prefix), lambda event: event.change is not Change.DELETE)
 
 
 class ExpiriesAreReportedAsDeletes(Fault):
@@ -30,22 +30,22 @@ class ExpiriesAreReportedAsDeletes(Fault):
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
-        async def as_deletes(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        async def mistaken(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
             async for event in events:
                 expired = event.change is Change.EXPIRE
                 yield event._replace(change=Change.DELETE) if expired else event
 
         async with self.inner.watch(prefix) as events:
-            yield as_deletes(events)
+            yield mistaken(events)
 
 
 class OverwritesAreNotReported(Fault):
     caught_by = "test_an_overwrite_is_reported"
 
-    def watch(self, prefix: str = "") -> EventWatch:
+    def watch(self, prefix: str = "") -> Watched:
         held: set[str] = set()
 
-        def is_reported(event: Event) -> bool:
+        def is_told(event: Event) -> bool:
             if event.change is not Change.PUT:
                 held.discard(event.key)
                 return True
@@ -53,14 +53,14 @@ class OverwritesAreNotReported(Fault):
             held.add(event.key)
             return not known
 
-        return _filtered(self.inner.watch(prefix), is_reported)
+        return _told(self.inner.watch(prefix), is_told)
 
 
 class EmptyValuesAreNotReported(Fault):
     caught_by = "test_an_empty_value_is_reported"
 
-    def watch(self, prefix: str = "") -> EventWatch:
-        return _filtered(self.inner.watch(prefix), lambda event: event.value != b"")
+    def watch(self, prefix: str = "") -> Watched:
+        return _told(self.inner.watch(prefix), lambda event: event.value != b"")
 
 
 class ExpireIsReportedAsAPut(Fault):
@@ -73,21 +73,21 @@ class ExpireIsReportedAsAPut(Fault):
         return entry is not None
 
 
-class WatchIgnoresTheLastCharacter(Fault):
+class WatchedPrefixesBleed(Fault):
     caught_by = "test_a_watch_reports_no_key_outside_its_prefix"
 
-    def watch(self, prefix: str = "") -> EventWatch:
+    def watch(self, prefix: str = "") -> Watched:
         return self.inner.watch(prefix[:-1])
 
 
-class WatchedPrefixIsAPattern(Fault):
+class WatchedPrefixesArePatterns(Fault):
     caught_by = "test_a_watched_prefix_is_literal_text"
 
-    def watch(self, prefix: str = "") -> EventWatch:
-        return _filtered(self.inner.watch(""), lambda event: fnmatchcase(event.key, f"{prefix}*"))
+    def watch(self, prefix: str = "") -> Watched:
+        return _told(self.inner.watch(""), lambda event: fnmatchcase(event.key, f"{prefix}*"))
 
 
-class WatchReportsThePast(Fault):
+class WatchesBeginInThePast(Fault):
     caught_by = "test_changes_before_the_watch_are_not_reported"
 
     @asynccontextmanager
@@ -104,7 +104,7 @@ class WatchReportsThePast(Fault):
             yield all_of(events)
 
 
-class WatchOpensLate(Fault):
+class WatchesBeginLate(Fault):
     caught_by = "test_changes_before_the_first_read_are_reported"
 
     @asynccontextmanager
@@ -119,48 +119,48 @@ class WatchOpensLate(Fault):
         yield when_read()
 
 
-class WatchDropsEvents(Fault):
+class WatchesDropEvents(Fault):
     caught_by = "test_events_of_a_key_keep_their_order_under_load"
 
-    def watch(self, prefix: str = "") -> EventWatch:
+    def watch(self, prefix: str = "") -> Watched:
         count = 0
 
-        def is_reported(event: Event) -> bool:
+        def is_told(event: Event) -> bool:
             nonlocal count
             count += 1
-            return count % _DROP_EVERY != 0
+            return count % _DROPPED != 0
 
-        return _filtered(self.inner.watch(prefix), is_reported)
+        return _told(self.inner.watch(prefix), is_told)
 
 
 class EventsAreReordered(Fault):
     caught_by = "test_events_of_a_key_keep_their_order_under_load"
 
-    def watch(self, prefix: str = "") -> EventWatch:
+    def watch(self, prefix: str = "") -> Watched:
         return _buffered(self.inner.watch(prefix), deque[Event](), deque.pop)
 
 
 class SlowReadersMissEvents(Fault):
     caught_by = "test_a_slow_reader_gets_every_event_or_an_error"
 
-    def watch(self, prefix: str = "") -> EventWatch:
-        return _buffered(self.inner.watch(prefix), deque[Event](maxlen=_BUFFER_SIZE), deque.popleft)
+    def watch(self, prefix: str = "") -> Watched:
+        return _buffered(self.inner.watch(prefix), deque[Event](maxlen=_KEPT), deque.popleft)
 
 
 @asynccontextmanager
-async def _filtered(
-    watch: EventWatch, is_reported: Callable[[Event], bool]
+async def _told(
+    watch: Watched, is_told: Callable[[Event], bool]
 ) -> AsyncIterator[AsyncIterator[Event]]:
-    """Open the watch with only those events that the function accepts."""
+    """Some of the events."""
     async with watch as events:
-        yield (event async for event in events if is_reported(event))
+        yield (event async for event in events if is_told(event))
 
 
 @asynccontextmanager
 async def _buffered(
-    watch: EventWatch, buffer: deque[Event], take: Callable[[deque[Event]], Event]
+    watch: Watched, buffer: deque[Event], take: Callable[[deque[Event]], Event]
 ) -> AsyncIterator[AsyncIterator[Event]]:
-    """Open the watch with its events read into a buffer, from which `take` chooses."""
+    """The events, read ahead."""
     news = asyncio.Event()
 
     async def fill(events: AsyncIterator[Event]) -> None:

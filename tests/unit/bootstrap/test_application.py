@@ -64,6 +64,9 @@ class Grpc:
         self._recorder.note("grpc started")
         return ("127.0.0.1:1",)
 
+    def observe(self, observer: object) -> None:
+        pass
+
     async def stop(self) -> None:
         self._recorder.note("grpc stopped")
 

@@ -21,6 +21,7 @@ from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.memstore import DRIVER, Memstore, MemstoreSettings
 from prism.domain.admission import Admission
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
@@ -117,7 +118,7 @@ async def pattern(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         options,
         pattern.traceparents,
     )
-    server = TRANSPORTS[request.param](services, options)
+    server = TRANSPORTS[request.param](services, options, UnreadReplies())
     async with AsyncExitStack() as stack:
         (pattern.address,) = await server.start()
         stack.push_async_callback(server.stop)

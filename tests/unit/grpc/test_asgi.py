@@ -8,6 +8,7 @@ import zlib
 from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from prism.adapters.grpc.calls import Call, StreamCall, UnaryCall
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.transports.asgi import Context, GrpcOverAsgi
 from prism.adapters.grpc.transports.framing import frame
+from prism.adapters.grpc.transports.peer_limits import PeerLimits
 from prism.adapters.wire.status import error_of
-from prism.ports import InvalidArgument
+from prism.domain.connection_budget import UnreadReplies
+from prism.ports import InvalidArgument, Outcome
 
 LIMIT = 1000
 
@@ -88,10 +91,13 @@ async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
     events = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
     events.append({"type": "http.request"})
     arriving = iter(events)
-    named = {"content_type": "application/grpc", **headers}
+    named = {"content_type": "application/grpc", "te": "trailers", **headers}
     scope = {
         "type": "http",
+        "method": "POST",
         "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
         "client": ("127.0.0.1", 1),
         "headers": [(name.replace("_", "-").encode(), v.encode()) for name, v in named.items()],
     }
@@ -102,8 +108,26 @@ async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
     async def send(event: Mapping[str, Any]) -> None:
         answer.events.append(event)
 
-    await GrpcOverAsgi(CALLS, max_message_bytes=LIMIT)(scope, receive, send)
+    await application()(scope, receive, send)
     return answer
+
+
+def application(unread: UnreadReplies | None = None, stall_s: float = 5) -> GrpcOverAsgi:
+    limits = PeerLimits(unread or UnreadReplies(), timedelta(seconds=stall_s))
+    return GrpcOverAsgi(CALLS, max_message_bytes=LIMIT, limits=limits)
+
+
+def scope_of(path: str = "/t.T/Echo", **changes: Any) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"content-type", b"application/grpc"), (b"te", b"trailers")],
+        **changes,
+    }
 
 
 def message(text: str) -> bytes:
@@ -190,32 +214,143 @@ async def test_error_text_arrives_complete_for_any_text() -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("1S", 1.0), ("200m", 0.2), ("1H", 3600.0), ("5u", 5e-06), ("7n", 7e-09), ("2M", 120.0)],
+    [("1S", 1.0), ("200m", 0.2), ("1H", 3600.0), ("500000u", 0.5), ("2M", 120.0)],
 )
 async def test_timeout_of_the_caller_is_read(header: str, seconds: float) -> None:
     (reply,) = (await ask(frame(message("timeout")), grpc_timeout=header)).replies
-    assert float(reply) == pytest.approx(seconds)
+    # The deadline passes a little earlier than at the caller.
+    assert 0.75 * seconds <= float(reply) <= seconds
 
 
-@pytest.mark.parametrize("header", ["", "S", "1", "1x", "-1S", "1.5S"])
+@pytest.mark.parametrize("header", ["", "S", "1", "1x", "-1S", "1.5S", "9" * 400 + "S"])
 async def test_invalid_timeout_is_ignored(header: str) -> None:
     assert (await ask(frame(message("timeout")), grpc_timeout=header)).replies == ["None"]
 
 
-def test_first_value_of_a_repeated_header_applies() -> None:
+async def test_first_value_of_a_repeated_header_applies() -> None:
     headers = [(b"grpc-timeout", b"5S"), (b"x-name", b"first"), (b"x-name", b"then")]
     context = Context({"headers": [*headers, (b"grpc-timeout", b"1S")]})
+    context.start_deadline(1)
     assert context.metadata("x-name") == "first"
-    assert context.timeout_s == 5
+    assert context.timeout_s is not None
+    assert context.timeout_s > 4
 
 
 async def test_metadata_reaches_the_servicer() -> None:
     assert (await ask(frame(message("metadata")), x_name="value")).replies == ["value"]
 
 
-async def test_request_that_is_not_grpc_is_refused() -> None:
-    answer = await ask(b"{}", content_type="application/json")
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/grpc-web", "application/grpc-web+proto", "application/grpcx"],
+)
+async def test_request_that_is_not_grpc_is_refused(content_type: str) -> None:
+    answer = await ask(b"{}", content_type=content_type)
     assert answer.events[0]["status"] == 415
+
+
+@pytest.mark.parametrize("content_type", ["application/grpc+proto", "application/grpc;x=1"])
+async def test_formats_of_grpc_are_served(content_type: str) -> None:
+    assert (await ask(frame(message("a")), content_type=content_type)).replies == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"method": "GET"}, 405),
+        ({"query_string": b"x=1"}, 404),
+        ({"raw_path": b"/t.T/%45cho"}, 404),
+    ],
+)
+async def test_request_that_names_no_method_is_refused(
+    changes: dict[str, Any], status: int
+) -> None:
+    sent: list[Mapping[str, Any]] = []
+
+    async def send(event: Mapping[str, Any]) -> None:
+        sent.append(event)
+
+    async def receive() -> Mapping[str, Any]:
+        raise AssertionError("nothing is read")
+
+    await application()(scope_of(**changes), receive, send)
+    assert sent[0]["status"] == status
+
+
+async def test_call_that_cannot_get_a_status_is_not_served() -> None:
+    answer = await ask(frame(message("a")), te="")
+    assert answer.code == code_pb2.INTERNAL
+    assert b"te: trailers" in answer.trailers[b"grpc-message"]
+    assert answer.replies == []
+
+
+@pytest.mark.parametrize("received", [b"", b"\0\0\0\0\x05abc"])
+async def test_deadline_counts_from_the_headers(received: bytes) -> None:
+    sent: list[Mapping[str, Any]] = []
+    events = iter([{"type": "http.request", "body": received, "more_body": True}])
+
+    async def receive() -> Mapping[str, Any]:
+        for event in events:
+            return event
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(event: Mapping[str, Any]) -> None:
+        sent.append(event)
+
+    scope = scope_of()
+    scope["headers"].append((b"grpc-timeout", b"100m"))
+    async with asyncio.timeout(5):
+        await application()(scope, receive, send)
+    assert Answer(sent).code == code_pb2.DEADLINE_EXCEEDED
+    assert error_of(status_in(Answer(sent))).outcome is Outcome.NOT_APPLIED
+
+
+def status_in(answer: Answer) -> status_pb2.Status:
+    details = answer.trailers[b"grpc-status-details-bin"]
+    return status_pb2.Status.FromString(b64decode(details + b"=" * (-len(details) % 4)))
+
+
+async def test_reply_that_is_not_read_is_given_up() -> None:
+    unread = UnreadReplies()
+    request = iter([{"type": "http.request", "body": frame(message("a"))}])
+
+    async def receive() -> Mapping[str, Any]:
+        return next(request)
+
+    async def send(event: Mapping[str, Any]) -> None:
+        if event.get("body"):
+            assert unread.used > 0
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await application(unread, stall_s=0.05)(scope_of(), receive, send)
+    assert unread.used == 0
+
+
+async def test_calls_wait_while_replies_are_not_read() -> None:
+    unread = UnreadReplies()
+    unread.add("127.0.0.1:1", 32 << 20)
+    calling = asyncio.create_task(serve_echo(unread))
+    await asyncio.sleep(0.05)
+    assert not calling.done()
+    unread.release("127.0.0.1:1", 32 << 20)
+    async with asyncio.timeout(5):
+        assert (await calling).replies == ["a"]
+
+
+async def serve_echo(unread: UnreadReplies) -> Answer:
+    answer = Answer()
+    request = iter([{"type": "http.request", "body": frame(message("a"))}])
+
+    async def receive() -> Mapping[str, Any]:
+        return next(request)
+
+    async def send(event: Mapping[str, Any]) -> None:
+        answer.events.append(event)
+
+    await application(unread)(scope_of(), receive, send)
+    return answer
 
 
 async def test_unknown_method_is_unimplemented() -> None:
@@ -257,8 +392,6 @@ async def test_caller_of_an_unknown_method_that_sends_nothing_gets_an_answer() -
     async def send(event: Mapping[str, Any]) -> None:
         sent.append(event)
 
-    scope = {"type": "http", "path": "/t.T/Other", "client": None,
-             "headers": [(b"content-type", b"application/grpc")]}  # fmt: skip
     async with asyncio.timeout(5):
-        await GrpcOverAsgi(CALLS, max_message_bytes=LIMIT)(scope, receive, send)
+        await application()(scope_of("/t.T/Other"), receive, send)
     assert dict(sent[0]["headers"])[b"grpc-status"] == b"12"

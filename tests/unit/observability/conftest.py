@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prism.adapters.memstore import DRIVER
+from prism.adapters.observability.metrics import exposition
 from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
@@ -57,3 +58,9 @@ async def build() -> AsyncIterator[Build]:
     yield make
     for assembly in built:
         await assembly.lifecycle.stop()
+
+
+@pytest.fixture(autouse=True)
+def render_each_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests see changes at once."""
+    monkeypatch.setattr(exposition, "_MAX_AGE_S", 0.0)

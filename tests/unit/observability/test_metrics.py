@@ -9,6 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from prism.adapters.grpc.calls import Rejected, UnaryCall
 from prism.adapters.memstore import Memstore
+from prism.adapters.observability.metrics import exposition
 from prism.ports import BackendUnavailable, Entry, NotServing, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
 from tests.unit.observability.conftest import Build
@@ -197,3 +198,16 @@ async def test_open_metrics_is_served_on_request(build: Build) -> None:
     content_type, text = build().container.common.metrics().render(accept)
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert list(text_string_to_metric_families(text.decode()))  # type: ignore[no-untyped-call]
+
+
+async def test_scrapes_within_a_second_share_a_text(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposition, "_MAX_AGE_S", 60.0)
+    assembly = build()
+    await assembly.lifecycle.initialize({})
+    before = assembly.container.common.metrics().render("")
+    await assembly.lifecycle.start()
+    assert assembly.container.common.metrics().render("") == before
+    monkeypatch.setattr(exposition, "_MAX_AGE_S", 0.0)
+    assert assembly.container.common.metrics().render("") != before

@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import pytest
 
 from prism.adapters.grpc import request_log
-from prism.adapters.grpc.calls import rejection_of
+from prism.adapters.grpc.calls import failure_status
 from prism.adapters.grpc.request_log import LINES, RequestLog
 from prism.ports import (
     BackendTimeout,
@@ -25,7 +25,7 @@ PATH = "/prism.v1.KeyValueService/Get"
 
 
 def fail(log: RequestLog, error: Exception, path: str = PATH) -> None:
-    log.failed(path, rejection_of(error).status, error, perf_counter_ns())
+    log.failed(path, failure_status(error), error, perf_counter_ns())
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from prism.adapters.grpc.servicers.pattern_control import (
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer
 from prism.adapters.grpc.transports.options import ServerOptions
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.patterns.ports import PendingRegistration, Session
 from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec
 from prism.v1 import pattern_pb2 as pb
@@ -158,7 +159,7 @@ async def serve(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 max_message_bytes=1 << 20,
             )
             where = ServerOptions(socket=tmp_path / "control.sock", grace=timedelta())
-            server = TRANSPORTS[request.param](SimpleNamespace(calls=calls), where)
+            server = TRANSPORTS[request.param](SimpleNamespace(calls=calls), where, UnreadReplies())
             (address,) = await server.start()
             stack.push_async_callback(server.stop)
             clients = await stack.enter_async_context(AsyncExitStack())

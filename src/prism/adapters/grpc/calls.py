@@ -19,6 +19,7 @@ from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.deadline import within
+from prism.adapters.grpc.element_limits import MAX_ELEMENTS, MAX_STREAM_ELEMENTS, ElementLimits
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.wire.status import status_of
 from prism.domain.admission import connection
@@ -86,7 +87,7 @@ class Rejected(Exception):
         self.status = status
 
 
-_CANCELLED = Rejected(status_pb2.Status(code=code_pb2.CANCELLED, message="the caller has gone"))
+_CANCELLED = status_pb2.Status(code=code_pb2.CANCELLED, message="the caller has gone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +99,13 @@ class _Method:
         max_reply_bytes: maximum size of a reply that a caller can be expected to receive.
         check_pattern: checks the pattern that a call names; None: it is ignored.
         log: log of calls that fail or are slow.
+        element_limits: bound on the elements of a request; None: it has no repeated field.
     """
 
     path: str
     request_type: type[Message]
     max_reply_bytes: int
+    element_limits: ElementLimits | None = None
     check_pattern: CheckPattern | None = None
     log: RequestLog = field(default_factory=RequestLog)
     observer: CallObserver | None = None
@@ -123,18 +126,33 @@ class _Method:
         if self.check_pattern is not None and (pattern := context.pattern):
             self.check_pattern(pattern)
 
-    def _reject(self, error: Exception, started_ns: int) -> Rejected:
-        rejected = rejection_of(error, self.log.redact)
-        self.log.failed(self.path, rejected.status, error, started_ns)
-        return rejected
+    def _decode(self, payload: bytes) -> Message:
+        if self.element_limits is not None:
+            self.element_limits.check(payload)
+        try:
+            return self.request_type.FromString(payload)
+        except DecodeError:
+            raise InvalidArgument(
+                f"the request is not a valid {self.request_type.DESCRIPTOR.full_name}; "
+                "text must be UTF-8"
+            ) from None
 
-    def _end(self, observed: object, rejected: Rejected | None, elapsed_ns: int) -> None:
+    # A status and not an exception is kept until the end of a call: an exception refers to
+    # the frame of the call by its traceback, so a frame that kept it would be in a cycle, and
+    # the request with it, until the garbage collector runs.
+
+    def _fail(self, error: Exception, started_ns: int) -> status_pb2.Status:
+        status = failure_status(error, self.log.redact)
+        self.log.failed(self.path, status, error, started_ns)
+        return status
+
+    def _end(self, observed: object, failure: status_pb2.Status | None, elapsed_ns: int) -> None:
         self.durations.add(elapsed_ns)
         self.tally.ended += 1
-        if rejected is not None:
-            self.tally.failed[rejected.status.code] += 1
+        if failure is not None:
+            self.tally.failed[failure.code] += 1
         if observed is not None and self.observer is not None:
-            self.observer.end(observed, rejected and rejected.status)
+            self.observer.end(observed, failure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +174,11 @@ class UnaryCall(_Method):
         """
         started_ns = perf_counter_ns()
         observed = self._begin(context)
-        rejected = None
+        failure = None
         timeout_s = context.timeout_s
         try:
             self._check_pattern(context)
-            request = _decode(self.request_type, payload)
+            request = self._decode(payload)
             reply = await within(
                 self.default_timeout_s if timeout_s is None else timeout_s,
                 self.handler(request, context),
@@ -169,19 +187,19 @@ class UnaryCall(_Method):
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                rejected = _CANCELLED
+                failure = _CANCELLED
                 raise
             # The caller did not cancel this call: a library cancelled work of its own.
-            rejected = self._reject(RuntimeError("cancelled from within"), started_ns)
-            raise rejected from error
+            failure = self._fail(RuntimeError("cancelled from within"), started_ns)
+            raise Rejected(failure) from error
         except Exception as error:
-            rejected = self._reject(error, started_ns)
-            raise rejected from error
+            failure = self._fail(error, started_ns)
+            raise Rejected(failure) from error
         finally:
             elapsed_ns = perf_counter_ns() - started_ns
-            if elapsed_ns >= self.log.slow_ns and rejected is None:
+            if elapsed_ns >= self.log.slow_ns and failure is None:
                 self.log.succeeded(self.path, started_ns)
-            self._end(observed, rejected, elapsed_ns)
+            self._end(observed, failure, elapsed_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +218,8 @@ class StreamCall(_Method):
         """Serve one call, and yield encoded replies; raises as `UnaryCall` does."""
         started_ns = perf_counter_ns()
         observed = self._begin(context)
-        rejected = None
-        requests = (_decode(self.request_type, payload) async for payload in payloads)
+        failure = None
+        requests = (self._decode(payload) async for payload in payloads)
         try:
             try:
                 self._check_pattern(context)
@@ -212,13 +230,13 @@ class StreamCall(_Method):
                 async for reply in replies:
                     yield encode(reply, self.max_reply_bytes)
         except (asyncio.CancelledError, GeneratorExit):
-            rejected = _CANCELLED
+            failure = _CANCELLED
             raise
         except Exception as error:
-            rejected = self._reject(error, started_ns)
-            raise rejected from error
+            failure = self._fail(error, started_ns)
+            raise Rejected(failure) from error
         finally:
-            self._end(observed, rejected, perf_counter_ns() - started_ns)
+            self._end(observed, failure, perf_counter_ns() - started_ns)
 
 
 Call = UnaryCall | StreamCall
@@ -246,9 +264,14 @@ def calls_of(
         handler = getattr(servicer, _snake_case(method.name), None)
         if handler is None:
             continue
+        request_type = GetMessageClass(method.input_type)
+        limits = ElementLimits(
+            request_type, MAX_STREAM_ELEMENTS if method.client_streaming else MAX_ELEMENTS
+        )
         common: dict[str, Any] = {
             "path": f"/{service.full_name}/{method.name}",
-            "request_type": GetMessageClass(method.input_type),
+            "request_type": request_type,
+            "element_limits": limits if limits.applies else None,
             "handler": handler,
             "max_reply_bytes": max_message_bytes,
             "check_pattern": check_pattern,
@@ -275,15 +298,6 @@ async def _first_of(payloads: AsyncIterator[bytes]) -> None:
             await anext(payloads)
 
 
-def _decode(request_type: type[Message], payload: bytes) -> Message:
-    try:
-        return request_type.FromString(payload)
-    except DecodeError:
-        raise InvalidArgument(
-            f"the request is not a valid {request_type.DESCRIPTOR.full_name}; text must be UTF-8"
-        ) from None
-
-
 def encode(reply: Message, limit: int) -> bytes:
     """Encode a reply; raises Exhausted if it is larger than the limit."""
     data = reply.SerializeToString()
@@ -297,13 +311,16 @@ def too_large(reply: bytes, limit: int) -> Exhausted:
     return Exhausted(f"the reply has {len(reply):,} bytes; the limit is {limit:,}")
 
 
-def rejection_of(error: Exception, redact: Callable[[str], str] = str) -> Rejected:
-    """Return the status for the caller; an error that is not a PrismError is hidden."""
+def failure_status(error: Exception, redact: Callable[[str], str] = str) -> status_pb2.Status:
+    """Return what a caller may know of an error.
+
+    Errors that are not Prism's become INTERNAL without their text.
+    """
     if isinstance(error, PrismError):
-        return Rejected(status_of(error, redact))
+        return status_of(error, redact)
     if isinstance(error, Rejected):
-        return error
-    return Rejected(status_of(Internal("internal error; the server's log has the details")))
+        return error.status
+    return status_of(Internal("internal error; the server's log has the details"))
 
 
 def _snake_case(name: str) -> str:

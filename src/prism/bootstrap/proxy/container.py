@@ -27,6 +27,7 @@ from prism.bootstrap.proxy.launching import launch_options
 from prism.bootstrap.proxy.pattern_validation import PatternValidator
 from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
+from prism.domain.connection_budget import UnreadReplies
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.ports import OpenDriver, SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
@@ -116,7 +117,11 @@ class ProxyContainer(containers.DeclarativeContainer):
         options=control_options,
     )
     control_server = providers.Singleton(
-        server_on, settings.transport, services=control_services, options=control_options
+        server_on,
+        settings.transport,
+        services=control_services,
+        options=control_options,
+        unread=providers.Factory(UnreadReplies),
     )
     grpc_server = providers.Singleton(
         ProxyServer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prism.adapters.grpc.transports.options import ListenerObserver
 from prism.adapters.process import ProcessLauncher
 from prism.bootstrap.application import GrpcServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
@@ -32,6 +33,10 @@ class ProxyServer:
     def addresses(self) -> tuple[str, ...]:
         """Addresses for callers."""
         return self._calls.addresses
+
+    def observe(self, observer: ListenerObserver) -> None:
+        self._calls.observe(observer)
+        self._control.observe(observer)
 
     async def start(self) -> tuple[str, ...]:
         self._socket_dir.open()

@@ -10,11 +10,9 @@ from typing import Any, Protocol, TypeAlias
 
 from prism.ports import Driver, FullKeyValue, LifecycleControl, Profile
 
-AnyDriver: TypeAlias = Driver[Any]
-"""A driver with settings of any type."""
-
-Wrap: TypeAlias = Callable[[AnyDriver], AnyDriver]
+Wrap: TypeAlias = Callable[[Driver[Any]], Driver[Any]]
 """Wraps a new driver, to block, record or break its operations."""
+
 
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[FullKeyValue]]
 

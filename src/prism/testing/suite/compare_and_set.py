@@ -26,6 +26,7 @@ from prism.testing.suite.timing import LONG, Clock
 SOME_VERSIONS = [Version(0), Version(1), Version(1 << 63), Version((1 << 64) - 1)]
 
 RACERS = 16
+
 ROUNDS = 10
 
 Result = TypeVar("Result")

@@ -7,11 +7,11 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
-from prism.ports import Capability, Exhausted, FullKeyValue, Outcome, Version, VersionConflict
+from prism.ports import Capability, Exhausted, FullKeyValue, Outcome, VersionConflict
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.failures import Degradation, Outages
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
@@ -33,6 +33,7 @@ STRESS_KEYS = 6
 EXPIRING_KEYS = 40
 PIPELINE_ITEMS = 300
 PIPELINE_WORKERS = 5
+
 _SOON_SECONDS = 10.0
 # Pause of each caller: the backend stays busy, and the history short enough to check.
 _STRESS_PAUSE_SECONDS = 0.002
@@ -250,7 +251,7 @@ class Bulkhead(Group):
 @asynccontextmanager
 async def _waiting(
     kv: FullKeyValue, blocker: OperationBlocker, prefix: str, count: int
-) -> AsyncIterator[list[asyncio.Task[Version]]]:
+) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """Start writes of different keys that wait until the blocker releases them."""
     blocker.block()
     writes = [asyncio.create_task(kv.set(f"{prefix}{number}", b"v")) for number in range(count)]
@@ -278,11 +279,11 @@ class Atomicity(Group):
         self, kv: FullKeyValue, key: str
     ) -> None:
         async def watch() -> None:
-            absent = False
-            while not absent or not deleted.is_set():
-                was_absent = absent
-                absent = not await kv.exists(key) or await kv.get(key) is None
-                assert absent or not was_absent, "a deleted key reappeared"
+            gone = False
+            while not gone or not deleted.is_set():
+                gone_before = gone
+                gone = not await kv.exists(key) or await kv.get(key) is None
+                assert gone or not gone_before, "a deleted key came back"
                 await asyncio.sleep(0)
 
         async def delete() -> None:

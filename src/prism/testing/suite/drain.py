@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from prism.ports import DrainReport, NotServing, Outcome, PrismError, State, Version
+from prism.ports import DrainReport, NotServing, Outcome, PrismError, State
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.timing import wait_until
@@ -59,14 +60,14 @@ class Drains(Group):
     async def test_a_drain_loses_no_acknowledged_write(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        capture = DriverCapture()
-        async with open_backend(wrap=capture.wrap) as backend:
+        driver = DriverCapture()
+        async with open_backend(wrap=driver.capture) as backend:
             for number in range(IN_FLIGHT):
                 await backend.kv.set(f"{prefix}{number}", b"%d" % number)
             await backend.lifecycle.drain(LONG_TIMEOUT)
             # Not through the gateway, which refuses. The driver itself is open until it is stopped.
             for number in range(IN_FLIGHT):
-                entry = await capture.driver.get(f"{prefix}{number}")
+                entry = await driver.driver.get(f"{prefix}{number}")
                 assert entry is not None
                 assert entry.value == b"%d" % number
 
@@ -182,7 +183,7 @@ class Drains(Group):
 @asynccontextmanager
 async def _blocked_writes(
     backend: Backend, blocker: OperationBlocker, prefix: str
-) -> AsyncIterator[list[asyncio.Task[Version]]]:
+) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """Start writes that reach the driver and wait there until the blocker releases them."""
     blocker.block()
     writes = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -166,31 +167,31 @@ class Errors(Group):
         self, open_backend: OpenBackend, key: str, operation: SampleOperation
     ) -> None:
         # Not through the gateway, which would refuse by itself.
-        capture = DriverCapture()
-        async with open_backend(wrap=capture.wrap) as backend:
+        driver = DriverCapture()
+        async with open_backend(wrap=driver.capture) as backend:
             operation.skip_unless_declared_by(backend.profile)
             await backend.lifecycle.stop()
             async with time_limit(_ANSWER_SECONDS):
                 with pytest.raises(PrismError):
-                    await operation.call(capture.driver, key)
+                    await operation.call(driver.driver, key)
 
     async def test_closing_a_driver_twice_is_safe(self, open_backend: OpenBackend) -> None:
-        capture = DriverCapture()
-        async with open_backend(wrap=capture.wrap) as backend:
+        driver = DriverCapture()
+        async with open_backend(wrap=driver.capture) as backend:
             await backend.lifecycle.stop()
             async with time_limit(_ANSWER_SECONDS):
-                await capture.driver.stop()
-                await capture.driver.stop()
+                await driver.driver.stop()
+                await driver.driver.stop()
 
     async def test_a_driver_that_was_never_initialized_can_be_stopped(
         self, open_backend: OpenBackend
     ) -> None:
-        capture = DriverCapture()
+        driver = DriverCapture()
         async with (
-            open_backend(wrap=capture.wrap, start=False),
+            open_backend(wrap=driver.capture, start=False),
             time_limit(_ANSWER_SECONDS),
         ):
-            await capture.driver.stop()
+            await driver.driver.stop()
 
 
 class _Defective(DriverWrapper):
@@ -198,11 +199,11 @@ class _Defective(DriverWrapper):
         raise ZeroDivisionError("password=hunter2")
 
 
-async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[object]:
+async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[Any]:
     return list(await kv.set_many(puts))
 
 
-async def _cancel_after(turns: int, tasks: Sequence[asyncio.Task[object]]) -> None:
+async def _cancel_after(turns: int, tasks: list[asyncio.Task[Any]]) -> None:
     """Cancel the tasks after this many iterations of the event loop, and wait for their end."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -7,13 +7,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
+    Driver,
     Entry,
     FullKeyValue,
     HealthStatus,
@@ -22,7 +23,7 @@ from prism.ports import (
     State,
     Version,
 )
-from prism.testing.suite.backend import AnyDriver, Backend, BackendServer, OpenBackend
+from prism.testing.suite.backend import Backend, BackendServer, OpenBackend
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.histories import Recorder, check
 from prism.testing.suite.timing import wait_until
@@ -123,7 +124,7 @@ class _FailureSwitch:
         self._error = error
         self._outcome = outcome
 
-    def wrap(self, driver: AnyDriver) -> AnyDriver:
+    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
         return _SwitchedDriver(driver, self)
 
     def check(self) -> None:
@@ -132,7 +133,7 @@ class _FailureSwitch:
 
 
 class _SwitchedDriver(DriverWrapper):
-    def __init__(self, inner: AnyDriver, switch: _FailureSwitch) -> None:
+    def __init__(self, inner: Driver[Any], switch: _FailureSwitch) -> None:
         super().__init__(inner)
         self._switch = switch
 

@@ -17,10 +17,11 @@ from prism.testing.suite.timing import Clock, time_limit, timeouts_scaled_by
 P = ParamSpec("P")
 Test: TypeAlias = Callable[Concatenate[Any, P], Awaitable[None]]
 ClassT = TypeVar("ClassT", bound=type)
-TestT = TypeVar("TestT", bound=Callable[..., object])
+TestT = TypeVar("TestT", bound=Callable[..., Any])
 
 UNSUPPORTED = "unsupported by declaration: "
 NOT_REACHABLE = "not reachable at this level: "
+
 _TEST_SECONDS = 60.0
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from prism.ports import (
     STOP_TIMEOUT,
     BackendUnavailable,
     DrainReport,
+    Driver,
     Health,
     HealthStatus,
     IllegalTransition,
@@ -22,7 +24,7 @@ from prism.ports import (
     PrismError,
     State,
 )
-from prism.testing.suite.backend import AnyDriver, Backend, Level, OpenBackend
+from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.drain import Drains
 from prism.testing.suite.group import NOT_REACHABLE, group
 from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
@@ -276,20 +278,19 @@ def _expected_errors(backend: Backend, state: State) -> tuple[type[PrismError], 
     return (IllegalTransition,)
 
 
-async def command(backend: Backend, name: str) -> None:
+async def command(backend: Backend, name: str) -> Any:
     """Give a lifecycle command by its name."""
     lifecycle = backend.lifecycle
     match name:
         case "initialize":
-            await lifecycle.initialize(backend.settings)
+            return await lifecycle.initialize(backend.settings)
         case "start":
-            await lifecycle.start()
+            return await lifecycle.start()
         case "drain":
-            await lifecycle.drain(_TIMEOUT)
+            return await lifecycle.drain(_TIMEOUT)
         case "stop":
-            await lifecycle.stop(_TIMEOUT)
-        case _:
-            raise AssertionError(f"unknown lifecycle command {name!r}")
+            return await lifecycle.stop(_TIMEOUT)
+    raise AssertionError(name)
 
 
 async def advance_to(backend: Backend, state: State) -> None:
@@ -313,7 +314,7 @@ async def advance_to(backend: Backend, state: State) -> None:
 
 @asynccontextmanager
 async def backend_in(state: State, open_backend: OpenBackend) -> AsyncIterator[Backend]:
-    """Open a backend of the test's own and bring it to this state."""
+    """Open a backend of the test's own and advance_to it to this state."""
     wrap = _FailsToInitialize if state is State.FAILED else None
     async with open_backend(wrap=wrap, start=False) as backend:
         if state is State.FAILED:
@@ -345,7 +346,7 @@ def no_answer_if_stopped(backend: Backend, state: State) -> Iterator[None]:
 
 
 class _FailsToInitialize(DriverWrapper):
-    async def initialize(self, settings: object) -> None:
+    async def initialize(self, settings: Any) -> None:
         raise BackendUnavailable("injected by the suite: initialize fails")
 
 
@@ -368,7 +369,7 @@ class CommandRecorder:
         self.running = 0
         self.max_running = 0
 
-    def wrap(self, driver: AnyDriver) -> AnyDriver:
+    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
         return _RecordedDriver(driver, self)
 
     def hold(self) -> None:
@@ -395,11 +396,11 @@ class CommandRecorder:
 
 
 class _RecordedDriver(DriverWrapper):
-    def __init__(self, inner: AnyDriver, recorder: CommandRecorder) -> None:
+    def __init__(self, inner: Driver[Any], recorder: CommandRecorder) -> None:
         super().__init__(inner)
         self._recorder = recorder
 
-    async def initialize(self, settings: object) -> None:
+    async def initialize(self, settings: Any) -> None:
         async with self._recorder.running_command("initialize"):
             await self.inner.initialize(settings)
 

@@ -26,9 +26,13 @@ from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.watch_recorder import DeclaredEvents, WatchGroup, watching
 
 WRITERS = 12
+
 WRITES = 40
+
 LARGE = 64 << 10
+
 MANY = 400
+
 """Number of large values: more than any backend buffers for a reader."""
 
 DRAIN = timedelta(seconds=20)
@@ -147,17 +151,15 @@ class WatchDelivery(WatchGroup):
                 await recorder.wait_for_count(100)
                 stop.set()
                 await asyncio.gather(*writers)
-                existing = {key for key in keys if await kv.exists(key)}
+                there = {key for key in keys if await kv.exists(key)}
 
                 async def same() -> bool:
                     known = set(scanned)
                     for event in recorder.events:
                         (known.add if event.change is Change.PUT else known.discard)(event.key)
-                    return known == existing
+                    return known == there
 
-                await wait_until(
-                    same, f"the scan and the events together contain exactly {existing}"
-                )
+                await wait_until(same, f"the scan and the events together come to {there}")
         finally:
             stop.set()
             await asyncio.gather(*writers, return_exceptions=True)

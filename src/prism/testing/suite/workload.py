@@ -45,7 +45,7 @@ class RandomWorkload:
         name: name of the caller. Each value starts with it, so that each is written once.
         caller: caller that makes and records the calls.
         keys: keys to choose from.
-        profile: profile of the backend, which determines whether it compares and sets.
+        profile: profile of the backend, which tells whether to compare and set.
     """
 
     def __init__(self, name: str, caller: Caller, keys: Sequence[str], profile: Profile) -> None:

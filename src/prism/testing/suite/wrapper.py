@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prism.ports import OPERATIONS, Driver, Entry, FullKeyValue, Profile, Version
-from prism.testing.suite.backend import AnyDriver
 from prism.testing.suite.timing import wait_until
 
 
@@ -26,14 +25,14 @@ else:
 class DriverWrapper(_Forwarding):  # type: ignore[misc]
     """Driver that passes every call to another driver; a subclass overrides what it changes.
 
-    It has the methods of every capability. The profile, which is that of the inner driver,
-    says which of them may be called.
+    It has the methods of every capability, whether declared or not. What may be called
+    stands in the profile, which is that of the inner driver.
 
     Attributes:
         inner: the driver inside. An override calls it: `await self.inner.get(key)`.
     """
 
-    def __init__(self, inner: AnyDriver) -> None:
+    def __init__(self, inner: Driver[Any]) -> None:
         self.inner: FullDriver = inner  # type: ignore[assignment]
 
     @property
@@ -62,7 +61,7 @@ class DriverCapture:
 
     driver: FullDriver
 
-    def wrap(self, driver: AnyDriver) -> AnyDriver:
+    def capture(self, driver: Driver[Any]) -> Driver[Any]:
         """Keep the driver and return it unchanged; for `open_backend(wrap=…)`."""
         self.driver = driver  # type: ignore[assignment]
         return driver
@@ -80,7 +79,7 @@ class OperationBlocker:
         self._released.set()
         self.blocked = 0
 
-    def wrap(self, driver: AnyDriver) -> AnyDriver:
+    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
         """Return the driver with its `get` and `set` under control; for `open_backend`."""
         return _BlockedDriver(driver, self)
 
@@ -110,7 +109,7 @@ class OperationBlocker:
 
 
 class _BlockedDriver(DriverWrapper):
-    def __init__(self, inner: AnyDriver, blocker: OperationBlocker) -> None:
+    def __init__(self, inner: Driver[Any], blocker: OperationBlocker) -> None:
         super().__init__(inner)
         self._blocker = blocker
 

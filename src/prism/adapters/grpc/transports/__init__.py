@@ -9,17 +9,23 @@ if TYPE_CHECKING:
     from prism.adapters.grpc.transports.grpcio import GrpcioServer
     from prism.adapters.grpc.transports.h2corn import H2cornServer
     from prism.adapters.grpc.transports.options import ServerOptions
+    from prism.domain.connection_budget import UnreadReplies
 
 
 def server_on(
-    transport: str, services: Served, options: ServerOptions
+    transport: str, services: Served, options: ServerOptions, unread: UnreadReplies
 ) -> GrpcioServer | H2cornServer:
-    """Return a server on a transport: `grpcio` or `h2corn`."""
+    """Return a server on a transport.
+
+    Args:
+        transport: `grpcio` or `h2corn`.
+        unread: replies that callers have not read.
+    """
     # Only the chosen transport is imported.
     if transport == "grpcio":
         from prism.adapters.grpc.transports.grpcio import GrpcioServer
 
-        return GrpcioServer(services, options)
+        return GrpcioServer(services, options, unread)
     from prism.adapters.grpc.transports.h2corn import H2cornServer
 
-    return H2cornServer(services, options)
+    return H2cornServer(services, options, unread)

@@ -16,7 +16,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from google.rpc import code_pb2
+from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.calls import FIRST_MESSAGE_S, Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
@@ -26,8 +26,13 @@ from prism.adapters.grpc.transports.framing import (
     Messages,
     check_encoding,
     frame,
+    prefix_of,
+    refused,
     rejected,
 )
+from prism.adapters.grpc.transports.peer_limits import PeerLimits
+from prism.adapters.grpc.transports.timeouts import CoarseTimeouts
+from prism.ports import BackendTimeout, Exhausted, Outcome
 
 Event = Mapping[str, Any]
 Scope = Mapping[str, Any]
@@ -46,64 +51,148 @@ _OK: Event = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0
 
 _PATTERN = PATTERN.encode("ascii")
 
+_MAX_TIMEOUT_DIGITS = 8
+
+_MAX_RECEIVE_S = 30.0
+"""Time for a request without a deadline to become complete."""
+
+_COPIED_BYTES = 64 << 10
+
+_MARGIN_S, _MARGIN_PER_CALL_S = 0.01, 0.0001
+
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
 class GrpcOverAsgi:
-    """An ASGI application that serves calls by their path."""
+    """ASGI application that serves calls by their path.
 
-    def __init__(self, calls: Mapping[str, Call], *, max_message_bytes: int) -> None:
+    Args:
+        limits: limits on what callers send incompletely or do not read.
+    """
+
+    def __init__(
+        self, calls: Mapping[str, Call], *, max_message_bytes: int, limits: PeerLimits
+    ) -> None:
         self._calls = calls
         self._max_message_bytes = max_message_bytes
+        self._limits = limits
+        self._timeouts = CoarseTimeouts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         context = Context(scope)
-        if not context.is_grpc:
-            await send({"type": "http.response.start", "status": 415, "headers": []})
+        if (refusal := _not_grpc(scope, context)) is not None:
+            await send({"type": "http.response.start", "status": refusal, "headers": []})
             await send(_END_OF_BODY)
             return
-        call = self._calls.get(scope["path"])
+        self._limits.open_calls += 1
         try:
-            if call is None:
-                await _first_of(receive)
-                raise rejected(code_pb2.UNIMPLEMENTED, f"no such method: {scope['path']}")
-            check_encoding(context.encoding)
-            if isinstance(call, UnaryCall):
-                await self._unary(call, context, receive, send)
-            else:
-                await self._stream(call, context, receive, send)
-        except Rejected as refusal:
-            if not context.started:
-                headers = [_CONTENT_TYPE, *_trailers_of(refusal)]
-                if refusal.status.code == code_pb2.UNIMPLEMENTED:
-                    headers.append((b"grpc-accept-encoding", ACCEPTED_ENCODINGS))
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await send(_END_OF_BODY)
-            else:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-                await send({"type": "http.response.trailers", "headers": _trailers_of(refusal)})
+            await self._serve(scope["path"], context, receive, send)
+        except Rejected as rejection:
+            with suppress(_PeerGone):
+                await self._reject(rejection.status, context, send)
+        except _PeerGone:
+            pass
+        finally:
+            self._limits.open_calls -= 1
+
+    async def _serve(self, path: str, context: Context, receive: Receive, send: Send) -> None:
+        self._limits.check_open_calls()
+        context.check_trailers()
+        context.start_deadline(self._limits.open_calls)
+        call = self._calls.get(path)
+        if call is None:
+            await _first_of(receive)
+            raise rejected(code_pb2.UNIMPLEMENTED, f"no such method: {path}")
+        check_encoding(context.encoding)
+        if isinstance(call, UnaryCall):
+            await self._unary(call, context, receive, send)
+        else:
+            await self._stream(call, context, receive, send)
+
+    async def _reject(self, status: status_pb2.Status, context: Context, send: Send) -> None:
+        if not context.started:
+            headers = [_CONTENT_TYPE, *_trailers_of(status)]
+            if status.code == code_pb2.UNIMPLEMENTED:
+                headers.append((b"grpc-accept-encoding", ACCEPTED_ENCODINGS))
+            events: tuple[Event, ...] = (
+                {"type": "http.response.start", "status": 200, "headers": headers},
+                _END_OF_BODY,
+            )
+        else:
+            trailers = {"type": "http.response.trailers", "headers": _trailers_of(status)}
+            events = (_END_OF_BODY, trailers)
+        await self._send(send, *events)
 
     async def _unary(self, call: UnaryCall, context: Context, receive: Receive, send: Send) -> None:
+        timeout_s = context.timeout_s
+        if timeout_s is None:
+            timeout_s = call.default_timeout_s
+        try:
+            # The deadline counts from the headers on: a request that never becomes complete,
+            # and one that waits for its caller to read, end as well.
+            with self._timeouts.limit(_MAX_RECEIVE_S if timeout_s is None else timeout_s):
+                payload = await self._receive_one(context, receive)
+                if not self._limits.unread.has_room(context.connection):
+                    await self._limits.unread.wait_for_room(context.connection)
+        except TimeoutError:
+            raise refused(
+                BackendTimeout(
+                    "the deadline passed before the request was complete, or while earlier "
+                    "replies were not read",
+                    outcome=Outcome.NOT_APPLIED,
+                )
+            ) from None
+        reply = await call(payload, context)
+        del payload
+        size = len(reply)
+        self._count_reply(context.connection, size)
+        try:
+            await self._send(send, *_reply_events(reply))
+        finally:
+            self._limits.unread.release(context.connection, size)
+
+    def _count_reply(self, connection: str, size: int) -> None:
+        """Count a reply as unread; raise Rejected if too much is unread."""
+        try:
+            self._limits.unread.check(connection, size)
+        except Exhausted as error:
+            raise refused(error) from None
+        self._limits.unread.add(connection, size)
+
+    async def _send(self, send: Send, *events: Event) -> None:
+        """Send events; the ASGI server takes them as fast as the caller reads.
+
+        Raises:
+            _PeerGone: the caller has gone, or does not read.
+        """
+        try:
+            with self._timeouts.limit(self._limits.stall_s):
+                for event in events:
+                    await send(event)
+        except TimeoutError:
+            self._limits.stalled += 1
+            raise _PeerGone from None
+        except OSError:
+            # ASGI servers raise a subclass once the stream is reset.
+            raise _PeerGone from None
+
+    async def _receive_one(self, context: Context, receive: Receive) -> bytes:
+        """Return the only message of a unary request."""
         event = await receive()
         body: bytes = event.get("body", b"")
-        if _is_one_message(body, self._max_message_bytes):
-            # Usually the end of the request is an event of its own.
-            end = await receive() if event.get("more_body") else {}
-            if not end.get("body") and not end.get("more_body"):
-                payload = body[PREFIX_BYTES:]
-            else:
-                payload = await self._only_message(context, receive, body, end)
-        else:
-            payload = await self._only_message(context, receive, b"", event)
-        reply = await call(payload, context)
-        await send(_START)
-        context.started = True
-        await send({"type": "http.response.body", "body": frame(reply)})
-        await send(_OK)
+        if not _is_one_message(body, self._max_message_bytes):
+            return await self._assemble(context, receive, b"", event)
+        # Usually the end of the request is an event of its own.
+        end = await receive() if event.get("more_body") else {}
+        if end.get("body") or end.get("more_body"):
+            return await self._assemble(context, receive, body, end)
+        if end.get("type") == "http.disconnect":
+            raise _PeerGone
+        return body[PREFIX_BYTES:]
 
-    async def _only_message(
+    async def _assemble(
         self, context: Context, receive: Receive, begun: bytes, event: Event
     ) -> bytes:
         """Return the message of a request that comes in several events.
@@ -115,56 +204,112 @@ class GrpcOverAsgi:
         messages = Messages(context.encoding, self._max_message_bytes)
         messages.feed(begun)
         found: bytes | None = None
-        while True:
-            messages.feed(event.get("body", b""))
-            while (message := messages.next()) is not None:
-                if found is not None:
-                    raise rejected(code_pb2.INTERNAL, "a unary call takes exactly one message")
-                found = message
-            if not event.get("more_body"):
-                break
-            event = await receive()
-        if found is None or messages.incomplete:
+        with self._limits.partial(context.connection) as partial:
+            while True:
+                if event["type"] == "http.disconnect":
+                    raise _PeerGone
+                messages.feed(event.get("body", b""))
+                while (message := messages.next()) is not None:
+                    if found is not None:
+                        raise rejected(code_pb2.INTERNAL, "a unary call takes exactly one message")
+                    found = message
+                if not event.get("more_body"):
+                    break
+                partial.set(messages.size)
+                event = await receive()
+        if found is None or messages.size:
             raise rejected(code_pb2.INTERNAL, "the call ended before its message did")
         return found
 
     async def _stream(
         self, call: StreamCall, context: Context, receive: Receive, send: Send
     ) -> None:
-        async def payloads() -> AsyncIterator[bytes]:
-            messages = Messages(context.encoding, self._max_message_bytes)
-            more = True
-            while more:
-                event = await receive()
-                messages.feed(event.get("body", b""))
-                more = bool(event.get("more_body"))
-                while (message := messages.next()) is not None:
-                    yield message
-            if messages.incomplete:
-                raise rejected(code_pb2.INTERNAL, "the call ended in the middle of a message")
-
+        connection, unread = context.connection, self._limits.unread
         try:
             async with (
                 asyncio.timeout(context.timeout_s) as bound,
-                aclosing(call(payloads(), context)) as replies,
+                aclosing(call(self._payloads(context, receive), context)) as replies,
             ):
                 async for reply in replies:
-                    if not context.started:
-                        await send(_START)
-                        context.started = True
-                    body = {"type": "http.response.body", "body": frame(reply), "more_body": True}
-                    await send(body)
+                    size = len(reply)
+                    self._count_reply(connection, size)
+                    try:
+                        if not context.started:
+                            context.started = True
+                            await self._send(send, _START)
+                        await self._send(send, _body(reply, more=True))
+                    finally:
+                        unread.release(connection, size)
         except TimeoutError:
             if not bound.expired():
                 raise
             raise rejected(
                 code_pb2.DEADLINE_EXCEEDED, "the deadline of the stream has passed"
             ) from None
-        if not context.started:
-            await send(_START)
-            context.started = True
-        await send(_END_OF_BODY)
-        await send(_OK)
+        begin = () if context.started else (_START,)
+        await self._send(send, *begin, _END_OF_BODY, _OK)
+
+    async def _payloads(self, context: Context, receive: Receive) -> AsyncIterator[bytes]:
+        """Yield the messages of a stream.
+
+        A stream may be idle for any time, but a message that has begun must end.
+        """
+        messages = Messages(context.encoding, self._max_message_bytes)
+        with self._limits.partial(context.connection) as partial:
+            more = True
+            while more:
+                if messages.size:
+                    partial.set(messages.size)
+                    event = await self._receive_rest(receive)
+                else:
+                    event = await receive()
+                messages.feed(event.get("body", b""))
+                more = bool(event.get("more_body"))
+                while (message := messages.next()) is not None:
+                    yield message
+        if messages.size:
+            raise rejected(code_pb2.INTERNAL, "the call ended in the middle of a message")
+
+    async def _receive_rest(self, receive: Receive) -> Event:
+        try:
+            with self._timeouts.limit(_MAX_RECEIVE_S):
+                return await receive()
+        except TimeoutError:
+            raise rejected(
+                code_pb2.DEADLINE_EXCEEDED,
+                f"nothing was received for {_MAX_RECEIVE_S:g} s in the middle of a message",
+            ) from None
+
+
+class _PeerGone(Exception):
+    """The caller has gone or does not read: nothing can be sent to it."""
+
+
+def _not_grpc(scope: Scope, context: Context) -> int | None:
+    """Return the HTTP status of a request that is not gRPC; None: it is.
+
+    https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+    """
+    if scope["method"] != "POST":
+        return 405
+    if not context.is_grpc:
+        return 415
+    # A path that is encoded, or has a query, names no method.
+    if scope["query_string"] or scope.get("raw_path", b"") != scope["path"].encode("latin-1", "?"):
+        return 404
+    return None
+
+
+def _reply_events(reply: bytes) -> tuple[Event, ...]:
+    if len(reply) <= _COPIED_BYTES:
+        return _START, {"type": "http.response.body", "body": frame(reply)}, _OK
+    # Two events instead of a copy of the whole reply.
+    prefix = {"type": "http.response.body", "body": prefix_of(reply), "more_body": True}
+    return _START, prefix, {"type": "http.response.body", "body": reply}, _OK
+
+
+def _body(reply: bytes, *, more: bool) -> Event:
+    return {"type": "http.response.body", "body": frame(reply), "more_body": more}
 
 
 def _is_one_message(body: bytes, max_bytes: int) -> bool:
@@ -188,13 +333,13 @@ class Context:
     """Context of one call, read from the headers of its request."""
 
     __slots__ = (
+        "_deadline",
         "_headers",
         "connection",
         "encoding",
         "is_grpc",
         "pattern",
         "started",
-        "timeout_s",
     )
 
     def __init__(self, scope: Scope) -> None:
@@ -204,27 +349,59 @@ class Context:
         # The first value of a repeated header applies.
         self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         find = self._headers.get
-        self.is_grpc = find(b"content-type", b"").startswith(b"application/grpc")
+        self.is_grpc = _is_grpc(find(b"content-type", b""))
         self.encoding = find(b"grpc-encoding", b"")
-        pattern, timeout = find(_PATTERN), find(b"grpc-timeout")
+        pattern = find(_PATTERN)
         self.pattern = "" if pattern is None else pattern.decode("latin-1")
-        self.timeout_s = None if timeout is None else _timeout_of(timeout)
+        self._deadline: float | None = None
         self.started = False
+
+    def check_trailers(self) -> None:
+        """Raise Rejected if the status of the call could not reach the caller."""
+        if self._headers.get(b"te") != b"trailers":
+            raise rejected(
+                code_pb2.INTERNAL,
+                "the header 'te: trailers' is missing: something on the way does not pass trailers",
+            )
+
+    def start_deadline(self, open_calls: int) -> None:
+        """Start the caller's deadline, which passes here a little before it does there.
+
+        A caller resets the stream at its deadline, and h2corn closes a connection with too
+        many resets. A status that is sent before that is no reset. The margin grows with the
+        number of calls that may end at once.
+        """
+        value = self._headers.get(b"grpc-timeout")
+        if value is not None and (timeout_s := _timeout_of(value)) is not None:
+            margin_s = min(timeout_s / 5, _MARGIN_S + _MARGIN_PER_CALL_S * open_calls)
+            self._deadline = asyncio.get_running_loop().time() + timeout_s - margin_s
+
+    @property
+    def timeout_s(self) -> float | None:
+        if self._deadline is None:
+            return None
+        return max(self._deadline - asyncio.get_running_loop().time(), 0.0)
 
     def metadata(self, name: str) -> str | None:
         value = self._headers.get(name.encode("latin-1"))
         return None if value is None else value.decode("latin-1")
 
 
+def _is_grpc(content_type: bytes) -> bool:
+    """Return whether this is gRPC itself, and not gRPC-Web."""
+    rest = content_type.removeprefix(b"application/grpc")
+    return rest != content_type and rest[:1] in (b"", b"+", b";")
+
+
 def _timeout_of(value: bytes) -> float | None:
+    """Return seconds; None: the value is malformed, and the default timeout applies."""
     digits, unit = value[:-1], value[-1:]
-    if unit in _SECONDS and digits.isdigit():
+    if unit in _SECONDS and digits.isdigit() and len(digits) <= _MAX_TIMEOUT_DIGITS:
         return int(digits) * _SECONDS[unit]
     return None
 
 
-def _trailers_of(refusal: Rejected) -> list[tuple[bytes, bytes]]:
-    status = refusal.status
+def _trailers_of(status: status_pb2.Status) -> list[tuple[bytes, bytes]]:
     trailers = [(b"grpc-status", b"%d" % status.code)]
     if status.message:
         # Percent-encodes everything but printable ASCII, and the percent sign.

@@ -11,6 +11,9 @@ import zlib
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.calls import Rejected
+from prism.adapters.wire.status import sendable, status_of
+from prism.ports import Exhausted, Outcome, PrismError
+from prism.v1 import keyvalue_pb2 as pb
 
 PREFIX_BYTES = 5
 """One byte for whether the message is compressed, and four for its length."""
@@ -24,6 +27,11 @@ _WINDOW = {b"deflate": zlib.MAX_WBITS, b"gzip": zlib.MAX_WBITS | 16}
 def frame(message: bytes) -> bytes:
     """Return a message with its prefix, uncompressed."""
     return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def prefix_of(message: bytes) -> bytes:
+    """Return the prefix of an uncompressed message."""
+    return b"\0" + len(message).to_bytes(4, "big")
 
 
 class Messages:
@@ -64,9 +72,9 @@ class Messages:
         return decompress(message, self._encoding, self._max_bytes) if compressed else message
 
     @property
-    def incomplete(self) -> bool:
-        """Whether the bytes end within a message."""
-        return bool(self._buffer)
+    def size(self) -> int:
+        """Number of bytes of a message that is not complete yet."""
+        return len(self._buffer)
 
 
 def decompress(message: bytes, encoding: bytes, max_bytes: int) -> bytes:
@@ -99,12 +107,21 @@ def check_encoding(encoding: bytes) -> None:
 
 def too_large(size: int, max_bytes: int) -> Rejected:
     """Return the refusal of a request that is too large."""
-    return rejected(
-        code_pb2.RESOURCE_EXHAUSTED,
-        f"the message has {size:,} bytes or more; the limit is {max_bytes:,}",
+    return refused(
+        Exhausted(
+            f"the message has {size:,} bytes or more; the limit is {max_bytes:,}",
+            outcome=Outcome.NOT_APPLIED,
+        )
     )
 
 
+def refused(error: PrismError) -> Rejected:
+    """Return a refusal with reason and outcome."""
+    return Rejected(status_of(error))
+
+
 def rejected(code: int, message: str) -> Rejected:
-    """Return a refusal by the transport itself, without details, like those of grpcio."""
-    return Rejected(status_pb2.Status(code=code, message=message))
+    """Return a refusal by the transport itself: no servicer saw the request."""
+    status = status_pb2.Status(code=code, message=sendable(message))
+    status.details.add().Pack(pb.WriteOutcome(outcome=pb.OUTCOME_NOT_APPLIED))
+    return Rejected(status)

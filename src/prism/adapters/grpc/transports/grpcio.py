@@ -5,24 +5,33 @@ https://grpc.github.io/grpc/python/grpc_asyncio.html
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 
 from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.services import Served
+from prism.adapters.grpc.transports.framing import refused
 from prism.adapters.grpc.transports.options import (
+    ListenerObserver,
     ServerOptions,
     check_tcp_free,
     clear_unix_socket,
 )
-from prism.ports import PreconditionFailed
+from prism.adapters.sockets import default_max_connections
+from prism.domain.connection_budget import UnreadReplies
+from prism.ports import BackendTimeout, Exhausted, Outcome, PreconditionFailed
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+_MAX_PENDING = 1 << 16
+
+_COUNTED_BYTES = 4096
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -34,9 +43,10 @@ class GrpcioServer:
         addresses: addresses that it listens on; empty before `start`.
     """
 
-    def __init__(self, services: Served, options: ServerOptions) -> None:
+    def __init__(self, services: Served, options: ServerOptions, unread: UnreadReplies) -> None:
         self.addresses: tuple[str, ...] = ()
         self._services = services
+        self._unread = unread
         self._options = options
         self._server: grpc.aio.Server | None = None
 
@@ -51,12 +61,15 @@ class GrpcioServer:
             InvalidArgument: a TLS file cannot be used.
         """
         server = grpc.aio.server(options=_channel_options(self._options))
-        server.add_generic_rpc_handlers((_Handlers(self._services.calls),))
+        server.add_generic_rpc_handlers((_Handlers(self._services.calls, self._unread),))
         address = _listen(server, self._options)
         await server.start()
         self._server = server
         self.addresses = (address,)
         return self.addresses
+
+    def observe(self, observer: ListenerObserver) -> None:
+        """Do nothing: grpcio keeps its listener, and accepts again after a lack of descriptors."""
 
     async def stop(self) -> None:
         """Refuse new calls, wait the grace period for the last answers, and close."""
@@ -69,10 +82,10 @@ class GrpcioServer:
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    def __init__(self, calls: Mapping[str, Call]) -> None:
+    def __init__(self, calls: Mapping[str, Call], unread: UnreadReplies) -> None:
         # Without (de)serializers, so that the call wrapper decodes, and a malformed message
         # has the same status on every transport.
-        self._handlers = {path: _handler_of(call) for path, call in calls.items()}
+        self._handlers = {path: _handler_of(call, unread) for path, call in calls.items()}
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -109,21 +122,58 @@ class _Context:
         return None
 
 
-def _handler_of(call: Call) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler_of(call: Call, unread: UnreadReplies) -> grpc.RpcMethodHandler[Any, Any]:
     if isinstance(call, UnaryCall):
-        return grpc.unary_unary_rpc_method_handler(_carry(call))
+        return grpc.unary_unary_rpc_method_handler(_carry(call, unread))
     return grpc.stream_stream_rpc_method_handler(_carry_stream(call))
 
 
-def _carry(call: UnaryCall) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
+def _carry(
+    call: UnaryCall, unread: UnreadReplies
+) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
     async def handle(payload: bytes, context: ServicerContext) -> bytes:
+        adapted = _Context(context)
         try:
-            return await call(payload, _Context(context))
+            if unread.used:
+                await _wait_for_room(unread, adapted)
+            reply = await call(payload, adapted)
+            if len(reply) > _COUNTED_BYTES:
+                _count_reply(unread, adapted.connection, len(reply), context)
         except Rejected as rejected:
             await _abort(context, rejected)
             raise  # not reached: abort raises
+        return reply
 
     return handle
+
+
+async def _wait_for_room(unread: UnreadReplies, context: _Context) -> None:
+    try:
+        async with asyncio.timeout(context.timeout_s):
+            await unread.wait_for_room(context.connection)
+    except TimeoutError:
+        raise refused(
+            BackendTimeout(
+                "the deadline passed while earlier replies were not read",
+                outcome=Outcome.NOT_APPLIED,
+            )
+        ) from None
+
+
+def _count_reply(
+    unread: UnreadReplies, connection: str, size: int, context: ServicerContext
+) -> None:
+    """Count a reply as unread until the call is over, which is when the caller has read it."""
+    try:
+        unread.check(connection, size)
+    except Exhausted as error:
+        raise refused(error) from None
+    unread.add(connection, size)
+
+    def release(_: Any) -> None:
+        unread.release(connection, size)
+
+    context.add_done_callback(cast("Any", release))
 
 
 def _carry_stream(
@@ -156,9 +206,21 @@ def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", options.max_message_bytes),
         ("grpc.max_send_message_length", options.max_message_bytes),
-        # Clients may ping every 10 s, even when idle, without being disconnected.
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Clients may ping every second, even when idle, without being disconnected.
+        ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
         ("grpc.keepalive_permit_without_calls", 1),
+        # A client that does not answer pings is disconnected.
+        ("grpc.keepalive_time_ms", 15_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", round(options.idle_timeout.total_seconds() * 1000)),
+        (
+            "grpc.max_allowed_incoming_connections",
+            options.max_connections or default_max_connections(),
+        ),
+        ("grpc.max_concurrent_streams", options.max_streams),
+        # Admission refuses calls, with a reason; this queue before it must be the larger.
+        ("grpc.server.max_pending_requests", _MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
     ]
 
 

@@ -1,48 +1,84 @@
-"""Servicers on h2corn, an HTTP/2 server in Rust: the default transport.
+"""The servicers on h2corn, an HTTP/2 server in Rust: the default transport.
+
+h2corn's accept loop ends on any error, such as a lack of descriptors, and its sockets have
+no keepalive. So the listening socket is made here, outlives the loop, and is served again.
 
 https://h2corn.monicz.dev/grpc/
 """
 
 from __future__ import annotations
 
-from prism.adapters.asgi import AsgiServer
+import asyncio
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
-from prism.adapters.grpc.transports.options import TAKEN, ServerOptions, clear_unix_socket
+from prism.adapters.grpc.transports.connections import ConnectionGuard, count_connections
+from prism.adapters.grpc.transports.options import TAKEN, ListenerObserver, ServerOptions
+from prism.adapters.grpc.transports.peer_limits import PeerLimits
+from prism.adapters.sockets import default_max_connections, listen_tcp, listen_unix
+from prism.domain.connection_budget import UnreadReplies
 
-# Admission limits the calls of one connection, with an error. This limit must be far above,
-# because here a caller waits without an error.
-_MAX_STREAMS = 1 << 16
+if TYPE_CHECKING:
+    import h2corn
+
+log = logging.getLogger(__name__)
+
+_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 3.0, 3.0, 3.0)
+"""Pauses before the attempts to serve again; after the last one the listener is given up."""
+
+# What a caller sends and no call reads yet waits in the memory of the server.
+_STREAM_WINDOW_BYTES, _CONNECTION_WINDOW_BYTES = 1 << 20, 8 << 20
+
+_MAX_HEADER_BYTES = 32 << 10
+
+_STABLE_S = 30.0
+"""After this time of serving, the pauses begin from the first."""
 
 
 class H2cornServer:
     """Server on h2corn; opens nothing before `start`.
 
+    Args:
+        unread: replies that callers have not read.
+
     Attributes:
         addresses: addresses that it listens on; empty before `start`.
     """
 
-    def __init__(self, services: Served, options: ServerOptions) -> None:
+    def __init__(self, services: Served, options: ServerOptions, unread: UnreadReplies) -> None:
         self.addresses: tuple[str, ...] = ()
-        self._options = options
-        tls = options.tls
-        self._server = AsgiServer(
-            GrpcOverAsgi(services.calls, max_message_bytes=options.max_message_bytes),
-            bind=options.tcp_target if options.socket is None else f"unix:{options.socket}",
-            remedy=TAKEN,
-            grpc=True,
-            http1=False,
-            max_concurrent_streams=_MAX_STREAMS,
-            timeout_graceful_shutdown=options.grace.total_seconds(),
-            # A stream may be idle for any time.
-            timeout_keep_alive=0.0,
-            h2_timeout_response_stall=0.0,
-            uds_permissions=None if options.socket is None else 0o600,
-            certfile=tls and tls.cert,
-            keyfile=tls and tls.key,
-            ca_certs=tls and tls.client_ca,
-            cert_reqs="required" if tls and tls.client_ca else "none",
+        self._app = GrpcOverAsgi(
+            services.calls,
+            max_message_bytes=options.max_message_bytes,
+            limits=PeerLimits(unread, options.stall_timeout),
         )
+        self._options = options
+        self._max_connections = options.max_connections or default_max_connections()
+        self._observer: ListenerObserver | None = None
+        self._listener: socket.socket | None = None
+        self._guard: ConnectionGuard | None = None
+        self._server: h2corn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return 0 if self._listener is None else count_connections(self._listener)
+
+    @property
+    def refused_connections(self) -> int:
+        """Connections that were refused for the bound."""
+        return 0 if self._guard is None else self._guard.refused
+
+    def observe(self, observer: ListenerObserver) -> None:
+        """Report the state of the listener to this observer."""
+        self._observer = observer
 
     async def start(self) -> tuple[str, ...]:
         """Listen and serve.
@@ -54,13 +90,124 @@ class H2cornServer:
             PreconditionFailed: the port or socket is taken.
             InvalidArgument: a TLS file cannot be used.
         """
-        if self._options.tls is not None:
-            self._options.tls.check()
-        if self._options.socket is not None:
-            clear_unix_socket(self._options.socket)
-        self.addresses = (await self._server.start(),)
+        options = self._options
+        if options.tls is not None:
+            options.tls.check()
+        if options.socket is not None:
+            self._listener = listen_unix(options.socket)
+            self.addresses = (f"unix:{options.socket}",)
+        else:
+            self._listener = listen_tcp(options.host, options.port, remedy=TAKEN)
+            host = options.tcp_target.rpartition(":")[0]
+            self.addresses = (f"{host}:{self._listener.getsockname()[1]}",)
+        await self._serve()
+        self._guard = ConnectionGuard(self._listener, self._max_connections)
+        self._tasks = [
+            asyncio.create_task(self._supervise()),
+            asyncio.create_task(self._guard.run()),
+        ]
         return self.addresses
 
     async def stop(self) -> None:
-        """Refuse new connections, wait the grace period for the last answers, and close."""
-        await self._server.stop()
+        """Refuse new connections, give the last replies their grace, and close."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._server is not None and self._serving is not None:
+            self._server.shutdown()
+            with suppress(OSError):
+                await self._serving
+            self._server = self._serving = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            if self._options.socket is not None:
+                self._options.socket.unlink(missing_ok=True)
+
+    async def _serve(self) -> None:
+        """Begin to accept from the listener; raises OSError."""
+        import h2corn
+
+        _silence_banner()
+        assert self._listener is not None
+        options, tls = self._options, self._options.tls
+        config = h2corn.Config(
+            bind=(f"fd://{self._listener.fileno()}",),
+            access_log=False,
+            lifespan="off",
+            log_format="json",
+            runtime_threads=1,
+            grpc=True,
+            http1=False,
+            limit_connections=self._max_connections,
+            max_concurrent_streams=options.max_streams,
+            timeout_keep_alive=options.idle_timeout.total_seconds(),
+            h2_timeout_response_stall=options.stall_timeout.total_seconds(),
+            h2_initial_stream_window_size=_STREAM_WINDOW_BYTES,
+            h2_initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
+            h2_max_header_list_size=_MAX_HEADER_BYTES,
+            h2_max_header_block_size=_MAX_HEADER_BYTES,
+            timeout_graceful_shutdown=options.grace.total_seconds(),
+            certfile=None if tls is None else tls.cert,
+            keyfile=None if tls is None else tls.key,
+            ca_certs=None if tls is None else tls.client_ca,
+            cert_reqs="required" if tls and tls.client_ca else "none",
+        )
+        server = h2corn.Server(cast("Any", self._app), config)
+        serving = asyncio.create_task(server.serve())
+        try:
+            await server.wait_started()
+        except OSError:
+            await asyncio.gather(serving, return_exceptions=True)
+            raise
+        self._server, self._serving = server, serving
+
+    async def _supervise(self) -> None:
+        """Serve again whenever the accept loop ends."""
+        loop = asyncio.get_running_loop()
+        pauses_s = iter(_PAUSES_S)
+        while self._serving is not None:
+            since = loop.time()
+            await asyncio.wait([self._serving])
+            if loop.time() - since > _STABLE_S:
+                pauses_s = iter(_PAUSES_S)
+            reason = _reason_of(self._serving)
+            log.error("the gRPC listener ended: %s; it is started again", reason)
+            if self._observer is not None:
+                self._observer.listener_lost(reason)
+            restored = await self._serve_again(pauses_s)
+            if self._observer is not None:
+                if not restored:
+                    self._observer.listener_gone(reason)
+                    return
+                self._observer.listener_restored()
+            log.info("the gRPC listener serves again")
+
+    async def _serve_again(self, pauses_s: Iterator[float]) -> bool:
+        for pause_s in pauses_s:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._serve()
+            except OSError as error:
+                log.warning("the gRPC listener cannot be started: %s", error)
+            else:
+                return True
+        return False
+
+
+def _reason_of(ended: asyncio.Task[None]) -> str:
+    error = None if ended.cancelled() else ended.exception()
+    return "no reason given" if error is None else f"{type(error).__name__}: {error}"
+
+
+def _silence_banner() -> None:
+    # h2corn 2.0 prints the addresses whatever its configuration says; ours are logged.
+    from h2corn import _lib
+
+    if hasattr(_lib, "emit_banner"):
+        _lib.emit_banner = _print_nothing
+
+
+def _print_nothing(config: object, tls: object) -> None:
+    pass

@@ -10,10 +10,27 @@ import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from prism.ports import InvalidArgument, PreconditionFailed
 
 TAKEN = "stop it, or choose another with --grpc-port (0 picks a free one)"
+
+
+class ListenerObserver(Protocol):
+    """Follows the state of a listening socket."""
+
+    def listener_lost(self, reason: str) -> None:
+        """New connections wait; the transport tries to accept again."""
+        ...
+
+    def listener_restored(self) -> None:
+        """Connections are accepted again."""
+        ...
+
+    def listener_gone(self, reason: str) -> None:
+        """The transport has given up: the process cannot serve any more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,11 @@ class ServerOptions:
         reflection: whether clients may ask for a description of the API.
         admin_token: token that lifecycle calls must send; None: no token is set.
         grace: time for the last answers when the server stops.
+        max_connections: connections at once, further ones are refused; None: half of the
+            descriptors that are free at the start.
+        max_streams: calls and streams at once on one connection.
+        idle_timeout: time without any call after which a connection is closed.
+        stall_timeout: time that a caller may take to read a reply.
     """
 
     host: str = "127.0.0.1"
@@ -73,6 +95,10 @@ class ServerOptions:
     reflection: bool = True
     admin_token: str | None = None
     grace: timedelta = timedelta(seconds=2)
+    max_connections: int | None = None
+    max_streams: int = 1024
+    idle_timeout: timedelta = timedelta(seconds=60)
+    stall_timeout: timedelta = timedelta(seconds=20)
 
     @property
     def is_remote(self) -> bool:

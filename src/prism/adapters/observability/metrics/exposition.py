@@ -5,6 +5,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -25,6 +26,9 @@ from prism.ports import PrismError
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily | InfoMetricFamily
 
+_MAX_AGE_S = 1.0
+_MAX_FORMATS = 8
+
 # A driver may derive errors of its own without limit; these dozen are the label values.
 _PORT_ERRORS = frozenset(
     each for each in vars(ports).values() if isinstance(each, type) and issubclass(each, PrismError)
@@ -32,9 +36,14 @@ _PORT_ERRORS = frozenset(
 
 
 class Metrics:
-    """Metrics of the collectors, of the process and of its Python."""
+    """Metrics of the collectors, of the process and of its Python.
+
+    Rendering takes milliseconds in which nothing else runs, so a text serves all scrapers of
+    one second.
+    """
 
     def __init__(self, collectors: Iterable[Collector]) -> None:
+        self._rendered: dict[str, tuple[float, bytes]] = {}
         self._registry = CollectorRegistry()
         for collector in collectors:
             self._registry.register(collector)
@@ -52,7 +61,14 @@ class Metrics:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):  # the header asks for an invalid version
             encode, content_type = choose_encoder("")
-        return content_type, encode(self._registry)
+        now = time.monotonic()
+        rendered_at, text = self._rendered.get(content_type, (-_MAX_AGE_S, b""))
+        if now - rendered_at >= _MAX_AGE_S:
+            text = encode(self._registry)
+            if len(self._rendered) >= _MAX_FORMATS:
+                self._rendered.clear()
+            self._rendered[content_type] = now, text
+        return content_type, text
 
 
 def add_durations(

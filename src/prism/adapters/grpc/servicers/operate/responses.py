@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
-from prism.adapters.grpc.calls import CallObserver, rejection_of, too_large
+from prism.adapters.grpc.calls import CallObserver, failure_status, too_large
 from prism.adapters.grpc.deadline import overdue
 from prism.adapters.grpc.servicers.operate.operation import Operation, StreamLimits
 from prism.adapters.wire.encoding import tag_of, varint
 from prism.adapters.wire.status import status_of
-from prism.ports import BackendUnavailable, Outcome, PrismError
+from prism.domain.connection_budget import SMALL_REPLY_BYTES, UnreadReplies
+from prism.ports import BackendUnavailable, Exhausted, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
 # More than a message and an outcome add to the size of a reply.
@@ -41,10 +42,13 @@ class Outbox:
 
     Args:
         max_message_bytes: maximum size of one message; each outcome is smaller.
+        unread: replies that callers have not read; large outcomes count there while they wait.
     """
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, max_message_bytes: int, unread: UnreadReplies, connection: str) -> None:
         self._max_message_bytes = max_message_bytes
+        self._unread = unread
+        self._connection = connection
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._bytes = 0
 
@@ -56,9 +60,15 @@ class Outbox:
         """Whether a message must be sent before more operations are read."""
         return self._bytes > self._max_message_bytes
 
+    def check_room(self, reply: bytes) -> None:
+        """Raise Exhausted if the caller has too much unread for this large reply."""
+        self._unread.check(self._connection, len(reply))
+
     def put(self, identity: int, tag: bytes, reply: bytes) -> None:
         """Add an outcome: the encoded reply, under the tag of its field."""
         size = len(reply)
+        if size > SMALL_REPLY_BYTES:
+            self._unread.add(self._connection, size)
         inner = _ID_TAG + varint(identity) + tag + varint(size)
         head = _OUTCOMES_TAG + varint(len(inner) + size) + inner
         self._waiting.append((head, reply))
@@ -75,9 +85,18 @@ class Outbox:
             if size > left and parts:
                 break
             left -= size
+            if len(reply) > SMALL_REPLY_BYTES:
+                self._unread.release(self._connection, len(reply))
             parts += waiting.popleft()
         self._bytes -= self._max_message_bytes - left
         return EncodedResponse(parts)
+
+    def close(self) -> None:
+        """Drop what was not sent."""
+        for _, reply in self._waiting:
+            if len(reply) > SMALL_REPLY_BYTES:
+                self._unread.release(self._connection, len(reply))
+        self._waiting.clear()
 
 
 class Responder:
@@ -96,6 +115,7 @@ class Responder:
         answered: Callable[[], None],
     ) -> None:
         self._max_reply_bytes = limits.max_message_bytes - _FRAMING_BYTES
+        self._unchecked_bytes = min(SMALL_REPLY_BYTES, self._max_reply_bytes)
         self._log = limits.log
         self._observer = observer
         self._outbox = outbox
@@ -126,14 +146,24 @@ class Responder:
         if operation.waited_from_ns and not operation.answered:
             self._log.succeeded(operation.kind.method.path, operation.waited_from_ns)
         data = reply.SerializeToString()
-        if len(data) > self._max_reply_bytes:
-            self.fail(operation, too_large(data, self._max_reply_bytes))
+        if len(data) > self._unchecked_bytes and (refusal := self._refusal_of(data)) is not None:
+            self.fail(operation, refusal)
         else:
             self._answer(operation, operation.kind.method.outcome_tag, data, None)
 
+    def _refusal_of(self, reply: bytes) -> Exhausted | None:
+        """Return why a large reply cannot be sent; None: it can."""
+        if len(reply) > self._max_reply_bytes:
+            return too_large(reply, self._max_reply_bytes)
+        try:
+            self._outbox.check_room(reply)
+        except Exhausted as refusal:
+            return refusal
+        return None
+
     def fail(self, operation: Operation, error: Exception) -> None:
         """Answer with the error."""
-        status = rejection_of(error, self._log.redact).status
+        status = failure_status(error, self._log.redact)
         if not operation.answered:
             self._log.failed(operation.kind.method.path, status, error, operation.waited_from_ns)
         self._answer_error(operation, status)

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.deadline import rest_of
+from prism.adapters.grpc.element_limits import MAX_ELEMENTS
 from prism.adapters.grpc.servicers.operate.operation import (
     Operation,
     OperationKind,
@@ -23,7 +24,7 @@ from prism.adapters.grpc.servicers.operate.operation import (
 from prism.adapters.grpc.servicers.operate.responses import EncodedResponse, Outbox, Responder
 from prism.adapters.grpc.servicers.operate.scheduling import Deadlines, KeyQueues, Workers
 from prism.domain.admission import Admission, reservation
-from prism.ports import BackendTimeout, InvalidArgument, NotServing, Outcome, PrismError
+from prism.ports import BackendTimeout, Exhausted, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
 _MIN_PER_TURN, _MAX_PER_TURN = 16, 256
@@ -51,7 +52,7 @@ class OperateCall:
     ) -> None:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(limits.max_message_bytes)
+        self._outbox = Outbox(limits.max_message_bytes, admission.unread, context.connection)
         self._runner = OperationRunner(
             kinds,
             admission,
@@ -83,8 +84,10 @@ class OperateCall:
             while True:
                 # All outcomes of the turn that woke this task are sent at once.
                 while self._outbox:
+                    was_full = self._outbox.full
                     message = self._outbox.take()
-                    self._resume_reading()
+                    if was_full and not self._outbox.full:
+                        self._resume()
                     yield message
                 if not self._runner:
                     if reading.done():
@@ -97,10 +100,16 @@ class OperateCall:
             self._admission.remove_on_close(self._wake)
             reading.cancel()
             self._runner.close()
+            self._outbox.close()
 
     async def _read(self, requests: AsyncIterator[pb.OperateRequest]) -> None:
         async for request in requests:
             operations = request.operations
+            if len(request.cancel_ids) > MAX_ELEMENTS:
+                raise Exhausted(
+                    f"{len(request.cancel_ids):,} operations are cancelled in one message; "
+                    f"the limit is {MAX_ELEMENTS:,}"
+                )
             count = min(max(len(operations) // 4, _MIN_PER_TURN), _MAX_PER_TURN)
             for begin in range(0, len(operations), count):
                 if begin:
@@ -119,9 +128,10 @@ class OperateCall:
             if not change.done():
                 change.set_result(None)
 
-    def _resume_reading(self) -> None:
+    def _resume(self) -> None:
+        self._runner.resume()
         drained = self._outbox_drained
-        if drained is not None and not drained.done() and not self._outbox.full:
+        if drained is not None and not drained.done():
             drained.set_result(None)
 
 
@@ -154,6 +164,7 @@ class OperationRunner:
         self._relay_operation = router.relay
         # For operations that name no pattern themselves.
         self._default_route = router.route_of(context.pattern)
+        self._outbox = outbox
         self._responder = Responder(limits, observer, outbox, answered)
         self._loop = asyncio.get_running_loop()
         self._incoming: deque[pb.Operation] = deque()
@@ -168,7 +179,11 @@ class OperationRunner:
 
     @property
     def backlog(self) -> int:
-        return len(self._ready) + len(self._incoming)
+        return 0 if self._outbox.full else len(self._ready) + len(self._incoming)
+
+    def resume(self) -> None:
+        """Begin operations again, after the outbox was full."""
+        self._workers.ensure_workers()
 
     def add(self, messages: Iterable[pb.Operation]) -> None:
         """Run more operations."""
@@ -208,6 +223,9 @@ class OperationRunner:
                 operation.task.cancel()
 
     def take(self) -> Operation | None:
+        if self._outbox.full:
+            # The caller does not read: nothing begins before it does (`resume`).
+            return None
         if self._ready:
             return self._ready.popleft()
         # Messages are accepted only now, by a worker: by then most operations ahead on the

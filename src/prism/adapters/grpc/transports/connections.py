@@ -1,0 +1,110 @@
+"""Connections of a listening socket: how many are open, and refusals beyond the bound."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import stat
+import struct
+from contextlib import suppress
+
+_PERIOD_S = 0.25
+_MOST_AT_ONCE = 512
+
+_ENHANCE_YOUR_CALM = 0xB
+_REASON = b"too many connections"
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    """Return an HTTP/2 frame on the connection itself (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, 0]) + bytes(4) + payload
+
+
+# SETTINGS comes first (section 3.4); GOAWAY says that no stream was served (section 6.8).
+REFUSAL = _frame(4, b"") + _frame(7, struct.pack(">II", 0, _ENHANCE_YOUR_CALM) + _REASON)
+
+
+def count_connections(listener: socket.socket) -> int:
+    """Return the number of open connections that were accepted from the listener.
+
+    The server that accepts them does not tell, so this looks through the descriptors of
+    the process: some microseconds for each.
+
+    Raises:
+        OSError: no descriptor is free to look.
+    """
+    address = listener.getsockname()
+    own = os.fstat(listener.fileno()).st_ino
+    return sum(
+        _local_address_of(descriptor, but=own) == address
+        for descriptor in map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208
+    )
+
+
+def _local_address_of(descriptor: int, *, but: int) -> object:
+    """Return the address of a socket; None for other descriptors and for the socket `but`."""
+    try:
+        # A copy, since the descriptor may be closed and used again meanwhile.
+        copy = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(copy)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_ino == but:
+            os.close(copy)
+            return None
+        peer = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
+    with peer:
+        return peer.getsockname()
+
+
+class ConnectionGuard:
+    """Refuses connections that the server leaves waiting because it has its maximum.
+
+    Without the guard they would wait in silence. A client learns the reason by GOAWAY.
+
+    Args:
+        listener: socket that the server accepts from.
+        max_connections: number of connections at which the server stops accepting.
+
+    Attributes:
+        refused: number of connections that were refused.
+    """
+
+    def __init__(self, listener: socket.socket, max_connections: int) -> None:
+        self._listener = listener
+        self._max_connections = max_connections
+        self.refused = 0
+
+    async def run(self) -> None:
+        """Look at the listener at intervals, until cancelled."""
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        waited = False
+        while True:
+            await asyncio.sleep(_PERIOD_S)
+            waits = bool(poll.poll(0))
+            # What waits for the first time may be about to be accepted.
+            if waits and waited:
+                with suppress(OSError):
+                    await self._refuse_waiting()
+            waited = waits
+
+    async def _refuse_waiting(self) -> None:
+        count = await asyncio.to_thread(count_connections, self._listener)
+        if count < self._max_connections:
+            return
+        for _ in range(_MOST_AT_ONCE):
+            peer, _ = self._listener.accept()
+            with peer, suppress(OSError):
+                self.refused += 1
+                peer.setblocking(False)
+                peer.send(REFUSAL)
+                peer.shutdown(socket.SHUT_WR)
+                # Closing with unread bytes would reset the connection and lose the refusal.
+                peer.recv(65536)

@@ -1,0 +1,84 @@
+"""Replies that callers do not read are limited, and hold up no other connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from prism.domain.connection_budget import REPLY_OVERHEAD_BYTES, SMALL_REPLY_BYTES, UnreadReplies
+from prism.ports import Exhausted, Outcome
+
+_MIB = 1 << 20
+
+
+@pytest.fixture
+def unread() -> UnreadReplies:
+    return UnreadReplies(max_bytes=64 * _MIB, max_connection_bytes=16 * _MIB)
+
+
+def test_replies_count_until_they_are_released(unread: UnreadReplies) -> None:
+    unread.add("a", 1000)
+    unread.add("a", 500)
+    assert unread.used == 1500 + 2 * REPLY_OVERHEAD_BYTES
+    unread.release("a", 1000)
+    unread.release("a", 500)
+    assert unread.used == 0
+
+
+def test_large_reply_beyond_the_limit_of_its_connection_is_refused(unread: UnreadReplies) -> None:
+    for _ in range(15):
+        unread.check("a", _MIB)
+        unread.add("a", _MIB)
+    with pytest.raises(Exhausted, match="read replies") as refusal:
+        unread.check("a", 2 * _MIB)
+    assert refusal.value.outcome is Outcome.UNKNOWN
+    assert unread.refused == 1
+    unread.check("b", 2 * _MIB)
+
+
+def test_large_reply_beyond_the_total_limit_is_refused(unread: UnreadReplies) -> None:
+    for name in "abcde":
+        unread.add(name, 13 * _MIB)
+    with pytest.raises(Exhausted):
+        unread.check("f", _MIB)
+
+
+def test_small_reply_is_never_refused(unread: UnreadReplies) -> None:
+    unread.add("a", 100 * _MIB)
+    unread.check("a", SMALL_REPLY_BYTES)
+
+
+def test_first_reply_of_a_connection_may_exceed_the_limit(unread: UnreadReplies) -> None:
+    unread.check("a", 32 * _MIB)
+
+
+async def test_calls_wait_while_replies_of_their_connection_are_unread(
+    unread: UnreadReplies,
+) -> None:
+    for _ in range(3):
+        unread.add("a", _MIB)
+    await asyncio.wait_for(unread.wait_for_room("b"), 1)
+    waiting = [asyncio.create_task(unread.wait_for_room("a")) for _ in range(3)]
+    await asyncio.sleep(0)
+    unread.release("a", _MIB)
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in waiting)
+    waiting[0].cancel()
+    unread.release("a", _MIB)
+    async with asyncio.timeout(1):
+        await asyncio.gather(*waiting[1:])
+    assert waiting[0].cancelled()
+
+
+async def test_calls_of_every_connection_wait_while_much_is_unread(
+    unread: UnreadReplies,
+) -> None:
+    for name in "abcde":
+        unread.add(name, 2 * _MIB)
+    waiting = asyncio.create_task(unread.wait_for_room("f"))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    for name in "ab":
+        unread.release(name, 2 * _MIB)
+    await asyncio.wait_for(waiting, 1)
