@@ -31,7 +31,7 @@ from prism.adapters.grpc.transports.framing import (
     rejected,
 )
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
-from prism.adapters.grpc.transports.timeouts import CoarseTimeouts
+from prism.adapters.grpc.transports.timeouts import NEVER, CoarseTimeouts
 from prism.ports import BackendTimeout, Exhausted, Outcome
 
 Event = Mapping[str, Any]
@@ -58,6 +58,9 @@ _MAX_RECEIVE_S = 30.0
 
 _COPIED_BYTES = 64 << 10
 
+_COUNTED_BYTES = 4096
+"""Smaller replies that are not read are limited by the number of calls alone."""
+
 _MARGIN_S, _MARGIN_PER_CALL_S = 0.01, 0.0001
 
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -73,7 +76,7 @@ class GrpcOverAsgi:
     def __init__(
         self, calls: Mapping[str, Call], *, max_message_bytes: int, limits: PeerLimits
     ) -> None:
-        self._calls = calls
+        self._calls = {path.encode(): call for path, call in calls.items()}
         self._max_message_bytes = max_message_bytes
         self._limits = limits
         self._timeouts = CoarseTimeouts()
@@ -81,35 +84,44 @@ class GrpcOverAsgi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        limits = self._limits
         context = Context(scope)
-        if (refusal := _not_grpc(scope, context)) is not None:
-            await send({"type": "http.response.start", "status": refusal, "headers": []})
-            await send(_END_OF_BODY)
-            return
-        self._limits.open_calls += 1
+        limits.open_calls += 1
         try:
-            await self._serve(scope["path"], context, receive, send)
+            # A path that is encoded is not decoded: it names no method.
+            call = self._calls.get(scope["raw_path"])
+            if call is None or not _is_call(scope, context):
+                await self._refuse(scope, context, receive, send)
+                return
+            limits.check_open_calls()
+            context.check_trailers()
+            context.start_deadline(limits.open_calls)
+            if context.encoding:
+                check_encoding(context.encoding)
+            if isinstance(call, UnaryCall):
+                await self._unary(call, context, receive, send)
+            else:
+                await self._stream(call, context, receive, send)
         except Rejected as rejection:
             with suppress(_PeerGone):
                 await self._reject(rejection.status, context, send)
         except _PeerGone:
             pass
         finally:
-            self._limits.open_calls -= 1
+            limits.open_calls -= 1
 
-    async def _serve(self, path: str, context: Context, receive: Receive, send: Send) -> None:
-        self._limits.check_open_calls()
-        context.check_trailers()
-        context.start_deadline(self._limits.open_calls)
-        call = self._calls.get(path)
-        if call is None:
+    async def _refuse(self, scope: Scope, context: Context, receive: Receive, send: Send) -> None:
+        """Answer a request that names no method, or is not gRPC.
+
+        https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
+        """
+        if _is_call(scope, context):
             await _first_of(receive)
+            path = scope["raw_path"].decode("latin-1")
             raise rejected(code_pb2.UNIMPLEMENTED, f"no such method: {path}")
-        check_encoding(context.encoding)
-        if isinstance(call, UnaryCall):
-            await self._unary(call, context, receive, send)
-        else:
-            await self._stream(call, context, receive, send)
+        status = 405 if scope["method"] != "POST" else 415 if not context.is_grpc else 404
+        start = {"type": "http.response.start", "status": status, "headers": []}
+        await self._send(send, start, _END_OF_BODY)
 
     async def _reject(self, status: status_pb2.Status, context: Context, send: Send) -> None:
         if not context.started:
@@ -126,17 +138,38 @@ class GrpcOverAsgi:
         await self._send(send, *events)
 
     async def _unary(self, call: UnaryCall, context: Context, receive: Receive, send: Send) -> None:
+        unread, connection = self._limits.unread, context.connection
         timeout_s = context.timeout_s
         if timeout_s is None:
             timeout_s = call.default_timeout_s
+        counted = 0
         try:
             # The deadline counts from the headers on: a request that never becomes complete,
             # and one that waits for its caller to read, end as well.
-            with self._timeouts.limit(_MAX_RECEIVE_S if timeout_s is None else timeout_s):
+            with self._timeouts.limit(_MAX_RECEIVE_S if timeout_s is None else timeout_s) as limit:
                 payload = await self._receive_one(context, receive)
-                if not self._limits.unread.has_room(context.connection):
-                    await self._limits.unread.wait_for_room(context.connection)
+                if unread.used and not unread.has_room(connection):
+                    await unread.wait_for_room(connection)
+                # The call enforces the rest of its deadline itself.
+                limit.deadline = NEVER
+                reply = await call(payload, context)
+                del payload
+                if len(reply) > _COUNTED_BYTES:
+                    self._count_reply(connection, len(reply))
+                    counted = len(reply)
+                limit.deadline = limit.loop.time() + self._limits.stall_s
+                context.started = True
+                await send(_START)
+                if len(reply) > _COPIED_BYTES:
+                    await send(_prefix(reply))
+                    await send({"type": "http.response.body", "body": reply})
+                else:
+                    await send({"type": "http.response.body", "body": frame(reply)})
+                await send(_OK)
         except TimeoutError:
+            if context.started:
+                self._limits.stalled += 1
+                raise _PeerGone from None
             raise refused(
                 BackendTimeout(
                     "the deadline passed before the request was complete, or while earlier "
@@ -144,14 +177,12 @@ class GrpcOverAsgi:
                     outcome=Outcome.NOT_APPLIED,
                 )
             ) from None
-        reply = await call(payload, context)
-        del payload
-        size = len(reply)
-        self._count_reply(context.connection, size)
-        try:
-            await self._send(send, *_reply_events(reply))
+        except OSError:
+            # ASGI servers raise a subclass once the stream is reset.
+            raise _PeerGone from None
         finally:
-            self._limits.unread.release(context.connection, size)
+            if counted:
+                unread.release(connection, counted)
 
     def _count_reply(self, connection: str, size: int) -> None:
         """Count a reply as unread; raise Rejected if too much is unread."""
@@ -285,27 +316,14 @@ class _PeerGone(Exception):
     """The caller has gone or does not read: nothing can be sent to it."""
 
 
-def _not_grpc(scope: Scope, context: Context) -> int | None:
-    """Return the HTTP status of a request that is not gRPC; None: it is.
-
-    https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests
-    """
-    if scope["method"] != "POST":
-        return 405
-    if not context.is_grpc:
-        return 415
-    # A path that is encoded, or has a query, names no method.
-    if scope["query_string"] or scope.get("raw_path", b"") != scope["path"].encode("latin-1", "?"):
-        return 404
-    return None
+def _is_call(scope: Scope, context: Context) -> bool:
+    """Return whether a request is a gRPC call."""
+    return context.is_grpc and scope["method"] == "POST" and not scope["query_string"]
 
 
-def _reply_events(reply: bytes) -> tuple[Event, ...]:
-    if len(reply) <= _COPIED_BYTES:
-        return _START, {"type": "http.response.body", "body": frame(reply)}, _OK
-    # Two events instead of a copy of the whole reply.
-    prefix = {"type": "http.response.body", "body": prefix_of(reply), "more_body": True}
-    return _START, prefix, {"type": "http.response.body", "body": reply}, _OK
+def _prefix(reply: bytes) -> Event:
+    """Return the prefix of a large reply as an event, instead of a copy of the whole reply."""
+    return {"type": "http.response.body", "body": prefix_of(reply), "more_body": True}
 
 
 def _body(reply: bytes, *, more: bool) -> Event:

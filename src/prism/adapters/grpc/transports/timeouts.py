@@ -10,6 +10,8 @@ from types import TracebackType
 
 _PERIOD_S = 0.1
 
+NEVER = float("inf")
+
 
 class CoarseTimeouts:
     """Timeouts that are late by up to 0.1 seconds.
@@ -22,28 +24,23 @@ class CoarseTimeouts:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._limits: set[_Limit] = set()
+        self._limits: set[TimeLimit] = set()
         self._checking = False
 
     def __len__(self) -> int:
         """Return the number of waits in progress."""
         return len(self._limits)
 
-    def limit(self, seconds: float | None) -> _Limit:
-        """Return a context manager around a wait; None: without limit."""
-        return _Limit(self, seconds)
-
-    def _begin(self, limit: _Limit) -> float:
-        self._limits.add(limit)
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+    def limit(self, seconds: float | None) -> TimeLimit:
+        """Return a context manager around waits of the current task; None: without limit."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         if not self._checking:
             self._checking = True
-            self._loop.call_later(_PERIOD_S, self._check)
-        return self._loop.time()
-
-    def _end(self, limit: _Limit) -> None:
-        self._limits.discard(limit)
+            loop.call_later(_PERIOD_S, self._check)
+        deadline = NEVER if seconds is None else loop.time() + seconds
+        return TimeLimit(self._limits, loop, deadline)
 
     def _check(self) -> None:
         assert self._loop is not None
@@ -55,23 +52,29 @@ class CoarseTimeouts:
             self._loop.call_later(_PERIOD_S, self._check)
 
 
-class _Limit:
-    """One wait of the current task."""
+class TimeLimit:
+    """Time limit of one task.
 
-    __slots__ = ("_deadline", "_expired", "_owner", "_seconds", "_task")
+    Attributes:
+        loop: event loop of the task.
+        deadline: time of the loop at which the task is cancelled; it may be changed.
+    """
 
-    def __init__(self, owner: CoarseTimeouts, seconds: float | None) -> None:
-        self._owner = owner
-        self._seconds = seconds
-        self._deadline: float | None = None
-        self._expired = False
+    __slots__ = ("_active", "_expired", "_task", "deadline", "loop")
+
+    def __init__(
+        self, active: set[TimeLimit], loop: asyncio.AbstractEventLoop, deadline: float
+    ) -> None:
+        self._active = active
+        self.loop = loop
+        self.deadline = deadline
         self._task: asyncio.Task[object] | None = None
+        self._expired = False
 
-    def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        now = self._owner._begin(self)
-        if self._seconds is not None:
-            self._deadline = now + self._seconds
+    def __enter__(self) -> TimeLimit:  # noqa: PYI034  (Self costs an import)
+        self._task = asyncio.current_task(self.loop)
+        self._active.add(self)
+        return self
 
     def __exit__(
         self,
@@ -79,7 +82,7 @@ class _Limit:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._owner._end(self)
+        self._active.discard(self)
         task, self._task = self._task, None
         # Others may have cancelled the task as well: then it stays cancelled.
         if (
@@ -91,8 +94,8 @@ class _Limit:
             raise TimeoutError from None
 
     def check(self, now: float) -> None:
-        """Cancel the wait if it takes too long."""
-        if self._deadline is not None and self._deadline <= now and not self._expired:
+        """Cancel the task if the time is over."""
+        if self.deadline <= now and not self._expired:
             self._expired = True
             if self._task is not None:
                 self._task.cancel()
