@@ -129,7 +129,7 @@ bench: $(STAMP) ## Compare the speed with that of others, as ratios; ARGS="--onl
 check: lint types imports proto-check ## What a contributor runs: all that is quick
 	$(PYTEST) tests/unit tests/contract -m "not slow" $(ARGS)
 
-fmt: $(STAMP) ## Format the code, and mend what can be mended
+fmt: $(STAMP) ## Format the code, and fix what can be fixed automatically
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 

@@ -35,7 +35,7 @@ async def run() -> None:
         _say(f"  prism proxy {' '.join(arguments)}")
         async with running(arguments) as proxy, connect_admin(proxy.address) as admin:
             await _use(proxy, admin.patterns)
-            _step("The proxy is told to end; it first drains and stops its patterns.")
+            _step("The proxy receives SIGTERM; it first drains and stops its patterns.")
     status = proxy.process.returncode
     if status:
         raise SystemExit(f"the proxy ended with status {status}")

@@ -99,7 +99,7 @@ async def _serve(build: Callable[[Redactor], Parts], redactor: Redactor) -> int:
 
 def _tune_garbage_collection(state: State) -> None:
     if state is State.RUNNING:
-        # What exists by now stays for good. To look through it at each collection would stop the
+        # What exists by now is never freed. To look through it at each collection would stop the
         # server for some 50 ms.
         gc.freeze()
         # A request leaves no cycles behind, so the objects of requests in flight, some dozens

@@ -43,7 +43,7 @@ class ConnectionBudget:
         return self._by_connection.get(connection, 0)
 
     def fits(self, connection: str, size: int) -> bool:
-        """Return whether a connection may use so many more bytes."""
+        """Return whether a connection may use this many bytes more."""
         return (
             self.used + size <= self.max_bytes
             and self._by_connection.get(connection, 0) + size <= self.max_connection_bytes

@@ -1,4 +1,4 @@
-"""A server that goes away and comes back, behind a Prism that stays up: what callers see."""
+"""What callers see while the backend's server is down and after it has returned."""
 
 from __future__ import annotations
 

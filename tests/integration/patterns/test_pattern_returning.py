@@ -1,4 +1,4 @@
-"""A pattern whose proxy disappears, for a moment or for good."""
+"""A pattern whose proxy disappears, for a moment or finally."""
 
 from __future__ import annotations
 

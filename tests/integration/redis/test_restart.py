@@ -1,4 +1,4 @@
-"""A server that goes away and returns: errors meanwhile, and recovery without a restart."""
+"""Errors while a server is down, and recovery without a restart of Prism."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Proxy(ProxyServer):
             return await admin.events(name)
 
     async def wait_event(self, name: str, kind: EventKind, times: int = 1) -> PatternEvent:
-        """Wait for so many events of that kind, and return the last."""
+        """Wait for a number of events of one kind, and return the last."""
         seen = 0
         async with asyncio.timeout(TIMEOUT_S), self.admin() as admin:
             async for event in admin.follow(name):

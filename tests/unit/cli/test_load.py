@@ -24,7 +24,7 @@ from prism.ports import (
 
 
 class Told(Progress):
-    """Keeps what is told to the user."""
+    """Keeps the messages to the user."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -213,7 +213,7 @@ class FakePorts:
         return [event.message for event in self.journal.events() if event.kind is kind][-1]
 
     async def wait_for(self, kind: EventKind, times: int = 1) -> None:
-        """Wait until there are so many events of that kind."""
+        """Wait until there is a number of events of one kind."""
         seen = asyncio.Event()
         unsubscribe = self.journal.subscribe(lambda _: seen.set())
         try:

@@ -23,7 +23,7 @@ _MAX_LINE_BYTES = 4096
 
 
 class StderrCapture:
-    """Replaces descriptor 2 by a pipe, and logs what arrives there, so many lines a second.
+    """Replaces descriptor 2 by a pipe, and logs the lines that arrive there, at a limited rate.
 
     Python's own `sys.stderr`, where the log goes, keeps the real descriptor. Lines beyond
     the rate are counted, and the count is logged with the next line that is within it.

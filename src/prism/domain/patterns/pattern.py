@@ -247,7 +247,7 @@ class Pattern:
     async def stop(
         self, drain_timeout: timedelta = timedelta(), timeout: timedelta = STOP_TIMEOUT
     ) -> None:
-        """End the pattern for good: drain, stop, terminate, kill; cancels start-up work.
+        """End the pattern finally: drain, stop, terminate, kill; cancels start-up work.
 
         Safe in every state, and to repeat.
         """
