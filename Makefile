@@ -68,8 +68,8 @@ test-acceptance-redis: $(STAMP) ## Run the acceptance suite on a Redis server of
 test-acceptance-nats: $(STAMP) ## Run the acceptance suite on a NATS server of its own
 	$(PYTEST) tests/contract/test_nats.py $(ARGS)
 
-compliance: $(STAMP) ## Run the acceptance suite on every backend; report build/compliance.md, and into the README
-	$(PYTEST) tests/contract -q -p prism.testing.report --prism-report=build/compliance.json --prism-report-into=README.md $(ARGS)
+compliance: $(STAMP) ## Run the acceptance suite on every backend; write docs/compliance.md
+	$(PYTEST) tests/contract -q -p prism.testing.report --prism-report=build/compliance.json --prism-report-into=docs/compliance.md $(ARGS)
 
 suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to be caught by its test; ARGS="PrefixesBleed"
 	$(BIN)/python -m tests.selftest $(ARGS)

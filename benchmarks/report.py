@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.charts import CHARTS
 from benchmarks.rounds import Result, Spread
+from benchmarks.rows import IN_README
 from prism.cli.streams import number_columns
 from prism.testing.markdown_block import replace_block
 
@@ -129,8 +130,13 @@ def _range(spread: Spread) -> str:
 
 
 def short_table(run: Json) -> str:
-    """Return a table of the comparisons, for the README."""
-    rows = [(row["what"], _speed(row)) for row in run["rows"] if not row["less_is_better"]]
+    """Return the table of the README: some comparisons, in words for any reader."""
+    medians = {row["name"]: row["median"] for row in run["rows"]}
+    rows = [
+        (what, f"{_figure(medians[name])} × {compared_with}")
+        for name, (what, compared_with) in IN_README.items()
+        if name in medians
+    ]
     return "\n".join(_table(("", "speed"), rows))
 
 

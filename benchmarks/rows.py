@@ -191,3 +191,25 @@ ROWS = [
     Row("longest pause in ms while a million keys are stored", MillionKeys("pause-ms"), 10, 5),
     Row("longest step in ms while a million keys expire", MillionKeys("expiry-step-ms"), 5, 2),
 ]  # fmt: skip
+
+IN_README = {
+    "Get, 64 calls in flight : a bare grpc.aio handler":
+        ("Get over gRPC, 64 calls in flight", "the calls per second of a bare grpc.aio handler"),
+    "Get, one call at a time : a bare grpc.aio handler":
+        ("Get over gRPC, one call at a time", "the calls per second of a bare grpc.aio handler"),
+    "BatchSet of 1,000 keys, keys per second : one Set per key":
+        ("Set of 1,000 keys in one batch", "the keys per second of single calls"),
+    "prism.connect, 64 callers : a generated grpc.aio stub":
+        ("Python client, 64 callers", "the calls per second of a generated grpc.aio client"),
+    "Redis driver, 64 callers that get and set : redis-py":
+        ("Redis driver, 64 callers", "the calls per second of redis-py"),
+    "NATS driver, 64 callers that get : nats-py's key-value":
+        ("NATS driver, 64 callers that read", "the calls per second of nats-py"),
+    "embedded store in process, get : aiocache":
+        ("Embedded store in a program, get", "the calls per second of aiocache"),
+    "prism.connect through a proxy, 64 callers : the same without a proxy":
+        ("Python client through a proxy", "the calls per second without a proxy"),
+    "Get with metrics, logs and 1 % traced : the same server unobserved":
+        ("Server with metrics, logs and 1 % traced", "the calls per second with all of these off"),
+}  # fmt: skip
+"""Rows of the README: what is compared, by the name of the row, in words for any reader."""

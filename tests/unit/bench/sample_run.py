@@ -37,6 +37,8 @@ def server(name: str, call_us: int) -> dict[str, Any]:
     }
 
 
+IN_README = {"f : g": ("F", "the calls of g"), "a : b": ("A", "the calls of b")}
+
 RUN: dict[str, Any] = {
     "day": "2001-02-03",
     "complete": True,

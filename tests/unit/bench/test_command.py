@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import report
 from benchmarks.processes import CannotRun, Cores
 from benchmarks.report import TABLES
 from benchmarks.rounds import Result
 from benchmarks.rows import BARE_GRPC, PRISM, Row
 from benchmarks.series import Series
 from benchmarks.sides import StartUp
-from tests.unit.bench.sample_run import RUN
+from tests.unit.bench.sample_run import IN_README, RUN
 
 PAGE = "<!-- benchmark -->\nold table\n<!-- /benchmark -->\n"
 FAST = Row("fast", StartUp(PRISM), 2, 4, StartUp(BARE_GRPC), "bare")
@@ -58,6 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "_cores", lambda: Cores(0, 1))
     monkeypatch.setattr(command, "run", fixed_run)
+    monkeypatch.setattr(report, "IN_README", {**IN_README, FAST.name: ("Fast", "bare ones")})
     monkeypatch.setattr(command, "ROWS", [FAST])
     monkeypatch.setattr(command, "SERIES", [Curve("latency"), Curve("keys")])
     return tmp_path
@@ -79,7 +81,7 @@ def test_a_complete_run_is_saved_and_documented(folder: Path) -> None:
     assert [row["name"] for row in fields["rows"]] == ["fast : bare"]
     assert set(fields["series"]) == {"latency", "keys"}
     assert "| fast | 3.00 × bare | 2 | 4 |" in (folder / "docs" / "performance.md").read_text()
-    assert "| fast | 3.00 × bare |" in (folder / "README.md").read_text()
+    assert "| Fast | 3.00 × bare ones |" in (folder / "README.md").read_text()
     assert len(list((folder / "docs" / "pictures").glob("bench-*.svg"))) == 3
 
 
@@ -124,7 +126,7 @@ def test_an_earlier_run_is_documented_without_measuring(
     monkeypatch.setattr(command, "run", None)
     (folder / "earlier.json").write_text(json.dumps(RUN))
     assert command.main(["--draw", "earlier.json"]) == 0
-    assert "| a | 8.39 × b |" in (folder / "README.md").read_text()
+    assert "| A | 8.39 × the calls of b |" in (folder / "README.md").read_text()
     assert not (folder / "build").exists()
 
 

@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import report, rows
 from benchmarks.charts import CHARTS, axis_steps
 from benchmarks.report import TABLES, full_table, short_table, write_documentation
 from prism.testing.markdown_block import replace_block
-from tests.unit.bench.sample_run import RUN, row
+from tests.unit.bench.sample_run import IN_README, RUN, row
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAGE = "# Speed\n\n<!-- benchmark -->\nold table\n<!-- /benchmark -->\n\nMore text.\n"
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "IN_README", IN_README)
 
 
 @pytest.fixture
@@ -26,14 +32,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_short_table_has_only_the_comparisons() -> None:
+def test_the_short_table_has_some_comparisons_in_words() -> None:
     assert short_table(RUN).splitlines() == [
         "|  | speed |",
         "| --- | --- |",
-        "| a | 8.39 × b |",
-        "| c & d | 0.75 × e |",
-        "| f | 1,234 × g |",
+        "| F | 1,234 × the calls of g |",
+        "| A | 8.39 × the calls of b |",
     ]
+
+
+def test_the_readme_describes_rows_that_exist() -> None:
+    assert set(rows.IN_README) <= {row.name for row in rows.ROWS}
 
 
 def test_the_full_table_has_every_row_with_bounds_and_the_machine() -> None:
@@ -57,7 +66,7 @@ def test_the_full_table_has_every_row_with_bounds_and_the_machine() -> None:
 )
 def test_a_ratio_has_three_significant_digits(figure: float, text: str) -> None:
     table = short_table({"rows": [row("a", "b", figure)]})
-    assert table.endswith(f"| a | {text} × b |")
+    assert table.endswith(f"| A | {text} × the calls of b |")
 
 
 @pytest.mark.parametrize("name", CHARTS)
