@@ -1,4 +1,4 @@
-"""`/health` and `/ready` of a server that runs, and in the states around it."""
+"""`/health` and `/ready` in every state of a server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ask(address: str, path: str, method: str = "GET") -> tuple[int, Any]:
         connection.close()
 
 
-def test_a_server_that_runs_is_healthy_and_ready(shared_server: Any) -> None:
+def test_running_server_is_healthy_and_ready(shared_server: Any) -> None:
     assert ask(shared_server.metrics_address, "/health") == HEALTHY
     assert ask(shared_server.metrics_address, "/ready") == READY
     assert ask(shared_server.metrics_address, "/ready?verbose=1") == READY
@@ -40,16 +40,14 @@ def test_a_server_that_runs_is_healthy_and_ready(shared_server: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "body"), [("/health", b'{"status":"healthy"}'), ("/ready", b'{"status":"ready"}')]
 )
-def test_a_probe_may_compare_the_body_byte_by_byte(
-    shared_server: Any, path: str, body: bytes
-) -> None:
+def test_probe_has_a_fixed_body(shared_server: Any, path: str, body: bytes) -> None:
     connection = http.client.HTTPConnection(shared_server.metrics_address, timeout=10)
     connection.request("GET", path)
     assert connection.getresponse().read() == body
     connection.close()
 
 
-def test_a_format_that_makes_no_sense_is_answered_with_the_usual_one(shared_server: Any) -> None:
+def test_unknown_metrics_format_gets_the_default_format(shared_server: Any) -> None:
     connection = http.client.HTTPConnection(shared_server.metrics_address, timeout=10)
     accept = "application/openmetrics-text;version=abc"
     connection.request("GET", "/metrics", headers={"accept": accept})
@@ -59,7 +57,7 @@ def test_a_format_that_makes_no_sense_is_answered_with_the_usual_one(shared_serv
     connection.close()
 
 
-def test_web_socket_gets_an_ordinary_answer_and_is_not_logged(server: Any) -> None:
+def test_web_socket_request_gets_an_ordinary_answer_and_is_not_logged(server: Any) -> None:
     connection = http.client.HTTPConnection(server.metrics_address, timeout=10)
     upgrade = {
         "connection": "Upgrade",
@@ -83,7 +81,7 @@ def test_head_answers_without_a_body(shared_server: Any) -> None:
     ("method", "path", "status"),
     [("GET", "/nothing", 404), ("GET", "/Health", 404), ("POST", "/health", 405)],
 )
-def test_anything_else_is_refused_in_json(
+def test_unknown_path_or_method_is_refused_in_json(
     shared_server: Any, method: str, path: str, status: int
 ) -> None:
     code, body = ask(shared_server.metrics_address, path, method)
@@ -91,7 +89,7 @@ def test_anything_else_is_refused_in_json(
     assert "error" in body
 
 
-def test_a_server_whose_backend_is_being_opened_is_healthy_and_not_ready(
+def test_server_that_opens_its_backend_is_healthy_but_not_ready(
     start_server: Start, tmp_path: Path
 ) -> None:
     opening = tmp_path / "open"
@@ -108,7 +106,7 @@ def test_a_server_whose_backend_is_being_opened_is_healthy_and_not_ready(
     assert ask(address, "/ready") == READY
 
 
-def test_a_server_that_was_told_to_end_is_not_ready_while_it_still_serves(
+def test_server_in_the_drain_delay_is_not_ready_but_serves(
     start_server: Start,
 ) -> None:
     server = start_server("--drain-delay", "1h").serving()
@@ -121,7 +119,7 @@ def test_a_server_that_was_told_to_end_is_not_ready_while_it_still_serves(
     assert server.wait() == 143
 
 
-async def test_a_drained_server_is_not_ready(server: Any) -> None:
+async def test_drained_server_is_not_ready(server: Any) -> None:
     async with connect_admin(server.address) as admin:
         await admin.lifecycle.drain()
     assert await asyncio.to_thread(ask, server.metrics_address, "/ready") == (
@@ -131,5 +129,5 @@ async def test_a_drained_server_is_not_ready(server: Any) -> None:
 
 
 def _eventually(ask_again: Callable[[], Any], expected: Any) -> bool:
-    """The log line is written a moment before what it tells is done."""
+    """Ask until the answer is as expected: the log line comes a moment before the change."""
     return any(ask_again() == expected for _ in range(1000))

@@ -18,7 +18,7 @@ Start = Callable[..., Any]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_drains_stops_and_ends_with_status_0(server: Any, number: signal.Signals) -> None:
+def test_signal_drains_stops_and_exits_with_status_0(server: Any, number: signal.Signals) -> None:
     server.signal(number)
     assert server.wait() == 0
     messages = [json.loads(line)["message"] for line in server.lines]
@@ -27,13 +27,13 @@ def test_a_signal_drains_stops_and_ends_with_status_0(server: Any, number: signa
 
 
 async def _until_refused(kv: prism.Client) -> None:
-    """The drain begins right after the line that announces it."""
+    """Wait for the drain, which begins right after its log line."""
     async with asyncio.timeout(5):
         while True:
             await kv.set("other", b"")
 
 
-async def test_a_call_in_flight_is_finished_and_new_ones_are_refused(
+async def test_call_in_flight_is_finished_and_new_calls_are_refused(
     start_server: Start, tmp_path: Path
 ) -> None:
     release = tmp_path / "release"
@@ -55,7 +55,7 @@ async def test_a_call_in_flight_is_finished_and_new_ones_are_refused(
     assert (drained["completed"], drained["aborted"]) == (1, 0)
 
 
-async def test_a_call_that_takes_longer_than_the_drain_is_aborted(
+async def test_call_longer_than_the_drain_timeout_is_aborted(
     start_server: Start, tmp_path: Path
 ) -> None:
     server = start_server(
@@ -74,7 +74,7 @@ async def test_a_call_that_takes_longer_than_the_drain_is_aborted(
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
 )
-async def test_a_second_signal_ends_at_once(
+async def test_second_signal_exits_at_once(
     start_server: Start, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     server = start_server("--driver", "slow", "--slow-released-by", str(tmp_path / "never"))
@@ -90,7 +90,7 @@ async def test_a_second_signal_ends_at_once(
         in_flight.cancel()
 
 
-def test_a_signal_during_the_drain_delay_still_ends_at_once(start_server: Start) -> None:
+def test_second_signal_during_the_drain_delay_exits_at_once(start_server: Start) -> None:
     server = start_server("--drain-delay", "1h").serving()
     server.signal(signal.SIGTERM)
     server.wait_for("shutting down")
@@ -98,7 +98,7 @@ def test_a_signal_during_the_drain_delay_still_ends_at_once(start_server: Start)
     assert server.wait() == 130
 
 
-async def test_calls_are_served_during_the_drain_delay_and_a_stop_cuts_it_short(
+async def test_calls_are_served_during_the_drain_delay_which_a_stop_shortens(
     start_server: Start,
 ) -> None:
     server = start_server("--drain-delay", "1h").serving()
@@ -111,7 +111,7 @@ async def test_calls_are_served_during_the_drain_delay_and_a_stop_cuts_it_short(
     assert await asyncio.to_thread(server.wait) == 0
 
 
-def test_a_signal_while_the_backend_is_being_opened_ends_with_status_0(
+def test_signal_while_the_backend_opens_exits_with_status_0(
     start_server: Start, tmp_path: Path
 ) -> None:
     opening = tmp_path / "open"
@@ -124,14 +124,14 @@ def test_a_signal_while_the_backend_is_being_opened_ends_with_status_0(
     assert "serving" not in server.log
 
 
-async def test_a_stop_by_rpc_is_answered_and_ends_the_process(server: Any) -> None:
+async def test_stop_by_rpc_is_answered_and_ends_the_process(server: Any) -> None:
     async with connect_admin(server.address) as admin:
         assert await admin.lifecycle.state() is State.RUNNING
         await admin.lifecycle.stop()
     assert await asyncio.to_thread(server.wait) == 0
 
 
-async def test_a_drain_by_rpc_leaves_the_process_up_to_be_stopped(server: Any) -> None:
+async def test_drained_process_runs_until_it_is_stopped(server: Any) -> None:
     async with connect_admin(server.address) as admin:
         await admin.lifecycle.drain()
         assert await admin.lifecycle.state() is State.DRAINING
@@ -139,7 +139,7 @@ async def test_a_drain_by_rpc_leaves_the_process_up_to_be_stopped(server: Any) -
     assert await asyncio.to_thread(server.wait) == 0
 
 
-async def test_prism_lifecycle_stop_finishes_what_is_in_flight(
+async def test_prism_lifecycle_stop_finishes_calls_in_flight(
     start_server: Start, tmp_path: Path
 ) -> None:
     release = tmp_path / "release"

@@ -19,13 +19,13 @@ Start = Callable[..., Any]
 
 
 def error_of(server: Any) -> str:
-    """The one error that it logged."""
+    """Return the only error that the server logged."""
     (event,) = [e for e in map(json.loads, server.lines) if e["level"] == "error"]
     message: str = event["message"]
     return message
 
 
-def test_one_log_line_says_that_it_serves_and_where(shared_server: Any) -> None:
+def test_one_log_line_has_the_addresses(shared_server: Any) -> None:
     events = [json.loads(line) for line in shared_server.lines]
     (event,) = [event for event in events if "grpc_address" in event]
     assert event["message"] == "serving"
@@ -37,7 +37,7 @@ def test_one_log_line_says_that_it_serves_and_where(shared_server: Any) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
-def test_stderr_holds_nothing_but_events(server: Any) -> None:
+def test_stderr_has_only_json_lines(server: Any) -> None:
     server.stop()
     assert all(json.loads(line)["time"] for line in server.lines)
     assert server.process.stdout.read() == ""
@@ -50,7 +50,7 @@ async def test_no_metrics_opens_no_second_port(start_server: Start) -> None:
         assert await kv.get("k") is None
 
 
-def test_a_taken_grpc_port_is_a_clear_error_and_no_backend_is_touched(
+def test_grpc_port_in_use_is_an_error_and_no_backend_is_touched(
     start_server: Start, shared_server: Any
 ) -> None:
     port = shared_server.address.rpartition(":")[2]
@@ -61,7 +61,7 @@ def test_a_taken_grpc_port_is_a_clear_error_and_no_backend_is_touched(
     assert "Traceback" not in second.log
 
 
-def test_a_taken_metrics_port_is_a_clear_error_and_no_backend_is_touched(
+def test_metrics_port_in_use_is_an_error_and_no_backend_is_touched(
     start_server: Start, shared_server: Any
 ) -> None:
     port = shared_server.metrics_address.rpartition(":")[2]
@@ -72,7 +72,7 @@ def test_a_taken_metrics_port_is_a_clear_error_and_no_backend_is_touched(
     assert "initializing" not in second.log
 
 
-def test_a_backend_that_cannot_be_reached_is_named_without_its_password(
+def test_unreachable_backend_is_named_without_its_password(
     start_server: Start,
 ) -> None:
     server = start_server(
@@ -83,7 +83,7 @@ def test_a_backend_that_cannot_be_reached_is_named_without_its_password(
     assert "hunter2" not in server.log
 
 
-def test_an_unexpected_error_is_logged_whole_after_one_sentence(start_server: Start) -> None:
+def test_unexpected_error_is_logged_with_its_stack_trace(start_server: Start) -> None:
     server = start_server("--driver", "slow", "--slow-broken")
     assert server.wait() == 1
     (event,) = [e for e in map(json.loads, server.lines) if e["level"] == "error"]
@@ -99,7 +99,7 @@ def test_an_unexpected_error_is_logged_whole_after_one_sentence(start_server: St
         (("--config", "absent.toml"), "cannot read the config file absent.toml"),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_status_2(
+def test_wrong_usage_is_one_line_and_status_2(
     start_server: Start, args: tuple[str, ...], expected: str
 ) -> None:
     server = start_server(*args)
@@ -108,14 +108,14 @@ def test_wrong_usage_is_one_sentence_and_status_2(
     assert "Traceback" not in server.log
 
 
-def test_the_config_file_that_was_used_is_logged(start_server: Start, tmp_path: Path) -> None:
+def test_config_file_is_logged(start_server: Start, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("default_timeout: 5s\n")
     server = start_server()
     assert server.wait_for("starting")["config_file"] == str(tmp_path / "config.yaml")
     server.serving()
 
 
-def test_a_misspelt_variable_is_warned_about(start_server: Start) -> None:
+def test_misspelt_variable_is_warned_about(start_server: Start) -> None:
     server = start_server(env={"PRISM_METRICS_PROT": "1", "PRISM_SERVICE_HOST": "10.0.0.1"})
     event = server.wait_for("PRISM_METRICS_PROT")
     assert event["level"] == "warning"
@@ -123,7 +123,7 @@ def test_a_misspelt_variable_is_warned_about(start_server: Start) -> None:
     assert "PRISM_SERVICE_HOST" not in server.log
 
 
-async def test_a_driver_of_another_package_is_configured_by_its_own_options(
+async def test_driver_of_another_package_has_its_own_options(
     start_server: Start, tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text("hunter2\n")
@@ -148,7 +148,7 @@ async def test_grpc_is_served_on_a_unix_socket(start_server: Start, tmp_path: Pa
     assert not path.exists()
 
 
-def test_an_unreadable_certificate_is_a_clear_error(start_server: Start, tmp_path: Path) -> None:
+def test_unreadable_certificate_is_an_error(start_server: Start, tmp_path: Path) -> None:
     server = start_server("--tls-cert", "absent.pem", "--tls-key", "absent.key")
     assert server.wait() == 1
     assert "absent.pem cannot be read: No such file" in error_of(server)
@@ -176,7 +176,7 @@ def test_version_and_help_need_no_server() -> None:
         assert done.stderr == ""
 
 
-def test_a_server_loads_nothing_that_it_does_not_need() -> None:
+def test_server_imports_nothing_that_it_does_not_need() -> None:
     program = (
         "import sys, h2corn, prism.cli.commands, prism.bootstrap.main\n"
         "import prism.bootstrap.container, prism.adapters.memstore\n"

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: a process, pointed at a server."""
+"""The command line as a user runs it: a process that calls a server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CommandLine:
     def begin(
         self, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE
     ) -> subprocess.Popen[bytes]:
-        """The process, running; what it writes is to be read from its pipes."""
+        """Start a command and return its process, whose output is read from pipes."""
         return subprocess.Popen(
             [*PRISM, *arguments],
             stdin=stdin,
@@ -53,5 +53,5 @@ def cli_at() -> Callable[[str], CommandLine]:
 
 @pytest.fixture
 def cli(server: Any) -> CommandLine:
-    """Pointed at a server of the test's own."""
+    """Command line that calls a server of this test."""
     return CommandLine(server.address)

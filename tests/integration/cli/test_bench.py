@@ -16,13 +16,13 @@ async def keys_under(address: str, prefix: str) -> list[str]:
 
 
 async def until_it_counts(address: str) -> None:
-    """Counters are written by the load alone, not while its keys are filled in."""
+    """Wait until the load runs: counters are not written while the keys are filled."""
     async with prism.connect(address) as client:
         while not any("count:" in key for key in (await client.scan("bench:")).keys):
             await asyncio.sleep(0.01)
 
 
-async def test_a_run_tells_rates_and_percentiles_and_leaves_nothing_behind(cli: Any) -> None:
+async def test_run_prints_rates_and_percentiles_and_deletes_its_keys(cli: Any) -> None:
     cli("kv", "set", "bench:mine", "stays")
     ended = cli("bench", cli.address, "--duration", "300ms", "--keys", "1500", "--ttl", "1h")
     assert (ended.returncode, ended.stderr) == (0, b"")
@@ -50,7 +50,7 @@ def test_json_is_one_line(cli: Any) -> None:
     assert (told["errors"], told["failed"], told["interrupted"]) == ([], 0, False)
 
 
-async def test_errors_of_a_server_drained_meanwhile_are_told_by_code(cli: Any) -> None:
+async def test_errors_of_a_drained_server_are_listed_by_code(cli: Any) -> None:
     bench = cli.begin("bench", cli.address, "--duration", "1h", "--mix", "get=9,incr=1")
     with bench:
         await until_it_counts(cli.address)
@@ -79,7 +79,7 @@ async def test_ctrl_c_ends_the_run_early_and_deletes_its_keys(cli: Any) -> None:
     assert await keys_under(cli.address, "") == []
 
 
-def test_a_run_without_a_success_has_status_1(cli: Any) -> None:
+def test_run_without_a_success_is_status_1(cli: Any) -> None:
     cli("lifecycle", "drain")
     ended = cli("bench", cli.address, "--duration", "100ms")
     assert (ended.returncode, ended.stdout) == (1, b"")
@@ -88,13 +88,13 @@ def test_a_run_without_a_success_has_status_1(cli: Any) -> None:
     assert (nobody.returncode, nobody.stderr.count(b"\n")) == (1, 1)
 
 
-def test_a_mix_that_makes_no_sense_is_wrong_usage(cli: Any) -> None:
+def test_invalid_mix_is_status_2(cli: Any) -> None:
     ended = cli("bench", cli.address, "--mix", "scan=1")
     assert ended.returncode == 2
     assert b"'scan' is not an operation; valid are: get, set, delete, incr" in ended.stderr
 
 
-def test_an_address_that_is_none_is_wrong_usage(cli: Any) -> None:
+def test_invalid_address_is_status_2(cli: Any) -> None:
     ended = cli("bench", "localhost")
     assert ended.returncode == 2
     assert b"neither host:port nor unix:PATH" in ended.stderr

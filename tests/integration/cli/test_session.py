@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def test_a_first_session(cli: Any) -> None:
+def test_first_session(cli: Any) -> None:
     assert cli("health").stdout == b"SERVING\n"
     assert cli("kv", "set", "greeting", "hello").returncode == 0
     assert cli("kv", "get", "greeting").stdout == b"hello"
@@ -17,13 +17,13 @@ def test_a_first_session(cli: Any) -> None:
     assert cli("kv", "get", "greeting").returncode == 3
 
 
-def test_a_value_of_any_bytes_comes_back(cli: Any) -> None:
+def test_value_of_any_bytes_is_printed(cli: Any) -> None:
     value = bytes(range(256)) * 4096
     assert cli("kv", "set", "binary", stdin=value).returncode == 0
     assert cli("kv", "get", "binary").stdout == value
 
 
-def test_a_value_over_the_limit_is_refused_in_one_line(cli: Any) -> None:
+def test_value_over_the_limit_is_refused_in_one_line(cli: Any) -> None:
     ended = cli("kv", "set", "large", stdin=bytes((1 << 20) + 1))
     assert ended.returncode == 1
     assert b"1,048,576" in ended.stderr
@@ -31,14 +31,14 @@ def test_a_value_over_the_limit_is_refused_in_one_line(cli: Any) -> None:
     assert cli("kv", "exists", "large").returncode == 3
 
 
-def test_the_version_that_get_tells_is_the_one_that_set_wants(cli: Any) -> None:
+def test_version_of_get_is_accepted_by_set(cli: Any) -> None:
     cli("kv", "set", "cas", "1")
     version = json.loads(cli("kv", "get", "cas", "--json").stdout)["version"]
     assert cli("kv", "set", "cas", "2", "--if-version", version).returncode == 0
     assert cli("kv", "set", "cas", "3", "--if-version", version).returncode == 4
 
 
-def test_a_server_that_is_not_there_is_one_line_and_status_1(cli: Any) -> None:
+def test_unreachable_server_is_one_line_and_status_1(cli: Any) -> None:
     for command in (["kv", "get", "k"], ["health"], ["lifecycle", "status"]):
         ended = cli(*command, "--address", "127.0.0.1:1")
         assert (ended.returncode, ended.stdout) == (1, b"")
@@ -46,7 +46,7 @@ def test_a_server_that_is_not_there_is_one_line_and_status_1(cli: Any) -> None:
         assert ended.stderr.count(b"\n") == 1
 
 
-def test_a_reader_that_has_enough_is_no_error(cli: Any) -> None:
+def test_closed_pipe_is_status_141(cli: Any) -> None:
     pairs = "".join(f'{{"key":"many/{number}","value":""}}\n' for number in range(20_000))
     cli("kv", "load", "-", stdin=pairs.encode())
     for command in (["scan", "many/"], ["dump", "--prefix", "many/"]):
@@ -58,7 +58,7 @@ def test_a_reader_that_has_enough_is_no_error(cli: Any) -> None:
         assert process.returncode == 141
 
 
-def test_a_unix_socket_is_an_address(
+def test_unix_socket_is_an_address(
     start_server: Callable[..., Any], cli_at: Callable[[str], Any], tmp_path: Path
 ) -> None:
     cli = cli_at(start_server("--grpc-socket", str(tmp_path / "prism.sock")).serving().address)
@@ -67,7 +67,7 @@ def test_a_unix_socket_is_an_address(
     assert cli("health", "--json").stdout == b'{"status":"SERVING"}\n'
 
 
-def test_tls_with_the_authority_given(
+def test_tls_with_a_given_authority(
     start_server: Callable[..., Any],
     cli_at: Callable[[str], Any],
     certificate: tuple[Path, Path],
@@ -79,7 +79,7 @@ def test_tls_with_the_authority_given(
     assert cli("kv", "incr", "n", "--timeout", "1s").returncode == 1
 
 
-def test_an_operator_drains_and_stops_a_server(server: Any, cli: Any) -> None:
+def test_operator_drains_and_stops_a_server(server: Any, cli: Any) -> None:
     cli("kv", "set", "k", "v")
     status = cli("lifecycle", "status")
     assert status.stdout.startswith(b"running, healthy: ")
@@ -97,7 +97,7 @@ def test_an_operator_drains_and_stops_a_server(server: Any, cli: Any) -> None:
     assert server.wait() == 0
 
 
-def test_an_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> None:
+def test_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> None:
     assert cli("kv", "set", "big", stdin=b"x" * 1_000_000).returncode == 0
     out = tmp_path / "out"
     program = "import sys; from prism.cli import main; main()"
@@ -115,7 +115,7 @@ def test_an_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> N
     assert b"File too large" in ended.stderr
 
 
-def test_a_pattern_is_refused_by_a_server_without_any(cli: Any, monkeypatch: Any) -> None:
+def test_pattern_is_rejected_by_a_server_without_patterns(cli: Any, monkeypatch: Any) -> None:
     by_flag = cli("kv", "get", "k", "--pattern", "a")
     monkeypatch.setenv("PRISM_PATTERN", "a")
     for refused in (by_flag, cli("kv", "set", "k", "v"), cli("bench", cli.address)):

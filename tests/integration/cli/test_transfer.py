@@ -18,7 +18,7 @@ EVERY_CHARACTER = range(0x110000)
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The name of every character with the character, sorted: some 140,000 pairs."""
+    """Return the name and value of every character, sorted: some 140,000 pairs."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     pairs = {unicodedata.name(chr(code), ""): chr(code) for code in EVERY_CHARACTER}
     pairs.pop("")
@@ -45,7 +45,7 @@ def acknowledged(stderr: bytes) -> int:
     return int(found[1].replace(b",", b""))
 
 
-def test_what_is_dumped_is_what_was_loaded(cli: Any, names: Path, tmp_path: Path) -> None:
+def test_dump_prints_what_was_loaded(cli: Any, names: Path, tmp_path: Path) -> None:
     loaded = cli("kv", "load", str(names))
     assert loaded.returncode == 0
     assert re.fullmatch(rb"prism: loaded 1\d\d,\d{3}, refused 0 in .* pairs/s\)\n", loaded.stderr)
@@ -55,7 +55,7 @@ def test_what_is_dumped_is_what_was_loaded(cli: Any, names: Path, tmp_path: Path
     assert target.read_bytes() == names.read_bytes()
 
 
-def test_a_pipe_moves_everything_to_another_server(
+def test_pipe_copies_everything_to_another_server(
     start_server: Callable[..., Any], cli_at: Callable[[str], Any]
 ) -> None:
     odd = (
@@ -82,7 +82,7 @@ def test_a_pipe_moves_everything_to_another_server(
     assert len(without_ttl[0]) == 5001
 
 
-async def test_ctrl_c_during_a_load_says_how_far_it_came(cli: Any) -> None:
+async def test_ctrl_c_during_a_load_reports_what_was_loaded(cli: Any) -> None:
     load = cli.begin("kv", "load", "-")
     with load:
         load.stdin.write(pairs(0, 10_500))
@@ -100,9 +100,7 @@ async def test_ctrl_c_during_a_load_says_how_far_it_came(cli: Any) -> None:
         assert await client.exists(f"k{count - 1:06}")
 
 
-async def test_a_server_that_dies_during_a_load_is_told_with_how_far_it_came(
-    server: Any, cli: Any
-) -> None:
+async def test_dead_server_during_a_load_reports_what_was_loaded(server: Any, cli: Any) -> None:
     load = cli.begin("kv", "load", "-")
     with load:
         load.stdin.write(pairs(0, 4000))
@@ -122,7 +120,7 @@ async def test_a_server_that_dies_during_a_load_is_told_with_how_far_it_came(
     assert b"no Prism server answers" in told
 
 
-def test_a_dump_that_fails_leaves_the_file_as_it_was(cli: Any, tmp_path: Path) -> None:
+def test_failed_dump_leaves_the_file_unchanged(cli: Any, tmp_path: Path) -> None:
     target = tmp_path / "dump.jsonl"
     target.write_text("before")
     cli("lifecycle", "drain")
@@ -131,7 +129,7 @@ def test_a_dump_that_fails_leaves_the_file_as_it_was(cli: Any, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_large_values_go_through(cli: Any) -> None:
+def test_large_values_are_copied(cli: Any) -> None:
     lines = b"".join(
         b'{"key":"large/%02d","value":"%s"}\n' % (number, b"x" * (1 << 20)) for number in range(20)
     )

@@ -15,7 +15,7 @@ def begin(cli: Any, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_events_are_lines_and_a_count_ends_them(cli: Any) -> None:
+def test_events_are_lines_and_count_ends_the_watch(cli: Any) -> None:
     with begin(cli, "user/", "--count", "3") as watch:
         for command in (
             ["set", "user/1", "a"],
@@ -30,13 +30,13 @@ def test_events_are_lines_and_a_count_ends_them(cli: Any) -> None:
     assert watch.returncode == 0
 
 
-def test_values_follow_a_tab(cli: Any) -> None:
+def test_value_follows_a_tab(cli: Any) -> None:
     with begin(cli, "k", "--count", "1", "--values") as watch:
         cli("kv", "set", "k", "a value")
         assert watch.communicate(timeout=30)[0] == b"put\tk\ta value\n"
 
 
-def test_json_has_all_of_an_event(cli: Any) -> None:
+def test_json_has_all_fields_of_an_event(cli: Any) -> None:
     with begin(cli, "--json", "--count", "3") as watch:
         cli("kv", "set", "text", "hello")
         cli("kv", "set", "bytes", stdin=b"\xff")
@@ -49,7 +49,7 @@ def test_json_has_all_of_an_event(cli: Any) -> None:
     assert delete == {"event": "delete", "key": "text"}
 
 
-def test_an_event_is_written_at_once_and_an_interrupt_ends_it(cli: Any) -> None:
+def test_event_is_written_at_once_and_ctrl_c_ends_the_watch(cli: Any) -> None:
     with begin(cli, "k") as watch:
         assert watch.stdout is not None
         cli("kv", "set", "k", "1")
@@ -59,7 +59,7 @@ def test_an_event_is_written_at_once_and_an_interrupt_ends_it(cli: Any) -> None:
     assert watch.returncode == 130
 
 
-def test_a_server_that_drains_ends_it_with_a_message(cli: Any) -> None:
+def test_draining_server_ends_the_watch_with_a_message(cli: Any) -> None:
     with begin(cli, "k") as watch:
         assert cli("lifecycle", "drain").returncode == 0
         output, errors = watch.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""A driver of somebody else's package, and the command line around it."""
+"""A driver of another package, and the command line that finds it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Install = Callable[..., Path]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Put a package with one driver on the path."""
+    """Function that puts a package with one driver on the path."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -77,7 +77,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 @pytest.fixture
 def prism(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in an empty folder, without variables of this machine."""
+    """Function that runs a command in an empty folder, without PRISM_ variables."""
     import os
 
     folder = tmp_path / "working"
@@ -94,7 +94,7 @@ def prism(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resu
 
 @pytest.fixture
 def shown(prism: Callable[..., Result]) -> Callable[..., dict[str, tuple[Any, str]]]:
-    """What `prism config show --json` says: value and origin by name."""
+    """Function that runs `prism config show --json`; returns value and source by name."""
 
     def run(*args: str, env: dict[str, str] | None = None) -> dict[str, tuple[Any, str]]:
         result = prism("config", "show", "--json", *args, env=env)

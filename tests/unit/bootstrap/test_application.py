@@ -1,4 +1,4 @@
-"""The order of things, with servers that only write down what is asked of them."""
+"""Order of opening and closing, with servers that only record what is called."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.servers.process import free_port
 
 
 class Recorder:
-    """A driver and two servers; `failing` names what goes wrong."""
+    """Record of calls to a driver and two servers; `failing` has the calls that raise."""
 
     def __init__(self, failing: dict[str, Exception]) -> None:
         self.events: list[str] = []
@@ -84,7 +84,7 @@ class Http:
 
 
 class Telemetry(Tracing):
-    """To a collector, which may be down."""
+    """Tracing that exports to a collector, which may be down."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(version="0", exporter="otlp", ratio=1.0, out=sys.stdout, redact=Redactor())
@@ -128,7 +128,7 @@ UP = ["http started", "grpc started", "driver initialized", "not ready: the driv
 SERVERS_DOWN = ["grpc stopped", "http stopped"]
 
 
-async def test_the_order_up_and_down(build: Build) -> None:
+async def test_parts_open_and_close_in_order(build: Build) -> None:
     container, recorder = build()
     task = await run_until_ready(container)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -173,7 +173,7 @@ async def test_telemetry_is_flushed_last_and_in_bounded_time(
         assert exported == (["of the last request"] if collector_is_up else [])
 
 
-async def test_a_stop_from_elsewhere_ends_without_a_second_drain(build: Build) -> None:
+async def test_stop_by_rpc_ends_without_a_second_drain(build: Build) -> None:
     container, recorder = build()
     task = await run_until_ready(container)
     await container.lifecycle().stop()
@@ -190,7 +190,7 @@ async def test_a_stop_from_elsewhere_ends_without_a_second_drain(build: Build) -
         ("grpc_started", ["http started", "grpc started", "grpc stopped", "http stopped"]),
     ],
 )
-async def test_a_port_that_is_taken_touches_no_backend_and_leaves_nothing_open(
+async def test_port_in_use_touches_no_backend_and_leaves_nothing_open(
     build: Build, failing: str, events: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     container, recorder = build(**{failing: PreconditionFailed("the port is taken")})
@@ -201,7 +201,7 @@ async def test_a_port_that_is_taken_touches_no_backend_and_leaves_nothing_open(
     ]
 
 
-async def test_a_backend_that_cannot_be_reached_closes_everything_again(
+async def test_unreachable_backend_closes_everything(
     build: Build, caplog: pytest.LogCaptureFixture
 ) -> None:
     container, recorder = build(driver_initialized=BackendUnavailable("no backend there"))
@@ -213,7 +213,7 @@ async def test_a_backend_that_cannot_be_reached_closes_everything_again(
 
 @pytest.mark.parametrize("error", [BackendUnavailable("gone"), RuntimeError("a defect")])
 @pytest.mark.parametrize("failing", ["driver_drained", "driver_stopped"])
-async def test_a_driver_that_fails_to_close_still_lets_the_servers_close(
+async def test_driver_that_fails_to_close_does_not_keep_servers_open(
     build: Build, failing: str, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     container, recorder = build(**{failing: error})
@@ -225,7 +225,7 @@ async def test_a_driver_that_fails_to_close_still_lets_the_servers_close(
     assert str(error) in caplog.text
 
 
-async def test_an_error_nobody_expected_is_not_swallowed(build: Build) -> None:
+async def test_unexpected_error_is_raised(build: Build) -> None:
     error: Any = RuntimeError("a defect")
     container, recorder = build(driver_initialized=error)
     with pytest.raises(RuntimeError, match="a defect"):
@@ -233,7 +233,7 @@ async def test_an_error_nobody_expected_is_not_swallowed(build: Build) -> None:
     assert recorder.events[-3:] == ["driver stopped", *SERVERS_DOWN]
 
 
-async def test_signal_handlers_are_put_back(build: Build) -> None:
+async def test_signal_handlers_are_restored(build: Build) -> None:
     before = signal.getsignal(signal.SIGTERM)
     container, _ = build()
     task = await run_until_ready(container)

@@ -53,20 +53,20 @@ async def test_every_provider_of_a_proxy_resolves() -> None:
     assert "gateway" not in {*container.providers, *container.common().providers}
 
 
-async def test_a_proxy_admits_as_many_operations_as_its_patterns_together() -> None:
+async def test_proxy_admits_as_many_operations_as_its_patterns_together() -> None:
     container = proxy_container()
     assert container.supervisor().default == "b"
     assert container.configuration().max_in_flight == 2 * container.settings().max_in_flight
 
 
-async def test_a_part_is_made_once(make: Callable[..., Container]) -> None:
+async def test_part_is_made_once(make: Callable[..., Container]) -> None:
     container = make()
     assert container.driver() is container.driver()
     assert container.driver() is container.common.driver()
     assert container.driver() is not make().driver()
 
 
-async def test_an_override_reaches_every_user_of_the_part(make: Callable[..., Container]) -> None:
+async def test_override_reaches_every_user_of_the_part(make: Callable[..., Container]) -> None:
     container = make()
     fake = Memstore()
     with container.reset_singletons(), container.driver.override(providers.Object(fake)):
@@ -124,7 +124,7 @@ def test_patterns_inherit_limits_and_observability_from_their_proxy() -> None:
     )
 
 
-def test_a_pattern_accepts_every_flag_that_its_proxy_passes_on() -> None:
+def test_pattern_accepts_every_flag_that_its_proxy_passes_on() -> None:
     accepted = {flag for option in server_options() for flag in option.declaration.split("/")}
     settings = ProxySettings(
         default_timeout=timedelta(seconds=1),

@@ -15,18 +15,18 @@ Install = Callable[..., Path]
 Prism = Callable[..., Result]
 
 
-def test_a_driver_of_another_package_is_found_and_not_yet_imported(install: Install) -> None:
+def test_driver_of_another_package_is_listed_without_import(install: Install) -> None:
     install()
     assert {"fake-kv", "memstore", "remote"} <= set(discovery.names())
     assert "fake_kv_driver" not in sys.modules
 
 
-def test_loading_a_driver_gives_its_description(install: Install) -> None:
+def test_load_returns_the_spec_of_the_driver(install: Install) -> None:
     install()
     assert discovery.load("fake-kv").summary == "For tests."
 
 
-def test_an_unknown_driver_lists_those_installed_the_closest_first(install: Install) -> None:
+def test_unknown_driver_lists_installed_drivers_closest_first(install: Install) -> None:
     install()
     with pytest.raises(
         UnknownDriver, match=r"'fake-vk'; installed are: fake-kv, memstore, nats, redis, remote"
@@ -57,7 +57,7 @@ def test_an_unknown_driver_lists_those_installed_the_closest_first(install: Inst
         ),
     ],
 )
-def test_a_driver_that_does_not_load_says_why(install: Install, source: str, reason: str) -> None:
+def test_driver_that_does_not_load_has_a_reason(install: Install, source: str, reason: str) -> None:
     install(source=source)
     with pytest.raises(
         BrokenDriver, match="'fake-kv' of fake_kv_driver cannot be loaded"
@@ -66,13 +66,13 @@ def test_a_driver_that_does_not_load_says_why(install: Install, source: str, rea
     assert reason in raised.value.message
 
 
-def test_a_missing_library_that_an_extra_brings_is_named_with_it(install: Install) -> None:
+def test_missing_library_names_the_extra_to_install(install: Install) -> None:
     install(source="import no_such_library", extra="[fast]")
     with pytest.raises(BrokenDriver, match=r"try: pip install 'fake_kv_driver\[fast\]'"):
         discovery.load("fake-kv")
 
 
-def test_two_packages_with_one_driver_are_both_named(install: Install) -> None:
+def test_two_packages_with_the_same_driver_are_named(install: Install) -> None:
     install()
     install(module="other_driver")
     with pytest.raises(BrokenDriver, match="fake_kv_driver, other_driver; uninstall all but one"):
@@ -89,7 +89,7 @@ def test_prism_drivers_lists_capabilities_and_problems(install: Install, prism: 
     assert "broken  cannot be used: the driver 'broken' of broken_driver" in result.stdout
 
 
-def test_prism_drivers_speaks_json(install: Install, prism: Prism) -> None:
+def test_prism_drivers_prints_json(install: Install, prism: Prism) -> None:
     install()
     install("broken", module="broken_driver", source="import no_such_library")
     drivers = {d["name"]: d for d in json.loads(prism("drivers", "--json").stdout)["drivers"]}
@@ -98,13 +98,13 @@ def test_prism_drivers_speaks_json(install: Install, prism: Prism) -> None:
     assert "no_such_library" in drivers["broken"]["problem"]
 
 
-def test_serving_an_unknown_driver_is_wrong_usage(prism: Prism) -> None:
+def test_serving_an_unknown_driver_is_status_2(prism: Prism) -> None:
     result = prism("serve", "--driver", "memstor")
     assert result.exit_code == 2
     assert "unknown driver 'memstor'; installed are: memstore" in result.stderr
 
 
-def test_serving_a_broken_driver_is_a_failure(install: Install, prism: Prism) -> None:
+def test_serving_a_broken_driver_is_status_1(install: Install, prism: Prism) -> None:
     install(source="import no_such_library")
     result = prism("serve", "--driver", "fake-kv")
     assert result.exit_code == 1
@@ -112,7 +112,7 @@ def test_serving_a_broken_driver_is_a_failure(install: Install, prism: Prism) ->
     assert "Traceback" not in result.output
 
 
-def test_an_option_that_two_settings_would_share_is_refused(install: Install, prism: Prism) -> None:
+def test_two_settings_with_the_same_flag_are_rejected(install: Install, prism: Prism) -> None:
     source = (
         "from dataclasses import dataclass, replace\n"
         "from prism.adapters.memstore import DRIVER\n"

@@ -36,7 +36,7 @@ def logged() -> Iterator[Callable[..., Lines]]:
 log = logging.getLogger("prism.test")
 
 
-def test_a_record_is_one_json_object_on_one_line(logged: Callable[..., Lines]) -> None:
+def test_record_is_one_json_object_on_one_line(logged: Callable[..., Lines]) -> None:
     lines = logged()
     log.info("two\nlines of %s", "ümläut \x00", extra={"pid": 7})
     (line,) = lines()
@@ -48,7 +48,7 @@ def test_a_record_is_one_json_object_on_one_line(logged: Callable[..., Lines]) -
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_an_exception_is_logged_whole_and_masked(logged: Callable[..., Lines], form: str) -> None:
+def test_exception_is_logged_completely_and_masked(logged: Callable[..., Lines], form: str) -> None:
     lines = logged(form)
     try:
         raise RuntimeError("no answer from redis://u:hunter2@h")
@@ -60,7 +60,7 @@ def test_an_exception_is_logged_whole_and_masked(logged: Callable[..., Lines], f
     assert "hunter2" not in text
 
 
-def test_debug_is_for_prism_alone(logged: Callable[..., Lines]) -> None:
+def test_debug_applies_to_prism_only(logged: Callable[..., Lines]) -> None:
     lines = logged(debug=True)
     log.debug("ours")
     logging.getLogger("somebody.else").debug("theirs")
@@ -73,14 +73,14 @@ def test_without_debug_there_are_no_debug_records(logged: Callable[..., Lines]) 
     assert lines() == []
 
 
-def test_text_is_for_people(logged: Callable[..., Lines]) -> None:
+def test_text_format_is_readable(logged: Callable[..., Lines]) -> None:
     lines = logged("text")
     log.info("serving", extra={"grpc_address": "127.0.0.1:1", "nothing": None})
     (line,) = lines()
     assert line.endswith("info    serving grpc_address=127.0.0.1:1")
 
 
-def test_warnings_are_events_too(logged: Callable[..., Lines]) -> None:
+def test_warnings_are_logged(logged: Callable[..., Lines]) -> None:
     lines = logged()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -89,7 +89,7 @@ def test_warnings_are_events_too(logged: Callable[..., Lines]) -> None:
     assert "old ways" in json.loads(lines()[0])["message"]
 
 
-def test_configuring_again_does_not_log_twice(logged: Callable[..., Lines]) -> None:
+def test_configuring_twice_does_not_log_twice(logged: Callable[..., Lines]) -> None:
     logged()
     lines = logged()
     log.info("once")

@@ -1,4 +1,4 @@
-"""The settings of a server that a proxy commands."""
+"""Settings of a server that a proxy commands."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def _installed(install: Install) -> None:
     install()
 
 
-def test_ports_are_free_ones(shown: Shown) -> None:
+def test_pattern_picks_free_ports(shown: Shown) -> None:
     settings = shown(*PROXY)
     assert settings["grpc_port"] == ("0", "default")
     assert settings["metrics_port"] == ("0", "default")
 
 
-def test_ports_that_are_given_hold(shown: Shown) -> None:
+def test_given_ports_are_used(shown: Shown) -> None:
     settings = shown(*PROXY, "--grpc-port", "1003", env={"PRISM_METRICS_PORT": "1004"})
     assert settings["grpc_port"] == ("1003", "flag --grpc-port")
     assert settings["metrics_port"] == ("1004", "environment PRISM_METRICS_PORT")
 
 
-def test_without_a_proxy_the_ports_are_the_known_ones(shown: Shown) -> None:
+def test_without_a_proxy_the_ports_are_the_defaults(shown: Shown) -> None:
     assert shown()["grpc_port"] == ("9090", "default")
 
 
-def test_the_token_is_a_secret(shown: Shown, tmp_path: Path) -> None:
+def test_proxy_token_is_a_secret(shown: Shown, tmp_path: Path) -> None:
     assert shown(*PROXY)["proxy_token"] == ("***", "flag --proxy-token")
     file = tmp_path / "token"
     file.write_text("the-token\n")
@@ -72,7 +72,7 @@ def test_the_token_is_a_secret(shown: Shown, tmp_path: Path) -> None:
         (["--fake-kv-password-file", "p"], {}, "", "(flag --fake-kv-password-file)"),
     ],
 )
-def test_a_setting_of_the_driver_is_refused(
+def test_driver_setting_of_a_pattern_is_rejected(
     prism: Prism, args: list[str], env: dict[str, str], file: str, named: str
 ) -> None:
     Path("c.yaml").write_text(file)
@@ -83,20 +83,18 @@ def test_a_setting_of_the_driver_is_refused(
     assert named in result.output
 
 
-def test_a_setting_that_is_required_may_be_left_to_the_proxy(
-    install: Install, shown: Shown
-) -> None:
+def test_required_driver_setting_may_be_left_to_the_proxy(install: Install, shown: Shown) -> None:
     install("needy", module="needy_driver", source=_NEEDS_SETTINGS)
     assert shown("--driver", "needy", *PROXY)["drivers.needy.url"] == (None, "default")
 
 
-def test_the_config_file_of_the_folder_is_not_read(shown: Shown) -> None:
+def test_pattern_does_not_read_config_yaml(shown: Shown) -> None:
     # It is the proxy's own, as a rule.
     Path("config.yaml").write_text("patterns: {a: {}}")
     assert shown(*PROXY)["driver"] == ("memstore", "default")
 
 
-def test_a_config_file_that_is_named_is_read(shown: Shown) -> None:
+def test_pattern_reads_a_named_config_file(shown: Shown) -> None:
     Path("c.yaml").write_text("debug: true")
     assert shown(*PROXY, "--config", "c.yaml")["debug"] == ("true", "file c.yaml")
 
@@ -119,7 +117,7 @@ def test_a_config_file_that_is_named_is_read(shown: Shown) -> None:
         (["--proxy-address", "unix:/x", "--proxy-token", "ü"], "printable ASCII"),
     ],
 )
-def test_what_makes_no_sense_is_named(prism: Prism, args: list[str], expected: str) -> None:
+def test_invalid_proxy_setting_is_named(prism: Prism, args: list[str], expected: str) -> None:
     result = prism("config", "show", *args)
     assert result.exit_code == 2
     assert expected in result.output

@@ -1,4 +1,4 @@
-"""What a user gets wrong is named, with where it stands and what would be right."""
+"""Errors of configuration name the value, its source, and what is valid."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _installed(install: Install) -> None:
         ([], {"PRISM_DRIVER": "fake-kv", "PRISM_FAKE_KV_DEEP": "?"}, "'PRISM_FAKE_KV_DEEP'"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_place_and_what_is_valid(
+def test_invalid_value_is_named_with_its_source_and_valid_values(
     prism: Prism, args: list[str], env: dict[str, str], expected: str
 ) -> None:
     result = prism("serve", *args, env=env)
@@ -59,7 +59,7 @@ def test_a_wrong_value_is_named_with_its_place_and_what_is_valid(
     assert "Traceback" not in result.output
 
 
-def test_config_show_refuses_what_serve_refuses(prism: Prism) -> None:
+def test_config_show_rejects_what_serve_rejects(prism: Prism) -> None:
     result = prism("config", "show", "--grpc-port", "many")
     assert result.exit_code == 2
     assert "it must be a whole number" in result.stderr
@@ -88,7 +88,9 @@ def test_config_show_refuses_what_serve_refuses(prism: Prism) -> None:
         ("when: 2020-99-99", "c.yaml is not valid YAML"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_file_is_named_with_the_file(prism: Prism, text: str, expected: str) -> None:
+def test_invalid_config_file_is_named_with_the_reason(
+    prism: Prism, text: str, expected: str
+) -> None:
     Path("c.yaml").write_text(text)
     result = prism("serve", "--config", "c.yaml")
     assert result.exit_code == 2
@@ -97,23 +99,21 @@ def test_a_mistake_in_a_file_is_named_with_the_file(prism: Prism, text: str, exp
 
 
 @pytest.mark.parametrize("content", [b"grpc_port = ", b"grpc_port = 1\ngrpc_port = 2"])
-def test_broken_toml_is_named_with_the_file(prism: Prism, content: bytes) -> None:
+def test_invalid_toml_is_named(prism: Prism, content: bytes) -> None:
     Path("c.toml").write_bytes(content)
     result = prism("serve", "--config", "c.toml")
     assert result.exit_code == 2
     assert "c.toml is not valid TOML" in result.stderr
 
 
-def test_a_file_that_is_no_text_is_named(prism: Prism) -> None:
+def test_binary_config_file_is_named(prism: Prism) -> None:
     Path("c.yaml").write_bytes(b"\xff\xfe\x00")
     result = prism("serve", "--config", "c.yaml")
     assert result.exit_code == 2
     assert "c.yaml is not UTF-8" in result.stderr
 
 
-def test_a_required_setting_that_is_missing_names_every_way_to_set_it(
-    install: Install, prism: Prism
-) -> None:
+def test_missing_required_setting_names_every_way_to_set_it(install: Install, prism: Prism) -> None:
     source = (
         "from dataclasses import dataclass, replace\n"
         "from prism.adapters.memstore import DRIVER\n"
@@ -145,7 +145,7 @@ def test_a_required_setting_that_is_missing_names_every_way_to_set_it(
         ("OTHER_GRPCPORT", None),
     ],
 )
-def test_a_misspelt_variable_is_told_and_those_of_kubernetes_are_not(
+def test_misspelt_variables_are_warned_about_but_not_those_of_kubernetes(
     variable: str, suggested: str | None
 ) -> None:
     found = misspelt_variables([variable], choose("fake-kv", None).options)

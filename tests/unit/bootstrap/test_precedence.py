@@ -36,7 +36,7 @@ FILE = "{grpc_port: 1001, reflection: false, drivers: {fake-kv: {url: 'fake://fi
         ([], {"PRISM_GRPC_PORT": ""}, FILE, ("1001", "file c.yaml")),
     ],
 )
-def test_flags_win_over_environment_over_file_over_defaults(
+def test_flags_override_environment_file_and_defaults(
     shown: Shown, args: list[str], env: dict[str, str], file: str, expected: tuple[str, str]
 ) -> None:
     path = write("c.yaml", file)
@@ -54,7 +54,7 @@ def test_flags_win_over_environment_over_file_over_defaults(
          ("fake://f", "flag --fake-kv-url")),
     ],
 )  # fmt: skip
-def test_a_driver_that_prism_has_never_heard_of_is_configured_alike(
+def test_driver_of_another_package_has_the_same_precedence(
     shown: Shown, args: list[str], env: dict[str, str], file: str, expected: tuple[str, str]
 ) -> None:
     path = write("c.yaml", file)
@@ -72,7 +72,7 @@ def test_a_driver_that_prism_has_never_heard_of_is_configured_alike(
         (["--no-reflection"], {}, "", ("false", "flag --reflection")),
     ],
 )
-def test_a_switch_has_the_same_precedence(
+def test_switch_has_the_same_precedence(
     shown: Shown, args: list[str], env: dict[str, str], file: str, expected: tuple[str, str]
 ) -> None:
     path = write("c.yaml", file)
@@ -89,7 +89,7 @@ def test_a_switch_has_the_same_precedence(
         ([], {}, "driver: fake-kv", "file c.yaml"),
     ],
 )
-def test_the_driver_itself_can_be_chosen_everywhere(
+def test_driver_can_be_chosen_by_flag_environment_and_file(
     shown: Shown, args: list[str], env: dict[str, str], file: str, origin: str
 ) -> None:
     path = write("c.yaml", file)
@@ -99,12 +99,12 @@ def test_the_driver_itself_can_be_chosen_everywhere(
     assert not any(name.startswith("drivers.memstore") for name in found)
 
 
-def test_config_yaml_in_the_folder_is_used_without_being_named(shown: Shown) -> None:
+def test_config_yaml_in_the_folder_is_read_by_default(shown: Shown) -> None:
     write("config.yaml", "grpc_port: 1001")
     assert shown()["grpc_port"] == ("1001", "file config.yaml")
 
 
-def test_a_named_file_takes_the_place_of_config_yaml(shown: Shown) -> None:
+def test_named_file_replaces_config_yaml(shown: Shown) -> None:
     write("config.yaml", "grpc_port: 1001\nmetrics_port: 1002")
     write("other.yaml", "grpc_port: 1003")
     found = shown(env={"PRISM_CONFIG": "other.yaml"})
@@ -112,7 +112,7 @@ def test_a_named_file_takes_the_place_of_config_yaml(shown: Shown) -> None:
     assert found["metrics_port"] == ("9091", "default")
 
 
-def test_toml_is_read_alike(shown: Shown) -> None:
+def test_toml_is_read_like_yaml(shown: Shown) -> None:
     path = write("c.toml", 'grpc_port = 1001\n[drivers.fake-kv]\nurl = "fake://t"\ndeep = true\n')
     found = shown("--config", path, "--driver", "fake-kv")
     assert found["grpc_port"] == ("1001", "file c.toml")
@@ -120,23 +120,23 @@ def test_toml_is_read_alike(shown: Shown) -> None:
     assert found["drivers.fake-kv.deep"] == ("true", "file c.toml")
 
 
-def test_sections_of_drivers_that_are_not_chosen_are_left_alone(shown: Shown) -> None:
+def test_sections_of_other_drivers_are_not_checked(shown: Shown) -> None:
     path = write("c.yaml", "drivers:\n  fake-kv: {url: fake://x}\n  elsewhere: {any: thing}\n")
     assert shown("--config", path)["driver"] == ("memstore", "default")
 
 
-def test_an_empty_file_says_nothing(shown: Shown) -> None:
+def test_empty_config_file_leaves_the_defaults(shown: Shown) -> None:
     path = write("c.yaml", "# later\ndrivers:\n")
     assert shown("--config", path)["grpc_port"] == ("9090", "default")
 
 
-def test_a_table_for_people_has_a_line_a_setting(prism: Prism) -> None:
+def test_config_show_prints_a_line_for_each_setting(prism: Prism) -> None:
     lines = prism("config", "show", "--grpc-port", "5").stdout.splitlines()
     assert lines[0].split() == ["NAME", "VALUE", "FROM"]
     assert ["grpc_port", "5", "flag", "--grpc-port"] in [line.split() for line in lines]
 
 
-def test_help_shows_the_chosen_drivers_options_under_a_heading_of_their_own(prism: Prism) -> None:
+def test_help_shows_only_the_options_of_the_chosen_driver(prism: Prism) -> None:
     output = prism("serve", "--driver", "fake-kv", "--help").stdout
     general, _, special = output.partition("Driver fake-kv:")
     assert "--grpc-port" in general
@@ -145,7 +145,7 @@ def test_help_shows_the_chosen_drivers_options_under_a_heading_of_their_own(pris
     assert "--memstore-max-keys" not in output
 
 
-def test_help_shows_nothing_of_the_config_file(prism: Prism) -> None:
+def test_help_does_not_show_values_of_the_config_file(prism: Prism) -> None:
     path = write(
         "c.yaml", 'admin_token: "hunter2"\ndrivers: {fake-kv: {url: "fake://u:hunter3@h"}}'
     )

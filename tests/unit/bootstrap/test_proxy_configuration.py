@@ -21,7 +21,7 @@ def _installed(install: Callable[..., Path]) -> None:
 
 @pytest.fixture
 def shown_proxy(prism: Prism) -> ShownProxy:
-    """What `prism config show-proxy --json` says: value and origin by name."""
+    """Run `prism config show-proxy --json`; return value and source by name."""
 
     def run(*args: str, env: dict[str, str] | None = None) -> dict[str, tuple[Any, str]]:
         result = prism("config", "show-proxy", "--json", *args, env=env)
@@ -33,7 +33,7 @@ def shown_proxy(prism: Prism) -> ShownProxy:
 
 
 def refusal(result: Result) -> str:
-    """What a proxy says that does not start, which is wrong usage and one line."""
+    """Start a proxy that must fail with status 2; return its stderr."""
     assert result.exit_code == 2, result.output
     line: str = result.output.strip().splitlines()[-1]
     return line
@@ -51,7 +51,7 @@ FILE = "patterns: {a: {driver: fake-kv, url: 'fake://file'}}"
         (("--a-url", "fake://f"), {"PRISM_A_URL": "fake://e"}, FILE, ("fake://f", "flag --a-url")),
     ],
 )
-def test_a_pattern_is_configured_under_its_name_as_a_driver_is(
+def test_pattern_is_configured_under_its_name(
     shown_proxy: ShownProxy,
     args: tuple[str, ...],
     env: dict[str, str],
@@ -62,13 +62,13 @@ def test_a_pattern_is_configured_under_its_name_as_a_driver_is(
     assert shown_proxy("--config", "c.yaml", *args, env=env)["patterns.a.url"] == expected
 
 
-def test_two_patterns_of_one_driver_have_settings_of_their_own(shown_proxy: ShownProxy) -> None:
+def test_two_patterns_of_one_driver_have_separate_settings(shown_proxy: ShownProxy) -> None:
     shown = shown_proxy(*A, "--pattern", "b=fake-kv", "--b-mode", "fast")
     assert shown["patterns.a.mode"] == ("safe", "default")
     assert shown["patterns.b.mode"] == ("fast", "flag --b-mode")
 
 
-def test_patterns_of_file_environment_and_flags_are_all_there(shown_proxy: ShownProxy) -> None:
+def test_patterns_come_from_file_environment_and_flags(shown_proxy: ShownProxy) -> None:
     Path("config.yaml").write_text("patterns: {a: {driver: fake-kv}, b: {driver: fake-kv}}")
     shown = shown_proxy("--pattern", "d=memstore", env={"PRISM_PATTERNS": "b=memstore,c=memstore"})
     drivers = {name: each for name, each in shown.items() if name.endswith(".driver")}
@@ -80,7 +80,7 @@ def test_patterns_of_file_environment_and_flags_are_all_there(shown_proxy: Shown
     }
 
 
-def test_secrets_of_a_pattern_can_be_in_a_file_and_are_masked(shown_proxy: ShownProxy) -> None:
+def test_secrets_of_a_pattern_are_read_from_files_and_masked(shown_proxy: ShownProxy) -> None:
     Path("secret").write_text("hunter2-and-more\n")
     shown = shown_proxy(*A, "--a-password-file", "secret")
     assert shown["patterns.a.password"] == ("***", "flag --a-password-file: secret")
@@ -122,7 +122,7 @@ def test_help_needs_no_pattern(prism: Prism) -> None:
         ((*A, "--start-timeout", "1m"), "start_timeout must be at most 25 s"),
     ],
 )
-def test_a_mistake_is_told_before_anything_starts(
+def test_invalid_pattern_is_rejected_before_anything_starts(
     prism: Prism, args: tuple[str, ...], says: str
 ) -> None:
     assert says in refusal(prism("proxy", *args))
@@ -137,7 +137,7 @@ def test_a_mistake_is_told_before_anything_starts(
         (("no=fake-two",), "--no-metrics is a flag of the proxy"),
     ],
 )
-def test_a_name_whose_flags_would_be_those_of_something_else_is_refused(
+def test_name_whose_flags_are_taken_is_rejected(
     prism: Prism, install: Callable[..., Path], patterns: tuple[str, ...], says: str
 ) -> None:
     install(
@@ -172,12 +172,12 @@ def test_a_name_whose_flags_would_be_those_of_something_else_is_refused(
         ("{driver: redis, patterns: {a: {driver: fake-kv}}}", "unknown key driver; valid are: "),
     ],
 )
-def test_a_mistake_in_the_config_file_is_told_with_its_place(
+def test_invalid_patterns_in_the_config_file_are_named_with_their_place(
     prism: Prism, text: str, says: str
 ) -> None:
     Path("config.yaml").write_text(text)
     assert says in refusal(prism("proxy"))
 
 
-def test_a_server_has_no_options_of_a_proxy(prism: Prism) -> None:
+def test_server_has_no_options_of_a_proxy(prism: Prism) -> None:
     assert "--pattern-wait" not in prism("serve", "--help").output

@@ -33,7 +33,7 @@ def resolved(**given: Given) -> Configuration:
         (" hunter2 \n\n", " hunter2 \n"),
     ],
 )
-def test_a_secret_is_what_its_file_holds_without_one_newline_at_the_end(
+def test_secret_is_the_text_of_its_file_without_the_last_newline(
     prism: Prism, content: str, secret: str
 ) -> None:
     Path("secret").write_bytes(content.encode())
@@ -54,7 +54,7 @@ def test_a_secret_is_what_its_file_holds_without_one_newline_at_the_end(
          "flag --fake-kv-password"),
     ],
 )  # fmt: skip
-def test_a_file_with_a_secret_can_be_named_everywhere(
+def test_secret_file_can_be_named_by_flag_environment_and_file(
     shown: Shown, args: list[str], env: dict[str, str], file: str, origin: str
 ) -> None:
     Path("s").write_text("hunter2\n")
@@ -63,7 +63,7 @@ def test_a_file_with_a_secret_can_be_named_everywhere(
     assert found["drivers.fake-kv.password"] == ("***", origin)
 
 
-def test_a_secret_given_twice_at_one_level_is_an_error(prism: Prism) -> None:
+def test_secret_given_twice_at_one_level_is_an_error(prism: Prism) -> None:
     Path("s").write_text("hunter2")
     env = {"PRISM_ADMIN_TOKEN": "hunter3", "PRISM_ADMIN_TOKEN_FILE": "s"}
     result = prism("serve", env=env)
@@ -74,7 +74,7 @@ def test_a_secret_given_twice_at_one_level_is_an_error(prism: Prism) -> None:
     assert "hunter" not in result.output
 
 
-def test_a_secret_file_that_cannot_be_read_is_named(prism: Prism) -> None:
+def test_unreadable_secret_file_is_named(prism: Prism) -> None:
     result = prism("serve", "--admin-token-file", "absent")
     assert result.exit_code == 2
     assert "admin_token: absent cannot be read: No such file" in result.stderr
@@ -82,7 +82,7 @@ def test_a_secret_file_that_cannot_be_read_is_named(prism: Prism) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", "tökén".encode(), b"  "])
-def test_a_token_that_no_caller_could_show_is_refused(
+def test_token_that_cannot_be_a_header_is_rejected(
     prism: Prism, tmp_path: Path, content: bytes
 ) -> None:
     file = tmp_path / "token"

@@ -1,4 +1,4 @@
-"""The main of somebody else's package: its defaults, and what overrides them."""
+"""`serve_driver`: the defaults that it takes, and what overrides them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from prism.ports import InvalidArgument, setting
 
 @dataclass(frozen=True, slots=True)
 class OutsideSettings:
-    """There is one."""
+    """One setting."""
 
     url: str = setting("outside://here", help="Where it is.")
 
 
 class Outside(Memstore):
     async def initialize(self, settings: OutsideSettings) -> None:  # type: ignore[override]
-        """Nothing to open."""
+        """Open nothing."""
 
 
 Serve = Callable[..., Configuration]
@@ -36,7 +36,7 @@ Serve = Callable[..., Configuration]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
-    """Call `serve_driver` in an empty folder: the configuration it would have run with."""
+    """Call `serve_driver` in an empty folder; return the configuration that it serves."""
     monkeypatch.chdir(tmp_path)
     seen: list[Configuration] = []
 
@@ -61,7 +61,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *flags: str, **defaults: Any) -> tuple[Any, str]:
-    """The exit status and what was said."""
+    """Return the exit status and stderr."""
     sys.argv[1:] = flags
     with pytest.raises(SystemExit) as ended:
         serve_driver(defaults.pop("factory", Outside), name="outside", version="7", **defaults)
@@ -73,7 +73,7 @@ def _no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["outside"])
 
 
-def test_the_defaults_are_those_of_the_signature() -> None:
+def test_signature_has_the_documented_defaults() -> None:
     parameters = inspect.signature(serve_driver).parameters.values()
     assert {
         p.name: p.default for p in parameters if p.name not in ("factory", "name", "version")
@@ -87,7 +87,7 @@ def test_the_defaults_are_those_of_the_signature() -> None:
     }
 
 
-def test_without_flags_the_defaults_hold(serve: Serve) -> None:
+def test_without_flags_the_defaults_are_used(serve: Serve) -> None:
     configuration = serve()
     settings = configuration.settings
     assert (settings.driver, settings.grpc_port, settings.metrics_port) == ("outside", 0, 9091)
@@ -104,7 +104,7 @@ def test_without_flags_the_defaults_hold(serve: Serve) -> None:
         (("--grpc-port", "1004"), {"PRISM_GRPC_PORT": "1003"}, "grpc_port: 1002", 1004),
     ],
 )
-def test_flags_win_over_environment_over_file_over_what_main_passes(
+def test_flags_override_environment_file_and_the_defaults_of_main(
     serve: Serve,
     tmp_path: Path,
     flags: tuple[str, ...],
@@ -116,34 +116,34 @@ def test_flags_win_over_environment_over_file_over_what_main_passes(
     assert serve(*flags, env=env, grpc_port=1001).settings.grpc_port == expected
 
 
-def test_main_can_switch_tracing_on_and_flags_can_switch_it_off(serve: Serve) -> None:
+def test_main_turns_tracing_on_and_flags_turn_it_off(serve: Serve) -> None:
     settings = serve(tracing=True, trace_exporter="jaeger").settings
     assert (settings.enable_tracing, settings.trace_exporter) == (True, "jaeger")
     assert serve().settings.enable_tracing is False
     assert serve("--no-enable-tracing", tracing=True).settings.enable_tracing is False
 
 
-def test_an_exporter_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_exporter_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = refusal(capsys, trace_exporter="zipkin")
     assert status == 2
     assert "trace_exporter" in said
     assert "stdout, otlp" in said
 
 
-def test_the_drivers_settings_are_found_by_its_initialize(serve: Serve) -> None:
+def test_settings_are_found_by_the_annotation_of_initialize(serve: Serve) -> None:
     configuration = serve("--outside-url", "outside://there")
     assert configuration.spec.settings is OutsideSettings
     assert configuration.driver_settings == {"url": "outside://there"}
 
 
-def test_a_factory_that_is_a_function_tells_them_by_what_it_returns(serve: Serve) -> None:
+def test_settings_are_found_by_the_return_annotation_of_a_function(serve: Serve) -> None:
     def make() -> Outside:
         return Outside()
 
     assert serve(factory=make).spec.settings is OutsideSettings
 
 
-def test_settings_that_cannot_be_found_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_that_cannot_be_found_must_be_passed(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = refusal(capsys, factory=lambda: Outside())
     assert status == 1
     assert "pass settings=" in said
@@ -154,11 +154,11 @@ def test_settings_can_be_passed(serve: Serve) -> None:
     assert configuration.spec.settings is OutsideSettings
 
 
-def test_the_config_file_of_main_may_be_absent(serve: Serve) -> None:
+def test_config_file_of_main_may_be_absent(serve: Serve) -> None:
     assert serve(config="other.yaml").file is None
 
 
-def test_the_config_file_of_main_is_read(serve: Serve, tmp_path: Path) -> None:
+def test_config_file_of_main_is_read(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("grpc_port: 1")
     (tmp_path / "other.yaml").write_text("drivers: {outside: {url: 'outside://file'}}")
     configuration = serve(config="other.yaml")
@@ -166,13 +166,13 @@ def test_the_config_file_of_main_is_read(serve: Serve, tmp_path: Path) -> None:
     assert configuration.settings.grpc_port == 0
 
 
-def test_a_config_file_that_is_named_must_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_named_config_file_must_exist(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = refusal(capsys, "--config", "absent.yaml")
     assert status == 2
     assert "cannot read the config file absent.yaml" in said
 
 
-def test_another_driver_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_driver_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = refusal(capsys, "--driver", "memstore")
     assert status == 2
     assert "this program serves only 'outside'" in said
@@ -195,6 +195,6 @@ def test_version_names_the_driver_and_prism(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.startswith("outside 7, prism ")
 
 
-def test_a_default_that_this_version_has_no_setting_for_is_refused() -> None:
+def test_default_of_an_unknown_setting_is_rejected() -> None:
     with pytest.raises(InvalidArgument, match="enable_flying is not a setting of prism"):
         with_defaults(server_options(), {"enable_flying": "true"})

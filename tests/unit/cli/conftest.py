@@ -39,7 +39,7 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 def prism(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
-    """Runs a command line; all those of one test meet the same store."""
+    """Function that runs a command line; all calls of one test share a store."""
     with asyncio.Runner() as runner:
         running = running_gateway()
         store = runner.run(running.__aenter__())

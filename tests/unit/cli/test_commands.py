@@ -11,7 +11,7 @@ from typer.testing import Result
 Prism = Callable[..., Result]
 
 
-def test_a_value_comes_back_byte_for_byte(prism: Prism) -> None:
+def test_value_is_printed_byte_for_byte(prism: Prism) -> None:
     value = b"\x00\xff line\r\n"
     assert prism("kv", "set", "k", stdin=value).exit_code == 0
     got = prism("kv", "get", "k")
@@ -19,7 +19,7 @@ def test_a_value_comes_back_byte_for_byte(prism: Prism) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["value"], ["-"], [], ["--file", "FILE"]])
-def test_a_value_is_read_from_wherever_it_is(
+def test_value_is_read_from_argument_stdin_and_file(
     prism: Prism, arguments: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "value"
@@ -29,7 +29,7 @@ def test_a_value_is_read_from_wherever_it_is(
     assert prism("kv", "get", "k").stdout_bytes == b"value"
 
 
-def test_an_argument_that_is_no_text_is_stored_as_its_bytes(prism: Prism) -> None:
+def test_binary_argument_is_stored_as_its_bytes(prism: Prism) -> None:
     assert prism("kv", "set", "k", os.fsdecode(b"\xff\xfe")).exit_code == 0
     assert prism("kv", "get", "k").stdout_bytes == b"\xff\xfe"
     assert json.loads(prism("kv", "get", "k", "--json").stdout)["value_base64"] == "//4="
@@ -40,7 +40,7 @@ def test_an_argument_that_is_no_text_is_stored_as_its_bytes(prism: Prism) -> Non
     ["get no", "delete no", "del no", "exists no", "ttl no", "expire no 1s", "persist no"],
 )
 @pytest.mark.parametrize("json_flag", [[], ["--json"]])
-def test_an_absent_key_is_status_3(prism: Prism, arguments: str, json_flag: list[str]) -> None:
+def test_absent_key_is_status_3(prism: Prism, arguments: str, json_flag: list[str]) -> None:
     result = prism("kv", *arguments.split(), *json_flag)
     assert result.exit_code == 3
     if json_flag:
@@ -52,7 +52,7 @@ def test_an_absent_key_is_status_3(prism: Prism, arguments: str, json_flag: list
         assert (result.stdout, result.stderr) == ("", "prism: there is no key 'no'\n")
 
 
-def test_a_version_conflict_is_status_4(prism: Prism) -> None:
+def test_version_conflict_is_status_4(prism: Prism) -> None:
     version = json.loads(prism("kv", "set", "k", "1", "--json").stdout)["version"]
     assert prism("kv", "set", "k", "2", "--if-absent").exit_code == 4
     assert prism("kv", "set", "k", "2", "--if-version", version).exit_code == 0
@@ -95,7 +95,7 @@ def test_wrong_usage_is_status_2_and_named(prism: Prism, arguments: list[str], n
     assert "Value error" not in result.stderr
 
 
-def test_a_ttl_is_shown_and_taken_away(prism: Prism) -> None:
+def test_ttl_is_shown_set_and_removed(prism: Prism) -> None:
     prism("kv", "set", "k", "v", "--ttl", "1h")
     assert prism("kv", "ttl", "k").stdout.startswith("3599.")
     assert 3_590_000 < json.loads(prism("kv", "ttl", "k", "--json").stdout)["ttl_ms"] <= 3_600_000
@@ -105,13 +105,13 @@ def test_a_ttl_is_shown_and_taken_away(prism: Prism) -> None:
     assert prism("kv", "ttl", "k").stdout.startswith("89.")
 
 
-def test_a_counter_counts(prism: Prism) -> None:
+def test_counter_is_incremented(prism: Prism) -> None:
     assert prism("kv", "incr", "n").stdout == "1\n"
     assert prism("kv", "incr", "n", "--by", "-5").stdout == "-4\n"
     assert json.loads(prism("kv", "incr", "n", "--json").stdout)["value"] == -3
 
 
-def test_a_refusal_is_one_line_and_status_1(prism: Prism) -> None:
+def test_refused_operation_is_one_line_and_status_1(prism: Prism) -> None:
     prism("kv", "set", "word", "hello")
     result = prism("kv", "incr", "word")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -119,7 +119,7 @@ def test_a_refusal_is_one_line_and_status_1(prism: Prism) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_scan_lists_the_keys_under_a_prefix(prism: Prism) -> None:
+def test_scan_lists_the_keys_with_a_prefix(prism: Prism) -> None:
     for key in [f"a/{number:02}" for number in range(20)] + ["b"]:
         prism("kv", "set", key, "v")
     assert len(prism("kv", "scan").stdout.splitlines()) == 21
@@ -129,14 +129,14 @@ def test_a_scan_lists_the_keys_under_a_prefix(prism: Prism) -> None:
     assert prism("kv", "scan", "b", "-0").stdout_bytes == b"b\0"
 
 
-def test_a_scan_in_json_is_safe_for_every_key(prism: Prism) -> None:
+def test_scan_in_json_handles_newlines_in_keys(prism: Prism) -> None:
     prism("kv", "set", "two\nlines", "v")
     result = prism("kv", "scan", "--json", "--values")
     [found] = map(json.loads, result.stdout.splitlines())
     assert (found["key"], found["value"], found["ttl_ms"]) == ("two\nlines", "v", None)
 
 
-def test_what_is_dumped_is_what_was_loaded(prism: Prism, tmp_path: Path) -> None:
+def test_dump_prints_what_was_loaded(prism: Prism, tmp_path: Path) -> None:
     pairs = "".join(f'{{"key":"k{number:04}","value":"é{number}"}}\n' for number in range(500))
     loaded = prism("kv", "load", "-", stdin=pairs.encode())
     assert loaded.exit_code == 0
@@ -152,7 +152,7 @@ def test_what_is_dumped_is_what_was_loaded(prism: Prism, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_load_with_a_refused_line_is_status_1(prism: Prism, tmp_path: Path) -> None:
+def test_load_with_a_refused_line_is_status_1(prism: Prism, tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl"
     file.write_text('{"key":"a","value":"1"}\nnope\n{"key":"b","value":"2"}\n')
     result = prism("kv", "load", str(file), "--json")
@@ -161,7 +161,7 @@ def test_a_load_with_a_refused_line_is_status_1(prism: Prism, tmp_path: Path) ->
     assert "prism: line 2: not JSON" in result.stderr
 
 
-def test_a_file_that_is_not_there_is_one_line_and_status_1(prism: Prism, tmp_path: Path) -> None:
+def test_missing_file_is_one_line_and_status_1(prism: Prism, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
     for arguments in (["load", missing], ["set", "k", "--file", missing]):
         result = prism("kv", *arguments)
@@ -169,7 +169,7 @@ def test_a_file_that_is_not_there_is_one_line_and_status_1(prism: Prism, tmp_pat
         assert "No such file" in result.stderr
 
 
-def test_aliases_work_and_are_not_listed(prism: Prism) -> None:
+def test_aliases_work_and_are_hidden(prism: Prism) -> None:
     assert prism("kv", "put", "k", "v").exit_code == 0
     assert prism("kv", "del", "k").exit_code == 0
     listed = prism("kv", "--help").stdout
@@ -177,11 +177,11 @@ def test_aliases_work_and_are_not_listed(prism: Prism) -> None:
     assert "  del " not in listed
 
 
-def test_the_version_is_shown(prism: Prism) -> None:
+def test_version_is_shown(prism: Prism) -> None:
     assert prism("--version").stdout.startswith("prism ")
 
 
-def test_the_address_is_also_read_from_the_environment(
+def test_address_is_read_from_the_environment(
     prism: Prism, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRISM_ADDRESS", "nowhere")

@@ -25,10 +25,12 @@ from tests.servers.process import free_port
         ("prism serve --driver nope --grpc-p", []),
     ],
 )
-def test_tab_completes_what_is_known(line: str, expected: list[str], tmp_path: Path) -> None:
+def test_tab_completes_commands_options_and_choices(
+    line: str, expected: list[str], tmp_path: Path
+) -> None:
     assert completions(line, tmp_path) == expected
 
 
-def test_a_proxy_that_does_not_answer_completes_to_nothing(tmp_path: Path) -> None:
+def test_unreachable_proxy_gives_no_completions(tmp_path: Path) -> None:
     address = f"127.0.0.1:{free_port()}"
     assert completions(f"prism patterns show --address {address} ", tmp_path) == []

@@ -27,7 +27,7 @@ from prism.ports import (
 
 
 class Wrapped:
-    """A client around a gateway, to be odd in one way."""
+    """Client of a gateway; subclasses change one method."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -48,7 +48,7 @@ async def dump(client: Any, prefix: str = "") -> tuple[bytes, Dumper]:
 
 
 async def fill(gateway: Gateway, pairs: dict[str, bytes]) -> bytes:
-    """Write the pairs, in no order; what a dump of them is."""
+    """Write the pairs in random order; return the dump that is expected."""
     keys = list(pairs)
     random.Random(1).shuffle(keys)
     for key in keys:
@@ -56,29 +56,29 @@ async def fill(gateway: Gateway, pairs: dict[str, bytes]) -> bytes:
     return b"".join(encode(key, Entry(pairs[key], Version(0))) for key in sorted(pairs))
 
 
-async def test_a_dump_is_sorted_by_code_points(gateway: Gateway) -> None:
+async def test_dump_is_sorted_by_code_points(gateway: Gateway) -> None:
     pairs = {key: key.encode() for key in ["b", "a", "B", "é", "z", "\uffff", "\U00010000", "a\n"]}
     expected = await fill(gateway, pairs)
     assert (await dump(gateway))[0] == expected
 
 
-async def test_a_dump_of_nothing_is_empty(gateway: Gateway) -> None:
+async def test_dump_of_no_keys_is_empty(gateway: Gateway) -> None:
     assert (await dump(gateway))[0] == b""
 
 
-async def test_a_prefix_bounds_a_dump(gateway: Gateway) -> None:
+async def test_dump_with_a_prefix_has_only_its_keys(gateway: Gateway) -> None:
     await fill(gateway, {"a": b"", "b*1": b"", "b*2": b"", "bb": b""})
     assert (await dump(gateway, "b*"))[1].dumped == 2
 
 
-async def test_values_that_do_not_fit_one_reply_are_asked_for_again(gateway: Gateway) -> None:
+async def test_values_that_do_not_fit_a_reply_are_read_again(gateway: Gateway) -> None:
     sizes = random.Random(2)
     pairs = {f"k{number:03}": bytes(sizes.choice([0, 10, 1024])) for number in range(300)}
     expected = await fill(gateway, pairs)
     assert (await dump(gateway))[0] == expected
 
 
-async def test_a_key_that_a_scan_repeats_is_dumped_once(gateway: Gateway) -> None:
+async def test_key_repeated_by_a_scan_is_dumped_once(gateway: Gateway) -> None:
     class Repeating(Wrapped):
         async def scan(self, prefix: str = "", **options: Any) -> Page:
             page = await self.gateway.scan(prefix, **options)
@@ -88,7 +88,7 @@ async def test_a_key_that_a_scan_repeats_is_dumped_once(gateway: Gateway) -> Non
     assert (await dump(Repeating(gateway)))[0] == expected
 
 
-async def test_a_key_that_vanished_is_passed_over(gateway: Gateway) -> None:
+async def test_deleted_key_is_skipped(gateway: Gateway) -> None:
     class Vanishing(Wrapped):
         async def scan(self, prefix: str = "", **options: Any) -> Page:
             page = await self.gateway.scan(prefix, **options)
@@ -99,7 +99,7 @@ async def test_a_key_that_vanished_is_passed_over(gateway: Gateway) -> None:
     assert (data, dumper.unread) == (expected, 0)
 
 
-async def test_a_scan_that_expired_is_begun_again(gateway: Gateway) -> None:
+async def test_expired_scan_starts_again(gateway: Gateway) -> None:
     class Moving(Wrapped):
         expired = False
 
@@ -113,7 +113,7 @@ async def test_a_scan_that_expired_is_begun_again(gateway: Gateway) -> None:
     assert (await dump(Moving(gateway)))[0] == expected
 
 
-async def test_a_key_that_cannot_be_read_is_counted_and_the_rest_is_dumped(
+async def test_unreadable_key_is_counted_and_the_others_are_dumped(
     gateway: Gateway,
 ) -> None:
     class Foreign(Wrapped):
@@ -129,7 +129,7 @@ async def test_a_key_that_cannot_be_read_is_counted_and_the_rest_is_dumped(
     assert (dumper.dumped, dumper.unread) == (29, 1)
 
 
-async def test_a_lost_connection_ends_a_dump(gateway: Gateway) -> None:
+async def test_lost_connection_ends_a_dump(gateway: Gateway) -> None:
     class Lost(Wrapped):
         async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
             if "k25" in keys:

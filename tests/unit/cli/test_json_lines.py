@@ -16,16 +16,16 @@ def entry(value: bytes, expires_at_ms: int | None = None) -> Entry:
     return Entry(value, Version(1), expires_at_ms)
 
 
-def test_text_is_written_as_it_reads() -> None:
+def test_text_is_written_as_text() -> None:
     line = encode("grüße\n", entry("日本 \x00 \u2028".encode()))
     assert line == '{"key":"grüße\\n","value":"日本 \\u0000 \u2028"}\n'.encode()
 
 
-def test_bytes_that_are_no_text_are_written_in_base64() -> None:
+def test_binary_value_is_written_as_base64() -> None:
     assert encode("k", entry(b"\xff\x00")) == b'{"key":"k","value_base64":"/wA="}\n'
 
 
-def test_a_remaining_ttl_is_written_and_never_below_one() -> None:
+def test_remaining_ttl_is_at_least_one() -> None:
     in_a_minute = time.time_ns() // 1_000_000 + 60_000
     written = json.loads(encode("k", entry(b"", in_a_minute)))
     assert 50_000 < written["ttl_ms"] <= 60_000
@@ -33,14 +33,14 @@ def test_a_remaining_ttl_is_written_and_never_below_one() -> None:
 
 
 @given(key=st.text(), value=st.binary())
-def test_what_is_written_is_read_back(key: str, value: bytes) -> None:
+def test_pair_is_read_as_it_was_written(key: str, value: bytes) -> None:
     line = encode(key, entry(value))
     assert line.count(b"\n") == 1
     assert decode(line) == Put(key, value)
 
 
 @given(key=st.text(), text=st.text())
-def test_lines_of_other_writers_are_read(key: str, text: str) -> None:
+def test_lines_of_other_programs_are_read(key: str, text: str) -> None:
     line = json.dumps({"ttl_ms": 1500, "value": text, "key": key}).encode()
     assert decode(line) == Put(key, text.encode(), timedelta(milliseconds=1500))
 
@@ -82,7 +82,7 @@ def test_lines_of_other_writers_are_read(key: str, text: str) -> None:
         (b'{"key":"k","key":"k","value":"v"}', "'key' is there twice"),
     ],
 )
-def test_a_malformed_line_is_refused_with_the_reason(line: bytes, reason: str) -> None:
+def test_malformed_line_is_rejected_with_the_reason(line: bytes, reason: str) -> None:
     with pytest.raises(InvalidLine, match=reason):
         decode(line)
 
@@ -97,11 +97,11 @@ def test_a_malformed_line_is_refused_with_the_reason(line: bytes, reason: str) -
         (Put("k", b"", timedelta(seconds=1)), "does not support ttl"),
     ],
 )
-def test_what_the_server_would_refuse_is_not_sent(put: Put, reason: str) -> None:
+def test_pair_that_the_server_would_refuse_is_rejected(put: Put, reason: str) -> None:
     profile = Profile("plain", "1", VersionKind.REVISION)
     with pytest.raises(InvalidLine, match=reason):
         check(put, profile)
 
 
-def test_the_size_of_a_pair_is_in_bytes() -> None:
+def test_size_of_a_pair_is_in_bytes() -> None:
     assert check(Put("é", b"123"), Profile("plain", "1", VersionKind.REVISION)) == 5

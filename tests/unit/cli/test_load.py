@@ -8,23 +8,25 @@ from typing import Any
 
 import pytest
 
-from prism.cli.kv.load import Loader
+from prism.cli.kv.load import Batch, Loader, batches
 from prism.cli.progress import Progress
 from prism.domain.gateway import Gateway
 from prism.ports import (
     BackendUnavailable,
     Capability,
     Exhausted,
+    Limits,
     NotServing,
     PrismError,
     Profile,
     Put,
     Version,
+    VersionKind,
 )
 
 
 class Told(Progress):
-    """Keeps the messages to the user."""
+    """Progress that keeps the messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +37,7 @@ class Told(Progress):
 
 
 class Wrapped:
-    """A client around a gateway, to be wrong in one way."""
+    """Client of a gateway; subclasses change one method."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -72,7 +74,7 @@ async def load(client: Any, data: bytes) -> tuple[Loader, Told]:
     return loader, told
 
 
-async def test_every_pair_arrives(gateway: Gateway) -> None:
+async def test_every_pair_is_loaded(gateway: Gateway) -> None:
     loader, told = await load(gateway, many(1000))
     assert (loader.loaded, loader.refused, told.lines) == (1000, 0, [])
     entry = await gateway.get("k0999")
@@ -80,13 +82,15 @@ async def test_every_pair_arrives(gateway: Gateway) -> None:
     assert entry.value == b"v999"
 
 
-async def test_malformed_lines_are_told_by_number_and_the_rest_arrives(gateway: Gateway) -> None:
+async def test_malformed_lines_are_reported_by_number_and_the_others_are_loaded(
+    gateway: Gateway,
+) -> None:
     loader, told = await load(gateway, many(25) + b"nope\n" + many(3) + b'{"key":"k"}\n')
     assert (loader.loaded, loader.refused) == (28, 2)
     assert [line.partition(":")[0] for line in told.lines] == ["line 26", "line 30"]
 
 
-async def test_the_last_of_a_key_named_often_is_kept(gateway: Gateway) -> None:
+async def test_last_value_of_a_repeated_key_is_kept(gateway: Gateway) -> None:
     together: list[set[str]] = []
     shared: set[str] = set()
 
@@ -108,7 +112,7 @@ async def test_the_last_of_a_key_named_often_is_kept(gateway: Gateway) -> None:
     assert entry.value == b"198"
 
 
-async def test_batches_without_a_common_key_are_in_flight_together(gateway: Gateway) -> None:
+async def test_batches_without_a_common_key_are_sent_concurrently(gateway: Gateway) -> None:
     both = asyncio.Event()
 
     class Meeting(Wrapped):
@@ -123,7 +127,7 @@ async def test_batches_without_a_common_key_are_in_flight_together(gateway: Gate
     assert loader.loaded == 20
 
 
-async def test_a_pair_that_the_server_refuses_is_told_by_number(gateway: Gateway) -> None:
+async def test_pair_that_the_server_refuses_is_reported_by_number(gateway: Gateway) -> None:
     class Full(Wrapped):
         async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
             return [
@@ -136,7 +140,7 @@ async def test_a_pair_that_the_server_refuses_is_told_by_number(gateway: Gateway
     assert (loader.loaded, loader.refused, told.lines) == (29, 1, ["line 13: no room"])
 
 
-async def test_a_lost_connection_tells_how_far_it_came(gateway: Gateway) -> None:
+async def test_lost_connection_reports_what_was_loaded(gateway: Gateway) -> None:
     class Lost(Wrapped):
         async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
             if "k0030" in [put.key for put in puts]:
@@ -152,7 +156,7 @@ async def test_a_lost_connection_tells_how_far_it_came(gateway: Gateway) -> None
     )
 
 
-async def test_a_server_that_refuses_everything_leaves_nothing_in_doubt(gateway: Gateway) -> None:
+async def test_server_that_refuses_everything_leaves_no_unknown_outcomes(gateway: Gateway) -> None:
     class Draining(Wrapped):
         async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
             raise NotServing("draining")
@@ -163,7 +167,7 @@ async def test_a_server_that_refuses_everything_leaves_nothing_in_doubt(gateway:
     assert loader.summary() == "0 pairs were acknowledged"
 
 
-async def test_a_batch_that_is_one_too_many_is_sent_again(gateway: Gateway) -> None:
+async def test_exhausted_batch_is_sent_again(gateway: Gateway) -> None:
     class Busy(Wrapped):
         refusals = 2
 
@@ -177,7 +181,7 @@ async def test_a_batch_that_is_one_too_many_is_sent_again(gateway: Gateway) -> N
     assert (loader.loaded, told.lines) == (30, [])
 
 
-async def test_a_cancelled_load_knows_what_was_acknowledged(gateway: Gateway) -> None:
+async def test_cancelled_load_reports_what_was_acknowledged(gateway: Gateway) -> None:
     stuck = asyncio.Event()
 
     class Stuck(Wrapped):
@@ -211,3 +215,79 @@ async def test_without_batches_pairs_are_written_one_by_one(gateway: Gateway) ->
     entry = await gateway.get("k0000")
     assert entry is not None
     assert entry.value == b"last"
+
+
+SMALL_LIMITS = Limits(max_value_bytes=1000, max_batch_items=3, max_batch_bytes=100)
+PROFILE = Profile("plain", "1", VersionKind.REVISION, {}, SMALL_LIMITS)
+
+
+class Trickle(io.RawIOBase):
+    """Pipe that returns a few bytes at a time."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        self._data = io.BytesIO(data)
+        self._step = step
+
+    def read(self, size: int = -1) -> bytes:
+        return self._data.read(self._step)
+
+
+def cut(data: bytes, step: int = 1 << 18) -> list[Batch]:
+    stream: Any = Trickle(data, step)
+    return list(batches(stream, PROFILE))
+
+
+def line(key: str, value: str = "v") -> bytes:
+    return f'{{"key":"{key}","value":"{value}"}}\n'.encode()
+
+
+def test_batch_has_at_most_the_items_that_the_server_accepts() -> None:
+    assert [len(batch.puts) for batch in cut(b"".join(line(f"k{n}") for n in range(7)))] == [
+        3,
+        3,
+        1,
+    ]
+
+
+def test_batch_has_at_most_the_bytes_that_the_server_accepts() -> None:
+    found = cut(line("a", "x" * 60) + line("b", "x" * 60) + line("c", "x" * 30))
+    assert [[put.key for put in batch.puts] for batch in found] == [["a"], ["b", "c"]]
+
+
+def test_pair_over_the_batch_limit_is_a_batch_of_one() -> None:
+    found = cut(line("a") + line("b", "x" * 500) + line("c"))
+    assert [[put.key for put in batch.puts] for batch in found] == [["a"], ["b"], ["c"]]
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 1000])
+def test_lines_are_found_in_chunks_of_any_size(step: int) -> None:
+    found = cut(line("a") + b"\n  \r\n" + line("b").replace(b"\n", b"\r\n") + b'{"key":', step)
+    assert [put for batch in found for put in batch.puts] == [Put("a", b"v"), Put("b", b"v")]
+    assert [number for batch in found for number in batch.numbers] == [1, 4]
+    assert [number for batch in found for number, _ in batch.refused] == [5]
+    assert found[-1].last_line == 5
+
+
+def test_last_line_needs_no_newline() -> None:
+    assert cut(line("a").strip())[0].puts == [Put("a", b"v")]
+
+
+def test_byte_order_mark_is_ignored() -> None:
+    assert cut(b"\xef\xbb\xbf" + line("a"))[0].puts == [Put("a", b"v")]
+
+
+@pytest.mark.parametrize("step", [1000, 1 << 18])
+def test_line_longer_than_any_pair_is_refused(step: int) -> None:
+    found = cut(line("a") + line("b", "x" * 100_000) + line("c"), step)
+    assert [put.key for batch in found for put in batch.puts] == ["a", "c"]
+    [(number, reason)] = [refused for batch in found for refused in batch.refused]
+    assert number == 2
+    assert "longer than" in reason
+
+
+def test_refused_lines_count_towards_a_batch() -> None:
+    assert [len(batch.refused) for batch in cut(b"nope\n" * 7)] == [3, 3, 1]
+
+
+def test_empty_input_has_no_pairs() -> None:
+    assert [batch.puts for batch in cut(b"")] == [[]]

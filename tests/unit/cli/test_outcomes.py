@@ -30,7 +30,7 @@ def failing(outcome: Outcome) -> Callable[..., Any]:
         ("persist", ["persist", "k"]),
     ],
 )
-def test_a_write_in_doubt_says_so(
+def test_write_with_unknown_outcome_says_so(
     prism: Prism, monkeypatch: pytest.MonkeyPatch, method: str, arguments: list[str]
 ) -> None:
     monkeypatch.setattr(Gateway, method, failing(Outcome.UNKNOWN))
@@ -41,7 +41,9 @@ def test_a_write_in_doubt_says_so(
     assert prism("kv", *arguments).stderr == "prism: no answer\n"
 
 
-def test_a_failed_read_leaves_no_doubt(prism: Prism, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_read_says_nothing_about_its_outcome(
+    prism: Prism, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Gateway, "get", failing(Outcome.UNKNOWN))
     assert prism("kv", "get", "k").stderr == "prism: no answer\n"
 
@@ -56,7 +58,7 @@ def test_ctrl_c_is_status_130(prism: Prism, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.stderr == "prism: interrupted; it may or may not have been applied\n"
 
 
-def test_a_defect_is_one_line_too(prism: Prism, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defect_is_one_line(prism: Prism, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **options: Any) -> Any:
         raise ZeroDivisionError("oops")
 

@@ -1,4 +1,4 @@
-"""Patterns for people: what others said stays on its line, and steers no terminal."""
+"""Text of patterns is escaped in tables and lines for people."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SHOWN = PatternInfo(
 )
 
 
-def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() -> None:
+def test_control_characters_of_patterns_are_escaped() -> None:
     debug = DebugEvent(1, NOON, DebugLevel.INFO, DebugKind.LOG, ODD, {ODD: ODD})
     lines = [
         *pattern_output.table_lines([SHOWN]),
@@ -52,7 +52,7 @@ def test_control_characters_and_line_breaks_of_patterns_are_told_as_escapes() ->
     assert written.count(r"red \x1b[31m\nsecond line") == 10
 
 
-def test_a_pattern_that_serves_badly_has_the_reason_under_its_row() -> None:
+def test_unhealthy_pattern_has_the_reason_under_its_row() -> None:
     health = Health(HealthStatus.UNHEALTHY, "its driver is draining")
     status = replace(SHOWN.status, state=PatternState.SERVING, reason="", health=health)
     assert "  its driver is draining" in pattern_output.table_lines([PatternInfo(status, True)])

@@ -9,7 +9,7 @@ HEAVY = {"dependency_injector", "h2corn", "redis", "nats", "grpc", "rich", "open
 
 
 def loaded_by(arguments: list[str]) -> set[str]:
-    """The heavy libraries that a command line has loaded when it ends."""
+    """Return the heavy libraries that a command line has imported when it ends."""
     script = f"""
 import atexit, sys
 atexit.register(lambda: sys.stderr.write("LOADED " + " ".join({HEAVY} & set(sys.modules))))
@@ -26,9 +26,9 @@ main()
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["kv", "--help"], ["kv", "get", "--nope"]]
 )
-def test_help_and_errors_load_nothing_heavy(arguments: list[str]) -> None:
+def test_help_and_errors_import_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_by(arguments) == set()
 
 
-def test_a_client_command_loads_grpc_and_nothing_else() -> None:
+def test_client_command_imports_grpc_and_nothing_else_heavy() -> None:
     assert loaded_by(["kv", "get", "k", "--address", "127.0.0.1:1"]) == {"grpc"}
