@@ -33,7 +33,7 @@ _MAX_HEAD_BYTES = 16 << 10
 _READ_BYTES = 16 << 10
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """One request.
 
     Attributes:
@@ -49,7 +49,7 @@ class Request(NamedTuple):
     accept: str
 
 
-class Response(NamedTuple):
+class HttpResponse(NamedTuple):
     """The answer to a request."""
 
     status: int
@@ -58,7 +58,7 @@ class Response(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
 class HttpServer:
@@ -160,13 +160,13 @@ class HttpServer:
                 return
             wait_s = _IDLE_S
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
             return await self._handler(request)
         except Exception:
             if self._defects.take():
                 log.exception("cannot answer %s; this is a defect", request.path)
-            return Response(500, "application/json", _INTERNAL_ERROR)
+            return HttpResponse(500, "application/json", _INTERNAL_ERROR)
 
 
 _INTERNAL_ERROR = b'{"error":"internal error; see the server\'s log"}'
@@ -185,7 +185,7 @@ class _Connection:
         self._writer = writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
 
-    async def receive(self, wait_s: float) -> Request | None:
+    async def receive(self, wait_s: float) -> HttpRequest | None:
         """Return the next request; None: the peer has closed, or sent nothing in time.
 
         Raises:
@@ -209,7 +209,7 @@ class _Connection:
             raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=505)
         return _request_of(event)
 
-    async def send(self, response: Response, *, head: bool) -> None:
+    async def send(self, response: HttpResponse, *, head: bool) -> None:
         """Send the response, without its body if the request was HEAD.
 
         Raises:
@@ -243,7 +243,7 @@ class _Connection:
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = b"this port speaks HTTP/1.1: the request is not valid\n"
             close = ((b"connection", b"close"),)
-            await self.send(Response(status, "text/plain", body, close), head=False)
+            await self.send(HttpResponse(status, "text/plain", body, close), head=False)
 
     def begin_next(self) -> bool:
         """Prepare for another request; False: the connection is to be closed."""
@@ -261,10 +261,10 @@ class _Connection:
         return bool(data)
 
 
-def _request_of(event: h11.Request) -> Request:
+def _request_of(event: h11.Request) -> HttpRequest:
     path, _, query = event.target.partition(b"?")
     accepted = b",".join(value for name, value in event.headers if name == b"accept")
-    return Request(
+    return HttpRequest(
         event.method.decode("ascii"),
         path.decode("latin-1"),
         query.decode("latin-1"),

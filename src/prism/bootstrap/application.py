@@ -36,7 +36,7 @@ class GrpcServer(Protocol):
     async def stop(self) -> None: ...
 
 
-class HttpServer(Protocol):
+class MetricsServer(Protocol):
     """HTTP server for health, readiness, metrics and the status page."""
 
     async def start(self) -> str: ...
@@ -71,7 +71,7 @@ class Application:
         lifecycle: LifecycleMachine,
         readiness: ReadinessMonitor,
         grpc_server: GrpcServer,
-        http_server: HttpServer | None,
+        http_server: MetricsServer | None,
         commander: Commander,
         telemetry: Telemetry | None = None,
         request_log: RequestLog | None = None,

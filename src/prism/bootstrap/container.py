@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.metrics.patterns import PatternCollector
     from prism.adapters.observability.metrics.server import DriverCollector
-    from prism.adapters.observability.page.page import Page
+    from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.observability.tracing.tracing import Tracing
 
 
@@ -108,7 +108,7 @@ class CommonContainer(containers.DeclarativeContainer):
     )
     tallies: providers.Dependency[Iterable[tuple[str, OperationTally]]] = providers.Dependency()
     collector: providers.Dependency[DriverCollector | PatternCollector] = providers.Dependency()
-    page: providers.Dependency[Page] = providers.Dependency()
+    page: providers.Dependency[StatusPage] = providers.Dependency()
     commander: providers.Dependency[Commander] = providers.Dependency()
 
     tracing = providers.Singleton(
@@ -211,7 +211,7 @@ def _driver_collector(
     return DriverCollector(spec.name, spec.version, gateway, readiness)
 
 
-def _server_page(**parts: Any) -> Page:
+def _server_page(**parts: Any) -> StatusPage:
     # Imported by the first request for the page.
     from prism.bootstrap.page import server_page
 

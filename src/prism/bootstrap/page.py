@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prism.adapters.observability.page.history import History
-from prism.adapters.observability.page.page import Page, Section
+from prism.adapters.observability.page.page import Section, StatusPage
 from prism.adapters.observability.page.sections import (
     Setting,
     backend_section,
@@ -43,7 +43,7 @@ def server_page(
     grpc_server: GrpcServer,
     history: History,
     redact: Redact,
-) -> Page:
+) -> StatusPage:
     """Return the page of a server with one driver."""
     spec, prism_version = configuration.spec, version("prism")
 
@@ -63,7 +63,7 @@ def server_page(
         effective = configuration if given is None else configuration.initialized_with(given)
         return _settings_section(effective.values)
 
-    return Page(
+    return StatusPage(
         partial(headline, f"{spec.name} {spec.version}", lifecycle, readiness),
         {
             "Server": server,
@@ -87,7 +87,7 @@ def proxy_page(
     grpc_server: GrpcServer,
     history: History,
     redact: Redact,
-) -> Page:
+) -> StatusPage:
     """Return the page of a proxy; each pattern has a page of its own with its backend."""
     prism_version = version("prism")
 
@@ -101,7 +101,7 @@ def proxy_page(
             uptime_s=history.uptime_s,
         )
 
-    return Page(
+    return StatusPage(
         partial(headline, f"proxy {prism_version}", lifecycle, readiness),
         {
             "Patterns": partial(patterns_section, patterns),

@@ -64,7 +64,7 @@ class ClientTracing(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class ConnectionOptions:
     """Where a server is and how to reach it: the options of a `ClientCommand`, parsed.
 
     Attributes:
@@ -154,9 +154,9 @@ def _run(
     return asyncio.run(connect_and_run())
 
 
-def connection_of(ctx: typer.Context) -> Connection:
+def connection_of(ctx: typer.Context) -> ConnectionOptions:
     """Return the connection that the options of a `ClientCommand` describe."""
-    assert isinstance(ctx.obj, Connection)
+    assert isinstance(ctx.obj, ConnectionOptions)
     return ctx.obj
 
 
@@ -173,7 +173,7 @@ def _complete_patterns(
 
 def _pattern_names(parameters: Mapping[str, Any]) -> list[str]:
     """Return the patterns of the proxy at `--address`; none if it does not answer soon."""
-    known = {field.name for field in fields(Connection)}
+    known = {field.name for field in fields(ConnectionOptions)}
     given = {name: value for name, value in parameters.items() if name in known and value}
 
     async def names(client: AdminClient) -> list[str]:
@@ -181,7 +181,7 @@ def _pattern_names(parameters: Mapping[str, Any]) -> list[str]:
 
     # A shell shows nothing but completions.
     with contextlib.suppress(Exception):
-        connection = Connection(**{**given, "timeout": _COMPLETION_TIMEOUT})
+        connection = ConnectionOptions(**{**given, "timeout": _COMPLETION_TIMEOUT})
         return connection.administer(names)
     return []
 
@@ -287,7 +287,7 @@ _ADDRESS_ARGUMENT = TyperArgument(
 
 
 class ClientCommand(PanelCommand):
-    """Command that calls a server: has the options of a `Connection` beside its own.
+    """Command that calls a server: has the `ConnectionOptions` beside its own.
 
     Its function takes a `typer.Context` and passes that to `connection_of`.
     """
@@ -303,7 +303,7 @@ class ClientCommand(PanelCommand):
 
     def invoke(self, ctx: Context) -> object:
         names = [parameter.name or "" for parameter in self.connection_parameters]
-        connection = Connection(**{name: ctx.params.pop(name) for name in names})
+        connection = ConnectionOptions(**{name: ctx.params.pop(name) for name in names})
         ctx.obj = connection
         if not connection.enable_tracing:
             return super().invoke(ctx)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from prism.adapters.observability.tracing.requests import RequestSpans
-from prism.adapters.observability.tracing.spans import Recorder
+from prism.adapters.observability.tracing.spans import SpanRecorder
 from prism.ports import Entry
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.fakes import OPERATE, Proxy
@@ -81,7 +81,7 @@ async def test_only_traced_operations_use_the_ports(idle: Proxy) -> None:
         return entry
 
     gateway.driver.get = noted
-    recorder = Recorder(Resource({}), InstrumentationScope("test"))
+    recorder = SpanRecorder(Resource({}), InstrumentationScope("test"))
     await idle.serve(observer=RequestSpans(recorder, 0.0))
     await _operate(idle)
     await _operate(idle, ("traceparent", f"00-{TRACE}-{SPAN}-00"))
@@ -95,7 +95,7 @@ async def test_span_of_a_tracing_proxy_is_the_parent_at_the_pattern(
     idle: Proxy, streams: bool
 ) -> None:
     exporter = InMemorySpanExporter()
-    recorder = Recorder(Resource({}), InstrumentationScope("test"))
+    recorder = SpanRecorder(Resource({}), InstrumentationScope("test"))
     recorder.use(SimpleSpanProcessor(exporter))
     await idle.a.launch()
     await idle.serve(observer=RequestSpans(recorder, 0.0))

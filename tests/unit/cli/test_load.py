@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prism.cli.kv.load import Batch, Loader, batches
+from prism.cli.kv.load import Loader, PutBatch, batches
 from prism.cli.progress import Progress
 from prism.domain.gateway import Gateway
 from prism.ports import (
@@ -25,7 +25,7 @@ from prism.ports import (
 )
 
 
-class Told(Progress):
+class RecordedProgress(Progress):
     """Progress that keeps the messages."""
 
     def __init__(self) -> None:
@@ -63,20 +63,20 @@ def many(count: int) -> bytes:
     return lines(*((f"k{number:04}", f"v{number}") for number in range(count)))
 
 
-def loader_of(data: bytes) -> tuple[Loader, Told]:
-    told = Told()
-    return Loader(io.BytesIO(data), told), told
+def loader_of(data: bytes) -> tuple[Loader, RecordedProgress]:
+    progress = RecordedProgress()
+    return Loader(io.BytesIO(data), progress), progress
 
 
-async def load(client: Any, data: bytes) -> tuple[Loader, Told]:
-    loader, told = loader_of(data)
+async def load(client: Any, data: bytes) -> tuple[Loader, RecordedProgress]:
+    loader, progress = loader_of(data)
     await loader.run(client)
-    return loader, told
+    return loader, progress
 
 
 async def test_every_pair_is_loaded(gateway: Gateway) -> None:
-    loader, told = await load(gateway, many(1000))
-    assert (loader.loaded, loader.refused, told.lines) == (1000, 0, [])
+    loader, progress = await load(gateway, many(1000))
+    assert (loader.loaded, loader.refused, progress.lines) == (1000, 0, [])
     entry = await gateway.get("k0999")
     assert entry is not None
     assert entry.value == b"v999"
@@ -85,9 +85,9 @@ async def test_every_pair_is_loaded(gateway: Gateway) -> None:
 async def test_malformed_lines_are_reported_by_number_and_the_others_are_loaded(
     gateway: Gateway,
 ) -> None:
-    loader, told = await load(gateway, many(25) + b"nope\n" + many(3) + b'{"key":"k"}\n')
+    loader, progress = await load(gateway, many(25) + b"nope\n" + many(3) + b'{"key":"k"}\n')
     assert (loader.loaded, loader.refused) == (28, 2)
-    assert [line.partition(":")[0] for line in told.lines] == ["line 26", "line 30"]
+    assert [line.partition(":")[0] for line in progress.lines] == ["line 26", "line 30"]
 
 
 async def test_last_value_of_a_repeated_key_is_kept(gateway: Gateway) -> None:
@@ -136,8 +136,8 @@ async def test_pair_that_the_server_refuses_is_reported_by_number(gateway: Gatew
                 if not isinstance(version, PrismError)
             ]
 
-    loader, told = await load(Full(gateway), many(30))
-    assert (loader.loaded, loader.refused, told.lines) == (29, 1, ["line 13: no room"])
+    loader, progress = await load(Full(gateway), many(30))
+    assert (loader.loaded, loader.refused, progress.lines) == (29, 1, ["line 13: no room"])
 
 
 async def test_lost_connection_reports_what_was_loaded(gateway: Gateway) -> None:
@@ -177,8 +177,8 @@ async def test_exhausted_batch_is_sent_again(gateway: Gateway) -> None:
                 raise Exhausted("too many calls in flight")
             return await super().set_many(puts)
 
-    loader, told = await load(Busy(gateway), many(30))
-    assert (loader.loaded, told.lines) == (30, [])
+    loader, progress = await load(Busy(gateway), many(30))
+    assert (loader.loaded, progress.lines) == (30, [])
 
 
 async def test_cancelled_load_reports_what_was_acknowledged(gateway: Gateway) -> None:
@@ -232,7 +232,7 @@ class Trickle(io.RawIOBase):
         return self._data.read(self._step)
 
 
-def cut(data: bytes, step: int = 1 << 18) -> list[Batch]:
+def cut(data: bytes, step: int = 1 << 18) -> list[PutBatch]:
     stream: Any = Trickle(data, step)
     return list(batches(stream, PROFILE))
 

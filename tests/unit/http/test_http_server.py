@@ -9,17 +9,17 @@ from contextlib import asynccontextmanager
 import pytest
 
 from prism.adapters import http_server
-from prism.adapters.http_server import HttpServer, Request, Response
+from prism.adapters.http_server import HttpRequest, HttpResponse, HttpServer
 from prism.ports import PreconditionFailed
 
 _LARGE = b"x" * (8 << 20)
 
 
-async def _handle(request: Request) -> Response:
+async def _handle(request: HttpRequest) -> HttpResponse:
     if request.path == "/defect":
         raise RuntimeError("secret")
     body = _LARGE if request.path == "/large" else f"{request.method} {request.path}".encode()
-    return Response(200, "text/plain", body, ((b"x-query", request.query.encode()),))
+    return HttpResponse(200, "text/plain", body, ((b"x-query", request.query.encode()),))
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from prism.adapters.observability.page.page import (
     Facts,
     Headline,
     MakeSection,
-    Page,
     Section,
+    StatusPage,
     Table,
     Tone,
 )
@@ -56,7 +56,7 @@ async def read(
 ) -> Reader:
     shown = headline or Headline("fake 1.0", Badge("running", Tone.GOOD), "")
     all_sections = {"First": lambda: Section(blocks), **sections}
-    page = Page(lambda: shown, all_sections, Redactor(secrets))
+    page = StatusPage(lambda: shown, all_sections, Redactor(secrets))
     reader = Reader()
     reader.feed(page.render(refreshing=refreshing).decode())
     return reader

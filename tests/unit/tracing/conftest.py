@@ -14,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, get_current_span
 
 from prism.adapters.observability.tracing.requests import RequestSpans
-from prism.adapters.observability.tracing.spans import Recorder, RedactingExporter
+from prism.adapters.observability.tracing.spans import RedactingExporter, SpanRecorder
 from prism.domain.redaction import Redactor
 
 SECRET = "pass-planted"
@@ -39,7 +39,7 @@ class Traces:
 
     def __init__(self, ratio: float) -> None:
         self._exporter = InMemorySpanExporter()
-        self.recorder = Recorder(Resource({}), InstrumentationScope("test"))
+        self.recorder = SpanRecorder(Resource({}), InstrumentationScope("test"))
         exporter = RedactingExporter(self._exporter, Redactor([SECRET]))
         self.recorder.use(SimpleSpanProcessor(exporter))
         self.requests = RequestSpans(self.recorder, ratio)

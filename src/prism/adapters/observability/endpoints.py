@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from prism.adapters.http_server import HttpServer, Request, Response
+from prism.adapters.http_server import HttpRequest, HttpResponse, HttpServer
 from prism.adapters.observability.page.history import OperationSamples
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
-    from prism.adapters.observability.page.page import Page
+    from prism.adapters.observability.page.page import StatusPage
 
 # The page in a browser: no framing, no guessing of its type, no address of it to others.
 _PAGE_HEADERS = (
@@ -44,49 +44,49 @@ class Endpoints:
         lifecycle: LifecycleMachine,
         readiness: ReadinessMonitor,
         metrics: Metrics,
-        page: Callable[[], Page],
+        page: Callable[[], StatusPage],
     ) -> None:
         self._lifecycle = lifecycle
         self._readiness = readiness
         self._metrics = metrics
         self._page = page
-        self._routes: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        self._routes: dict[str, Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             "/": self._show_page,
             "/health": self._health,
             "/ready": self._ready,
             "/metrics": self._show_metrics,
         }
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
         route = self._routes.get(request.path)
         if route is None:
             return _json(404, error=f"no such page; valid are: {', '.join(self._routes)}")
         if request.method == "OPTIONS":
-            return Response(204, "text/plain", b"", _ALLOW)
+            return HttpResponse(204, "text/plain", b"", _ALLOW)
         if request.method not in ("GET", "HEAD"):
             refusal = _json(405, error="only GET, HEAD and OPTIONS are allowed")
             return refusal._replace(headers=_ALLOW)
         return await route(request)
 
-    async def _show_page(self, request: Request) -> Response:
+    async def _show_page(self, request: HttpRequest) -> HttpResponse:
         # In a thread: the first request imports the page's libraries.
         page = await asyncio.to_thread(self._page)
         body = page.render(refreshing=request.query == "refresh")
         headers = (*_PAGE_HEADERS, (b"content-security-policy", page.policy.encode()))
-        return Response(200, "text/html; charset=utf-8", body, headers)
+        return HttpResponse(200, "text/html; charset=utf-8", body, headers)
 
-    async def _health(self, _request: Request) -> Response:
+    async def _health(self, _request: HttpRequest) -> HttpResponse:
         return _json(200, status="healthy")
 
-    async def _ready(self, _request: Request) -> Response:
+    async def _ready(self, _request: HttpRequest) -> HttpResponse:
         readiness = self._readiness.current
         if readiness.ready:
             return _json(200, status="ready")
         state = self._lifecycle.current
         return _json(503, status="not ready", state=str(state), reason=readiness.reason)
 
-    async def _show_metrics(self, request: Request) -> Response:
-        return Response(200, *self._metrics.render(request.accept))
+    async def _show_metrics(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, *self._metrics.render(request.accept))
 
 
 class EndpointServer:
@@ -124,5 +124,5 @@ class EndpointServer:
         await self._server.stop()
 
 
-def _json(code: int, /, **pairs: str) -> Response:
-    return Response(code, "application/json", json.dumps(pairs, separators=(",", ":")).encode())
+def _json(code: int, /, **pairs: str) -> HttpResponse:
+    return HttpResponse(code, "application/json", json.dumps(pairs, separators=(",", ":")).encode())

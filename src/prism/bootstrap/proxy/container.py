@@ -36,7 +36,7 @@ from prism.ports import Driver
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.patterns import PatternCollector
-    from prism.adapters.observability.page.page import Page
+    from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.observability.tracing.tracing import Tracing
 
 
@@ -54,7 +54,7 @@ def _pattern_collector(supervisor: Supervisor) -> PatternCollector:
     return PatternCollector(supervisor, version("prism"))
 
 
-def _proxy_page(**parts: Any) -> Page:
+def _proxy_page(**parts: Any) -> StatusPage:
     # Imported by the first request for the page.
     from prism.bootstrap.page import proxy_page
 

@@ -90,7 +90,7 @@ def _size_of(stream: BinaryIO) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    batch: Batch
+    batch: PutBatch
     task: asyncio.Task[None]
 
 
@@ -152,7 +152,7 @@ class Loader:
             text += f"; {self._unanswered:,} more may or may not have been applied"
         return text
 
-    def _must_wait(self, batch: Batch) -> bool:
+    def _must_wait(self, batch: PutBatch) -> bool:
         # Batches in flight may overtake each other, which matters only if they share a key.
         return bool(self._sent) and (
             len(self._sent) >= self._window
@@ -170,7 +170,7 @@ class Loader:
     async def _finish(self) -> None:
         await asyncio.gather(*(sent.task for sent in self._sent), return_exceptions=True)
 
-    async def _send(self, client: Client, batch: Batch) -> None:
+    async def _send(self, client: Client, batch: PutBatch) -> None:
         if not batch.puts:
             return
         self._unanswered += len(batch.puts)
@@ -224,7 +224,7 @@ def _reason(error: PrismError) -> str:
 
 
 @dataclass(slots=True)
-class Batch:
+class PutBatch:
     """Consecutive lines of the input.
 
     Attributes:
@@ -242,13 +242,13 @@ class Batch:
     end: int = 0
     keys: frozenset[str] = frozenset()
 
-    def closed(self, last_line: int, end: int) -> Batch:
+    def closed(self, last_line: int, end: int) -> PutBatch:
         self.last_line, self.end = last_line, end
         self.keys = frozenset([put.key for put in self.puts])
         return self
 
 
-def batches(stream: BinaryIO, profile: Profile) -> Iterator[Batch]:
+def batches(stream: BinaryIO, profile: Profile) -> Iterator[PutBatch]:
     """Read, decode and check the lines; each batch is within the limits of the profile.
 
     A pair that exceeds the limit for batches is a batch of one.
@@ -257,7 +257,7 @@ def batches(stream: BinaryIO, profile: Profile) -> Iterator[Batch]:
     max_line_bytes = (
         _WORST_ESCAPE * (limits.max_value_bytes + limits.max_key_bytes) + _LINE_OVERHEAD_BYTES
     )
-    batch, size, number, end = Batch(), 0, 0, 0
+    batch, size, number, end = PutBatch(), 0, 0, 0
     for number, (line, end) in enumerate(_lines(stream, max_line_bytes), start=1):
         try:
             if line is None:
@@ -273,14 +273,14 @@ def batches(stream: BinaryIO, profile: Profile) -> Iterator[Batch]:
         else:
             if batch.puts and size + added > limits.max_batch_bytes:
                 yield batch.closed(number - 1, end)
-                batch, size = Batch(), 0
+                batch, size = PutBatch(), 0
             batch.puts.append(put)
             batch.numbers.append(number)
             size += added
         # Not with the next line: a pipe may take its time for that.
         if len(batch.puts) + len(batch.refused) >= limits.max_batch_items:
             yield batch.closed(number, end)
-            batch, size = Batch(), 0
+            batch, size = PutBatch(), 0
     yield batch.closed(number, end)
 
 

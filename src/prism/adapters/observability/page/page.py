@@ -145,7 +145,7 @@ _ICON = (
 _ICON_COLOURS = {Tone.GOOD: "#1a7f37", Tone.CAUTION: "#bf8700", Tone.BAD: "#cf222e"}
 
 
-class Page:
+class StatusPage:
     """Renders the page.
 
     Args:

@@ -17,7 +17,7 @@ from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS, S
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, get_current_span
 
 from prism.adapters.observability.tracing.requests import RPC_METHOD, RPC_SYSTEM_NAME, containing
-from prism.adapters.observability.tracing.spans import RecordedSpan, Recorder
+from prism.adapters.observability.tracing.spans import RecordedSpan, SpanRecorder
 from prism.ports import OPERATIONS, Event, Keys, PrismError, Profile
 
 Operation = Callable[..., Awaitable[Any]]
@@ -96,7 +96,7 @@ class TracedOperations:
     def __init__(
         self,
         inner: Any,
-        recorder: Recorder,
+        recorder: SpanRecorder,
         describe: Describe,
         parent: Callable[[], Span | None] = get_current_span,
     ) -> None:

@@ -32,7 +32,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from prism.adapters.observability.tracing.spans import RecordedSpan, Recorder
+from prism.adapters.observability.tracing.spans import RecordedSpan, SpanRecorder
 
 # Still in development, and so in no stable module of the conventions.
 RPC_SYSTEM_NAME = "rpc.system.name"
@@ -122,7 +122,7 @@ class RequestSpans:
         ratio: share of the requests without a caller's decision that are sampled, 0 to 1.
     """
 
-    def __init__(self, recorder: Recorder, ratio: float) -> None:
+    def __init__(self, recorder: SpanRecorder, ratio: float) -> None:
         self._recorder = recorder
         self._ratio = ratio
         self._switchables: list[Switchable] = []

@@ -31,7 +31,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 _UNSET = Status()
 
 
-class Recorder:
+class SpanRecorder:
     """Starts spans of sampled traces, and passes them to a processor when they end.
 
     Args:
@@ -98,7 +98,7 @@ class RecordedSpan(Span):
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: SpanRecorder,
         name: str,
         kind: SpanKind,
         context: SpanContext,

@@ -31,7 +31,7 @@ from prism.adapters.observability.tracing.operations import (
 )
 from prism.adapters.observability.tracing.otel_log_throttle import OtelLogThrottle
 from prism.adapters.observability.tracing.requests import RequestSpans, current_request_span
-from prism.adapters.observability.tracing.spans import Recorder, RedactingExporter
+from prism.adapters.observability.tracing.spans import RedactingExporter, SpanRecorder
 from prism.domain.redaction import Redact
 from prism.ports import Driver, InvalidArgument
 
@@ -82,7 +82,7 @@ class Tracing:
             shutdown_on_exit=False,
         )
         self.tracer = self._provider.get_tracer("prism", version)
-        self._recorder = Recorder(resource, InstrumentationScope("prism", version))
+        self._recorder = SpanRecorder(resource, InstrumentationScope("prism", version))
         self.requests = RequestSpans(self._recorder, ratio)
         self._log_throttle = OtelLogThrottle(redact)
         self._exporter: SpanExporter | None = None

@@ -53,7 +53,7 @@ class OperateCall:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(limits.max_message_bytes, admission.unread, context.connection)
-        self._runner = OperationRunner(
+        self._runner = StreamRunner(
             kinds,
             admission,
             context,
@@ -135,7 +135,7 @@ class OperateCall:
             drained.set_result(None)
 
 
-class OperationRunner:
+class StreamRunner:
     """Runs the operations of one stream; those on one key take effect in the order read.
 
     Args:
