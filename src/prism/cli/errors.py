@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ExitStatus(IntEnum):
-    """Exit statuses; the table in docs/cli.md lists them. Typer itself exits with 2."""
+    """Exit statuses; the table in docs/command-line.md lists them. Typer itself exits with 2."""
 
     FAILURE = 1
     NO_SUCH_KEY = 3

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import signal
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
-from prism.cli.errors import ExitStatus
 from tests.integration.documentation.pages import ROOT, blocks
 from tests.integration.documentation.reader import Reader, StartServer
 from tests.integration.documentation.shell import Shell
@@ -22,7 +19,7 @@ GUIDE = "docs/write-a-driver.md"
 PAGES = (
     "README.md",
     "docs/quick-start.md",
-    "docs/cli.md",
+    "docs/command-line.md",
     "docs/proxy.md",
     "docs/concurrency.md",
 )
@@ -98,10 +95,3 @@ def test_the_guide_builds_a_package_that_is_tested_and_served(
             if block.language == "sh" or block.file is not None:
                 reader.read(block)
     assert (tmp_path / "keys.db").exists()
-
-
-def test_the_page_of_the_command_line_lists_every_exit_status() -> None:
-    table = re.findall(r"^\| (\d+) \| ", (ROOT / "docs" / "cli.md").read_text(), re.MULTILINE)
-    signals = [128 + number for number in (signal.SIGINT, signal.SIGTERM)]
-    typer = 2
-    assert {int(status) for status in table} == {0, typer, *ExitStatus, *signals}
