@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
-from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
     from prism.adapters.observability.metrics.server import DriverCollector
     from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.observability.tracing.tracing import Tracing
-
-
-def _call_observer(tracing: Tracing | None) -> CallObserver | None:
-    return None if tracing is None else tracing.requests
 
 
 def _lifecycle(
@@ -118,7 +113,9 @@ class CommonContainer(containers.DeclarativeContainer):
         ratio=settings.trace_ratio,
         redact=redactor,
     )
-    call_observer = providers.Singleton(_call_observer, tracing=tracing)
+    call_observer = providers.Singleton(
+        lambda tracing: tracing and tracing.requests, tracing=tracing
+    )
     failures = providers.Singleton(RecentFailures)
     request_log = providers.Singleton(
         RequestLog, slow=settings.slow_request, failures=failures, redact=redactor
@@ -195,10 +192,6 @@ class CommonContainer(containers.DeclarativeContainer):
     )
 
 
-def _driver(spec: DriverSpec) -> Driver[Any]:
-    return spec.factory()
-
-
 def _traced(driver: Driver[Any], spec: DriverSpec, tracing: Tracing | None) -> Driver[Any]:
     return driver if tracing is None else tracing.around_driver(driver, spec.name)
 
@@ -227,7 +220,7 @@ class Container(containers.DeclarativeContainer):
     settings = configuration.provided.settings
     spec = configuration.provided.spec
 
-    driver = providers.Singleton(_driver, spec=spec)
+    driver = providers.Singleton(lambda spec: spec.factory(), spec=spec)
     gateway = providers.Singleton(
         Gateway,
         driver=providers.Callable(_traced, driver=driver, spec=spec, tracing=common.tracing),
