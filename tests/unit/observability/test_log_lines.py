@@ -119,3 +119,16 @@ def test_a_stack_trace_in_text_is_indented_and_escaped(
         "    ValueError: no such key: one",
         r"    2026 error forged \x1b[2J\rtwo",
     ]
+
+
+def test_records_of_libraries_are_limited_and_those_of_prism_are_not(
+    logged: Callable[..., Lines],
+) -> None:
+    lines = logged()
+    library = logging.getLogger("asyncio")
+    for _ in range(1000):
+        library.error("Future exception was never retrieved")
+        log.info("served")
+    names = [json.loads(line)["logger"] for line in lines()]
+    assert names.count("prism.test") == 1000
+    assert 50 <= names.count("asyncio") <= 200

@@ -15,6 +15,7 @@ from prism.adapters.observability.formatting import escaped
 from prism.domain.debug_events import DebugEventBuffer
 from prism.domain.patterns.values import DebugKind, DebugLevel
 from prism.domain.redaction import Redact, redact_urls
+from prism.domain.token_bucket import TokenBucket
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -49,6 +50,7 @@ def configure(
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Json(fields, redact) if form == "json" else _Text(redact, coloured))
+    handler.addFilter(_LimitLibraries())
     root = logging.getLogger()
     for old in root.handlers[:]:
         if isinstance(old.formatter, (_Json, _Text)):
@@ -57,6 +59,25 @@ def configure(
     root.setLevel(logging.INFO)
     logging.getLogger("prism").setLevel(logging.DEBUG if debug else logging.INFO)
     logging.captureWarnings(True)
+
+
+class _LimitLibraries(logging.Filter):
+    """Limits the rate of the records of libraries, of which a caller may cause any number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rate = TokenBucket(per_second=10, burst=100)
+        self._omitted = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] == "prism":
+            return True
+        if not self._rate.take():
+            self._omitted += 1
+            return False
+        if self._omitted:
+            record.omitted_lines, self._omitted = self._omitted, 0
+        return True
 
 
 class DebugEventHandler(logging.Handler):
