@@ -1,4 +1,4 @@
-"""Pages made from the code while the documentation is built: settings, and the wire.
+"""Reference pages that MkDocs generates from the code: settings and gRPC.
 
 https://www.mkdocs.org/user-guide/configuration/#hooks
 """
@@ -31,7 +31,7 @@ PROTO = ROOT / "proto"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages; MkDocs calls it by this name."""
+    """Add the pages to the site; MkDocs calls this hook by its name."""
     for name, lines in (("settings", settings_page()), ("grpc", grpc_page())):
         page = File.generated(config, f"reference/{name}.md", content="\n".join(lines) + "\n")
         files.append(page)
@@ -39,15 +39,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def settings_page() -> Iterator[str]:
-    """Every setting, by whom it is for."""
+    """Yield the page of all settings: server, proxy, drivers."""
     yield "# Settings"
     yield ""
     yield "A setting is taken from its flag, else from its environment variable, else from the"
-    yield "config file, else from its default. `prism config show` tells what holds, and why."
-    yield "A secret has a twin that names a file which holds it."
+    yield "config file, else from its default. `prism config show` shows the effective settings and"
+    yield "their sources. Each secret can also be read from a file, which a second setting names."
     yield ""
-    yield "Where the config file is, `--config` or `PRISM_CONFIG` says, for `prism serve` and for"
-    yield "`prism proxy`; by default it is `config.yaml` in the current folder, if there is one."
+    yield "`--config` or `PRISM_CONFIG` names the config file of `prism serve` and `prism proxy`;"
+    yield "by default it is `config.yaml` in the current folder, if that exists."
     yield ""
     yield "## The server"
     yield ""
@@ -55,9 +55,9 @@ def settings_page() -> Iterator[str]:
     yield ""
     yield "## The proxy"
     yield ""
-    yield "`prism proxy` takes what a server takes, but for `--driver` and what makes a server a"
-    yield "pattern, and these. The options of a pattern are those of its driver, under the"
-    yield "pattern's name: [Proxy and patterns](../proxy.md#configuration)."
+    yield "`prism proxy` takes the settings of a server, except `--driver` and those of a pattern,"
+    yield "and these. A pattern has the settings of its driver, under the name of the pattern:"
+    yield "[Proxy and patterns](../proxy.md#configuration)."
     yield ""
     served = {option.key for option in server_options()}
     yield from _settings(
@@ -69,13 +69,13 @@ def settings_page() -> Iterator[str]:
         yield ""
         yield f"## The driver {name}"
         yield ""
-        yield f"{spec.summary} In a config file, these stand under `drivers.{name}`."
+        yield f"{spec.summary} In a config file, these settings are under `drivers.{name}`."
         yield ""
         yield from _settings(driver_options(spec))
 
 
 def _settings(options: Sequence[Option]) -> Iterator[str]:
-    yield "| flag | environment | key | what | default |"
+    yield "| flag | environment | key | meaning | default |"
     yield "|---|---|---|---|---|"
     for option in options:
         default = option.field.default
@@ -85,10 +85,10 @@ def _settings(options: Sequence[Option]) -> Iterator[str]:
 
 
 def grpc_page() -> Iterator[str]:
-    """Every service, message and enum, with what the proto says of it."""
+    """Yield the page of every service, message and enum, with the comments of the proto."""
     yield "# gRPC"
     yield ""
-    yield "The package `prism.v1`. Reflection tells the same to a generic client."
+    yield "The package `prism.v1`. Generic clients read the same by reflection."
     for file in _described():
         comments = _comments(file)
         yield ""
@@ -136,13 +136,13 @@ def _service(
     service: ServiceDescriptorProto, comments: Comments, path: tuple[int, ...]
 ) -> Iterator[str]:
     yield from _heading(service.name, comments.get(path, ""))
-    yield "| method | takes | answers | |"
+    yield "| method | request | response | |"
     yield "|---|---|---|---|"
     for index, method in enumerate(service.method):
-        takes = _arrow(method.input_type, streams=method.client_streaming)
-        answers = _arrow(method.output_type, streams=method.server_streaming)
-        told = comments.get((*path, 2, index), "")
-        yield f"| `{method.name}` | {takes} | {answers} | {told} |"
+        request = _arrow(method.input_type, streams=method.client_streaming)
+        response = _arrow(method.output_type, streams=method.server_streaming)
+        comment = comments.get((*path, 2, index), "")
+        yield f"| `{method.name}` | {request} | {response} | {comment} |"
 
 
 def _message(message: DescriptorProto, comments: Comments, path: tuple[int, ...]) -> Iterator[str]:
@@ -154,8 +154,8 @@ def _message(message: DescriptorProto, comments: Comments, path: tuple[int, ...]
     yield "|---|---|---|"
     maps = {nested.name: nested for nested in message.nested_type if nested.options.map_entry}
     for index, field in enumerate(message.field):
-        told = comments.get((*path, 2, index), "")
-        yield f"| `{field.name}` = {field.number} | {_type_of(field, maps)} | {told} |"
+        comment = comments.get((*path, 2, index), "")
+        yield f"| `{field.name}` = {field.number} | {_type_of(field, maps)} | {comment} |"
 
 
 def _enum(enum: EnumDescriptorProto, comments: Comments, path: tuple[int, ...]) -> Iterator[str]:
@@ -166,12 +166,12 @@ def _enum(enum: EnumDescriptorProto, comments: Comments, path: tuple[int, ...]) 
         yield f"| `{value.name}` = {value.number} | {comments.get((*path, 2, index), '')} |"
 
 
-def _heading(name: str, told: str) -> Iterator[str]:
+def _heading(name: str, comment: str) -> Iterator[str]:
     yield ""
     yield f"### {name}"
     yield ""
-    if told:
-        yield told
+    if comment:
+        yield comment
         yield ""
 
 
