@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test test-unit test-drivers test-patterns test-acceptance-interfaces \
-        test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration \
+        test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack \
         test-example coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
         observability-check page-check package docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
@@ -76,6 +76,9 @@ suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to
 
 test-integration: setup ## Run real processes against one another
 	$(PYTEST) tests/integration $(ARGS)
+
+attack: $(STAMP) ## Attack servers and proxies, and judge what others notice; ARGS="--short --only NAME"
+	$(BIN)/python -m tests.attack $(ARGS)
 
 test-example: $(STAMP) ## Install Prism and examples/driver-sqlite as an outsider would, and test that
 	$(PYTEST) tests/integration/outsiders $(ARGS)

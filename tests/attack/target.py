@@ -1,0 +1,146 @@
+"""Servers under attack, and what the system knows of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from tests.environment import environment_without_coverage
+from tests.servers.process import ServerProcess, free_port
+
+STEADY, HUNG = "steady", "hung"
+"""Patterns of the proxy: the bystander's, and the one that attacks may freeze."""
+
+_OUR_KEYS = {"time", "level", "message", "logger", "service"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an attack knows of the server.
+
+    Attributes:
+        pid: process of the server or proxy.
+        headers: what a call must carry to reach the bystander's pattern.
+        is_short: whether the attack should be as small as it makes sense.
+    """
+
+    grpc_port: int
+    http_port: int
+    transport: str
+    pid: int
+    headers: tuple[tuple[str, str], ...]
+    is_short: bool
+
+    def size(self, full: int, short: int) -> int:
+        """Return how much of something the attack should use."""
+        return short if self.is_short else full
+
+
+class PrismProcess(ServerProcess):
+    """Server, or proxy with two patterns, on the embedded store.
+
+    Args:
+        transport: `h2corn` or `grpcio`.
+        is_proxy: whether it is a proxy.
+        max_descriptors: limit on descriptors; None: the system's.
+    """
+
+    name = "attacked"
+
+    def __init__(
+        self, transport: str, *, is_proxy: bool = False, max_descriptors: int | None = None
+    ) -> None:
+        super().__init__()
+        self.transport = transport
+        self.is_proxy = is_proxy
+        self.http_port = free_port()
+        self._max_descriptors = max_descriptors
+
+    def command(self) -> Sequence[str]:
+        ports = ["--grpc-port", str(self.port), "--metrics-port", str(self.http_port)]
+        patterns = ["--pattern", f"{STEADY}=memstore", "--pattern", f"{HUNG}=memstore"]
+        command = ["proxy", *patterns] if self.is_proxy else ["serve", "--driver", "memstore"]
+        prism = [sys.executable, "-m", "prism.cli", *command, *ports]
+        prism += ["--transport", self.transport]
+        unmeasured = [f"{name}=" for name in os.environ.keys() - environment_without_coverage()]
+        if self._max_descriptors is None:
+            return ["env", *unmeasured, *prism]
+        limited = f'ulimit -n {self._max_descriptors}; exec "$@"'
+        return ["env", *unmeasured, "bash", "-c", limited, "-", *prism]
+
+    def is_up(self) -> bool:
+        return self.is_ready()
+
+    def is_ready(self) -> bool:
+        """Return whether /ready says yes."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.http_port}/ready", timeout=3) as answer:
+                return bool(answer.status == 200)
+        except (OSError, URLError):
+            return False
+
+    def target(self, *, is_short: bool) -> Target:
+        headers = (("prism-pattern", STEADY),) if self.is_proxy else ()
+        return Target(self.port, self.http_port, self.transport, self.pid, headers, is_short)
+
+    def printed_bytes(self) -> int:
+        """Return the size of everything printed so far."""
+        return (self.folder / "log").stat().st_size
+
+    def foreign_lines(self, since: int) -> list[str]:
+        """Return the lines printed since a size of the output that are not ours."""
+        with (self.folder / "log").open("rb") as output:
+            output.seek(since)
+            lines = output.read().decode(errors="replace").splitlines()
+        return [line for line in lines if not _is_ours(line)]
+
+    def reset_peak(self) -> None:
+        """Forget the peak of memory so far."""
+        for pid in process_tree(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def memory_mib(self, field: str = "VmRSS") -> int:
+        """Return the memory of the server and its patterns; `VmHWM` is the peak."""
+        return sum(_memory_kib(pid, field) for pid in process_tree(self.pid)) // 1024
+
+
+def process_tree(pid: int) -> Iterator[int]:
+    """Yield the process and its descendants."""
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield from process_tree(int(child))
+
+
+def pattern_process(proxy_pid: int, pattern: str) -> int:
+    """Return the process of a pattern."""
+    for pid in process_tree(proxy_pid):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if pid != proxy_pid and pattern in words:
+            return pid
+    raise LookupError(f"no process of the pattern {pattern}")
+
+
+def _memory_kib(pid: int, field: str) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.split(f"{field}:")[1].split()[0])
+    except (OSError, IndexError):
+        return 0
+
+
+def _is_ours(line: str) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and entry.keys() >= _OUR_KEYS
