@@ -183,7 +183,9 @@ async def test_end_by_a_signal_is_described_with_its_name(launch: Launch, name: 
 
 async def test_process_that_ignores_sigterm_can_be_killed(launch: Launch, records: Records) -> None:
     process = await launch(
-        "import signal\nsignal.signal(signal.SIGTERM, lambda *_: print('no', flush=True))\n" + SLEEP
+        # Not by print(), which may just be printing "up" when the signal arrives.
+        "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os.write(1, b'no\\n'))\n"
+        + SLEEP
     )
     await records.until("up")
     process.terminate()
