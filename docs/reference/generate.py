@@ -6,8 +6,9 @@ https://www.mkdocs.org/user-guide/configuration/#hooks
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import (
@@ -51,7 +52,12 @@ def settings_page() -> Iterator[str]:
     yield ""
     yield "## The server"
     yield ""
-    yield from _settings(server_options())
+    for heading, group in groupby(server_options(), lambda option: option.group):
+        if heading:
+            yield ""
+            yield f"### {heading}"
+            yield ""
+        yield from _settings(group)
     yield ""
     yield "## The proxy"
     yield ""
@@ -74,7 +80,7 @@ def settings_page() -> Iterator[str]:
         yield from _settings(driver_options(spec))
 
 
-def _settings(options: Sequence[Option]) -> Iterator[str]:
+def _settings(options: Iterable[Option]) -> Iterator[str]:
     yield "| flag | environment | key | meaning | default |"
     yield "|---|---|---|---|---|"
     for option in options:

@@ -1,4 +1,4 @@
-"""Runs what the container built: opens everything, serves until told to end, closes in order."""
+"""Runs what the container built: opens everything, serves until it is stopped, closes in order."""
 
 from __future__ import annotations
 

@@ -181,7 +181,8 @@ def choose_for(
 
     Args:
         defaults: texts by key that replace the server's defaults.
-        file, default_file: as for `choose`.
+        file: as for `choose`.
+        default_file: as for `choose`.
     """
     file, tree = read_file(file, default_file)
     server = with_defaults(server_options(), {**defaults, "driver": spec.name})
@@ -217,7 +218,7 @@ def resolve(choice: Choice, given: Mapping[str, Given]) -> Configuration:
         InvalidArgument: a value is not valid or missing; the text names its source.
     """
     if "proxy_address" in given:
-        _refuse_driver_settings(choice, given)
+        _reject_driver_settings(choice, given)
         choice = replace(choice, options=managed_options(choice.options))
     values = values_of(choice, given)
     settings = server_settings(ServeSettings, values)
@@ -231,7 +232,7 @@ def resolve(choice: Choice, given: Mapping[str, Given]) -> Configuration:
     )
 
 
-def _refuse_driver_settings(choice: Choice, given: Mapping[str, Given]) -> None:
+def _reject_driver_settings(choice: Choice, given: Mapping[str, Given]) -> None:
     for option in choice.options:
         if option.driver and option.parameter in given:
             raise InvalidArgument(
@@ -295,11 +296,10 @@ def _value(choice: Choice, option: Option, given: Mapping[str, Given]) -> Value:
     if option.field.secret:
         by_file = given.get(f"{option.parameter}_file")
         if by_file is not None and (direct is None or by_file.source >= direct.source):
-            twin = next(o for o in choice.options if o.parameter == f"{option.parameter}_file")
-            origin = _origin(choice, twin, by_file.source)
+            origin = _origin(choice, replace(option, holds_path=True), by_file.source)
             if direct is not None and direct.source == by_file.source:
-                both = _origin(choice, option, direct.source)
-                raise InvalidArgument(f"{option.path} is given twice: by {both} and by {origin}")
+                other = _origin(choice, option, direct.source)
+                raise InvalidArgument(f"{option.path} is given twice: by {other} and by {origin}")
             path = Path(by_file.text)
             return Value(option, _secret_in(path, option, origin), f"{origin}: {path}")
     if direct is not None:
