@@ -6,11 +6,11 @@ command that needs them, when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.main import get_group
 
 from prism.cli.errors import PrismGroup
 
@@ -18,100 +18,34 @@ if TYPE_CHECKING:
     from typer._click import Command
 
 
-def _serve() -> Command:
-    from prism.cli.serve import SERVE
-
-    return SERVE
-
-
-def _proxy() -> Command:
-    from prism.cli.serve import PROXY_COMMAND
-
-    return PROXY_COMMAND
-
-
-def _config() -> Command:
-    from prism.cli.config import GROUP
-
-    return GROUP
-
-
-def _drivers() -> Command:
-    from prism.cli import drivers
-
-    return _command(drivers.add_to)
-
-
-def _kv() -> Command:
-    from prism.cli import kv
-
-    return _group(kv.app)
-
-
-def _lifecycle() -> Command:
-    from prism.cli import lifecycle
-
-    return _group(lifecycle.app)
-
-
-def _patterns() -> Command:
-    from prism.cli import patterns
-
-    return _group(patterns.app)
-
-
-def _health() -> Command:
-    from prism.cli import lifecycle
-
-    return _command(lifecycle.add_health_to)
-
-
-def _bench() -> Command:
-    from prism.cli.bench import command
-
-    return _command(command.add_to)
-
-
-_COMMANDS: Mapping[str, Callable[[], Command]] = {
+_MODULES = {
     # On the server's side.
-    "serve": _serve,
-    "proxy": _proxy,
-    "config": _config,
-    "drivers": _drivers,
+    "serve": "serve",
+    "proxy": "serve",
+    "config": "config",
+    "drivers": "drivers",
     # On the client's side.
-    "kv": _kv,
-    "lifecycle": _lifecycle,
-    "patterns": _patterns,
-    "health": _health,
-    "bench": _bench,
+    "kv": "kv",
+    "lifecycle": "lifecycle",
+    "patterns": "patterns",
+    "health": "lifecycle",
+    "bench": "bench.command",
 }
-
-
-def _group(app: typer.Typer) -> Command:
-    return get_group(app)
-
-
-def _command(add_to: Callable[[typer.Typer], None]) -> Command:
-    app = typer.Typer(rich_markup_mode=None)
-    app.callback()(lambda: None)
-    add_to(app)
-    (command,) = get_group(app).commands.values()
-    return command
+"""Module of each command; its `COMMANDS` has the command under the same name."""
 
 
 class _LazyCommands(Mapping[str, "Command"]):
     """Commands by name, each imported when it is looked up."""
 
     def __getitem__(self, name: str) -> Command:
-        command = _COMMANDS[name]()
-        command.name = name
-        return command
+        commands: Mapping[str, Command] = import_module(f"prism.cli.{_MODULES[name]}").COMMANDS
+        return commands[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_COMMANDS)
+        return iter(_MODULES)
 
     def __len__(self) -> int:
-        return len(_COMMANDS)
+        return len(_MODULES)
 
 
 class _Prism(PrismGroup):

@@ -53,7 +53,7 @@ def _show(configuration: ServerConfiguration, as_json: bool) -> None:
         write_line(row)
 
 
-GROUP = TyperGroup(
+_GROUP = TyperGroup(
     name="config",
     help="Show the effective settings of a server or proxy.",
     no_args_is_help=True,
@@ -75,3 +75,5 @@ GROUP = TyperGroup(
         ),
     ],
 )
+
+COMMANDS = {"config": _GROUP}

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -186,92 +187,18 @@ def _pattern_names(parameters: Mapping[str, Any]) -> list[str]:
     return []
 
 
-_ADDRESS_HELP = "Address of the server."
-_TLS_OPTIONS = {
-    "ca": "PEM certificates of the authorities to trust; implies --tls.",
-    "cert": "PEM certificate to present to the server; implies --tls.",
-    "key": "PEM private key of --tls-cert.",
-}
+_connection_option = partial(TyperOption, show_envvar=True, rich_help_panel="Connection")
+_tls_option = partial(TyperOption, rich_help_panel="TLS")
+_tracing_option = partial(TyperOption, show_envvar=True, rich_help_panel="Tracing")
 
-_TIMEOUT = TyperOption(
-    param_decls=["--timeout"],
-    metavar="DURATION",
-    type=positive_duration,
-    default=DEFAULT_TIMEOUT,
-    show_default="5s",
-    help="Time to wait for each reply.",
-    rich_help_panel="Connection",
-)
-_TLS = (
-    TyperOption(
-        param_decls=["--tls"],
-        is_flag=True,
-        default=False,
-        help="Use TLS, and trust the certificate authorities of this system.",
-        rich_help_panel="TLS",
-    ),
-    *(
-        TyperOption(
-            param_decls=[f"--tls-{name}"],
-            metavar="FILE",
-            type=Path,
-            help=text,
-            rich_help_panel="TLS",
-        )
-        for name, text in _TLS_OPTIONS.items()
-    ),
-)
-_TRACING = (
-    TyperOption(
-        param_decls=["--enable-tracing"],
-        is_flag=True,
-        default=False,
-        envvar="PRISM_ENABLE_TRACING",
-        show_envvar=True,
-        help="Trace the command and the calls it makes.",
-        rich_help_panel="Tracing",
-    ),
-    TyperOption(
-        param_decls=["--trace-exporter"],
-        metavar="|".join(_TRACE_EXPORTERS),
-        type=parser(_parse_exporter),
-        envvar="PRISM_TRACE_EXPORTER",
-        show_envvar=True,
-        show_default="as OTEL_TRACES_EXPORTER says",
-        autocompletion=complete_from(lambda: _TRACE_EXPORTERS),
-        help="Where spans go; stdout means stderr here, because stdout has the result.",
-        rich_help_panel="Tracing",
-    ),
-)
-_PATTERN = TyperOption(
-    param_decls=["--pattern"],
-    metavar="NAME",
-    envvar="PRISM_PATTERN",
-    show_envvar=True,
-    show_default="the proxy's default",
-    autocompletion=_complete_patterns,
-    help="Pattern of a proxy that serves the calls.",
-    rich_help_panel="Connection",
-)
-_ADMIN_TOKEN_FILE = TyperOption(
-    param_decls=["--admin-token-file"],
-    metavar="FILE",
-    type=Path,
-    envvar="PRISM_ADMIN_TOKEN_FILE",
-    show_envvar=True,
-    help="File with the admin token, which a server that is not on loopback requires.",
-    rich_help_panel="Connection",
-)
-_ADDRESS = TyperOption(
+_ADDRESS = _connection_option(
     param_decls=["--address"],
     metavar="HOST:PORT|unix:PATH",
     type=parser(parse_address),
     default=DEFAULT_ADDRESS,
     envvar="PRISM_ADDRESS",
-    show_envvar=True,
     show_default=True,
-    help=_ADDRESS_HELP,
-    rich_help_panel="Connection",
+    help="Address of the server.",
 )
 _ADDRESS_ARGUMENT = TyperArgument(
     param_decls=["address"],
@@ -282,7 +209,62 @@ _ADDRESS_ARGUMENT = TyperArgument(
     envvar="PRISM_ADDRESS",
     show_envvar=True,
     show_default=True,
-    help=f"{_ADDRESS_HELP} HOST:PORT or unix:PATH.",
+    help="Address of the server: HOST:PORT or unix:PATH.",
+)
+_PATTERN = _connection_option(
+    param_decls=["--pattern"],
+    metavar="NAME",
+    envvar="PRISM_PATTERN",
+    show_default="the proxy's default",
+    autocompletion=_complete_patterns,
+    help="Pattern of a proxy that serves the calls.",
+)
+_ADMIN_TOKEN_FILE = _connection_option(
+    param_decls=["--admin-token-file"],
+    metavar="FILE",
+    type=Path,
+    envvar="PRISM_ADMIN_TOKEN_FILE",
+    help="File with the admin token, which a server that is not on loopback requires.",
+)
+_COMMON = (
+    _connection_option(
+        param_decls=["--timeout"],
+        metavar="DURATION",
+        type=positive_duration,
+        default=DEFAULT_TIMEOUT,
+        show_default="5s",
+        help="Time to wait for each reply.",
+    ),
+    _tls_option(
+        param_decls=["--tls"],
+        is_flag=True,
+        default=False,
+        help="Use TLS, and trust the certificate authorities of this system.",
+    ),
+    *(
+        _tls_option(param_decls=[flag], metavar="FILE", type=Path, help=text)
+        for flag, text in (
+            ("--tls-ca", "PEM certificates of the authorities to trust; implies --tls."),
+            ("--tls-cert", "PEM certificate to present to the server; implies --tls."),
+            ("--tls-key", "PEM private key of --tls-cert."),
+        )
+    ),
+    _tracing_option(
+        param_decls=["--enable-tracing"],
+        is_flag=True,
+        default=False,
+        envvar="PRISM_ENABLE_TRACING",
+        help="Trace the command and the calls it makes.",
+    ),
+    _tracing_option(
+        param_decls=["--trace-exporter"],
+        metavar="|".join(_TRACE_EXPORTERS),
+        type=parser(_parse_exporter),
+        envvar="PRISM_TRACE_EXPORTER",
+        show_default="as OTEL_TRACES_EXPORTER says",
+        autocompletion=complete_from(lambda: _TRACE_EXPORTERS),
+        help="Where spans go; stdout means stderr here, because stdout has the result.",
+    ),
 )
 
 
@@ -292,11 +274,7 @@ class ClientCommand(PanelCommand):
     Its function takes a `typer.Context` and passes that to `connection_of`.
     """
 
-    connection_parameters: ClassVar[Sequence[TyperOption | TyperArgument]] = (
-        *(_ADDRESS, _TIMEOUT),
-        *_TLS,
-        *_TRACING,
-    )
+    connection_parameters: ClassVar[Sequence[TyperOption | TyperArgument]] = (_ADDRESS, *_COMMON)
 
     def get_params(self, ctx: Context) -> list[Parameter]:
         return [*super().get_params(ctx), *self.connection_parameters]
@@ -315,19 +293,19 @@ class ClientCommand(PanelCommand):
 class KeyCommand(ClientCommand):
     """Command that calls keys, which a pattern of a proxy may serve."""
 
-    connection_parameters = (_ADDRESS, _PATTERN, _TIMEOUT, *_TLS, *_TRACING)
+    connection_parameters = (_ADDRESS, _PATTERN, *_COMMON)
 
 
 class BenchCommand(ClientCommand):
     """Command that calls keys and takes the address as an argument."""
 
-    connection_parameters = (_ADDRESS_ARGUMENT, _PATTERN, _TIMEOUT, *_TLS, *_TRACING)
+    connection_parameters = (_ADDRESS_ARGUMENT, _PATTERN, *_COMMON)
 
 
 class AdminCommand(ClientCommand):
     """Command that administers a server."""
 
-    connection_parameters = (_ADDRESS, _ADMIN_TOKEN_FILE, _TIMEOUT, *_TLS, *_TRACING)
+    connection_parameters = (_ADDRESS, _ADMIN_TOKEN_FILE, *_COMMON)
 
 
 @contextmanager

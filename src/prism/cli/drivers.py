@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import typer
+from typer.main import get_group
 
 from prism.bootstrap.discovery import Installed, survey
 from prism.cli.parameters import AsJson, PanelCommand, example
 from prism.cli.streams import columns, write_json, write_line
 from prism.ports import DriverSpec
 
+app = typer.Typer(rich_markup_mode=None)
 
+
+@app.command(cls=PanelCommand, epilog=example("drivers"))
 def drivers(as_json: AsJson = False) -> None:
     """List the installed drivers with their capabilities."""
     found = list(survey())
@@ -30,11 +34,6 @@ def drivers(as_json: AsJson = False) -> None:
             write_line(f"{driver.name}  cannot be used: {driver.problem}")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("drivers", cls=PanelCommand, epilog=example("drivers"))(drivers)
-
-
 def _capabilities(spec: DriverSpec) -> dict[str, str]:
     return {
         str(capability): str(declaration.support)
@@ -52,3 +51,6 @@ def _fields(driver: Installed) -> dict[str, object]:
         "summary": driver.spec.summary,
         "capabilities": _capabilities(driver.spec),
     }
+
+
+COMMANDS = get_group(app).commands

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.main import get_group
 
 from prism.adapters.observability.formatting import escaped
 from prism.cli.connection import AdminCommand, ClientCommand, connection_of
@@ -17,8 +18,12 @@ from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, DrainReport, Health, State
 if TYPE_CHECKING:
     from prism import AdminClient
 
+health_app = typer.Typer(rich_markup_mode=None)
 app = typer.Typer(
-    help="Show a server's state, drain it, stop it.", no_args_is_help=True, rich_markup_mode=None
+    name="lifecycle",
+    help="Show a server's state, drain it, stop it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
@@ -77,6 +82,7 @@ def stop(
         write_line("stopped")
 
 
+@health_app.command(cls=ClientCommand, epilog=example("health --timeout 1s"))
 def health(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Ask the server whether it serves: exit status 0 if so, else 1."""
     status = connection_of(ctx).administer(lambda client: client.serving_status())
@@ -88,14 +94,12 @@ def health(ctx: typer.Context, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitStatus.FAILURE)
 
 
-def add_health_to(app: typer.Typer) -> None:
-    """Add `prism health`."""
-    app.command("health", cls=ClientCommand, epilog=example("health --timeout 1s"))(health)
-
-
 def write_drained(report: DrainReport, as_json: bool) -> None:
     """Print the result of a drain."""
     if as_json:
         write_json(completed=report.completed, aborted=report.aborted)
     else:
         write_line(f"drained: {report.completed:,} completed, {report.aborted:,} aborted")
+
+
+COMMANDS = {"lifecycle": get_group(app), **get_group(health_app).commands}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.main import get_group
 
 from prism.bootstrap.secret_files import read_secret
 from prism.cli import pattern_output
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from prism.domain.patterns.values import PatternEvent
 
 app = typer.Typer(
+    name="patterns",
     help="Show the patterns of a proxy, restart, drain and replace them.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -196,3 +198,6 @@ def _add(settings: dict[str, str], key: str, text: str) -> None:
     if key in settings:
         raise typer.BadParameter(f"the setting {key!r} is given twice")
     settings[key] = text
+
+
+COMMANDS = {"patterns": get_group(app)}

@@ -118,7 +118,7 @@ def proxy(configuration: ProxyConfiguration) -> None:
     raise typer.Exit(main.run_proxy(configuration))
 
 
-SERVE = SettingsCommand(
+_SERVE = SettingsCommand(
     "serve",
     SERVER,
     serve,
@@ -126,10 +126,12 @@ SERVE = SettingsCommand(
     prepare=watch_parent_proxy,
     epilog=example("serve --driver redis --redis-url redis://localhost:6379"),
 )
-PROXY_COMMAND = SettingsCommand(
+_PROXY = SettingsCommand(
     "proxy",
     PROXY,
     proxy,
     own=[pattern_option()],
     epilog=example("proxy --pattern cache=memstore --pattern sessions=redis"),
 )
+
+COMMANDS = {"serve": _SERVE, "proxy": _PROXY}

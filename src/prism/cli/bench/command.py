@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.main import get_group
 
 from prism.cli.bench.closed_loop import ClosedLoop
 from prism.cli.bench.report import fields_of, lines_of
@@ -30,6 +31,10 @@ _DEFAULT_DURATION = timedelta(seconds=10)
 _PROGRESS_INTERVAL_S = 0.1
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(cls=BenchCommand, epilog=example("bench 127.0.0.1:9090 --mix get=1 --duration 5s"))
 def bench(
     ctx: typer.Context,
     mix: Annotated[
@@ -98,12 +103,6 @@ def bench(
         raise typer.Exit(ExitStatus.FAILURE)
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    usage = example("bench 127.0.0.1:9090 --mix get=1 --duration 5s")
-    app.command("bench", cls=BenchCommand, epilog=usage)(bench)
-
-
 class Run:
     """One run: fill, load, clear. Called once, with a client.
 
@@ -168,3 +167,6 @@ def _elapsed(progress: Progress) -> Iterator[None]:
         yield
     finally:
         ticking.cancel()
+
+
+COMMANDS = get_group(app).commands

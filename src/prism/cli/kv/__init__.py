@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import typer
+from typer.main import get_group
 
 from prism.cli.kv import dump, keys, load, scan
 
 app = typer.Typer(
-    help="Read and write keys, one or a million.", no_args_is_help=True, rich_markup_mode=None
+    name="kv",
+    help="Read and write keys, one or a million.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 for module in (keys, scan, load, dump):
-    module.add_to(app)
+    app.add_typer(module.app)
+
+COMMANDS = {"kv": get_group(app)}

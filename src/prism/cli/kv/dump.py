@@ -36,6 +36,10 @@ _SCANS = 3
 Outcome = Entry | PrismError | None
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(cls=KeyCommand, epilog=example("kv dump -o backup.jsonl"))
 def dump(
     ctx: typer.Context,
     prefix: PrefixOption = "",
@@ -72,11 +76,6 @@ def dump(
     print_message(f"dumped {dumper.dumped:,}{unread} {watch.rate(dumper.dumped)}")
     if dumper.unread:
         raise typer.Exit(ExitStatus.FAILURE)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("dump", cls=KeyCommand, epilog=example("kv dump -o backup.jsonl"))(dump)
 
 
 def _progress(to_stdout: bool) -> contextlib.AbstractContextManager[Progress]:

@@ -21,7 +21,11 @@ from prism.ports import INT64_MAX, INT64_MIN, Persisted, Version
 if TYPE_CHECKING:
     from prism import Client
 
+app = typer.Typer(rich_markup_mode=None)
 
+
+@app.command("put", cls=KeyCommand, hidden=True)
+@app.command("set", cls=KeyCommand, epilog=example("kv set greeting hello --ttl 1h"))
 def set_value(
     ctx: typer.Context,
     key: Key,
@@ -54,6 +58,7 @@ def set_value(
         write_json(key=key, version=version_field(version))
 
 
+@app.command(cls=KeyCommand, epilog=example("kv get greeting"))
 def get(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
     """Print a value, byte for byte; exit status 3 if the key does not exist."""
     entry = connection_of(ctx).call("get", lambda client: client.get(key))
@@ -71,6 +76,8 @@ def get(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
         write(entry.value + b"\n" if sys.stdout.isatty() else entry.value)
 
 
+@app.command("del", cls=KeyCommand, hidden=True)
+@app.command(cls=KeyCommand, epilog=example("kv delete greeting"))
 def delete(
     ctx: typer.Context, key: Key, if_version: IfVersion = None, as_json: AsJson = False
 ) -> None:
@@ -89,6 +96,7 @@ def delete(
         raise typer.Exit(ExitStatus.NO_SUCH_KEY) if as_json else no_such_key(key)
 
 
+@app.command(cls=KeyCommand, epilog=example("kv exists greeting"))
 def exists(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
     """Print true or false; exit status 0 or 3."""
     found = connection_of(ctx).call("exists", lambda client: client.exists(key))
@@ -100,6 +108,7 @@ def exists(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitStatus.NO_SUCH_KEY)
 
 
+@app.command(cls=KeyCommand, epilog=example("kv ttl greeting"))
 def ttl(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
     """Print the time until a key expires, such as 12.345s, or none if it does not."""
     lifetime = connection_of(ctx).call("ttl", lambda client: client.ttl(key))
@@ -113,6 +122,7 @@ def ttl(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
         write_line("none" if remaining is None else f"{remaining.total_seconds():.3f}s")
 
 
+@app.command(cls=KeyCommand, epilog=example("kv expire greeting 30m"))
 def expire(ctx: typer.Context, key: Key, ttl: TtlArgument, as_json: AsJson = False) -> None:
     """Let an existing key expire after a time."""
     if not connection_of(ctx).call("expire", lambda client: client.expire(key, ttl)):
@@ -121,6 +131,7 @@ def expire(ctx: typer.Context, key: Key, ttl: TtlArgument, as_json: AsJson = Fal
         write_json(key=key, exists=True)
 
 
+@app.command(cls=KeyCommand, epilog=example("kv persist greeting"))
 def persist(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
     """Remove the expiry of an existing key."""
     found = connection_of(ctx).call("persist", lambda client: client.persist(key))
@@ -130,6 +141,7 @@ def persist(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
         write_json(key=key, exists=True, had_ttl=found is Persisted.EXPIRY_REMOVED)
 
 
+@app.command(cls=KeyCommand, epilog=example("kv incr visits --by 5"))
 def incr(
     ctx: typer.Context,
     key: Key,
@@ -144,24 +156,6 @@ def incr(
         write_json(key=key, value=count.value, version=version_field(count.version))
     else:
         write_line(str(count.value))
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands; of two names, the second is a hidden alias."""
-    for names, command, usage in (
-        (("set", "put"), set_value, "set greeting hello --ttl 1h"),
-        (("get",), get, "get greeting"),
-        (("delete", "del"), delete, "delete greeting"),
-        (("exists",), exists, "exists greeting"),
-        (("ttl",), ttl, "ttl greeting"),
-        (("expire",), expire, "expire greeting 30m"),
-        (("persist",), persist, "persist greeting"),
-        (("incr",), incr, "incr visits --by 5"),
-    ):
-        for index, name in enumerate(names):
-            app.command(name, cls=KeyCommand, hidden=index > 0, epilog=example(f"kv {usage}"))(
-                command
-            )
 
 
 def _absent(key: str, as_json: bool) -> typer.Exit:

@@ -38,6 +38,10 @@ _LINE_OVERHEAD_BYTES = 4096
 _BOM = b"\xef\xbb\xbf"
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(cls=KeyCommand, epilog=example("kv load backup.jsonl"))
 def load(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON Lines; `-`: stdin.")],
@@ -64,11 +68,6 @@ def load(
     print_message(f"{counts} {watch.rate(loader.loaded)}")
     if loader.refused:
         raise typer.Exit(ExitStatus.FAILURE)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("load", cls=KeyCommand, epilog=example("kv load backup.jsonl"))(load)
 
 
 @contextlib.contextmanager

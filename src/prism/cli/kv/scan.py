@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Values = Annotated[bool, typer.Option("--values", help="Print each value after its key and a tab.")]
 
 
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(cls=KeyCommand, epilog=example("kv scan user/ --values"))
 def scan(
     ctx: typer.Context,
     prefix: PrefixArgument = "",
@@ -59,6 +63,7 @@ def scan(
     connection_of(ctx).run(print_pages)
 
 
+@app.command(cls=KeyCommand, epilog=example("kv watch user/"))
 def watch(
     ctx: typer.Context,
     prefix: PrefixArgument = "",
@@ -88,12 +93,6 @@ def watch(
                         return
 
     connection_of(ctx).run(print_events)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("scan", cls=KeyCommand, epilog=example("kv scan user/ --values"))(scan)
-    app.command("watch", cls=KeyCommand, epilog=example("kv watch user/"))(watch)
 
 
 def _entry_text(key: str, entry: Entry | None) -> bytes:
