@@ -1,4 +1,4 @@
-"""TCP relay between a driver and its server that counts round trips and drops replies."""
+"""TCP relay between a client and its server that counts round trips and loses what is sent."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class TcpRelay:
         port: port of the relay.
         round_trips: number of times that the client began to send after a reply.
         drop_replies: whether to drop what the server sends.
+        silent: whether to drop what either side sends.
+        connections: number of connections so far.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class TcpRelay:
         self._writers: set[asyncio.StreamWriter] = set()
         self.round_trips = 0
         self.drop_replies = False
+        self.silent = False
+        self.connections = 0
+        self._silenced: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._relay, "127.0.0.1", 0, ssl=self._tls)
@@ -61,6 +66,10 @@ class TcpRelay:
         for writer in self._writers:
             writer.transport.abort()
 
+    def silence_connections(self) -> None:
+        """Drop what either side sends over the connections that are open now."""
+        self._silenced.update(self._writers)
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -68,6 +77,7 @@ class TcpRelay:
         task.add_done_callback(self._tasks.discard)
         to_server: asyncio.StreamWriter | None = None
         self._writers.add(writer)
+        self.connections += 1
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
             answered = True
@@ -78,13 +88,14 @@ class TcpRelay:
                     if data not in self._keepalive:
                         self.round_trips += answered
                         answered = False
-                    to_server.write(data)
+                    if not self._loses(writer):
+                        to_server.write(data)
 
             async def backward() -> None:
                 nonlocal answered
                 while data := await from_server.read(_CHUNK):
                     answered = answered or data not in self._keepalive
-                    if not self.drop_replies:
+                    if not (self.drop_replies or self._loses(writer)):
                         writer.write(data)
 
             directions = [asyncio.create_task(each) for each in (forward(), backward())]
@@ -98,6 +109,10 @@ class TcpRelay:
             pass
         finally:
             self._writers.discard(writer)
+            self._silenced.discard(writer)
             writer.close()
             if to_server is not None:
                 to_server.close()
+
+    def _loses(self, connection: asyncio.StreamWriter) -> bool:
+        return self.silent or connection in self._silenced

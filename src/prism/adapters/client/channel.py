@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from prism.adapters.client.operation_stream import (
     StreamsUnsupported,
 )
 from prism.adapters.client.propagation import Forwarded, TraceContext
-from prism.adapters.client.watch import UnaryStreamMethod, open_watch
+from prism.adapters.client.watch import UnaryStreamMethod, Watches
 from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
 from prism.kit import client_tls_context
@@ -38,15 +38,30 @@ _OPTIONS = [
     # Whether to repeat a write is the caller's decision.
     ("grpc.enable_retries", 0),
     # Each channel has a connection of its own, with the server's limit on calls in flight.
-    # Watches depend on it even more: on h2corn a stream that nobody reads blocks its whole
-    # connection, once some megabytes wait in it.
     ("grpc.use_local_subchannel_pool", 1),
     # A server that returns is found again within a second, not in minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     # Longest duration of one attempt to connect, in spite of its name.
-    ("grpc.min_reconnect_backoff_ms", 5000),
+    ("grpc.min_reconnect_backoff_ms", 3000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+
+# A path that drops everything is noticed in the sum of both times, at most 4 s. gRPC pings
+# only while there are calls, and keeps a ping of its own, which measures the bandwidth, as
+# the only one in flight: its timeout has to be the same.
+_PING_OPTIONS = [
+    ("grpc.keepalive_time_ms", 1500),
+    ("grpc.keepalive_timeout_ms", 2500),
+    ("grpc.http2.ping_timeout_ms", 2500),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
+# Other servers disconnect a client that pings more than twice, in 5 minutes, without getting
+# data; 2 to 4 s of an idle stream are at most two pings.
+_IDLE_CHECK_S = 2.0
+
+_TOO_MANY_PINGS = "too many pings"
+_SILENCE = ("ping timeout", "keepalive")
 
 _STREAMED_BYTES = 128 << 10
 
@@ -103,6 +118,9 @@ class ClosedChannel:
 class Channel:
     """Connection to one address; opened by the first call.
 
+    A connection over TCP is pinged while calls or watches use it, and replaced when it stops
+    answering. A Unix socket needs no pings: its end is always noticed.
+
     Args:
         address: `host:port` or `unix:PATH`.
         timeout: timeout of each call.
@@ -134,17 +152,22 @@ class Channel:
         forwarded: Callable[[], Forwarded | None] | None = None,
     ) -> None:
         self.address = address
-        self._errors = ErrorTranslator(address, name)
+        self._errors = ErrorTranslator(address, name, self._on_broken)
+        self._pings = not address.startswith("unix:")
         self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
         self._metadata = _metadata(admin_token, pattern)
         self._trace_context = trace_context
         self._forwarded = forwarded
         self._credentials = None if tls is None else tls.credentials()
         self._channel = self._open()
-        self._watches: set[grpc.aio.Channel] = set()
+        self._previous: grpc.aio.Channel | None = None
+        self._watches = Watches(self._open, self._errors, self._timeout_s)
         self._methods: dict[str, _UnaryMethod] = {}
         self._operations = OperationStream(
-            self._open_stream, self._errors.of_operations, self._timeout_s
+            self._open_stream,
+            self._errors.of_operations,
+            self._timeout_s,
+            idle_check_s=_IDLE_CHECK_S if self._pings else None,
         )
         self._streams = streams
         self._closed = False
@@ -252,27 +275,23 @@ class Channel:
             call.cancel()
 
     def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Watch over a connection of its own, so that a slow reader delays no other call.
+        """Watch over a connection that only watches share.
 
         Raises:
             PrismError: on entering: refused by the server, or not started in time.
             WatchEnded: on reading: the watch ended, or the connection broke.
         """
         caller = None if self._forwarded is None else self._forwarded()
-        return open_watch(
-            self._watch_connection(),
-            request,
-            metadata=self._current_metadata(caller),
-            timeout_s=self._timeout_s,
-            errors=self._errors,
-        )
+        return self._watches.open(request, self._current_metadata(caller))
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail. Safe more than once."""
         self._closed = True
         await self._operations.close()
-        for channel in (self._channel, *self._watches):
-            await channel.close()
+        await self._watches.close()
+        for channel in (self._channel, self._previous):
+            if channel is not None:
+                await channel.close()
 
     def _current_trace(self, caller: Forwarded | None) -> TraceContext | None:
         trace = None if self._trace_context is None else self._trace_context()
@@ -292,20 +311,25 @@ class Channel:
         return call
 
     def _open(self) -> grpc.aio.Channel:
+        options = [*_OPTIONS, *_PING_OPTIONS] if self._pings else _OPTIONS
         if self._credentials is None:
-            return grpc.aio.insecure_channel(self.address, _OPTIONS)
-        return grpc.aio.secure_channel(self.address, self._credentials, _OPTIONS)
+            return grpc.aio.insecure_channel(self.address, options)
+        return grpc.aio.secure_channel(self.address, self._credentials, options)
 
-    @asynccontextmanager
-    async def _watch_connection(self) -> AsyncIterator[grpc.aio.Channel]:
+    def _on_broken(self, details: str) -> None:
+        """Handle an error that the gRPC library made: the connection cannot be used."""
         if self._closed:
-            raise NotServing(CLOSED)
-        async with self._open() as channel:
-            self._watches.add(channel)
-            try:
-                yield channel
-            finally:
-                self._watches.discard(channel)
+            return
+        details = details.lower().replace("_", " ")
+        if _TOO_MANY_PINGS in details and self._pings:
+            # Once at most. Calls that began meanwhile end on the connection that pings.
+            self._pings = False
+            self._previous, self._channel = self._channel, self._open()
+            self._methods.clear()
+            self._watches.retire_connections()
+        elif any(text in details for text in _SILENCE):
+            # Their connections take the same path.
+            self._watches.end_all(f"the connection to {self.address} stopped answering")
 
 
 def _metadata(admin_token: str | None, pattern: str | None) -> tuple[tuple[str, str], ...]:

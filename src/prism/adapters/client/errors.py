@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
@@ -40,23 +40,27 @@ class ErrorTranslator:
     Args:
         address: `host:port` or `unix:PATH`.
         name: name of the server in error messages; empty: its address.
+        on_broken: called with the library's details when no server sent the error.
 
     Raises:
         InvalidArgument: the address has neither form.
     """
 
-    def __init__(self, address: str, name: str = "") -> None:
+    def __init__(
+        self, address: str, name: str = "", on_broken: Callable[[str], None] | None = None
+    ) -> None:
         check_address(address)
         self.address = address
         self._name = name
+        self._on_broken = on_broken
 
     def of_call(self, error: grpc.aio.AioRpcError) -> PrismError:
         """Return the error of a call that failed."""
-        return _sent_error(error) or error_of(self._status_of(error))
+        return self._sent_error(error) or error_of(self._status_of(error))
 
     def of_operations(self, error: grpc.aio.AioRpcError) -> PrismError:
         """Return the error of the pending operations of a stream that failed."""
-        sent = _sent_error(error)
+        sent = self._sent_error(error)
         if sent is not None:
             return sent
         status = self._status_of(error)
@@ -71,7 +75,18 @@ class ErrorTranslator:
             reason = f"the connection to {self._name} broke"
         else:
             reason = f"the connection to {self.address} broke ({error.details()})"
-        return _sent_error(error) or WatchEnded(f"{reason}: start a new watch and re-read the keys")
+        return self._sent_error(error) or WatchEnded(
+            f"{reason}: start a new watch and re-read the keys"
+        )
+
+    def _sent_error(self, error: grpc.aio.AioRpcError) -> PrismError | None:
+        """Return the error that a Prism server sent; None: the library made it."""
+        for key, value in error.trailing_metadata():
+            if key == "grpc-status-details-bin" and isinstance(value, bytes):
+                return error_of(status_pb2.Status.FromString(value))
+        if self._on_broken is not None:
+            self._on_broken(error.details() or "")
+        return None
 
     def _status_of(self, error: grpc.aio.AioRpcError) -> status_pb2.Status:
         message = f"{self._name or self.address}: {error.details()}"
@@ -117,14 +132,6 @@ class TrueStatus:
         self._status.set_result(
             grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=details)
         )
-
-
-def _sent_error(error: grpc.aio.AioRpcError) -> PrismError | None:
-    """Return the error in the status's details, which only a Prism server sends."""
-    for key, value in error.trailing_metadata():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            return error_of(status_pb2.Status.FromString(value))
-    return None
 
 
 def _result_now(answer: Coroutine[Any, Any, Result]) -> Result | None:

@@ -99,6 +99,8 @@ class OperationStream:
         open_call: begins the call.
         error_of_call: translates the error of a failed call.
         timeout_s: timeout of each operation.
+        idle_check_s: time after which a stream ends that nothing was sent over, at the
+            latest after twice as long; None: it stays.
 
     Attributes:
         answers: whether the server is known to support operation streams.
@@ -109,12 +111,16 @@ class OperationStream:
         open_call: Callable[[], OpenCall],
         error_of_call: Callable[[grpc.aio.AioRpcError], PrismError],
         timeout_s: float,
+        *,
+        idle_check_s: float | None = None,
     ) -> None:
         self._open_call = open_call
         self._error_of_call = error_of_call
         self._pending = PendingOperations(timeout_s, self._write_soon)
+        self._idle_check_s = idle_check_s
         self._session: asyncio.Task[None] | None = None
-        self._something_to_write: asyncio.Future[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._something_to_write: asyncio.Future[bool] | None = None
         self._closed = False
         self.answers = False
 
@@ -186,24 +192,27 @@ class OperationStream:
                     "the connection was closed before the answer came", outcome=pending.outcome
                 )
             )
-        if self._session is not None:
-            session, self._session = self._session, None
+        sessions = [*self._ending] if self._session is None else [*self._ending, self._session]
+        self._session = None
+        for session in sessions:
             session.cancel()
-            with suppress(asyncio.CancelledError):
-                await session
+        await asyncio.gather(*sessions, return_exceptions=True)
 
     def _write_soon(self) -> None:
         """Write in a later step, so that one message holds all operations of this turn."""
         if self._session is None:
             self._session = asyncio.create_task(self._run_session())
         elif self._something_to_write is not None and not self._something_to_write.done():
-            self._something_to_write.set_result(None)
+            self._something_to_write.set_result(True)
 
     async def _run_session(self) -> None:
         """Run one stream, from its opening to its end."""
         call = self._open_call()
         true_status = TrueStatus(call)
         writing = asyncio.create_task(self._write(call))
+        if self._idle_check_s is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._idle_check_s, self._check_idle, asyncio.current_task(), 0)
         answered = False
         ended: grpc.aio.AioRpcError | None = None
         try:
@@ -223,7 +232,7 @@ class OperationStream:
             writing.cancel()
             if asyncio.current_task() is self._session:
                 self._session = None
-            self._fail_all(ended, answered=answered)
+                self._fail_all(ended, answered=answered)
             with suppress(asyncio.CancelledError):
                 await writing
 
@@ -237,8 +246,29 @@ class OperationStream:
                 if message is not None:
                     await call.write(message)
                     continue
-                self._something_to_write = asyncio.get_running_loop().create_future()
-                await self._something_to_write
+                something = asyncio.get_running_loop().create_future()
+                self._something_to_write = something
+                if not await something:
+                    await call.done_writing()
+                    return
+
+    def _check_idle(self, session: asyncio.Task[None] | None, last_id: int) -> None:
+        """End a stream that was not used since the last check.
+
+        gRPC pings a connection that has open streams.
+        """
+        if session is None or session is not self._session or self._idle_check_s is None:
+            return
+        pending, writing = self._pending, self._something_to_write
+        unused = last_id == pending.last_id and pending.idle
+        if unused and writing is not None and not writing.done():
+            self._session = None
+            self._ending.add(session)
+            session.add_done_callback(self._ending.discard)
+            writing.set_result(False)
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._idle_check_s, self._check_idle, session, pending.last_id)
 
     def _receive(self, data: bytes) -> None:
         self.answers = True
@@ -283,6 +313,9 @@ class PendingOperations:
         timeout_s: timeout of operations without a deadline of their own; they expire in
             the order in which they began.
         changed: called when there is something to write.
+
+    Attributes:
+        last_id: id of the last operation that was added.
     """
 
     def __init__(self, timeout_s: float, changed: Callable[[], None]) -> None:
@@ -292,7 +325,7 @@ class PendingOperations:
         self._by_id: dict[int, PendingOperation] = {}
         self._unwritten: deque[PendingOperation] = deque()
         self._cancel_ids: list[int] = []
-        self._last_id = 0
+        self.last_id = 0
         self._timer: asyncio.TimerHandle | None = None
         # Kept, because finding the loop costs a system call: more than the rest of `add`.
         self._loop = asyncio.get_running_loop()
@@ -329,9 +362,14 @@ class PendingOperations:
         self, method: Method[Message], operation: pb.Operation, waiter: Waiter
     ) -> PendingOperation:
         """Add an operation that is complete but for its id; its waiter gives it up."""
-        self._last_id = operation.id = self._last_id + 1
+        self.last_id = operation.id = self.last_id + 1
         body = operation.SerializeToString()
         return self._add(method, _OPERATIONS_TAG + varint(len(body)), body, None, waiter)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no operation is pending, and nothing is left to write."""
+        return not (self._by_id or self._unwritten or self._cancel_ids)
 
     def take(self, identity: int) -> PendingOperation | None:
         """Remove the operation of this id; None: nobody waits for it any more."""
@@ -381,8 +419,8 @@ class PendingOperations:
         self, method: Method[Message], size: int, timeout: bytes, trace: TraceContext | None
     ) -> bytes:
         """Number the next operation, and encode the fields before a request of this size."""
-        self._last_id += 1
-        inner = _ID_TAG + varint(self._last_id) + timeout
+        self.last_id += 1
+        inner = _ID_TAG + varint(self.last_id) + timeout
         if trace is not None:
             inner += pb.Operation(
                 traceparent=trace.traceparent, tracestate=trace.tracestate
@@ -398,7 +436,7 @@ class PendingOperations:
         expires_at: float | None,
         waiter: Waiter,
     ) -> PendingOperation:
-        pending = PendingOperation(self._last_id, method, head, body, expires_at, waiter)
+        pending = PendingOperation(self.last_id, method, head, body, expires_at, waiter)
         self._by_id[pending.id] = pending
         self._unwritten.append(pending)
         self._changed()
