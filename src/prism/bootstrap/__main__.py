@@ -3,9 +3,14 @@
 The one module of this package that imports `prism.cli`.
 """
 
+import os
 import sys
 
-from prism.cli import main
+# `python -m` puts the working directory first: a file of a library's name there would run.
+if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109  (imports nothing)
+    del sys.path[0]
+
+from prism.cli import main  # noqa: E402
 
 sys.argv[1:1] = ["serve"]
 main()

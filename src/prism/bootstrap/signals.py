@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first signal shuts down in order, a second exits at once."""
+"""SIGINT, SIGTERM and SIGHUP: the first signal shuts down in order, a second exits at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -33,7 +33,12 @@ def handle_signals(shut_down: Callable[[str], None]) -> Iterator[None]:
         received = True
         loop.call_soon_threadsafe(shut_down, name)
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    before = {
+        number: signal.signal(number, handle)
+        for number in _SIGNALS
+        # A process started by nohup ignores SIGHUP.
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:

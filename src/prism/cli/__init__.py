@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from prism.cli.process_start import prepare
+
 if TYPE_CHECKING:
     from prism.cli.commands import app
 
@@ -18,6 +20,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    prepare(sys.argv[1:])
     # Imported here, so that Ctrl-C never shows a stack trace.
     try:
         from prism.cli.commands import app

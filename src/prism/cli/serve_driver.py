@@ -13,6 +13,7 @@ import typer
 
 from prism.bootstrap.configuration import Choice, Configuration, choose_for, resolve
 from prism.cli.errors import errors_as_status
+from prism.cli.process_start import prepare_server
 from prism.cli.settings_command import (
     PreParsedArgs,
     SettingsCommand,
@@ -53,6 +54,7 @@ def serve_driver(
         trace_exporter: where traces go: stdout, otlp or jaeger.
         settings: dataclass of the driver's settings; None: the annotation of `initialize`.
     """
+    prepare_server()
     defaults = {"grpc_port": str(grpc_port), "metrics_port": str(metrics_port)}
     if tracing:
         defaults["enable_tracing"] = "true"

@@ -61,9 +61,10 @@ def test_the_systemd_unit_runs_an_existing_command() -> None:
     (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
     python, *args = shlex.split(command)
     assert python.endswith("/bin/python")
-    assert args[:2] == ["-m", "prism.bootstrap"]
+    assert args[:3] == ["-P", "-m", "prism.bootstrap"]
     assert "--config" in args
-    run(sys.executable, *args[:2], "--help")
+    run(sys.executable, *args[:3], "--help")
+    assert "StartLimitIntervalSec=0" in unit
 
 
 def test_the_nats_server_accepts_its_configuration() -> None:

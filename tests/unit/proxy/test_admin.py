@@ -29,7 +29,7 @@ async def once(request: pb.WatchPatternsRequest) -> AsyncIterator[pb.WatchPatter
 
 
 def servicer_of(patterns: Supervisor, *, required: bool = False) -> ProxyAdminServicer:
-    return ProxyAdminServicer(patterns, AdminGuard(None, required=required), lambda _spec: None)
+    return ProxyAdminServicer(patterns, AdminGuard(None, required=required), lambda spec: spec)
 
 
 async def test_watch_yields_recorded_events_then_new_ones(patterns: Supervisor) -> None:
@@ -125,7 +125,7 @@ async def test_every_call_needs_the_admin_token(patterns: Supervisor) -> None:
 async def test_replace_keeps_settings_if_the_driver_stays(
     patterns: Supervisor, request_: pb.ReplacePatternRequest, expected: PatternSpec
 ) -> None:
-    def refuse(spec: PatternSpec) -> None:
+    def refuse(spec: PatternSpec) -> PatternSpec:
         assert spec == expected
         raise InvalidArgument("as asked")
 

@@ -22,6 +22,9 @@ from prism.ports import PreconditionFailed
 # A socket's path has 108 bytes on Linux, and 104 on macOS.
 _MAX_SOCKET_PATH_BYTES = 100
 
+# A pattern neither imports nor reads files of the folder in which the proxy was started.
+_FOLDER = "/"
+
 _PASSED_NAMES = frozenset({"HOME", "LANG", "PATH", "TMPDIR", "TZ"})
 _PASSED_PREFIXES = ("LC_", "OTEL_", "PYTHON", "SSL_CERT_")
 
@@ -42,7 +45,7 @@ class LaunchOptions:
     proxy_address: str
     socket_dir: Path
     flags: Sequence[str] = ()
-    command: Sequence[str] = (sys.executable, "-m", "prism.bootstrap")
+    command: Sequence[str] = (sys.executable, "-P", "-m", "prism.bootstrap")
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     redact: Redact = str
 
@@ -100,6 +103,7 @@ class ProcessLauncher:
                 stdout=output_writer,
                 stderr=output_writer,
                 env=clean_environment(self._options.environment),
+                cwd=_FOLDER,
                 pass_fds=(token_reader,),
                 start_new_session=True,
             )
@@ -134,11 +138,16 @@ class ProcessLauncher:
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a pattern needs; none can be a secret of the proxy."""
-    return {
+    passed = {
         name: value
         for name, value in environment.items()
         if name in _PASSED_NAMES or name.startswith(_PASSED_PREFIXES)
     }
+    if folders := passed.get("PYTHONPATH"):
+        # Relative to the folder of this process, and not to that of the pattern.
+        absolute = map(os.path.abspath, filter(None, folders.split(os.pathsep)))
+        passed["PYTHONPATH"] = os.pathsep.join(absolute)
+    return passed
 
 
 async def _open_pipe(reader: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:

@@ -26,7 +26,7 @@ from prism.bootstrap.options import Option, options_of, server_options
 from prism.bootstrap.proxy.settings import ProxySettings
 from prism.domain.patterns.supervisor import NoSettings
 from prism.domain.patterns.values import PatternSpec
-from prism.domain.settings import SettingField, parse_settings
+from prism.domain.settings import SettingField, parse_settings, settings_of
 from prism.ports import DriverSpec, InvalidArgument
 
 VARIABLE = "PRISM_PATTERNS"
@@ -265,7 +265,15 @@ def _pattern_spec(name: str, spec: DriverSpec, values: Iterable[Value]) -> Patte
         parse_settings(spec.settings, settings)
     except InvalidArgument as error:
         raise InvalidArgument(f"the pattern {name!r}: {error.message}") from None
-    return PatternSpec(name, spec.name, settings)
+    return PatternSpec(name, spec.name, with_absolute_paths(spec.settings, settings))
+
+
+def with_absolute_paths(settings_type: type, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return a driver's settings with paths that mean the same in the folder of a pattern."""
+    paths = {field.name for field in settings_of(settings_type) if field.type is Path}
+    return {
+        name: str(Path(text).absolute()) if name in paths else text for name, text in texts.items()
+    }
 
 
 def _with_drivers(choice: PatternChoice, values: Iterable[Value]) -> Iterator[Value]:

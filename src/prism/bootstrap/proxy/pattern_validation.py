@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prism.bootstrap.configuration import secrets_of
-from prism.bootstrap.proxy.configuration import load_driver
+from prism.bootstrap.proxy.configuration import load_driver, with_absolute_paths
 from prism.domain.patterns.values import PatternSpec
 from prism.domain.redaction import Redactor
 from prism.domain.settings import parse_settings
@@ -20,11 +22,16 @@ class PatternValidator:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
-    def __call__(self, spec: PatternSpec) -> None:
-        """Raise InvalidArgument if the driver is not installed, or a setting is wrong."""
+    def __call__(self, spec: PatternSpec) -> PatternSpec:
+        """Return the specification, with absolute paths.
+
+        Raises:
+            InvalidArgument: the driver is not installed, or a setting is wrong.
+        """
         driver = load_driver(spec.name, spec.driver)
         self._redactor.register(secrets_of(driver.settings, spec.settings))
         try:
             parse_settings(driver.settings, spec.settings)
         except InvalidArgument as error:
             raise InvalidArgument(f"the pattern {spec.name!r}: {error.message}") from None
+        return replace(spec, settings=with_absolute_paths(driver.settings, spec.settings))

@@ -31,11 +31,14 @@ class ProxyAdminServicer:
     """The calls of `proto/prism/v1/proxy.proto`, which describes them.
 
     Args:
-        validate: raises InvalidArgument for an invalid specification.
+        validate: returns the specification to use; raises InvalidArgument for an invalid one.
     """
 
     def __init__(
-        self, patterns: Supervisor, guard: AdminGuard, validate: Callable[[PatternSpec], None]
+        self,
+        patterns: Supervisor,
+        guard: AdminGuard,
+        validate: Callable[[PatternSpec], PatternSpec],
     ) -> None:
         self._patterns = patterns
         self._guard = guard
@@ -83,8 +86,7 @@ class ProxyAdminServicer:
             spec = replace(old, settings={**old.settings, **request.settings})
         else:
             spec = PatternSpec(old.name, request.driver, dict(request.settings))
-        self._validate(spec)
-        await found.replace(spec, discard_data=request.discard_data)
+        await found.replace(self._validate(spec), discard_data=request.discard_data)
         return pb.ReplacePatternResponse(pattern=self._message(found))
 
     async def watch_patterns(
