@@ -7,6 +7,6 @@ import sys
 if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:  # noqa: PTH109  (imports nothing)
     del sys.path[0]
 
-from prism.cli import main  # noqa: E402
+from prism.cli import main
 
 main()
