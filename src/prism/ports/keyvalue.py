@@ -7,7 +7,7 @@ For every method:
 
 - A key is 1 to 1,024 bytes of UTF-8. Keys, prefixes and ttls are checked before a driver is
   called. A ttl is above zero and at most 100 years.
-- An expired key is absent.
+- An expired key is absent to every operation, also when no operation has found it since.
 - Cancelling a read has no effect. Cancelling a write leaves its outcome unknown. The driver
   is usable afterwards.
 - `NotServing`, `BackendUnavailable` and `BackendTimeout` may be raised.
@@ -56,7 +56,8 @@ class Expiry(Protocol):
     """Port of `Capability.TTL`, which the ttl of `KeyValue.set` needs too.
 
     A key is never returned after its expiry and never lost before it. A ttl is rounded up to
-    the declared granularity.
+    the declared granularity. Both hold for the ttl of every write: `set`, `expire`,
+    `compare_and_set`, `set_many`, and the ttl that `increment` keeps. No read changes a ttl.
     """
 
     async def expire(self, key: str, ttl: timedelta) -> bool:

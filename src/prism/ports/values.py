@@ -21,8 +21,8 @@ class Entry(NamedTuple):
     Attributes:
         value: the stored bytes, possibly none.
         version: changes whenever the value does.
-        expires_at_ms: milliseconds since the Unix epoch by the backend's clock; None when the
-            key does not expire.
+        expires_at_ms: milliseconds since the Unix epoch by the backend's clock, in every read;
+            None when the key does not expire.
     """
 
     value: bytes

@@ -120,7 +120,7 @@ class PersistDoesNothing(Fault):
 
 
 class ExpireCountsWholeSeconds(Fault):
-    caught_by = "test_a_ttl_given_by_expire_is_exact"
+    caught_by = "test_a_ttl_from_every_write_is_exact"
 
     async def expire(self, key: str, ttl: timedelta) -> bool:
         whole = timedelta(seconds=int(ttl.total_seconds()))

@@ -184,14 +184,6 @@ class Batches(Group):
         assert await kv.exists(bad.key) is False
         assert await kv.exists(f"{prefix}two") is True
 
-    @needs(Capability.TTL)
-    async def test_the_smallest_ttl_of_an_item_is_not_zero(
-        self, kv: FullKeyValue, key: str, clock: Clock
-    ) -> None:
-        smallest = timedelta(microseconds=1)
-        assert _failed(await kv.set_many([Put(key, b"value", smallest)])) == []
-        await clock.wait_for_expiry(kv, key, smallest)
-
     # Limits: a batch over a limit is refused as a whole
 
     async def test_a_batch_at_the_item_limit_is_accepted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 import pytest
@@ -22,6 +23,7 @@ from prism.ports import (
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.group import UNSUPPORTED, Group, group, needs, runs_without_capability
 from prism.testing.suite.timing import LONG, Clock
+from prism.testing.suite.ttl_writes import BAD_TTLS
 
 SOME_VERSIONS = [Version(0), Version(1), Version(1 << 63), Version((1 << 64) - 1)]
 
@@ -312,6 +314,20 @@ class CompareAndSets(Group):
         await kv.compare_and_set(key, b"value", expected=None, ttl=clock.short)
         assert await kv.exists(key) is True
         await clock.wait_for_expiry(kv, key)
+
+    @needs(Capability.TTL)
+    @pytest.mark.parametrize("ttl", BAD_TTLS.values(), ids=BAD_TTLS.keys())
+    async def test_compare_and_set_refuses_a_bad_ttl(
+        self, kv: FullKeyValue, key: str, ttl: timedelta
+    ) -> None:
+        with pytest.raises(InvalidArgument):
+            await kv.compare_and_set(key, b"value", expected=None, ttl=ttl)
+        assert await kv.exists(key) is False
+        version = await kv.set(key, b"value")
+        with pytest.raises(InvalidArgument) as refusal:
+            await kv.compare_and_set(key, b"other", expected=version, ttl=ttl)
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        assert await kv.get(key) == (b"value", version, None)
 
     @needs(Capability.TTL)
     async def test_compare_and_set_without_ttl_removes_an_earlier_one(

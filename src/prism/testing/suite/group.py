@@ -64,35 +64,36 @@ class Group:
 
     @pytest.fixture
     def needs_ttl(self, backend: Backend) -> None:
-        _skip_unless_declared(backend, Capability.TTL)
+        skip_unless_declared(backend, Capability.TTL)
 
     @pytest.fixture
     def needs_compare_and_set(self, backend: Backend) -> None:
-        _skip_unless_declared(backend, Capability.COMPARE_AND_SET)
+        skip_unless_declared(backend, Capability.COMPARE_AND_SET)
 
     @pytest.fixture
     def needs_batch(self, backend: Backend) -> None:
-        _skip_unless_declared(backend, Capability.BATCH)
+        skip_unless_declared(backend, Capability.BATCH)
 
     @pytest.fixture
     def needs_scan(self, backend: Backend) -> None:
-        _skip_unless_declared(backend, Capability.SCAN)
+        skip_unless_declared(backend, Capability.SCAN)
 
     @pytest.fixture
     def needs_counter(self, backend: Backend) -> None:
-        _skip_unless_declared(backend, Capability.COUNTER)
+        skip_unless_declared(backend, Capability.COUNTER)
 
     @pytest.fixture
     def needs_watch(self, backend: Backend) -> None:
-        _skip_unless_declared(backend, Capability.WATCH)
+        skip_unless_declared(backend, Capability.WATCH)
 
 
-def _skip_unless_declared(backend: Backend, capability: Capability) -> None:
+def skip_unless_declared(backend: Backend, capability: Capability) -> None:
+    """Skip the test unless the backend declares the capability."""
     if capability not in backend.profile.capabilities:
         pytest.skip(f"{UNSUPPORTED}{backend.profile.driver} has no {capability}")
 
 
-def needs(*capabilities: Capability) -> Callable[[TestT], TestT]:
+def needs(*capabilities: Capability) -> pytest.MarkDecorator:
     """Skip the test unless these capabilities, besides that of its group, are declared."""
     return pytest.mark.usefixtures(*(f"needs_{each}" for each in capabilities))
 

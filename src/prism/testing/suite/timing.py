@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -105,6 +106,19 @@ class Clock:
         """Wait until the key is absent; fail if it outlives its ttl (`short` by default)."""
         latest = timedelta(seconds=self.latest_expiry(ttl or self.short)) + timedelta(seconds=5)
         await wait_until(lambda: _is_absent(kv, key), f"{key!r} expires", latest)
+
+    async def outlive(self, kv: FullKeyValue, ttl: timedelta | None = None) -> None:
+        """Wait until every key that was written before with this ttl has expired.
+
+        The keys themselves are not read, because a read may be what makes a backend expire
+        them: a sentinel key elsewhere, written now with the same ttl, is polled instead.
+
+        Args:
+            ttl: ttl of the keys; `short` by default.
+        """
+        sentinel = f"{uuid.uuid4().hex[:16]}/sentinel"
+        await kv.set(sentinel, b"", ttl=ttl or self.short)
+        await self.wait_for_expiry(kv, sentinel, ttl)
 
 
 async def _is_absent(kv: FullKeyValue, key: str) -> bool:

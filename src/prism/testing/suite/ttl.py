@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
 
 from prism.ports import (
-    MAX_TTL,
     Capability,
     FullKeyValue,
     InvalidArgument,
@@ -20,35 +18,14 @@ from prism.ports import (
     Unsupported,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.group import Group, group, runs_without_capability
+from prism.testing.suite.expired import ExpiredKeys
+from prism.testing.suite.group import group, runs_without_capability
 from prism.testing.suite.timing import LONG, Clock
-
-BAD_TTLS = {
-    "zero": timedelta(),
-    "a microsecond less than zero": timedelta(microseconds=-1),
-    "negative": timedelta(seconds=-1),
-    "the most negative": timedelta.min,
-    "a millisecond over 100 years": MAX_TTL + timedelta(milliseconds=1),
-    "the longest": timedelta.max,
-}
-
-Exists = Callable[[FullKeyValue, str], Awaitable[bool]]
-
-
-async def _by_get(kv: FullKeyValue, key: str) -> bool:
-    return await kv.get(key) is not None
-
-
-async def _by_exists(kv: FullKeyValue, key: str) -> bool:
-    return await kv.exists(key)
-
-
-async def _by_ttl(kv: FullKeyValue, key: str) -> bool:
-    return await kv.ttl(key) is not None
+from prism.testing.suite.ttl_writes import BAD_TTLS, EXISTENCE, Exists, TtlWrites, check_expiry
 
 
 @group(Capability.TTL)
-class Ttl(Group):
+class Ttl(TtlWrites, ExpiredKeys):
     """set with a ttl, expire, ttl and persist."""
 
     @runs_without_capability
@@ -84,18 +61,6 @@ class Ttl(Group):
     ) -> None:
         await kv.set(key, b"value", ttl=LONG)
         assert _is_about(await kv.ttl(key), LONG, clock)
-
-    async def test_an_entry_has_its_expiry_time(self, kv: FullKeyValue, prefix: str) -> None:
-        # The backend's clock may differ from ours; the time between two expiries may not.
-        await kv.set(f"{prefix}one", b"value", ttl=LONG)
-        await kv.set(f"{prefix}two", b"value", ttl=2 * LONG)
-        one, two = await kv.get(f"{prefix}one"), await kv.get(f"{prefix}two")
-        assert one is not None
-        assert two is not None
-        assert one.expires_at_ms is not None
-        assert two.expires_at_ms is not None
-        apart = timedelta(milliseconds=two.expires_at_ms - one.expires_at_ms)
-        assert abs(apart - LONG) < timedelta(seconds=30)
 
     async def test_a_ttl_does_not_change_the_value(self, kv: FullKeyValue, key: str) -> None:
         version = await kv.set(key, b"value", ttl=LONG)
@@ -169,15 +134,6 @@ class Ttl(Group):
         assert await kv.persist(key) is Persisted.NO_KEY
         assert await kv.exists(key) is False
 
-    async def test_a_ttl_of_a_hundred_years_is_accepted(
-        self, kv: FullKeyValue, key: str, clock: Clock
-    ) -> None:
-        await kv.set(key, b"value", ttl=MAX_TTL)
-        assert _is_about(await kv.ttl(key), MAX_TTL, clock)
-        await kv.set(key, b"value")
-        assert await kv.expire(key, MAX_TTL) is True
-        assert _is_about(await kv.ttl(key), MAX_TTL, clock)
-
     @pytest.mark.parametrize("ttl", BAD_TTLS.values(), ids=BAD_TTLS.keys())
     async def test_set_refuses_a_bad_ttl(self, kv: FullKeyValue, key: str, ttl: timedelta) -> None:
         with pytest.raises(InvalidArgument) as refusal:
@@ -197,11 +153,11 @@ class Ttl(Group):
 
     # Expiry: no key is lost before its time, or returned after it
 
-    @pytest.mark.parametrize("exists", [_by_get, _by_exists, _by_ttl])
+    @pytest.mark.parametrize("exists", EXISTENCE.values(), ids=EXISTENCE.keys())
     async def test_a_key_expires_at_its_ttl_and_not_before(
         self, kv: FullKeyValue, key: str, clock: Clock, exists: Exists
     ) -> None:
-        await _check_expiry(kv, key, clock, clock.short, exists)
+        await check_expiry(kv, key, clock, clock.short, exists)
 
     async def test_keys_with_different_ttls_expire_independently(
         self, kv: FullKeyValue, prefix: str, clock: Clock
@@ -211,20 +167,10 @@ class Ttl(Group):
             ttls = [-(-ttl // clock.granularity) * clock.granularity for ttl in ttls]
         await asyncio.gather(
             *(
-                _check_expiry(kv, f"{prefix}{number}", clock, ttl, _by_get)
+                check_expiry(kv, f"{prefix}{number}", clock, ttl, EXISTENCE["get"])
                 for number, ttl in enumerate(ttls)
             )
         )
-
-    async def test_a_ttl_given_by_expire_is_exact(
-        self, kv: FullKeyValue, key: str, clock: Clock
-    ) -> None:
-        await kv.set(key, b"value", ttl=LONG)
-
-        async def expire(ttl: timedelta) -> None:
-            assert await kv.expire(key, ttl) is True
-
-        await _check_expiry(kv, key, clock, clock.short, _by_get, write=expire)
 
     async def test_a_key_without_ttl_does_not_expire(
         self, kv: FullKeyValue, prefix: str, clock: Clock
@@ -321,32 +267,3 @@ def _is_about(lifetime: Lifetime | None, ttl: timedelta, clock: Clock) -> bool:
     latest = timedelta(seconds=clock.latest_expiry(ttl))
     earliest = timedelta(seconds=clock.earliest_expiry(ttl)) - timedelta(seconds=30)
     return earliest < lifetime.remaining <= latest
-
-
-async def _check_expiry(
-    kv: FullKeyValue,
-    key: str,
-    clock: Clock,
-    ttl: timedelta,
-    exists: Exists,
-    *,
-    write: Callable[[timedelta], Awaitable[None]] | None = None,
-) -> None:
-    """Write a key, read it until it is absent, and check the time of its expiry."""
-    asked_for = time.monotonic()
-    if write is None:
-        await kv.set(key, b"value", ttl=ttl)
-    else:
-        await write(ttl)
-    granted = time.monotonic()
-    while True:
-        asked = time.monotonic()
-        alive = await exists(kv, key)
-        answered = time.monotonic()
-        if not alive:
-            early = asked_for + clock.earliest_expiry(ttl) - answered
-            assert early <= 0, f"the key was lost {early:.3f} s before its expiry"
-            return
-        late = asked - granted - clock.latest_expiry(ttl)
-        assert late <= 0, f"the key was returned {late:.3f} s after its expiry"
-        await asyncio.sleep(0.005)
