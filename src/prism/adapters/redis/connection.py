@@ -9,6 +9,7 @@ transport; this module alone uses redis-py's private attributes.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
@@ -16,8 +17,10 @@ from typing import Final, cast
 import hiredis
 import redis
 from redis.asyncio.connection import AbstractConnection, DefaultParser
+from redis.asyncio.connection import Connection as TcpConnection
 from redis.exceptions import InvalidResponse
 
+from prism.adapters.redis.errors import NoDatabaseError, UnexpectedReplyError, is_expected
 from prism.adapters.redis.operations import Reply
 
 _MAX_WRITE_BYTES = 256 << 10
@@ -27,6 +30,13 @@ _MAX_BYTES_IN_FLIGHT = 64 << 20
 
 _REPLY_SIZE_WINDOW = 16
 """Number of requests over which the size of a reply is averaged."""
+
+_REFUSAL_WAIT_S = 0.2
+"""Time for a server to say why it closes new connections."""
+
+_CLOSED_BY_SERVER = (ConnectionResetError, BrokenPipeError, asyncio.IncompleteReadError)
+
+_log = logging.getLogger(__name__)
 
 _NO_REPLY: Final = object()
 
@@ -67,8 +77,9 @@ class Connection(asyncio.Protocol):
     """Sends queued requests and assigns the replies to them, in the order sent.
 
     A broken connection is not reopened: requests that were sent and not answered get a
-    `redis.ConnectionError`, because their outcome is unknown. A request whose caller is
-    gone stays in order, and its replies are dropped.
+    `redis.ConnectionError`, because their outcome is unknown. An error reply that Prism cannot
+    have caused breaks the connection too. A request whose caller is gone stays in order, and
+    its replies are dropped.
 
     Args:
         redis_connection: redis-py's connection, not open yet.
@@ -111,7 +122,7 @@ class Connection(asyncio.Protocol):
     async def open(self) -> None:
         """Connect. Call it once, before anything else; raises what redis-py raises."""
         try:
-            await self._redis_connection.connect()  # type: ignore[no-untyped-call]
+            await connect(self._redis_connection)
             self._transport = await replace_protocol(self._redis_connection, self)
         except BaseException:
             close_nowait(self._redis_connection)
@@ -228,10 +239,53 @@ class Connection(asyncio.Protocol):
 
     def _error_reply(self, text: str) -> Exception:
         error = parse_error(text)
+        if not is_expected(error):
+            unexpected = UnexpectedReplyError(str(error))
+            _log.error("Redis sent an error that no command of Prism causes: %s", unexpected)
+            # hiredis passes it on to `data_received`.
+            raise unexpected
         if isinstance(error, redis.ReadOnlyError):
             # The server is no longer the master; a new connection may reach the new one.
             self.is_closing = True
         return error
+
+
+async def connect(connection: AbstractConnection) -> None:
+    """Open a redis-py connection; raises what redis-py raises.
+
+    A server that refuses connections says why and closes them, and redis-py, which is
+    writing, notices the latter only. The reason is then read from a connection of its own.
+    """
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except redis.ConnectionError as error:
+        was_closed = isinstance(error.__cause__ or error.__context__, _CLOSED_BY_SERVER)
+        if not (was_closed and isinstance(connection, TcpConnection)):
+            raise
+        refusal = await read_refusal(connection.host, connection.port)
+        if refusal is None:
+            raise
+        raise refusal from error
+    except redis.ResponseError as error:
+        if str(error).startswith("DB index"):
+            raise NoDatabaseError(int(connection.db)) from None
+        raise
+
+
+async def read_refusal(host: str, port: int) -> Exception | None:
+    """Return the error with which a server refuses every new connection; None if it does not."""
+    try:
+        async with asyncio.timeout(_REFUSAL_WAIT_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                line = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError):
+        return None
+    if not line.startswith(b"-"):
+        return None
+    return parse_error(line[1:].decode(errors="replace").strip())
 
 
 async def replace_protocol(

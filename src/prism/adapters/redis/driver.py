@@ -13,8 +13,20 @@ from redis.exceptions import RedisClusterException
 
 from prism.adapters.redis import operations
 from prism.adapters.redis.cluster import ClusterExecutor
-from prism.adapters.redis.errors import NotSentError, translate
-from prism.adapters.redis.executor import Executor, OperationRunner, SingleServerExecutor
+from prism.adapters.redis.errors import (
+    NotSentError,
+    is_about_one_key,
+    is_connection_lost,
+    is_denied,
+    translate,
+)
+from prism.adapters.redis.executor import (
+    Executor,
+    OperationRunner,
+    Server,
+    SingleServerExecutor,
+    send_batch,
+)
 from prism.adapters.redis.profile import (
     NO_NOTIFICATIONS,
     NO_WATCH_ON_CLUSTER,
@@ -55,6 +67,7 @@ class Redis:
     def __init__(self) -> None:
         self._profile = make_profile(max_value_bytes=RedisSettings().max_value_bytes)
         self._key_prefix = b""
+        self._probe_key = b""
         self._details: dict[str, str] = {}
         self._set_closed()
 
@@ -146,7 +159,7 @@ class Redis:
         try:
             async with asyncio.timeout(settings.timeout.total_seconds()):
                 await executor.open()
-                facts = await inspect_servers(executor, backend)
+                facts = await inspect_servers(executor, backend, _probe_key(settings))
         except (redis.RedisError, RedisClusterException, OSError, TimeoutError) as error:
             await executor.close()
             raise translate(NotSentError(error), backend) from None
@@ -164,6 +177,7 @@ class Redis:
             self._details["watch"] = no_watch
         self._profile = make_profile(max_value_bytes=settings.max_value_bytes, no_watch=no_watch)
         self._key_prefix = settings.key_prefix.encode()
+        self._probe_key = _probe_key(settings)
         self._executor = executor
         self._runner = OperationRunner(executor, backend)
         self._scanner = Scanner(
@@ -192,29 +206,59 @@ class Redis:
         await executor.close()
 
     async def health(self) -> Health:
-        """Healthy if every server answers; `keys` counts all keys of the database."""
+        """Return whether every server does what callers need; `keys` counts all of the database.
+
+        Unhealthy if a server does not serve reads, or is a read-only replica; degraded if it
+        refuses writes because its memory or its disk is full or its replicas are away.
+        """
         if self._executor is _CLOSED:
             return Health(HealthStatus.UNHEALTHY, "the Redis driver is not open")
         backend = self._details["backend"]
+        details = dict(self._details)
         keys = 0
+        refusal = ""
         try:
             for server in await self._executor.servers():
-                count, ping = await server.send((("DBSIZE",), ("PING",)), retryable=True)
-                if isinstance(ping, Exception):
-                    raise ping
-                keys += 0 if isinstance(count, Exception) else count
+                count, write_error = await self._check(server)
+                keys += count
+                if write_error is not None:
+                    refusal = translate(write_error, backend).message
         except Exception as failure:
             message = translate(failure, backend).message
-            return Health(HealthStatus.UNHEALTHY, message, {**self._details, "last_error": message})
-        return Health(
-            HealthStatus.HEALTHY,
-            f"Redis at {backend} answers",
-            {
-                **self._details,
-                "keys": str(keys),
-                "connections": str(self._executor.connection_count),
-            },
+            return Health(HealthStatus.UNHEALTHY, message, {**details, "last_error": message})
+        details |= {"keys": str(keys), "connections": str(self._executor.connection_count)}
+        if refusal:
+            details["last_error"] = refusal
+            return Health(HealthStatus.DEGRADED, refusal, details)
+        return Health(HealthStatus.HEALTHY, f"Redis at {backend} answers", details)
+
+    async def _check(self, server: Server) -> tuple[int, Exception | None]:
+        """Return the number of keys, and the error with which the server refuses writes.
+
+        Raises:
+            redis.RedisError: the server does not serve reads, or is a read-only replica.
+            NotSentError: the server cannot be reached.
+        """
+        key = self._probe_key
+        probe = (operations.get(key), operations.refused_write(key), operations.key_count(key))
+        reads, (written,), (count,) = await send_batch(server, probe, retryable=True)
+        for reply in reads:
+            if isinstance(reply, Exception) and not is_about_one_key(reply):
+                raise reply
+        if isinstance(written, redis.ReadOnlyError) or is_connection_lost(written):
+            raise written
+        is_refused = isinstance(written, Exception) and not (
+            is_about_one_key(written) or is_denied(written)
+        )
+        return (
+            0 if isinstance(count, Exception) else count,
+            written if is_refused else None,
         )
 
     def _redis_key(self, key: str) -> bytes:
         return self._key_prefix + key.encode()
+
+
+def _probe_key(settings: RedisSettings) -> bytes:
+    """Return a key for checks that no caller can have: it is not UTF-8."""
+    return settings.key_prefix.encode() + b"\xff probe"

@@ -17,7 +17,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.exceptions import NoScriptError
 
 from prism.adapters.redis import operations
-from prism.adapters.redis.connection import CancellationCheck, close_nowait
+from prism.adapters.redis.connection import CancellationCheck, close_nowait, connect
 from prism.adapters.redis.errors import translate
 from prism.adapters.redis.operations import Command, Operation, Reply, TornRead
 from prism.adapters.redis.request_queue import MultiplexedServer
@@ -248,7 +248,7 @@ class SingleServerExecutor:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         cancellation = CancellationCheck()
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
+            await connect(connection)
             cancellation.check()
         except BaseException:
             close_nowait(connection)

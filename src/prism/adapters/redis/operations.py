@@ -36,6 +36,7 @@ The type depends on the command, which no annotation can express.
 """
 
 _PATTERN_CHARACTERS = re.compile(rb"[*?\[\]\\^-]")
+_COMMAND_IN_LINE = re.compile(r"redis\.p?call\('(\w+)'")
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_KEY, _NO_EXPIRY = -2, -1
 _PERSISTED = (Persisted.NO_KEY, Persisted.NO_EXPIRY, Persisted.EXPIRY_REMOVED)
@@ -168,6 +169,14 @@ def delete_if_version(key: bytes, expected: Version) -> Operation[None]:
     return Operation(key, (command,), _check_version_matched)
 
 
+def refused_write(key: bytes) -> Operation[None]:
+    """Write to a key that does not exist, on condition that it exists; it changes nothing.
+
+    A server that refuses writes refuses this one too.
+    """
+    return Operation(key, (SET_SCRIPT.call(key, b"", "XX"),), lambda _: None, writes=False)
+
+
 def increment(key: bytes, delta: int) -> Operation[Count]:
     def decode(replies: Sequence[Reply]) -> Count:
         return Count(int(replies[0]), version_of(replies[0]))
@@ -208,7 +217,7 @@ def _hexadecimal(version: Version) -> str:
 
 
 class Script:
-    """Lua script that works on one key.
+    """Lua script that works on one key, with at most one command in a line.
 
     It is called by its digest; a server that does not know it has to load it first.
 
@@ -258,7 +267,8 @@ return 1 + redis.call('PERSIST', KEYS[1])
 
 GET_SCRIPT = Script(
     """\
-return {redis.call('GET', KEYS[1]), redis.call('PEXPIRETIME', KEYS[1])}
+local held = redis.call('GET', KEYS[1])
+return {held, redis.call('PEXPIRETIME', KEYS[1])}
 """
 )
 
@@ -302,7 +312,26 @@ ALL_SCRIPTS = (
     COMPARE_AND_SET_SCRIPT, COMPARE_AND_DELETE_SCRIPT, INCREMENT_SCRIPT,
 )  # fmt: skip
 
+COMMAND_NAMES = frozenset(
+    {"PEXPIRETIME", "GET", "STRLEN", "TYPE", "PTTL", "SET", "EVALSHA", "SCRIPT", "SCAN", "INFO"}
+    | {"CONFIG", "CLUSTER", "ASKING", "DBSIZE", "PSUBSCRIBE", "PING", "CLIENT", "SELECT", "AUTH"}
+)
+"""Names of the commands that the driver sends."""
+
 _SCRIPT_BY_DIGEST = {script.digest: script for script in ALL_SCRIPTS}
+
+
+def key_count(key: bytes) -> Operation[int]:
+    """Count the keys of the database on the server; the key is not used."""
+    return Operation(key, (("DBSIZE",),), lambda replies: int(replies[0]), writes=False)
+
+
+def command_in_script(digest: str, line: int) -> str:
+    """Return the name of the command in a line of a script; empty if there is none."""
+    script = _SCRIPT_BY_DIGEST.get(digest)
+    lines = [] if script is None else script.text.splitlines()
+    found = _COMMAND_IN_LINE.search(lines[line - 1]) if 0 < line <= len(lines) else None
+    return "" if found is None else found[1]
 
 
 def load_commands(commands: Iterable[Command]) -> tuple[Command, ...]:

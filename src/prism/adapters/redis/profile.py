@@ -9,9 +9,12 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import NamedTuple
 
-from prism.adapters.redis.errors import translate
+from redis.exceptions import NoPermissionError
+
+from prism.adapters.redis import operations
+from prism.adapters.redis.errors import UnexpectedReplyError, is_about_one_key, translate
 from prism.adapters.redis.executor import Executor, Server
-from prism.adapters.redis.operations import ALL_SCRIPTS, Reply
+from prism.adapters.redis.operations import ALL_SCRIPTS, Command, Reply
 from prism.adapters.redis.watch import are_notifications_sufficient
 from prism.ports import (
     Capability,
@@ -91,34 +94,36 @@ class ServerFacts(NamedTuple):
     notifications: bool
 
 
-async def inspect_servers(executor: Executor, backend: str) -> ServerFacts:
+async def inspect_servers(executor: Executor, backend: str, probe_key: bytes) -> ServerFacts:
     """Load the scripts into each server, check its version, and log a warning if it may evict.
+
+    Args:
+        probe_key: key to read, to see that the server knows the commands of a read.
 
     Raises:
         PreconditionFailed: a server is too old.
         PrismError: a server did not answer, or refused.
     """
-    facts = [await _inspect(server, backend) for server in await executor.servers()]
+    servers = await executor.servers()
+    facts = [await _inspect(server, backend, probe_key) for server in servers]
     return ServerFacts(facts[0].version, all(each.notifications for each in facts))
 
 
-async def _inspect(server: Server, backend: str) -> ServerFacts:
-    loads = [script.load_command for script in ALL_SCRIPTS]
-    info, flags, *loaded = await server.send(
-        [("INFO", "server", "memory"), ("CONFIG", "GET", "notify-keyspace-events"), *loads],
-        retryable=True,
-    )
-    for reply in loaded:
-        if isinstance(reply, Exception):
-            raise translate(reply, backend)
-    fields = _info_fields(info)
+async def _inspect(server: Server, backend: str, probe_key: bytes) -> ServerFacts:
+    # Redis before 7.0 refuses INFO with two sections.
+    fields = _info_fields(await _ask(server, ("INFO", "server"), backend))
     found = fields.get("redis_version", "")
-    # A server that does not tell its version is assumed to be new enough.
     if found and int(found.partition(".")[0]) < _MIN_VERSION:
-        raise PreconditionFailed(
-            f"Redis at {server.name} has version {found}; Prism needs {_MIN_VERSION} or newer",
-            reason="BACKEND_TOO_OLD",
-        )
+        raise _too_old(server, f"has version {found}")
+    loads = [script.load_command for script in ALL_SCRIPTS]
+    commands = [*loads, *operations.get(probe_key).commands]
+    for reply in await server.send(commands, retryable=True):
+        if isinstance(reply, UnexpectedReplyError):
+            raise _too_old(server, f"answers with an error: {reply}")
+        if isinstance(reply, Exception) and not is_about_one_key(reply):
+            raise translate(reply, backend)
+    fields = _info_fields(await _ask(server, ("INFO", "memory"), backend))
+    flags = await _ask(server, ("CONFIG", "GET", "notify-keyspace-events"), backend)
     policy = fields.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         _log.warning(
@@ -128,14 +133,32 @@ async def _inspect(server: Server, backend: str) -> ServerFacts:
             policy,
             fields.get("maxmemory", "unknown"),
         )
-    if isinstance(flags, Exception):
+    if flags is None:
         return ServerFacts(found, notifications=False)
     enabled = flags[1].decode() if flags else ""
     return ServerFacts(found, are_notifications_sufficient(enabled))
 
 
+async def _ask(server: Server, command: Command, backend: str) -> Reply:
+    """Return the reply to a command that servers may lack or deny; None if this one does."""
+    (reply,) = await server.send([command], retryable=False)
+    if isinstance(reply, (UnexpectedReplyError, NoPermissionError)):
+        return None
+    if isinstance(reply, Exception):
+        raise translate(reply, backend)
+    return reply
+
+
+def _too_old(server: Server, problem: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"Redis at {server.name} {problem}; Prism needs Redis {_MIN_VERSION}.0 or newer, "
+        "with all its commands",
+        reason="BACKEND_TOO_OLD",
+    )
+
+
 def _info_fields(info: Reply) -> Mapping[str, str]:
-    """Return the fields of INFO; none if the user may not run it."""
-    if isinstance(info, Exception):
+    """Return the fields of INFO; none if the server does not tell them."""
+    if info is None:
         return {}
     return dict(re.findall(r"^(\w+):(.*?)\r?$", info.decode(), re.MULTILINE))
