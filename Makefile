@@ -34,6 +34,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Prism needs Python 3.11 or newer: install it, or name one with 'make PYTHON=python3.12'" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	@rm -rf $(VENV)/lib/python3*/site-packages/prism-[0-9]*.dist-info  # its name before it was prism-kv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 

@@ -36,10 +36,10 @@ def main() -> int:
 
 def build() -> tuple[Path, Path]:
     """Build both and return their paths."""
-    for old in DIST.glob("prism-*"):
+    for old in DIST.glob("prism_kv-*"):
         old.unlink()
     run(sys.executable, "-m", "hatchling", "build", "-d", str(DIST), cwd=ROOT)
-    (wheel,), (sdist,) = DIST.glob("prism-*.whl"), DIST.glob("prism-*.tar.gz")
+    (wheel,), (sdist,) = DIST.glob("prism_kv-*.whl"), DIST.glob("prism_kv-*.tar.gz")
     return wheel, sdist
 
 

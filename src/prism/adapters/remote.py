@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 from prism.adapters.client.channel import TLS, Channel, ClosedChannel
@@ -29,8 +28,7 @@ from prism.ports import (
     VersionKind,
     setting,
 )
-
-VERSION = version("prism")
+from prism.version import VERSION
 
 # For calls of the proxy itself; forwarded calls keep their own deadline.
 _PATTERN_TIMEOUT = timedelta(seconds=5)

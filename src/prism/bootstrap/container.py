@@ -7,7 +7,6 @@ and the tests know that there is a container.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
@@ -38,6 +37,7 @@ from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
 from prism.domain.tallies import OperationTally
 from prism.ports import Driver, DriverSpec
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
@@ -72,9 +72,7 @@ def _metrics(
     from prism.adapters.observability.metrics.server import RpcCollector, ServerCollector
 
     rpc = RpcCollector(services.calls.values(), key_value.kinds.values())
-    return Metrics(
-        (rpc, backend, ServerCollector(version("prism"), admission, lifecycle, readiness))
-    )
+    return Metrics((rpc, backend, ServerCollector(VERSION, admission, lifecycle, readiness)))
 
 
 def _http_server(

@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
 import uvloop
@@ -20,6 +19,7 @@ from prism.bootstrap.configuration import Configuration, ServerConfiguration, mi
 from prism.bootstrap.memory import MemoryKeeper
 from prism.domain.redaction import Redactor
 from prism.ports import State
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.bootstrap.application import Application
@@ -66,7 +66,7 @@ def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts])
         settings.log_format,
         fields={
             "service": "prism",
-            "version": version("prism"),
+            "version": VERSION,
             "driver": configuration.spec.name,
         },
         redact=redactor,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 from prism.bootstrap.discovery import BrokenDriver
 from prism.bootstrap.settings import PATTERN, ServerSettings, ServeSettings
 from prism.domain.settings import SettingField, settings_of
 from prism.ports import DriverSpec, InvalidArgument
+from prism.version import VERSION
 
 _METAVARS: dict[object, str] = {int: "NUMBER", float: "NUMBER", timedelta: "DURATION", Path: "PATH"}
 
@@ -138,7 +138,7 @@ def with_defaults(options: Sequence[Option], defaults: Mapping[str, str]) -> lis
         InvalidArgument: a key is not an option.
     """
     for key in defaults.keys() - {option.key for option in options}:
-        raise InvalidArgument(f"{key} is not a setting of prism {version('prism')}: leave it out")
+        raise InvalidArgument(f"{key} is not a setting of prism {VERSION}: leave it out")
     return [
         replace(option, field=replace(option.field, default=defaults[option.key]))
         if option.key in defaults

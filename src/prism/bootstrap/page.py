@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prism.adapters.observability.page.history import History
@@ -29,6 +28,7 @@ from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redact
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.bootstrap.proxy.configuration import ProxyConfiguration
@@ -45,14 +45,14 @@ def server_page(
     redact: Redact,
 ) -> StatusPage:
     """Return the page of a server with one driver."""
-    spec, prism_version = configuration.spec, version("prism")
+    spec = configuration.spec
 
     def server() -> Section:
         return server_section(
             gateway.admission,
             gateway.watches,
             readiness,
-            version=prism_version,
+            version=VERSION,
             addresses=grpc_server.addresses,
             uptime_s=history.uptime_s,
         )
@@ -89,20 +89,19 @@ def proxy_page(
     redact: Redact,
 ) -> StatusPage:
     """Return the page of a proxy; each pattern has a page of its own with its backend."""
-    prism_version = version("prism")
 
     def server() -> Section:
         return server_section(
             admission,
             None,
             readiness,
-            version=prism_version,
+            version=VERSION,
             addresses=grpc_server.addresses,
             uptime_s=history.uptime_s,
         )
 
     return StatusPage(
-        partial(headline, f"proxy {prism_version}", lifecycle, readiness),
+        partial(headline, f"proxy {VERSION}", lifecycle, readiness),
         {
             "Patterns": partial(patterns_section, patterns),
             "Pattern events": partial(pattern_events_section, patterns.journal),

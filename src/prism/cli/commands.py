@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from prism.cli.errors import PrismGroup
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from typer._click import Command
@@ -69,9 +70,7 @@ app = typer.Typer(
 def _show_version(wanted: bool) -> None:
     if wanted:
         # A fiftieth of a second, which other commands save.
-        from importlib.metadata import version
-
-        typer.echo(f"prism {version('prism')}")
+        typer.echo(f"prism {VERSION}")
         raise typer.Exit
 
 

@@ -21,6 +21,7 @@ from prism.bootstrap.secret_files import read_secret
 from prism.cli.parameters import PanelCommand, complete_from, parser, positive_duration
 from prism.ports import Outcome, PrismError
 from prism.ports.operations import OPERATIONS
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from typer._click import Context, Parameter
@@ -317,8 +318,6 @@ def _traced(command: str, exporter: str | None) -> Iterator[Tracing]:
         exporter: where spans go; None: as OpenTelemetry's environment variables say.
     """
     # OpenTelemetry is imported only when tracing is on.
-    from importlib.metadata import version
-
     from opentelemetry.trace import Status, StatusCode
 
     from prism.adapters.observability.tracing.environment import secrets_in
@@ -326,7 +325,7 @@ def _traced(command: str, exporter: str | None) -> Iterator[Tracing]:
     from prism.domain.redaction import Redactor
 
     tracing = Tracing(
-        version=version("prism"),
+        version=VERSION,
         exporter=exporter,
         ratio=None,
         # The result of the command goes to stdout.

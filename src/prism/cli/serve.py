@@ -17,6 +17,7 @@ from prism.cli.settings_command import (
     SettingsSource,
     version_option,
 )
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -89,9 +90,7 @@ def watch_parent_proxy(args: PreParsedArgs) -> None:
 
 
 def _version() -> str:
-    from importlib.metadata import version
-
-    return f"prism {version('prism')}"
+    return f"prism {VERSION}"
 
 
 def serve(configuration: Configuration) -> None:

@@ -106,7 +106,7 @@ def test_a_driver_whose_library_is_missing_says_how_to_install_it(
     (tmp_path / f"{driver}.py").write_text(
         f'raise ModuleNotFoundError("No module named {driver!r}", name={driver!r})\n'
     )
-    install = f"pip install 'prism[{driver}]'"
+    install = f"pip install 'prism-kv[{driver}]'"
     listed = prism("drivers", PYTHONPATH=str(tmp_path))
     assert listed.returncode == 0
     (problem,) = [line for line in listed.stdout.splitlines() if "cannot be used" in line]

@@ -86,7 +86,7 @@ def test_the_guide_builds_a_package_that_is_tested_and_served(
     driver = {"PYTHONPATH": f"{tmp_path / 'src'}:{theirs}:{installed}"}
     replacements = {
         "pip install --editable": "pip install --no-build-isolation --editable",
-        "/path/to/prism[testing]": "prism[testing]",
+        "/path/to/prism[testing]": "prism-kv[testing]",
     }
     with Shell(tmp_path, env) as shell:
         reader = Reader(tmp_path, start_server, shell, replacements, driver)

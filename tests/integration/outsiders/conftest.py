@@ -44,7 +44,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
     folder = tmp_path_factory.mktemp("outside")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     subprocess.run([*pip, str(folder), str(ROOT), str(EXAMPLE)], check=True)
-    (prism,) = folder.glob("prism-*.whl")
+    (prism,) = folder.glob("prism_kv-*.whl")
     (example,) = folder.glob("prism_driver_sqlite-*.whl")
     venv.create(folder / "venv", with_pip=True)
     clean = {

@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import Callable
 from http.client import HTTPConnection
-from importlib.metadata import version
 
 import grpc
 import pytest
@@ -15,6 +14,7 @@ import prism
 from prism.ports import HealthStatus, IllegalTransition, InvalidArgument, NotServing, State
 from prism.v1 import keyvalue_pb2 as kpb
 from prism.v1 import lifecycle_pb2 as lpb
+from prism.version import VERSION
 from tests.integration.conftest import Server
 from tests.servers.fake_proxy import TOKEN, FakeProxy
 
@@ -59,7 +59,7 @@ async def test_registration_describes_the_process(proxy: FakeProxy, start_patter
     registration = stream.registration
     assert stream.credential == TOKEN
     assert registration.protocol_version == 2
-    assert (registration.driver, registration.prism_version) == ("memstore", version("prism"))
+    assert (registration.driver, registration.prism_version) == ("memstore", VERSION)
     assert registration.process_id == pattern.process.pid
     assert registration.state == lpb.LIFECYCLE_STATE_CREATED
     capabilities = {capability.name for capability in registration.capabilities}

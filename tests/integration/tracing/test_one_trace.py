@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -14,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import prism
 from prism.v1.keyvalue_pb2 import GetRequest
+from prism.version import VERSION
 from tests.integration.conftest import ProxyServer
 from tests.servers.collector import Collector
 
@@ -119,7 +119,7 @@ def test_spans_follow_the_semantic_conventions(
     }
     assert backend.attributes == {"db.system.name": "memstore", "db.operation.name": "get"}
     assert served.resource["service.name"] == "prism"
-    assert served.resource["service.version"] == version("prism")
+    assert served.resource["service.version"] == VERSION
     assert served.resource["service.instance.id"]
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 from contextlib import suppress
 from datetime import timedelta
-from importlib.metadata import version
 
 import grpc
 
@@ -31,6 +30,7 @@ from prism.ports import (
     VersionKind,
 )
 from prism.v1 import pattern_pb2 as pb
+from prism.version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def registration_message(
         protocol_version=PROTOCOL_VERSION,
         driver=spec.name,
         driver_version=spec.version,
-        prism_version=version("prism"),
+        prism_version=VERSION,
         process_id=os.getpid(),
         capabilities=capabilities_of(profile).capabilities,
         data_address=data_address,

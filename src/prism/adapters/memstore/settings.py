@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import version
 
 from prism.ports import (
     Capability,
@@ -16,9 +15,9 @@ from prism.ports import (
     VersionKind,
     setting,
 )
+from prism.version import VERSION
 
 NAME = "memstore"
-VERSION = version("prism")
 
 CAPABILITIES: Mapping[Capability, Declaration] = {
     Capability.TTL: Declaration(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from importlib.metadata import version
 
 from prism.adapters.nats.bucket import CLOCK_ERROR_S, Bucket
 from prism.ports import Capability, Declaration, Limits, Profile, Support, VersionKind
+from prism.version import VERSION
 
 NAME = "nats"
-VERSION = version("prism")
 
 _TTL = Declaration(
     granularity=timedelta(milliseconds=1),

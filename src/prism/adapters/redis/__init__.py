@@ -5,9 +5,10 @@ and write them; a version is a digest of the value, compared on the server.
 """
 
 from prism.adapters.redis.driver import Redis
-from prism.adapters.redis.profile import CAPABILITIES, NAME, VERSION
+from prism.adapters.redis.profile import CAPABILITIES, NAME
 from prism.adapters.redis.settings import RedisSettings
 from prism.ports import DriverSpec
+from prism.version import VERSION
 
 DRIVER = DriverSpec(
     name=NAME,

@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from importlib.metadata import version
 from typing import NamedTuple
 
 from redis.exceptions import NoPermissionError
@@ -25,11 +24,11 @@ from prism.ports import (
     Support,
     VersionKind,
 )
+from prism.version import VERSION
 
 _log = logging.getLogger(__name__)
 
 NAME = "redis"
-VERSION = version("prism")
 
 CAPABILITIES: Mapping[Capability, Declaration] = {
     Capability.TTL: Declaration(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
-from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from redis.driver_info import DriverInfo
 
 from prism.kit import client_tls_context
 from prism.ports import InvalidArgument, setting
+from prism.version import VERSION
 
 _MAX_KEY_PREFIX_BYTES = 1024
 _MAX_REDIS_VALUE_BYTES = 512 << 20
@@ -208,7 +208,7 @@ def connection_options(settings: RedisSettings, address: Address) -> ConnectionO
         "username": settings.username or address.username,
         "password": settings.password or address.password,
         # Shown by CLIENT LIST; redis-py ignores the error of a server that does not know it.
-        "driver_info": DriverInfo(name="prism", lib_version=version("prism")),
+        "driver_info": DriverInfo(name="prism", lib_version=VERSION),
         "protocol": 2,
         "socket_timeout": None,
         "socket_connect_timeout": settings.timeout.total_seconds(),

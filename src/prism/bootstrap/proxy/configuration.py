@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +27,7 @@ from prism.domain.patterns.supervisor import NoSettings
 from prism.domain.patterns.values import PatternSpec
 from prism.domain.settings import SettingField, parse_settings, settings_of
 from prism.ports import DriverSpec, InvalidArgument
+from prism.version import VERSION
 
 VARIABLE = "PRISM_PATTERNS"
 """Environment variable with patterns as `NAME=DRIVER`, separated by blanks or commas."""
@@ -51,7 +51,7 @@ def _no_factory() -> NoReturn:
 # A proxy has patterns where a server has a driver.
 _SPEC = DriverSpec(
     name="proxy",
-    version=version("prism"),
+    version=VERSION,
     summary="Patterns: drivers in processes of their own",
     settings=NoSettings,
     factory=_no_factory,

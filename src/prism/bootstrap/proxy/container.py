@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
@@ -33,6 +32,7 @@ from prism.domain.patterns.ports import OpenDriver, SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.redaction import Redactor
 from prism.ports import Driver
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.patterns import PatternCollector
@@ -51,7 +51,7 @@ def _open_driver(tracing: Tracing | None) -> OpenDriver:
 def _pattern_collector(supervisor: Supervisor) -> PatternCollector:
     from prism.adapters.observability.metrics.patterns import PatternCollector
 
-    return PatternCollector(supervisor, version("prism"))
+    return PatternCollector(supervisor, VERSION)
 
 
 def _proxy_page(**parts: Any) -> StatusPage:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prism.adapters.observability.tracing.environment import is_disabled
 from prism.domain.redaction import Redact
+from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.adapters.observability.tracing.tracing import Tracing
@@ -29,6 +29,4 @@ def tracing_if(
         return None
     from prism.adapters.observability.tracing.tracing import Tracing
 
-    return Tracing(
-        version=version("prism"), exporter=exporter, ratio=ratio, out=sys.stdout, redact=redact
-    )
+    return Tracing(version=VERSION, exporter=exporter, ratio=ratio, out=sys.stdout, redact=redact)
