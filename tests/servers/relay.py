@@ -97,8 +97,7 @@ class TcpRelay:
                         self.round_trips += answered
                         answered = False
                     if not self._loses(writer):
-                        to_server.write(data)
-                    to_server.write(self._corrupted(data))
+                        to_server.write(self._corrupted(data))
 
             async def backward() -> None:
                 nonlocal answered
