@@ -21,7 +21,7 @@ DEFAULT_PATH = Path("config.yaml")
 def read(path: Path) -> dict[str, object]:
     """Return the content of a TOML file if the name ends in .toml, else of a YAML file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InvalidArgument(f"cannot read the config file {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ options, reads secrets from files, and remembers where each value comes from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from prism.bootstrap import config_file, discovery
+from prism.bootstrap.file_safety import check_unnamed_config
 from prism.bootstrap.options import (
     Option,
     driver_options,
@@ -28,6 +30,8 @@ from prism.domain.settings import parse_settings, settings_of, to_text
 from prism.ports import DriverSpec, InvalidArgument
 
 Settings = TypeVar("Settings", bound=ServerSettings)
+
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://[^/\s]+:\d+", re.IGNORECASE)
 
 # Variables of the command line that are not settings of a server.
 _OTHER_VARIABLES = {"PRISM_CONFIG", "PRISM_ADDRESS", "PRISM_PATTERN", "PRISM_TRACEBACK"}
@@ -67,11 +71,16 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Effective value of one setting, and its source in words."""
+    """Effective value of one setting, and its source in words.
+
+    Attributes:
+        file: file that the value was read from, if it is a secret in a file of its own.
+    """
 
     option: Option
     text: str | None
     origin: str
+    file: Path | None = None
 
     @property
     def shown(self) -> str | None:
@@ -194,6 +203,7 @@ def read_file(
 ) -> tuple[Path | None, Mapping[str, object]]:
     """Return the config file to use, if any, and its content."""
     if file is None and default_file is not None and default_file.exists():
+        check_unnamed_config(default_file)
         file = default_file
     return file, config_file.read(file) if file is not None else {}
 
@@ -275,6 +285,26 @@ def secrets_of(settings_type: type[object], texts: Mapping[str, str]) -> Iterato
             yield from credentials_in(text)
 
 
+def is_service_link(option: Option, text: str) -> bool:
+    """Return whether a variable was set by Kubernetes for a Service, and not by an operator.
+
+    A Service `prism-metrics` sets PRISM_METRICS_PORT=tcp://10.0.0.5:9091 in every pod.
+
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    return option.field.type is int and _SERVICE_LINK.fullmatch(text) is not None
+
+
+def service_links(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:
+    """Return a warning for each variable of a setting that is ignored as a service link."""
+    return [
+        f"{option.variable}={text} is ignored: Kubernetes sets it for a Service of that name; "
+        "set enableServiceLinks: false in the pod"
+        for option in options
+        if is_service_link(option, text := environ.get(option.variable, ""))
+    ]
+
+
 def misspelt_variables(environ: Iterable[str], options: Iterable[Option]) -> list[str]:
     """Return a warning for each environment variable that looks like a misspelt setting.
 
@@ -301,7 +331,7 @@ def _value(choice: Choice, option: Option, given: Mapping[str, Given]) -> Value:
                 other = _origin(choice, option, direct.source)
                 raise InvalidArgument(f"{option.path} is given twice: by {other} and by {origin}")
             path = Path(by_file.text)
-            return Value(option, _secret_in(path, option, origin), f"{origin}: {path}")
+            return Value(option, _secret_in(path, option, origin), f"{origin}: {path}", path)
     if direct is not None:
         text = to_text(option.field.parse(direct.text))
         return Value(option, text, _origin(choice, option, direct.source))

@@ -80,7 +80,12 @@ def _http_server(
 ) -> EndpointServer | None:
     if not settings.metrics:
         return None
-    return EndpointServer(endpoints(), history.operations, settings.host, settings.metrics_port)
+    return EndpointServer(
+        endpoints(),
+        history.operations,
+        settings.metrics_host or settings.host,
+        settings.metrics_port,
+    )
 
 
 class CommonContainer(containers.DeclarativeContainer):

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import uvloop
@@ -15,15 +15,22 @@ from prism.adapters.observability.logging import configure
 from prism.adapters.observability.stderr_capture import StderrCapture
 from prism.adapters.observability.tracing.environment import secrets_in
 from prism.adapters.sockets import raise_descriptor_limit
-from prism.bootstrap.configuration import Configuration, ServerConfiguration, misspelt_variables
+from prism.bootstrap.configuration import (
+    Configuration,
+    ServerConfiguration,
+    misspelt_variables,
+    service_links,
+)
+from prism.bootstrap.file_safety import warnings_about
 from prism.bootstrap.memory import MemoryKeeper
 from prism.domain.redaction import Redactor
-from prism.ports import State
+from prism.ports import PrismError, State
 from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.bootstrap.application import Application
     from prism.bootstrap.proxy.configuration import ProxyConfiguration
+    from prism.bootstrap.settings import ServerSettings
     from prism.domain.lifecycle import LifecycleMachine
 
     Parts: TypeAlias = tuple[LifecycleMachine, Application]
@@ -73,18 +80,35 @@ def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts])
         debug=settings.debug,
         stream=capture.start(),
     )
-    for warning in misspelt_variables(os.environ, configuration.options):
-        log.warning("%s", warning)
     file = configuration.file
+    for warning in (
+        *misspelt_variables(os.environ, configuration.options),
+        *service_links(os.environ, configuration.options),
+        *warnings_about(file, (value.file for value in configuration.values if value.file)),
+        *_warnings_about_access(settings),
+    ):
+        log.warning("%s", warning)
     log.info("starting", extra={"config_file": None if file is None else str(file.absolute())})
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(build, redactor))
+    except PrismError as error:
+        log.error("%s", error.message, extra={"reason": error.reason})
+        return 1
     except Exception:
         log.exception("an unexpected error ended the server; this is a defect")
         return 1
     finally:
         capture.stop()
+
+
+def _warnings_about_access(settings: ServerSettings) -> Iterator[str]:
+    options = settings.server_options
+    if options.is_remote and options.tls is None:
+        yield (
+            f"gRPC on {options.host} has no TLS: others on the network can read keys, values and "
+            "the admin token; give --tls-cert and --tls-key"
+        )
 
 
 async def _serve(build: Callable[[Redactor], Parts], redactor: Redactor) -> int:

@@ -72,6 +72,7 @@ class ServerSettings:
         "Shutdown": ("drain_delay", "drain_timeout", "stop_timeout"),
         OBSERVABILITY: (
             "metrics",
+            "metrics_host",
             "metrics_port",
             "log_format",
             "debug",
@@ -89,6 +90,9 @@ class ServerSettings:
     )
     metrics: bool = setting(
         True, help="Serve the status page, /health, /ready and /metrics over HTTP."
+    )
+    metrics_host: str | None = setting(
+        None, help="Address of the HTTP port (default: that of --host)."
     )
     metrics_port: int = setting(9091, help="HTTP port; 0 picks a free one.")
     transport: Transport = setting(
@@ -174,6 +178,8 @@ class ServerSettings:
             )
         if not self.host:
             raise InvalidSetting("host", "host is empty; 0.0.0.0 means every IPv4 address")
+        if self.metrics_host == "":
+            raise InvalidSetting("metrics_host", "metrics_host is empty; leave it out for host")
         for name in ("tls_cert", "tls_key"):
             if getattr(self, name) is None and (self.tls_cert or self.tls_key):
                 raise InvalidSetting(name, f"{name} is missing: a certificate needs its key")

@@ -21,7 +21,6 @@ from prism.bootstrap.secret_files import read_secret
 from prism.cli.parameters import PanelCommand, complete_from, parser, positive_duration
 from prism.ports import Outcome, PrismError
 from prism.ports.operations import OPERATIONS
-from prism.version import VERSION
 
 if TYPE_CHECKING:
     from typer._click import Context, Parameter
@@ -320,12 +319,11 @@ def _traced(command: str, exporter: str | None) -> Iterator[Tracing]:
     # OpenTelemetry is imported only when tracing is on.
     from opentelemetry.trace import Status, StatusCode
 
+    from prism.adapters.observability.tracing import new_tracing
     from prism.adapters.observability.tracing.environment import secrets_in
-    from prism.adapters.observability.tracing.tracing import Tracing
     from prism.domain.redaction import Redactor
 
-    tracing = Tracing(
-        version=VERSION,
+    tracing = new_tracing(
         exporter=exporter,
         ratio=None,
         # The result of the command goes to stdout.

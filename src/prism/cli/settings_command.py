@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import typer
 from typer.core import TyperOption
@@ -204,6 +204,20 @@ def _config_option(default_file: str) -> TyperOption:
     )
 
 
+class _SettingOption(TyperOption):
+    """Option of a setting; ignores variables that Kubernetes set for a Service."""
+
+    def __init__(self, option: Option, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._option = option
+
+    def resolve_envvar_value(self, ctx: Context) -> str | None:
+        from prism.bootstrap.configuration import is_service_link
+
+        text = super().resolve_envvar_value(ctx)
+        return None if text is not None and is_service_link(self._option, text) else text
+
+
 def _setting_option(option: Option) -> TyperOption:
     def check(text: str) -> str:
         # Checked, but not converted: a driver's settings travel to its lifecycle as text.
@@ -214,7 +228,8 @@ def _setting_option(option: Option) -> TyperOption:
                 raise typer.BadParameter(error.message) from None
         return text
 
-    return TyperOption(
+    return _SettingOption(
+        option,
         param_decls=[option.parameter, option.declaration],
         type=None if option.is_switch else check,
         is_flag=option.is_switch,

@@ -30,7 +30,9 @@ def resolved(**given: Given) -> Configuration:
         ("hunter2\n", "hunter2"),
         ("hunter2\r\n", "hunter2"),
         ("hunter2", "hunter2"),
-        (" hunter2 \n\n", " hunter2 \n"),
+        (" hunter2 \n\n", "hunter2"),
+        ("\ufeffhunter2\r\n", "hunter2"),
+        ("hunter 2\t\r\n", "hunter 2"),
     ],
 )
 def test_secret_is_the_text_of_its_file_without_the_last_newline(

@@ -80,6 +80,16 @@ class _LimitLibraries(logging.Filter):
         return True
 
 
+_OWN_FIELDS = frozenset(
+    {
+        *("time", "level", "logger", "service", "version", "driver", "trace_id", "span_id"),
+        *("method", "code", "reason", "event", "pattern", "state"),
+        *("grpc_address", "more_grpc_addresses", "metrics_address"),
+    }
+)
+"""Fields whose values Prism made itself: never redacted, even if a password is `info`."""
+
+
 class DebugEventHandler(logging.Handler):
     """Adds a debug event for each log record of level INFO and above.
 
@@ -97,7 +107,7 @@ class DebugEventHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             details = {
-                key: self._redact(str(value))
+                key: str(value) if key in _OWN_FIELDS else self._redact(str(value))
                 for key, value in _extra_of(record).items()
                 if value is not None
             }
@@ -130,7 +140,10 @@ class _Json(JsonFormatter):
         super().add_fields(log_data, record, message_dict)
 
     def process_log_record(self, log_data: dict[str, object]) -> dict[str, object]:
-        return {key: self._redacted(value) for key, value in log_data.items()}
+        return {
+            key: value if key in _OWN_FIELDS else self._redacted(value)
+            for key, value in log_data.items()
+        }
 
     def _redacted(self, value: object) -> object:
         if isinstance(value, Mapping):
@@ -150,14 +163,18 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         extra = _extra_of(record) | _trace_ids()
-        pairs = "".join(f" {key}={value}" for key, value in extra.items() if value is not None)
-        event = escaped(f"{record.getMessage()}{pairs}")
+        pairs = "".join(
+            f" {key}={value if key in _OWN_FIELDS else self._redact(str(value))}"
+            for key, value in extra.items()
+            if value is not None
+        )
+        event = escaped(f"{self._redact(record.getMessage())}{pairs}")
         text = f"{_time_of(record)} {self._level(record)} {event}"
         if record.exc_info:
             # Indented, because an error may quote lines that a caller sent.
-            lines = self.formatException(record.exc_info).split("\n")
+            lines = self._redact(self.formatException(record.exc_info)).split("\n")
             text = "\n".join([text, *(f"    {escaped(line)}" for line in lines)])
-        return self._redact(text)
+        return text
 
     def _level(self, record: logging.LogRecord) -> str:
         name = f"{record.levelname.lower():7}"

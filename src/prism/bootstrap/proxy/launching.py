@@ -16,8 +16,8 @@ from prism.domain.settings import to_text
 # A pattern counts a call that was given up until it learns of that, a moment later.
 _IN_FLIGHT_FACTOR = 2
 
-# Each process has a port of its own, and the proxy reads its log lines as JSON.
-_OWN = ("metrics_port", "log_format")
+# Each process has a port of its own on loopback, and the proxy reads its log lines as JSON.
+_OWN = ("metrics_host", "metrics_port", "log_format")
 
 
 def launch_options(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from prism.adapters.observability.tracing.environment import is_disabled
 from prism.domain.redaction import Redact
+from prism.ports import InvalidArgument
 from prism.version import VERSION
 
 if TYPE_CHECKING:
@@ -27,6 +28,24 @@ def tracing_if(
     """
     if not enabled or is_disabled(os.environ):
         return None
-    from prism.adapters.observability.tracing.tracing import Tracing
+    return new_tracing(exporter=exporter, ratio=ratio, out=sys.stdout, redact=redact)
 
-    return Tracing(version=VERSION, exporter=exporter, ratio=ratio, out=sys.stdout, redact=redact)
+
+def new_tracing(
+    *, exporter: str | None, ratio: float | None, out: IO[str], redact: Redact
+) -> Tracing:
+    """Return the tracing of a process.
+
+    Args:
+        exporter, ratio, out, redact: as for `Tracing`.
+
+    Raises:
+        InvalidArgument: OpenTelemetry rejects the value of a standard variable.
+    """
+    try:
+        # OpenTelemetry reads its limits when it is imported.
+        from prism.adapters.observability.tracing.tracing import Tracing
+
+        return Tracing(version=VERSION, exporter=exporter, ratio=ratio, out=out, redact=redact)
+    except ValueError as error:
+        raise InvalidArgument(f"an OTEL_ variable is not valid: {error}") from None

@@ -1,0 +1,110 @@
+"""What the environment of a server may hold: variables, files and their modes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+Start = Callable[..., Any]
+
+
+def warnings_of(server: Any) -> list[str]:
+    """Messages of the warnings that it logged."""
+    events = map(json.loads, server.lines)
+    return [event["message"] for event in events if event["level"] == "warning"]
+
+
+def test_variables_of_kubernetes_services_are_ignored_with_a_warning(start_server: Start) -> None:
+    link = "tcp://10.0.0.5:9091"
+    server = start_server(env={"PRISM_METRICS_PORT": link, "PRISM_GRPC_PORT": "tcp://[fd::1]:9"})
+    server.serving()
+    (first, second) = warnings_of(server)
+    assert first.startswith("PRISM_GRPC_PORT=tcp://[fd::1]:9 is ignored: Kubernetes")
+    assert second.startswith(f"PRISM_METRICS_PORT={link} is ignored: Kubernetes")
+
+
+def test_another_wrong_value_of_a_port_is_still_an_error(start_server: Start) -> None:
+    server = start_server(free_ports=False, env={"PRISM_METRICS_PORT": "http://x:1"})
+    assert server.wait() == 2
+    assert "metrics_port is 'http://x:1'; it must be a whole number" in server.log
+
+
+def test_the_http_port_can_have_a_host_of_its_own(start_server: Start) -> None:
+    server = start_server("--metrics-host", "127.0.0.2").serving()
+    assert server.address.startswith("127.0.0.1:")
+    assert server.metrics_address.startswith("127.0.0.2:")
+    with urlopen(f"http://{server.metrics_address}/ready") as answer:
+        assert answer.status == 200
+
+
+def test_plain_text_beyond_loopback_is_warned_about(start_server: Start) -> None:
+    server = start_server("--host", "0.0.0.0").serving()
+    (warning,) = warnings_of(server)
+    assert warning.startswith("gRPC on 0.0.0.0 has no TLS")
+
+
+def test_a_secret_that_every_user_may_read_is_warned_about(
+    start_server: Start, tmp_path: Path
+) -> None:
+    open_, private = tmp_path / "open", tmp_path / "private"
+    for path, mode in ((open_, 0o644), (private, 0o640)):
+        path.write_text("hunter2\n")
+        path.chmod(mode)
+    server = start_server("--admin-token-file", str(open_)).serving()
+    (warning,) = warnings_of(server)
+    assert warning.startswith(f"every user of this machine may read the secret in {open_}")
+    assert "(mode 644)" in warning
+    server = start_server("--admin-token-file", str(private)).serving()
+    assert warnings_of(server) == []
+
+
+def test_an_unnamed_config_file_that_every_user_may_write_is_refused(
+    start_server: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("default_timeout: 5s\n")
+    config.chmod(0o666)
+    server = start_server()
+    assert server.wait() == 2
+    assert "every user may write it (mode 666)" in server.log
+    named = start_server("--config", str(config)).serving()
+    (warning,) = warnings_of(named)
+    assert warning.startswith(f"the config file {config} is not safe")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config.toml"])
+def test_a_byte_order_mark_in_a_config_file_is_skipped(
+    start_server: Start, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    text = 'log_format = "json"\r\n' if name.endswith("toml") else "log_format: json\r\n"
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    start_server("--config", str(file)).serving()
+
+
+@pytest.mark.parametrize("secret", ["info", "prism", "running", "time"])
+def test_a_password_that_is_a_common_word_hides_no_field_of_the_log(
+    start_server: Start, secret: str
+) -> None:
+    server = start_server("--driver", "slow", "--slow-password", secret)
+    while not any("grpc_address" in line for line in server.lines):
+        server.wait_for("")
+    for event in map(json.loads, server.lines):
+        assert event["level"] in ("info", "warning")
+        assert event["service"] == "prism"
+        assert event["logger"].startswith(("prism.", "slow_driver"))
+        assert event["driver"] == "slow"
+
+
+def test_a_bad_limit_of_opentelemetry_is_one_plain_error(start_server: Start) -> None:
+    server = start_server("--enable-tracing", env={"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"})
+    assert server.wait() == 1
+    (error,) = [e for e in map(json.loads, server.lines) if e["level"] == "error"]
+    assert error["message"].startswith("an OTEL_ variable is not valid: ")
+    assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in error["message"]
+    assert "exc_info" not in error
