@@ -14,8 +14,9 @@ from benchmarks.rounds import Result, Spread
 from benchmarks.rows import IN_README
 from prism.cli.streams import number_columns
 from prism.testing.markdown_block import replace_block
+from prism.version import VERSION
 
-_LIBRARIES = ("prism", "h2corn", "grpcio", "protobuf", "uvloop", "py-key-value-aio", "aiocache")
+_LIBRARIES = ("h2corn", "grpcio", "protobuf", "uvloop", "py-key-value-aio", "aiocache")
 
 Json = Mapping[str, Any]
 
@@ -108,7 +109,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {"prism": VERSION, **{name: version(name) for name in _LIBRARIES}},
     }
 
 

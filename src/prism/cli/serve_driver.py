@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import version as version_of
 from typing import Any, NoReturn, get_type_hints
 
 import typer
@@ -21,6 +20,7 @@ from prism.cli.settings_command import (
     version_option,
 )
 from prism.ports import Driver, DriverSpec, InvalidArgument
+from prism.version import VERSION
 
 _EXPORTER = "stdout"
 
@@ -89,7 +89,7 @@ def _command(
         spec.name,
         SettingsSource(choose, resolve, config),
         _serve,
-        own=[version_option(lambda: f"{spec.name} {spec.version}, prism {version_of('prism')}")],
+        own=[version_option(lambda: f"{spec.name} {spec.version}, prism {VERSION}")],
     )
 
 
