@@ -131,7 +131,7 @@ class Server:
 class ProxyServer(Server):
     """A process that runs `prism proxy`."""
 
-    program = ("-m", "prism.cli", "proxy")
+    program: tuple[str, ...] = ("-m", "prism.cli", "proxy")
 
 
 @pytest.fixture

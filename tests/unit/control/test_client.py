@@ -25,13 +25,13 @@ from tests.servers.fake_proxy import SESSION, TOKEN, FakeProxy
 class Pattern:
     """Parts of a pattern that its control stream needs."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self, address: str, *, gone_after: timedelta | None = timedelta(milliseconds=300)
+    ) -> None:
         admission = Admission(max_in_flight=10, max_per_connection=10)
         self.lifecycle = LifecycleMachine(Memstore(), DRIVER.settings, admission)
         self.events = DebugEventBuffer()
-        self.client = ControlClient(
-            address, self.lifecycle, self.events, gone_after=timedelta(milliseconds=300)
-        )
+        self.client = ControlClient(address, self.lifecycle, self.events, gone_after=gone_after)
 
     def run(self, token: str = TOKEN) -> Coroutine[Any, Any, str]:
         return self.client.run(registration_message(DRIVER, "unix:/data", ""), token)
@@ -53,8 +53,8 @@ async def begin(proxy: FakeProxy) -> AsyncIterator[Begin]:
     """Connect a pattern to the proxy."""
     begun: list[tuple[Pattern, asyncio.Task[str]]] = []
 
-    def connect(token: str = TOKEN) -> tuple[Pattern, asyncio.Task[str]]:
-        pattern = Pattern(proxy.address)
+    def connect(token: str = TOKEN, **how: Any) -> tuple[Pattern, asyncio.Task[str]]:
+        pattern = Pattern(proxy.address, **how)
         begun.append((pattern, asyncio.create_task(pattern.run(token))))
         return begun[-1]
 
@@ -120,6 +120,30 @@ async def test_unreachable_proxy_is_gone_after_its_time(proxy: FakeProxy, begin:
     await proxy.stream()
     await proxy.stop()
     assert await running == f"the proxy at {proxy.address} is gone: out of reach for 0.3 s"
+
+
+async def test_silence_of_the_proxy_breaks_a_stream(proxy: FakeProxy, begin: Begin) -> None:
+    begin()
+    stream = await proxy.stream()
+    proxy.silent = True
+    async with asyncio.timeout(10):
+        await stream.ended.wait()
+    assert (await proxy.stream()).credential == SESSION
+
+
+async def test_silent_or_unreachable_proxy_is_not_gone_where_a_pipe_tells(
+    proxy: FakeProxy, begin: Begin
+) -> None:
+    _, running = begin(gone_after=None)
+    stream = await proxy.stream()
+    proxy.silent = True
+    await stream.until(lambda: stream.heartbeats > 10)
+    assert not stream.ended.is_set()
+    await proxy.stop()
+    await asyncio.wait((running,), timeout=0.5)
+    assert not running.done()
+    await proxy.start()
+    assert (await proxy.stream()).credential == SESSION
 
 
 async def test_proxy_that_never_answers_is_an_error() -> None:

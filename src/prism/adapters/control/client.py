@@ -80,7 +80,8 @@ class ControlClient:
         address: address of the proxy: `host:port` or `unix:PATH`.
         lifecycle: lifecycle whose state each registration carries.
         events: debug events to send; they wait while the stream is broken.
-        gone_after: how long the proxy may be unreachable before it counts as gone.
+        gone_after: how long the proxy may be unreachable before it counts as gone; None: for
+            ever, and silent too, because something else ends this process with the proxy.
 
     Raises:
         InvalidArgument: the address has neither form.
@@ -92,13 +93,13 @@ class ControlClient:
         lifecycle: LifecycleControl,
         events: DebugEventBuffer,
         *,
-        gone_after: timedelta = GONE_AFTER,
+        gone_after: timedelta | None = GONE_AFTER,
     ) -> None:
         self._address = address
         self._errors = ErrorTranslator(address)
         self._lifecycle = lifecycle
         self._events = events
-        self._gone_after_s = gone_after.total_seconds()
+        self._gone_after = gone_after
         self._backoff = Backoff(_BACKOFF)
         self._stream: ProxyStream | None = None
         self._no_stream = asyncio.Event()
@@ -132,11 +133,13 @@ class ControlClient:
                 "there is no stream to the proxy at %s: %s",
                 *(self._address, reason),
             )
-            left_s = self._heard_at + self._gone_after_s - loop.time()
-            if left_s <= 0:
-                return self._gone()
-            delay = self._backoff.next_delay(timedelta(seconds=served_s))
-            await asyncio.sleep(min(delay.total_seconds(), left_s))
+            delay_s = self._backoff.next_delay(timedelta(seconds=served_s)).total_seconds()
+            if self._gone_after is not None:
+                left_s = self._heard_at + self._gone_after.total_seconds() - loop.time()
+                if left_s <= 0:
+                    return self._gone(self._gone_after.total_seconds())
+                delay_s = min(delay_s, left_s)
+            await asyncio.sleep(delay_s)
 
     async def leave(self) -> None:
         """Send the waiting debug events, and end the stream; takes a second at most."""
@@ -173,8 +176,10 @@ class ControlClient:
         self._stream = stream
         self._no_stream.clear()
         interval_s = timedelta_of(accepted.heartbeat_interval).total_seconds()
+        if interval_s <= 0:
+            interval_s = _DEFAULT_INTERVAL_S
         try:
-            await stream.run(interval_s if interval_s > 0 else _DEFAULT_INTERVAL_S)
+            await stream.run(interval_s, None if self._gone_after is None else interval_s)
         finally:
             self._stream = None
             self._no_stream.set()
@@ -184,10 +189,10 @@ class ControlClient:
         message = f"the proxy at {self._address} refuses this pattern: {error.message}"
         return type(error)(message, reason=error.reason)
 
-    def _gone(self) -> str:
+    def _gone(self, seconds: float) -> str:
         if not self._accepted:
             raise BackendUnavailable(
-                f"no proxy answered at {self._address} within {self._gone_after_s:g} s; "
+                f"no proxy answered at {self._address} within {seconds:g} s; "
                 "leave out --proxy-address to serve without one"
             )
-        return f"the proxy at {self._address} is gone: out of reach for {self._gone_after_s:g} s"
+        return f"the proxy at {self._address} is gone: out of reach for {seconds:g} s"

@@ -16,7 +16,7 @@ from prism.v1 import pattern_pb2 as pb
 
 ControlCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
-_SILENT_INTERVALS = 2
+_SILENT_STEPS = 2
 _ACCEPTED_WITHIN_S = 5.0
 
 _HEARTBEAT = pb.ConnectRequest(heartbeat=pb.Heartbeat()).SerializeToString()
@@ -54,22 +54,24 @@ class ProxyStream:
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             message = pb.ConnectRequest(registration=registration)
             await self._call.write(message.SerializeToString())
-        response = await self._read(_ACCEPTED_WITHIN_S / _SILENT_INTERVALS)
+        response = await self._read(_ACCEPTED_WITHIN_S / _SILENT_STEPS)
         if response is None:
             raise StreamBroken("it ended the stream")
         if response.WhichOneof("message") != "accepted":
             raise StreamBroken("it answered a registration with something else")
         return response.accepted
 
-    async def run(self, interval_s: float) -> None:
+    async def run(self, interval_s: float, silence_s: float | None) -> None:
         """Send and receive until the stream ends; cannot be called again.
 
         Args:
-            interval_s: time between two heartbeats, in both directions.
+            interval_s: time between two heartbeats.
+            silence_s: half of the time after which silence of the proxy breaks the stream;
+                None: it never does.
 
         Raises:
             AioRpcError: the proxy ended the stream with an error, or the connection broke.
-            StreamBroken: nothing came for two intervals.
+            StreamBroken: nothing came for too long.
         """
         self._interval_s = interval_s
         self._events.rewind()
@@ -82,7 +84,7 @@ class ProxyStream:
         stop_observing = self._events.observe(wake)
         self._writing = asyncio.create_task(self._write())
         try:
-            while await self._read(interval_s) is not None:
+            while await self._read(silence_s) is not None:
                 # Only heartbeats come after the reply to the registration.
                 pass
         finally:
@@ -97,19 +99,19 @@ class ProxyStream:
         if self._writing is not None:
             await asyncio.wait((self._writing,))
 
-    async def _read(self, interval_s: float) -> pb.ConnectResponse | None:
+    async def _read(self, step_s: float | None) -> pb.ConnectResponse | None:
         """Return the next message; None: the proxy ended the stream without an error."""
         reading = asyncio.ensure_future(self._call.read())
         try:
-            # In steps: if this process was stopped for a while, one interval passes at
-            # once, and what came meanwhile is read in the next.
-            for _ in range(_SILENT_INTERVALS):
-                if (await asyncio.wait((reading,), timeout=interval_s))[0]:
+            # In steps: if this process was stopped for a while, one step passes at once, and
+            # what came meanwhile is read in the next.
+            for _ in range(_SILENT_STEPS):
+                if (await asyncio.wait((reading,), timeout=step_s))[0]:
                     data = reading.result()
                     if isinstance(data, bytes):
                         return pb.ConnectResponse.FromString(data)
                     return None
-            raise StreamBroken(f"it was silent for {_SILENT_INTERVALS * interval_s:g} s")
+            raise StreamBroken(f"it was silent for {_SILENT_STEPS * (step_s or 0):g} s")
         except DecodeError:
             raise StreamBroken("it sent a message that cannot be decoded") from None
         except grpc.aio.AioRpcError as error:

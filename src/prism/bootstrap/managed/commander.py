@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from prism.adapters.control import ControlClient, registration_message
+from prism.adapters.control import GONE_AFTER, ControlClient, registration_message
 from prism.adapters.observability.logging import DebugEventHandler
 from prism.bootstrap.commander import ServerAddresses
 from prism.bootstrap.configuration import Configuration
@@ -36,8 +36,11 @@ def managed_commander(
     events = DebugEventBuffer()
     DebugEventPublisher(events, lifecycle, readiness)
     readiness.set_waiting_for(f"the proxy at {address}")
+    # A pipe from the proxy tells for certain when the proxy has ended; a silent or unreachable
+    # proxy may only stand still.
+    gone_after = GONE_AFTER if configuration.settings.proxy_fd is None else None
     return ManagedCommander(
-        ControlClient(address, lifecycle, events),
+        ControlClient(address, lifecycle, events, gone_after=gone_after),
         configuration.spec,
         _token_source(configuration.settings),
         DebugEventHandler(events, redactor),

@@ -22,6 +22,9 @@ from prism.v1 import pattern_pb2 as pb
 _EVENTS_PER_SECOND, _EVENTS_BURST = 100.0, 1000
 # A pattern may send any numbers, and their sum has to fit into a message.
 _MAX_COUNT = (1 << 64) - 1
+# The time to return is measured in ticks of this process, which stop while the process is
+# stopped: a pattern that returned meanwhile waits to be read.
+_TICKS_TO_RETURN = 5
 
 
 class PatternSession:
@@ -126,9 +129,14 @@ class PatternSession:
         stream.end(NotServing("another stream took its place", reason="STREAM_REPLACED"))
         if not self.over and not self._end_expected:
             self._on_event(EventKind.LOST, f"its control stream broke: {reason}")
-            self._lost_timer = self._loop.call_later(self._lost_after_s, self._set_lost, reason)
+            self._wait_for_return(reason, _TICKS_TO_RETURN)
 
-    def _set_lost(self, reason: str) -> None:
+    def _wait_for_return(self, reason: str, ticks: int) -> None:
+        if ticks:
+            self._lost_timer = self._loop.call_later(
+                self._lost_after_s / _TICKS_TO_RETURN, self._wait_for_return, reason, ticks - 1
+            )
+            return
         self._lost.set_result(
             f"the pattern {self._pattern!r} did not return within {self._lost_after_s:g} s "
             f"after its control stream broke: {reason}"
