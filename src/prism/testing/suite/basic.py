@@ -11,30 +11,9 @@ import pytest
 
 from prism.ports import MAX_KEY_BYTES, FullKeyValue, InvalidArgument, Outcome
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.group import Group, group
+from prism.testing.suite.group import group
+from prism.testing.suite.keys_and_values import AWKWARD_KEYS, KeysAndValues
 from prism.testing.suite.workload import gather_bounded
-
-AWKWARD_KEYS = {
-    "spaces": " a  b ",
-    "only a space": " ",
-    "slashes": "/a//b/",
-    "dots": ".a..b.",
-    "wildcards": "a*b>c?d[e]f",
-    "separators": "a:b|c;d,e=f",
-    "quotes": "a'b\"c`d",
-    "backslashes": "a\\b\\\\n",
-    "newlines": "a\nb\r\nc\td",
-    "nul": "a\x00b\x00",
-    "controls": "\x01\x1b\x7f\x85\u2028",
-    "emoji": "a🔑👩‍👩‍👧b",
-    "last code point": "a\U0010ffff",
-    "right to left": "\u202eabc\u05d0",
-    "byte order mark": "\ufeffa",
-    "percent and underscore": "a%b_c%20",
-    "braces and dollars": "{a}${b}#{c}",
-    "looks like a path": "../../etc/passwd",
-    "looks like a command": "\r\nDEL a\r\n",
-}
 
 LOOKALIKES = {
     "composition": ("caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")),
@@ -61,7 +40,7 @@ AWKWARD_VALUES = {
 
 
 @group()
-class Basic(Group):
+class Basic(KeysAndValues):
     """get, set, delete and exists, which every backend implements."""
 
     async def test_get_returns_what_set_wrote(self, kv: FullKeyValue, key: str) -> None:

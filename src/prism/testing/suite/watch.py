@@ -15,8 +15,8 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.basic import AWKWARD_KEYS
 from prism.testing.suite.group import group, needs, runs_without_capability
+from prism.testing.suite.keys_and_values import AWKWARD_KEYS
 from prism.testing.suite.scan import PATTERNS
 from prism.testing.suite.timing import LONG, Clock
 from prism.testing.suite.watch_delivery import WatchDelivery
