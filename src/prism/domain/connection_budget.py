@@ -99,11 +99,15 @@ class UnreadReplies:
         return self._bytes.refused
 
     def has_room(self, connection: str) -> bool:
-        """Return whether a call of this connection may begin."""
+        """Return whether a call of this connection may begin.
+
+        A connection that reads its replies never waits for those that do not.
+        """
         used = self._bytes
-        return (
-            used.used <= used.max_bytes // _WAIT_FRACTION
-            and used.used_by(connection) <= used.max_connection_bytes // _WAIT_FRACTION
+        own = used.used_by(connection)
+        return own <= SMALL_REPLY_BYTES or (
+            own <= used.max_connection_bytes // _WAIT_FRACTION
+            and used.used <= used.max_bytes // _WAIT_FRACTION
         )
 
     async def wait_for_room(self, connection: str) -> None:

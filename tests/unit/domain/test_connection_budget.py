@@ -71,14 +71,19 @@ async def test_calls_wait_while_replies_of_their_connection_are_unread(
     assert waiting[0].cancelled()
 
 
-async def test_calls_of_every_connection_wait_while_much_is_unread(
-    unread: UnreadReplies,
-) -> None:
+async def test_calls_wait_while_much_is_unread_on_all_connections(unread: UnreadReplies) -> None:
     for name in "abcde":
         unread.add(name, 2 * _MIB)
-    waiting = asyncio.create_task(unread.wait_for_room("f"))
+    waiting = asyncio.create_task(unread.wait_for_room("e"))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     for name in "ab":
         unread.release(name, 2 * _MIB)
     await asyncio.wait_for(waiting, 1)
+
+
+async def test_connection_that_reads_its_replies_never_waits(unread: UnreadReplies) -> None:
+    for name in "abcde":
+        unread.add(name, 13 * _MIB)
+    unread.add("reader", 100)
+    await asyncio.wait_for(unread.wait_for_room("reader"), 1)
