@@ -51,7 +51,7 @@ def main() -> int:
     failed = 0
     for trial in _trials(chosen, transports, is_short=options.short):
         typer.echo(row(trial))
-        failed += bool(trial.broken)
+        failed += trial.has_failed
     typer.echo(f"\n{failed} attacks succeeded" if failed else "\nno attack succeeded")
     return 1 if failed else 0
 
@@ -76,7 +76,7 @@ def _on_one_server(
         with Stage(place, transport) as stage:
             while left:
                 trial = stage.try_attack(left[0], is_short=is_short)
-                if trial.broken and not repeated:
+                if trial.has_failed and not repeated:
                     repeated = True
                     break
                 yield trial
@@ -103,9 +103,16 @@ def row(trial: Trial) -> str:
         f"{sight.p99_s * 1000:.0f}, {sight.longest_s * 1000:.0f} ms",
         f"{sight.longest_health_s * 1000:.0f} ms",
         trial.seen,
-        "; ".join(trial.broken) or "holds",
+        _verdict(trial),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _verdict(trial: Trial) -> str:
+    broken = "; ".join(trial.broken)
+    if broken and trial.cannot:
+        return f"cannot {trial.cannot}: {broken}"
+    return broken or "holds"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
-from typing import Self
+from typing import Self, cast
 
 import hpack
 
@@ -136,7 +136,7 @@ class Peer:
 
     def write(self, *data: bytes) -> None:
         """Send raw bytes; nothing happens once the connection has ended."""
-        if not self.closed:
+        if not self.closed and not self._writer.is_closing():
             self._writer.writelines(data)
 
     def abort(self) -> None:
@@ -145,9 +145,17 @@ class Peer:
         self._writer.transport.abort()
 
     async def drain(self) -> None:
-        """Wait until the server takes more bytes."""
-        with suppress(OSError):
+        """Wait until the server takes more bytes, or has ended the connection."""
+        try:
             await self._writer.drain()
+        except OSError as error:
+            self.closed = self.closed or type(error).__name__
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the server."""
+        self._receiving.cancel()
+        transport = cast("asyncio.ReadTransport", self._writer.transport)
+        transport.pause_reading()
 
     def call(
         self, path: str, body: bytes | None = None, *extra: Header, trailers: bool = True

@@ -33,10 +33,12 @@ class Attack:
     Attributes:
         run: attacks, and returns what the attacker saw; raises PromiseBroken.
         places: what to run it against.
+        grpcio_cannot: promise that grpcio cannot keep; empty: it must keep all.
     """
 
     run: Run
     places: tuple[Place, ...]
+    grpcio_cannot: str = ""
 
     @property
     def name(self) -> str:
@@ -51,11 +53,11 @@ class Attack:
 ATTACKS: list[Attack] = []
 
 
-def attack(*places: Place) -> Callable[[Run], Run]:
+def attack(*places: Place, grpcio_cannot: str = "") -> Callable[[Run], Run]:
     """Add a function to the attacks; without places it is aimed at a server."""
 
     def add(run: Run) -> Run:
-        ATTACKS.append(Attack(run, places or (Place.SERVER,)))
+        ATTACKS.append(Attack(run, places or (Place.SERVER,), grpcio_cannot))
         return run
 
     return add

@@ -69,6 +69,16 @@ class Trial:
     foreign: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
+    @property
+    def cannot(self) -> str:
+        """Promise that the transport cannot keep, which the verdict forgives; empty: none."""
+        return self.attack.grpcio_cannot if self.transport == "grpcio" else ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a promise was broken that the transport can keep."""
+        return bool(self.broken) and not self.cannot
+
     def judge(self, server: PrismProcess, limits: Limits, printed_bytes: int) -> None:
         """Compare the measurements with what is promised."""
         sight, broken = self.sight, self.broken

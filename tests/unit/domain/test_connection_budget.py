@@ -72,13 +72,13 @@ async def test_calls_wait_while_replies_of_their_connection_are_unread(
 
 
 async def test_calls_wait_while_much_is_unread_on_all_connections(unread: UnreadReplies) -> None:
-    for name in "abcde":
-        unread.add(name, 2 * _MIB)
-    waiting = asyncio.create_task(unread.wait_for_room("e"))
+    for name in "abcdefghi":
+        unread.add(name, _MIB)
+    waiting = asyncio.create_task(unread.wait_for_room("i"))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     for name in "ab":
-        unread.release(name, 2 * _MIB)
+        unread.release(name, _MIB)
     await asyncio.wait_for(waiting, 1)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,10 @@ _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 3.0, 3.0, 3.0)
 _STREAM_WINDOW_BYTES, _CONNECTION_WINDOW_BYTES = 1 << 20, 8 << 20
 
 _MAX_HEADER_BYTES = 32 << 10
+
+# h2corn has an allocator of its own, which keeps what it once had unless it is told to give
+# it back at once. Read when the library is loaded.
+_ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
 
 _STABLE_S = 30.0
 """After this time of serving, the pauses begin from the first."""
@@ -127,6 +132,8 @@ class H2cornServer:
 
     async def _serve(self) -> None:
         """Begin to accept from the listener; raises OSError."""
+        for name, value in _ALLOCATOR.items():
+            os.environ.setdefault(name, value)
         import h2corn
 
         _silence_banner()
