@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from prism.domain.lifecycle import LifecycleMachine
 from prism.ports import Health, HealthStatus, State
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,9 @@ class Readiness:
 
 class ReadinessMonitor:
     """Checks the health of the backend at intervals, and derives the readiness.
+
+    After the first time that the process is ready, each loss and each return of the readiness
+    is logged once.
 
     Args:
         interval: time between two checks.
@@ -57,6 +63,7 @@ class ReadinessMonitor:
         self._observers: list[Callable[[Readiness], None]] = []
         self._check_observers: list[Callable[[Health], None]] = []
         self._reported = Readiness(False, "")
+        self._was_ready = False
         lifecycle.observe(lambda _: self._report())
 
     @property
@@ -143,6 +150,14 @@ class ReadinessMonitor:
     def _report(self) -> None:
         now = self.current
         if now != self._reported:
+            if self._reported.ready and not now.ready:
+                # Withdrawn, drained or blocked on purpose, unless the backend is the reason.
+                is_failure = now.reason == self._last_failure
+                level = logging.WARNING if is_failure else logging.INFO
+                _log.log(level, "not ready: %s", now.reason)
+            elif now.ready and self._was_ready:
+                _log.info("ready again")
+            self._was_ready |= now.ready
             self._reported = now
             for observer in self._observers:
                 observer(now)

@@ -105,3 +105,28 @@ async def test_losing_the_leader_loses_no_write(
         while (await backend.lifecycle.health()).status is not HealthStatus.HEALTHY:
             assert time.monotonic() - began < TIMEOUT_S
             await asyncio.sleep(0.05)
+
+
+async def test_reads_during_an_election_end_soon_after_it(
+    cluster: NatsCluster, open_nats: Open, jetstream: JetStreamContext
+) -> None:
+    timeout_s = 20.0
+    async with open_nats(
+        cluster.url, bucket="election", replicas="3", timeout=f"{timeout_s:g}s"
+    ) as backend:
+        await backend.kv.set("key", b"value")
+        info = await jetstream.stream_info("KV_election")
+        assert info.cluster is not None
+        assert info.cluster.leader is not None
+        leader = cluster.named(info.cluster.leader)
+        reader = next(server for server in cluster.servers if server is not leader)
+        async with open_nats(
+            reader.url, bucket="election", replicas="3", timeout=f"{timeout_s:g}s"
+        ) as other:
+            await leader.kill()
+            reads = [asyncio.create_task(other.kv.get("key")) for _ in range(20)]
+            await wait_until_answers(other.kv)
+            async with asyncio.timeout(timeout_s / 2):
+                entries = await asyncio.gather(*reads)
+            assert all(entry is not None and entry.value == b"value" for entry in entries)
+            await leader.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -66,11 +67,13 @@ async def test_server_without_jetstream_is_refused(open_nats: Open) -> None:
             pass
 
 
-async def test_server_that_is_too_old_is_refused(open_nats: Open) -> None:
+@pytest.mark.parametrize("found", ["2.10.29", "2.11.0", "2.11.1"])
+async def test_server_that_is_too_old_is_refused(open_nats: Open, found: str) -> None:
     gone = asyncio.Event()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b'INFO {"version": "2.10.29", "headers": true, "max_payload": 1048576}\r\n')
+        info = {"version": found, "headers": True, "max_payload": 1048576}
+        writer.write(f"INFO {json.dumps(info)}\r\n".encode())
         writer.write(b"PONG\r\n")
         await reader.read()
         writer.close()
@@ -78,7 +81,7 @@ async def test_server_that_is_too_old_is_refused(open_nats: Open) -> None:
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]
-        with pytest.raises(PreconditionFailed, match=r"2\.10.*needs 2\.11"):
+        with pytest.raises(PreconditionFailed, match=rf"{found}; Prism needs 2\.11\.2"):
             async with open_nats(f"nats://127.0.0.1:{port}"):
                 pass
         await gone.wait()

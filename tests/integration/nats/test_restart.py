@@ -287,3 +287,34 @@ async def test_stop_ends_calls_that_wait_for_a_hanging_server(
         for outcome in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(outcome, PrismError)
         await own_server.resume()
+
+
+@pytest.mark.parametrize(
+    "corruption",
+    [
+        pytest.param((b"\r\nHPUB ", b"\r\nHPXB "), id="unknown command"),
+        pytest.param((b"Nats-TTL: ", b"Nats-TTL: x"), id="malformed header"),
+    ],
+)
+async def test_error_after_a_corrupted_byte_leaves_outcomes_unknown(
+    open_nats: Open, own_server: NatsServer, corruption: tuple[bytes, bytes]
+) -> None:
+    async with (
+        TcpRelay(own_server.port) as relay,
+        open_nats(f"nats://127.0.0.1:{relay.port}") as backend,
+    ):
+        await backend.kv.set("before", b"value")
+        relay.corruption = corruption
+        outcomes = await asyncio.gather(
+            *(
+                backend.kv.set(f"key {number}", b"value", ttl=timedelta(hours=1))
+                for number in range(10)
+            ),
+            return_exceptions=True,
+        )
+        failures = [each for each in outcomes if isinstance(each, BaseException)]
+        assert failures
+        for failure in failures:
+            assert isinstance(failure, BackendUnavailable)
+            assert failure.outcome is Outcome.UNKNOWN
+        assert await seconds_until_answers(backend.kv) < RECOVERY_S

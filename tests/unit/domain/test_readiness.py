@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from prism.adapters.memstore import Memstore
 from prism.domain.readiness import Readiness, ReadinessMonitor
@@ -136,3 +139,17 @@ async def test_observers_are_called_with_the_result_of_each_check(build: Any) ->
             driver.status = HealthStatus.DEGRADED
             while (await found.get()).status is not HealthStatus.DEGRADED:
                 pass
+
+
+async def test_each_change_is_logged_once(
+    build: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = Ailing()
+    with caplog.at_level(logging.INFO, "prism.domain.readiness"):
+        async with watched(build, driver) as monitor:
+            await becomes(monitor, True)
+            driver.status = HealthStatus.UNHEALTHY
+            await becomes(monitor, False)
+            driver.status = HealthStatus.HEALTHY
+            await becomes(monitor, True)
+    assert caplog.messages == ["not ready: the backend is away", "ready again"]

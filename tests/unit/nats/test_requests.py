@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
 from prism.adapters.nats.requests import AnswerParser, PendingRequest, PendingRequests, only_answer
-from prism.ports import BackendTimeout
+from prism.ports import BackendTimeout, BackendUnavailable, Outcome
 
 HEADERS = b"NATS/1.0 404 Message Not Found\r\n\r\n"
 STREAM = (
@@ -69,3 +69,44 @@ async def test_request_without_an_answer_times_out() -> None:
     assert fired.is_set()
     # An answer that comes too late belongs to no request.
     pending.receive(b"_INBOX.a.1", b"", b"late")
+
+
+async def test_read_is_asked_again_until_it_is_answered() -> None:
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            pending.receive(b"_INBOX.a.1", b"NATS/1.0 503\r\n\r\n", b"")
+        elif asked == 2:
+            pending.receive(b"_INBOX.a.1", b"", b'{"error":{"code":503,"err_code":10008}}')
+        else:
+            pending.receive(b"_INBOX.a.1", b"", b"answer")
+
+    pending = PendingRequests("server", 0.5, lambda: None)
+    answer = await pending.wait(PendingRequest("subject", only_answer, ask), "_INBOX.a.1")
+    assert answer.data == b"answer"
+    assert asked == 3
+    pending.close("done")
+
+
+async def test_read_that_nobody_serves_ends_with_the_answer_of_the_server() -> None:
+    pending = PendingRequests("server", 0.1, lambda: None)
+
+    def ask() -> None:
+        pending.receive(b"_INBOX.a.1", b"NATS/1.0 503\r\n\r\n", b"")
+
+    with pytest.raises(BackendUnavailable, match="has no leader"):
+        await pending.wait(PendingRequest("subject", only_answer, ask), "_INBOX.a.1")
+
+
+async def test_write_that_nobody_serves_is_not_asked_again() -> None:
+    pending = PendingRequests("server", 5, lambda: None)
+    asyncio.get_running_loop().call_soon(
+        pending.receive, b"_INBOX.a.1", b"NATS/1.0 503\r\n\r\n", b""
+    )
+    with pytest.raises(BackendUnavailable) as failure:
+        await pending.wait(PendingRequest("subject", only_answer), "_INBOX.a.1")
+    assert failure.value.outcome is Outcome.NOT_APPLIED
+    pending.close("done")

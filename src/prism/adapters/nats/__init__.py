@@ -9,7 +9,7 @@ from prism.version import VERSION
 DRIVER = DriverSpec(
     name=NAME,
     version=VERSION,
-    summary="A key-value bucket of NATS JetStream, server 2.11 or newer.",
+    summary="A key-value bucket of NATS JetStream, server 2.11.2 or newer.",
     settings=NatsSettings,
     factory=Nats,
     capabilities=CAPABILITIES,

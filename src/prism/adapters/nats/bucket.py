@@ -258,14 +258,21 @@ class Bucket:
             answer = await self.connection.request(subject, value, encode_headers(headers))
         finally:
             self._write_budget.release(size)
-        return stored_sequence_in(answer, self.connection.address)
+        try:
+            return stored_sequence_in(answer, self.connection.address)
+        except ValueError as error:
+            raise self.connection.distrust(error) from None
 
     async def _read_directly(self, subject: str) -> KeyRecord:
         name = f"$JS.API.DIRECT.GET.{self.stream}.{subject}"
-        return record_in_answer(await self.connection.request(name))
+        answer = await self.connection.request(name)
+        try:
+            return record_in_answer(answer)
+        except (ValueError, KeyError) as error:
+            raise self.connection.distrust(error) from None
 
     async def _read_from_leader(self, subject: str) -> KeyRecord:
-        answer = await self.connection.api(
+        answer = await self.connection.read_api(
             f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": subject}, absent=errors.NO_MESSAGE
         )
         return ABSENT if answer is None else record_in_message(answer["message"])

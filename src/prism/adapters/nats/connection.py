@@ -159,9 +159,9 @@ class Connection:
         return self._client.max_payload
 
     @property
-    def server_version(self) -> tuple[int, int]:
+    def server_version(self) -> tuple[int, int, int]:
         version = self._client.connected_server_version
-        return version.major, version.minor
+        return version.major, version.minor, version.patch
 
     def request(
         self, subject: str, payload: bytes = b"", headers: bytes = b""
@@ -219,10 +219,43 @@ class Connection:
             PrismError: the answer is another error.
         """
         payload = b"" if request is None else json.dumps(request).encode()
-        answer = json.loads((await self.request(f"$JS.API.{name}", payload)).data)
-        error: errors.ApiError | None = answer.get("error")
+        return self._result_of(await self.request(f"$JS.API.{name}", payload), absent)
+
+    async def read_api(self, name: str, request: Mapping[str, object], *, absent: int) -> Any:
+        """Return what `api` returns for a request that changes nothing.
+
+        Within the time limit it is repeated, because servers that elect a leader ignore it.
+        """
+        subject, payload = f"$JS.API.{name}", json.dumps(request).encode()
+        reply = f"{self._inbox}.{next(self._numbers)}"
+
+        def send() -> None:
+            with suppress(PrismError):
+                self._send(subject, payload, b"", reply)
+
+        self._send(subject, payload, b"", reply)
+        pending = PendingRequest(subject, only_answer, send)
+        return self._result_of(await self._requests.wait(pending, reply), absent)
+
+    def distrust(self, what: object) -> BackendUnavailable:
+        """Break the connection, and return the error for an answer that no request causes.
+
+        A byte may have changed on the way, so that nothing is known of the request.
+        """
+        _logger.error("%s sent an answer that no request of Prism causes: %s", self.address, what)
+        self.fail("the server sent an answer that no request of Prism causes")
+        return errors.connection_lost(self.address, self.last_error)
+
+    def _result_of(self, answer: Answer, absent: int) -> Any:
+        try:
+            fields = json.loads(answer.data)
+            error: errors.ApiError | None = fields.get("error")
+        except (ValueError, AttributeError):
+            raise self.distrust("not the JSON object of an answer") from None
+        if error is not None and error.get("err_code") in errors.MALFORMED_REQUEST:
+            raise self.distrust(error.get("description"))
         if error is None:
-            return answer
+            return fields
         if error.get("err_code") == absent:
             return None
         raise errors.translate(error, self.address)

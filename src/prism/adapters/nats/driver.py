@@ -37,6 +37,9 @@ from prism.ports import (
 
 _CLOSED = closed("the bucket")
 
+_PROBE_KEY = "\0"
+"""Key that a health check reads, as callers do; what it finds does not matter."""
+
 
 class Nats:
     """Driver for a key-value bucket of NATS JetStream.
@@ -214,6 +217,7 @@ class Nats:
             bucket = reconnector.resource
             details["connections"] = "1"
             info = await bucket.refresh()
+            await bucket.read(_PROBE_KEY)
         except PrismError as error:
             details["last_error"] = reconnector.last_error or error.message
             return Health(HealthStatus.UNHEALTHY, error.message, details)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, NotRequired, TypedDict
 
-from prism.adapters.nats.errors import translate
+from prism.adapters.nats.errors import is_expected_of_a_write, translate
 from prism.adapters.nats.expiry import SERVER_TTL, epoch_ms, expiry_in
 from prism.adapters.nats.requests import Answer
 from prism.ports import MAX_KEY_BYTES, Entry, Version
@@ -123,6 +123,8 @@ class KeyRecord(NamedTuple):
         return self.entry if self.is_alive(now_ms) else None
 
 
+_NOT_FOUND = b"404"
+
 ABSENT = KeyRecord(b"", 0, False, None)
 
 
@@ -141,8 +143,16 @@ def decode_record(
 
 
 def record_in_answer(answer: Answer) -> KeyRecord:
-    """Return the record that a direct get is answered with."""
-    return ABSENT if answer.status else subject_and_record_in(answer)[1]
+    """Return the record that a direct get is answered with.
+
+    Raises:
+        ValueError: the answer is none that a read of Prism can cause.
+    """
+    if not answer.status:
+        return subject_and_record_in(answer)[1]
+    if answer.status != _NOT_FOUND:
+        raise ValueError(answer.headers.partition(b"\r\n")[0].decode(errors="replace"))
+    return ABSENT
 
 
 def subject_and_record_in(answer: Answer) -> tuple[str, KeyRecord]:
@@ -170,14 +180,19 @@ def stored_sequence_in(answer: Answer, address: str) -> int:
 
     Raises:
         PrismError: the server at that address did not store the message.
+        ValueError: the answer is none that a write of Prism can cause.
     """
     stored = _STORED.fullmatch(answer.data)
     if stored is not None:
         return int(stored[1])
     fields = json.loads(answer.data)
-    if "error" in fields:
-        raise translate(fields["error"], address)
-    return int(fields["seq"])
+    if not isinstance(fields, dict) or not ("error" in fields or "seq" in fields):
+        raise ValueError("not the answer to a write")
+    if "error" not in fields:
+        return int(fields["seq"])
+    if not is_expected_of_a_write(fields["error"]):
+        raise ValueError(fields["error"].get("description"))
+    raise translate(fields["error"], address)
 
 
 def number_in_header(answer: Answer, name: bytes) -> int:

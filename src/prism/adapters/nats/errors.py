@@ -24,6 +24,9 @@ STREAM_NOT_FOUND = 10059
 NO_MESSAGE = 10037
 NAME_IN_USE = 10058
 
+MALFORMED_REQUEST = frozenset({10003, 10025})
+"""Errors about a request that is not valid, or not JSON; Prism sends no such request."""
+
 _CONFLICT = frozenset({10071, 10164})
 _NOT_ENABLED = frozenset({10039, 10076})
 _FULL = frozenset({10002, 10023, 10028, 10047, 10077})
@@ -67,6 +70,16 @@ def translate(error: ApiError, address: str) -> PrismError:
         return BackendUnavailable(f"the NATS server at {address} reports: {description}")
     _logger.error("the NATS server at %s answered %s (%d)", address, description, number)
     return Internal("the NATS server refused the request; its answer is in the log")
+
+
+def is_expected_of_a_write(error: ApiError) -> bool:
+    """Return whether a write of Prism can cause an error, alone or with the server's state."""
+    number = error.get("err_code", 0)
+    return (
+        number in _CONFLICT | _NOT_ENABLED | _FULL
+        or number in (STREAM_NOT_FOUND, _TOO_MANY_WRITES, _TOO_LARGE)
+        or error.get("code") == _UNAVAILABLE
+    )
 
 
 def access_denied(subject: str, address: str) -> AccessDenied:

@@ -26,6 +26,12 @@ AnswerCallback = Callable[[bytes, bytes, bytes], None]
 
 _LINE_END = b"\r\n"
 _NO_RESPONDERS = b"NATS/1.0 503"
+_NO_LEADER = b'"code":503'
+_ERROR_BYTES = 256
+"""Bytes of an answer of JetStream's API within which an error stands."""
+
+_ASKS_PER_TIMEOUT = 5
+_CHECKS_PER_ASK = 4
 _TIMER_RESOLUTION_S = 0.001
 """A timer may fire early by this."""
 
@@ -51,18 +57,31 @@ class PendingRequest(Generic[MessageT, OutcomeT]):
 
     Args:
         collect: gets each message; returns the outcome after the last one, else None.
+        ask_again: sends the request once more; None for a request that must not be repeated.
 
     Attributes:
         deadline: time by the event loop's clock, in seconds.
+        ask_again_at: time by that clock at which to send the request once more.
+        refusal: error with which the server answered that nobody leads now; None: no such answer.
         outcome: future of the result. An error is set as its result, not as its exception:
             asyncio logs an exception that nobody retrieves, as when the caller was cancelled.
     """
 
-    __slots__ = ("_collect", "deadline", "outcome", "subject")
+    __slots__ = (
+        "_collect", "ask_again", "ask_again_at", "deadline", "outcome", "refusal", "subject",
+    )  # fmt: skip
 
-    def __init__(self, subject: str, collect: Callable[[MessageT], OutcomeT | None]) -> None:
+    def __init__(
+        self,
+        subject: str,
+        collect: Callable[[MessageT], OutcomeT | None],
+        ask_again: Callable[[], None] | None = None,
+    ) -> None:
         self.subject = subject
+        self.ask_again = ask_again
+        self.ask_again_at = 0.0
         self.deadline = 0.0
+        self.refusal: PrismError | None = None
         self._collect = collect
         self.outcome: asyncio.Future[OutcomeT | PrismError]
         self.outcome = asyncio.get_running_loop().create_future()
@@ -100,7 +119,8 @@ def messages_until(
 class PendingRequests:
     """All unanswered requests of one connection, by the subjects of their answers.
 
-    One timer serves all of them: a timer for each would cost more than all else here.
+    One timer serves all of them: a timer for each would cost more than all else here. Another one
+    serves those that may be repeated: while the servers elect a leader, they ignore requests.
 
     Args:
         timeout_s: time limit of every request, so that requests expire in the order they began.
@@ -113,6 +133,8 @@ class PendingRequests:
         self._on_timer = on_timer
         self._pending: dict[bytes, PendingRequest[Any, Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._ask_timer: asyncio.TimerHandle | None = None
+        self._ask_interval_s = timeout_s / _ASKS_PER_TIMEOUT
 
     async def wait(self, request: PendingRequest[MessageT, OutcomeT], reply: str) -> OutcomeT:
         """Return the outcome of a request that was just sent; raise it if it is an error.
@@ -124,6 +146,10 @@ class PendingRequests:
         request.deadline = loop.time() + self._timeout_s
         if self._timer is None:
             self._timer = loop.call_at(request.deadline, self._expire)
+        if request.ask_again is not None:
+            request.ask_again_at = loop.time() + self._ask_interval_s
+            if self._ask_timer is None:
+                self._start_ask_timer()
         key = reply.encode()
         self._pending[key] = request
         try:
@@ -139,10 +165,21 @@ class PendingRequests:
         request = self._pending.get(subject)
         if request is None:
             return
-        if headers.startswith(_NO_RESPONDERS):
-            request.fail(no_responders(self._address))
+        if headers.startswith(_NO_RESPONDERS) or (
+            request.ask_again is not None and _NO_LEADER in data[:_ERROR_BYTES]
+        ):
+            self._refuse(request)
         else:
             request.receive(Answer(headers, data))
+
+    def _refuse(self, request: PendingRequest[Any, Any]) -> None:
+        """Fail a request that no server handles now, or ask again if it may be repeated."""
+        error = no_responders(self._address)
+        if request.ask_again is None:
+            request.fail(error)
+        else:
+            request.refusal = error
+            request.ask_again_at = 0.0
 
     def deny(self, lower_case_subject: str) -> None:
         """Fail the requests to a subject that the server does not allow."""
@@ -154,6 +191,8 @@ class PendingRequests:
         """Stop the timer and fail all requests."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._ask_timer is not None:
+            self._ask_timer.cancel()
         for request in self._pending.values():
             request.fail(connection_lost(self._address, reason))
 
@@ -166,9 +205,25 @@ class PendingRequests:
                 self._timer = loop.call_at(request.deadline, self._expire)
                 break
             request.fail(
-                BackendTimeout(f"{self._address} did not answer within {self._timeout_s:g} s")
+                request.refusal
+                or BackendTimeout(f"{self._address} did not answer within {self._timeout_s:g} s")
             )
         self._on_timer()
+
+    def _start_ask_timer(self) -> None:
+        delay_s = self._ask_interval_s / _CHECKS_PER_ASK
+        self._ask_timer = asyncio.get_running_loop().call_later(delay_s, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._ask_timer = None
+        now = asyncio.get_running_loop().time()
+        repeatable = [each for each in self._pending.values() if each.ask_again is not None]
+        for request in repeatable:
+            if request.ask_again_at <= now and request.ask_again is not None:
+                request.ask_again_at = now + self._ask_interval_s
+                request.ask_again()
+        if repeatable:
+            self._start_ask_timer()
 
 
 class AnswerClient(Client):

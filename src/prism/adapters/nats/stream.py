@@ -11,7 +11,9 @@ from prism.adapters.nats.errors import NAME_IN_USE, STREAM_NOT_FOUND
 from prism.adapters.nats.settings import NatsSettings
 from prism.ports import BackendUnavailable, InvalidArgument, Outcome, PreconditionFailed
 
-_MIN_SERVER_VERSION = (2, 11)
+_MIN_SERVER_VERSION = (2, 11, 2)
+"""Older ones have no ttl for each key, or do not report every expiry to a watch."""
+
 _SECOND_NS = 1_000_000_000
 
 
@@ -53,7 +55,7 @@ async def open_stream(connection: Connection, settings: NatsSettings) -> StreamI
         raise PreconditionFailed(
             f"the NATS server at {connection.address} has version "
             f"{'.'.join(map(str, connection.server_version))}; "
-            "a ttl for each key needs 2.11 or newer"
+            f"Prism needs {'.'.join(map(str, _MIN_SERVER_VERSION))} or newer"
         )
     name = settings.stream_name
     info: StreamInfo | None
