@@ -55,9 +55,11 @@ class Declaration:
 
 
 class VersionKind(StrEnum):
-    """Meaning of equal versions.
+    """Meaning of equal versions of one key; versions of two keys are never compared.
 
-    REVISION: nothing was written in between. DIGEST: the values are the same.
+    REVISION: nothing was written in between. A write of the same value changes the version,
+    and no version returns, also after deletes, expiries and restarts.
+    DIGEST: the values are the same.
     """
 
     REVISION = "revision"

@@ -104,7 +104,7 @@ class Batch(Protocol):
 
     The result has one outcome for each item, in the order of the request. An item that fails
     has its error as outcome; the others are not affected. A batch is not atomic. Items with
-    the same key take effect in order.
+    the same key take effect in order, each with a version and an event of its own.
     """
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
@@ -178,8 +178,15 @@ class Watch(Protocol):
                 async for event in events:
                     ...
 
-        An expiry is reported within the declared `event_delay`; it may be left out when the
-        key is written again. `expire` and `persist` cause no events.
+        A put is reported also when the value is the same. A read that starts after an event
+        arrived shows that change or a later one.
+
+        An expiry is reported once, within the declared `event_delay`; it may be left out when
+        the key is written again, and never follows the event of that write. `expire` and
+        `persist` cause no events.
+
+        A watch ends only for a reason: a reader who keeps up with the changes is never too
+        slow, however many there are. Leaving one watch affects no other.
 
         Raises:
             WatchEnded: from the iterator, after the earlier events: later events may be

@@ -12,7 +12,7 @@ INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 """Bounds of a counter and of its deltas."""
 
 Version = NewType("Version", int)
-"""Opaque unsigned 64-bit token; only equality has a meaning."""
+"""Opaque unsigned 64-bit token; only the equality of two versions of one key has a meaning."""
 
 
 class Entry(NamedTuple):

@@ -4,12 +4,28 @@ Each wraps a driver that declares every capability, and names the test of the su
 must catch it: so the suite itself is tested.
 """
 
-from tests.selftest.faults import concurrency, expiry, keys_and_values, operations, watches
+from tests.selftest.faults import (
+    concurrency,
+    expiry,
+    keys_and_values,
+    operations,
+    versions,
+    watch_ends,
+    watches,
+)
 from tests.selftest.faults.fault import Fault, with_fault
 
 FAULTS: tuple[type[Fault], ...] = tuple(
     found
-    for module in (operations, expiry, keys_and_values, concurrency, watches)
+    for module in (
+        operations,
+        expiry,
+        keys_and_values,
+        versions,
+        concurrency,
+        watches,
+        watch_ends,
+    )
     for found in vars(module).values()
     if isinstance(found, type) and issubclass(found, Fault) and hasattr(found, "caught_by")
 )

@@ -113,6 +113,24 @@ class Batches(Group):
             assert entry is not None
             assert (entry.value, entry.version) == (b"5", last)
 
+    async def test_a_key_set_twice_has_a_version_for_each_value(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
+        values = [b"1", b"2", b"3"]
+        versions = await kv.set_many([Put(key, value) for value in values])
+        assert len(set(versions)) == 3
+
+    @needs(Capability.TTL)
+    async def test_a_key_set_twice_has_the_last_ttl(self, kv: FullKeyValue, prefix: str) -> None:
+        keeps, loses = f"{prefix}keeps", f"{prefix}loses"
+        await kv.set_many(
+            [Put(keeps, b"1"), Put(loses, b"1", LONG), Put(keeps, b"1", LONG), Put(loses, b"1")]
+        )
+        lifetime = await kv.ttl(keeps)
+        assert lifetime is not None
+        assert lifetime.remaining is not None
+        assert await kv.ttl(loses) == Lifetime(None)
+
     async def test_delete_many_reports_which_keys_existed(
         self, kv: FullKeyValue, prefix: str
     ) -> None:

@@ -168,6 +168,19 @@ class CompareAndSets(Group):
         assert entry is not None
         assert entry.value == b"two"
 
+    async def test_a_write_to_another_key_keeps_the_version(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        # Versions of two keys have nothing in common: they may be equal, and both change alone.
+        keys = [f"{prefix}{number}" for number in range(5)]
+        versions = [await kv.set(key, b"value") for key in keys]
+        await kv.delete(keys[0])
+        for key, version in list(zip(keys, versions, strict=True))[1:]:
+            entry = await kv.get(key)
+            assert entry is not None
+            assert entry.version == version
+            await kv.compare_and_set(key, b"new", expected=version)
+
     async def test_compare_and_delete_removes_the_expected_version(
         self, kv: FullKeyValue, key: str
     ) -> None:
@@ -219,6 +232,17 @@ class CompareAndSets(Group):
             await kv.compare_and_set(key, b"C", expected=first)
         with pytest.raises(VersionConflict):
             await kv.compare_and_delete(key, expected=first)
+
+    async def test_a_revision_changes_with_an_equal_value(self, backend: Backend, key: str) -> None:
+        kv = backend.kv
+        if backend.profile.version_kind is not VersionKind.REVISION:
+            pytest.skip(f"{UNSUPPORTED}versions are digests, and equal values have the same")
+        versions = [await kv.set(key, b"same") for _ in range(3)]
+        versions.append(await kv.compare_and_set(key, b"same", expected=versions[-1]))
+        assert len(set(versions)) == 4
+        for outdated in versions[:-1]:
+            with pytest.raises(VersionConflict):
+                await kv.compare_and_set(key, b"other", expected=outdated)
 
     async def test_a_revision_does_not_return_after_a_delete(
         self, backend: Backend, key: str

@@ -15,9 +15,10 @@ from prism.ports import (
     Outcome,
     PreconditionFailed,
     Unsupported,
+    VersionKind,
 )
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.group import Group, group, needs, runs_without_capability
+from prism.testing.suite.group import UNSUPPORTED, Group, group, needs, runs_without_capability
 from prism.testing.suite.timing import LONG, Clock
 from prism.testing.suite.workload import gather_bounded
 
@@ -119,6 +120,12 @@ class Counters(Group):
         entry = await kv.get(key)
         assert entry is not None
         assert entry.value == b"0"
+
+    async def test_a_delta_of_zero_writes(self, backend: Backend, key: str) -> None:
+        if backend.profile.version_kind is not VersionKind.REVISION:
+            pytest.skip(f"{UNSUPPORTED}versions are digests, and the number stays the same")
+        versions = [(await backend.kv.increment(key, delta)).version for delta in (7, 0, 0)]
+        assert len(set(versions)) == 3
 
     @pytest.mark.parametrize("stored", NOT_CANONICAL)
     async def test_increment_of_a_non_canonical_number_is_refused(

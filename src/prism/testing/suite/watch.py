@@ -20,6 +20,7 @@ from prism.testing.suite.keys_and_values import AWKWARD_KEYS
 from prism.testing.suite.scan import PATTERNS
 from prism.testing.suite.timing import LONG, Clock
 from prism.testing.suite.watch_delivery import WatchDelivery
+from prism.testing.suite.watch_expiry import WatchExpiries
 from prism.testing.suite.watch_recorder import (
     SOON,
     DeclaredEvents,
@@ -34,7 +35,7 @@ BAD_PREFIXES = {
 
 
 @group(Capability.WATCH)
-class Watches(WatchDelivery):
+class Watches(WatchDelivery, WatchExpiries):
     """put, delete and expire events, and nothing else."""
 
     @runs_without_capability
@@ -62,6 +63,13 @@ class Watches(WatchDelivery):
             puts = [
                 declared.put(key, value, await kv.set(key, value)) for value in (b"1", b"2", b"3")
             ]
+            await recorder.expect(*puts)
+
+    async def test_a_put_of_the_same_value_is_reported(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        async with watching(kv, key) as recorder:
+            puts = [declared.put(key, b"same", await kv.set(key, b"same")) for _ in range(3)]
             await recorder.expect(*puts)
 
     async def test_an_empty_value_is_reported(
@@ -151,7 +159,7 @@ class Watches(WatchDelivery):
         self, kv: FullKeyValue, key: str, declared: DeclaredEvents
     ) -> None:
         async with watching(kv, key) as recorder:
-            counts = [await kv.increment(key, delta) for delta in (5, -7)]
+            counts = [await kv.increment(key, delta) for delta in (5, 0, -7, 0)]
             await recorder.expect(
                 *(declared.put(key, b"%d" % count.value, count.version) for count in counts)
             )
@@ -173,6 +181,33 @@ class Watches(WatchDelivery):
             assert recorder.events_of(f"{prefix}absent") == [
                 declared.put(f"{prefix}absent", b"last", last)
             ]
+
+    @needs(Capability.BATCH)
+    async def test_the_last_items_of_a_batch_are_reported(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        count = min(300, backend.profile.limits.max_batch_items)
+        keys = [f"{prefix}{number}" for number in range(count)]
+        async with watching(backend.kv, prefix) as recorder:
+            await backend.kv.set_many([Put(key, b"value") for key in keys])
+            # No later event may be needed to deliver them.
+            await recorder.wait_for_count(count)
+            await backend.kv.delete_many(keys)
+            await recorder.wait_for_count(2 * count)
+            assert {event.key for event in recorder.events[count:]} == set(keys)
+
+    @needs(Capability.BATCH)
+    async def test_a_key_set_twice_in_a_batch_is_reported_twice(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        values = [b"1", b"2", b"2", b"1"]
+        async with watching(kv, key) as recorder:
+            versions = await kv.set_many([Put(key, value) for value in values])
+            expected = []
+            for value, version in zip(values, versions, strict=True):
+                assert isinstance(version, int)
+                expected.append(declared.put(key, value, version))
+            await recorder.expect(*expected)
 
     @needs(Capability.TTL)
     async def test_an_expiry_is_reported(

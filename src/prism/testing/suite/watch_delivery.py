@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,12 @@ LARGE = 64 << 10
 MANY = 400
 
 """Number of large values: more than any backend buffers for a reader."""
+
+PASSED = 24 << 20
+"""Bytes that pass a reader who keeps up: more than any backend buffers."""
+
+SPARE = 5
+"""Tasks and descriptors that others in the process may have opened meanwhile."""
 
 DRAIN = timedelta(seconds=20)
 
@@ -183,7 +190,78 @@ class WatchDelivery(WatchGroup):
             version = await kv.set(key, b"again")
             await recorder.expect(declared.put(key, b"again", version))
 
+    async def test_a_reader_who_keeps_up_is_never_ended(
+        self, backend: Backend, key: str, declared: DeclaredEvents
+    ) -> None:
+        size = min(PASSED // 40, backend.profile.limits.max_value_bytes)
+        value = bytes(size)
+        async with backend.kv.watch(key) as events, time_limit(50):
+            for _ in range(PASSED // size):
+                version = await backend.kv.set(key, value)
+                # Compared as a boolean: pytest would print both values in full.
+                assert (await anext(events) == declared.put(key, value, version)) is True
+
+    async def test_a_read_after_an_event_shows_that_change_or_a_later_one(
+        self, kv: FullKeyValue, key: str
+    ) -> None:
+        deleting = asyncio.Event()
+
+        async def write() -> None:
+            for number in range(REPETITIONS):
+                await kv.set(key, b"%d" % number)
+                # An embedded store never waits: let the reader run.
+                await asyncio.sleep(0)
+            deleting.set()
+            await kv.delete(key)
+
+        async with kv.watch(key) as events, time_limit(20):
+            writing = asyncio.create_task(write())
+            try:
+                for number in range(REPETITIONS):
+                    assert (await anext(events)).change is Change.PUT
+                    entry = await kv.get(key)
+                    if entry is None:
+                        assert deleting.is_set(), f"nothing is read after the put of {number}"
+                    else:
+                        assert int(entry.value) >= number
+                assert (await anext(events)).change is Change.DELETE
+                assert await kv.get(key) is None
+            finally:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+
     # The end of a watch: closed by its reader, a drain or a stop
+
+    async def test_closing_a_watch_does_not_end_another_of_the_same_prefix(
+        self, kv: FullKeyValue, key: str, declared: DeclaredEvents
+    ) -> None:
+        async with watching(kv, key) as recorder:
+            expected = []
+            for number in range(3):
+                async with watching(kv, key), watching(kv, key[:-1]):
+                    pass
+                value = b"%d" % number
+                expected.append(declared.put(key, value, await kv.set(key, value)))
+            await recorder.expect(*expected)
+
+    async def test_closed_watches_leave_no_task_and_no_descriptor(
+        self, kv: FullKeyValue, prefix: str
+    ) -> None:
+        async def watch_once(number: int) -> None:
+            async with watching(kv, f"{prefix}{number % 3}"):
+                await kv.set(f"{prefix}{number % 3}", b"value")
+
+        # The first watch may open what all later ones use.
+        await watch_once(0)
+        before = _tasks_and_descriptors()
+
+        async def as_before() -> bool:
+            pairs = zip(before, _tasks_and_descriptors(), strict=True)
+            return all(now <= then + SPARE for then, now in pairs)
+
+        for _ in range(3):
+            await asyncio.gather(*(watch_once(number) for number in range(20)))
+        await wait_until(as_before, f"about {before} tasks and descriptors are left")
 
     async def test_a_drain_ends_a_watch_without_waiting(
         self, open_backend: OpenBackend, key: str
@@ -269,3 +347,8 @@ class WatchDelivery(WatchGroup):
                 assert len((await kv.scan(f"{key}/")).keys) == 5
 
         await asyncio.gather(*(watch(number) for number in range(20)))
+
+
+def _tasks_and_descriptors() -> tuple[int, int]:
+    """Return how many tasks this event loop has, and how many descriptors this process."""
+    return len(asyncio.all_tasks()), sum(1 for _ in Path("/dev/fd").iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -58,11 +59,13 @@ class WatchRecorder:
 
     Attributes:
         events: events so far, in order.
+        times: monotonic time at which each of them arrived, in seconds.
         error: error that ended the watch; None while the watch is open.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.times: list[float] = []
         self.error: PrismError | None = None
         self._changed = asyncio.Event()
 
@@ -112,6 +115,7 @@ class WatchRecorder:
         try:
             async for event in events:
                 self.events.append(event)
+                self.times.append(time.monotonic())
                 self._changed.set()
         except PrismError as error:
             self.error = error
