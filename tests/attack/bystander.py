@@ -110,6 +110,12 @@ async def _watch(pipe: Connection, port: int, http_port: int, pattern: str) -> N
             request = pb.SetRequest(key=key, value=value).SerializeToString()
             await store(request, timeout=_TIMEOUT_S, metadata=metadata)
         small = pb.GetRequest(key="small").SerializeToString()
+        big = pb.GetRequest(key="big").SerializeToString()
+        # A server that has never had work to do is smaller than it will ever be again.
+        for _ in range(3):
+            ordinary = [fetch(small, timeout=_TIMEOUT_S, metadata=metadata) for _ in range(400)]
+            large = [fetch(big, timeout=_TIMEOUT_S, metadata=metadata) for _ in range(10)]
+            await asyncio.gather(*ordinary, *large)
 
         async def get() -> None:
             await fetch(small, timeout=_TIMEOUT_S, metadata=metadata)

@@ -124,8 +124,9 @@ def process_tree(pid: int) -> Iterator[int]:
 def pattern_process(proxy_pid: int, pattern: str) -> int:
     """Return the process of a pattern."""
     for pid in process_tree(proxy_pid):
-        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-        if pid != proxy_pid and pattern in words:
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+        # The socket of a pattern has its name.
+        if pid != proxy_pid and f"/{pattern}-" in command:
             return pid
     raise LookupError(f"no process of the pattern {pattern}")
 

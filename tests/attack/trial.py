@@ -33,15 +33,21 @@ class Limits:
     Attributes:
         p99_s: duration of 99 of 100 Gets.
         health_s: longest duration of GET /health.
+        kept_mib: memory that may be kept even if it is more than a fifth of what it was.
     """
 
     p99_s: float
     health_s: float
+    kept_mib: int
+
+    def allowed_mib(self, before_mib: int) -> float:
+        """Return the memory that counts as no more than before."""
+        return max(before_mib * 1.2, before_mib + self.kept_mib)
 
 
-FULL = Limits(p99_s=0.25, health_s=1.0)
+FULL = Limits(p99_s=0.25, health_s=1.0, kept_mib=0)
 
-SHORT = Limits(p99_s=1.0, health_s=3.0)
+SHORT = Limits(p99_s=1.0, health_s=3.0, kept_mib=32)
 """For a machine that does other work meanwhile."""
 
 
@@ -90,7 +96,7 @@ class Trial:
             broken.append(f"bystander: {dict(sight.errors)}")
         if self.peak_mib > _MAX_PEAK_MIB:
             broken.append(f"peak {self.peak_mib} MiB")
-        if self.after_mib > allowed_mib(self.before_mib):
+        if self.after_mib > limits.allowed_mib(self.before_mib):
             broken.append(f"{self.after_mib} MiB are kept")
         if self.foreign:
             broken.append(f"foreign output: {self.foreign[0][:80]!r}")
@@ -98,11 +104,6 @@ class Trial:
             broken.append(f"printed {printed_bytes >> 20} MiB")
         if not server.is_ready() or not _accepts(server.port):
             broken.append("serves no longer")
-
-
-def allowed_mib(before_mib: int) -> float:
-    """Return the memory that counts as no more than before."""
-    return before_mib * 1.2
 
 
 class Stage(AbstractContextManager["Stage"]):
@@ -137,6 +138,7 @@ class Stage(AbstractContextManager["Stage"]):
     def try_attack(self, attack: Attack, *, is_short: bool) -> Trial:
         """Run one attack."""
         trial = Trial(attack, self.place, self.server.transport)
+        limits = SHORT if is_short else FULL
         server = self.server
         printed = server.printed_bytes()
         trial.before_mib = server.memory_mib()
@@ -148,14 +150,14 @@ class Stage(AbstractContextManager["Stage"]):
             time.sleep(0.25)
             trial.peak_mib = max(trial.peak_mib, server.memory_mib("VmHWM"))
             trial.after_mib = server.memory_mib()
-            is_back = trial.after_mib <= allowed_mib(trial.before_mib)
+            is_back = trial.after_mib <= limits.allowed_mib(trial.before_mib)
             if time.monotonic() - ended > (_RETURN_S if not (is_short and is_back) else 0.5):
                 break
         trial.sight = self._bystander.end()
         trial.foreign = server.foreign_lines(printed)
         if promise_broken:
             trial.broken.append(trial.seen)
-        trial.judge(server, SHORT if is_short else FULL, server.printed_bytes() - printed)
+        trial.judge(server, limits, server.printed_bytes() - printed)
         return trial
 
 

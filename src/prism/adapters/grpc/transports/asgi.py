@@ -240,6 +240,8 @@ class GrpcOverAsgi:
                 if event["type"] == "http.disconnect":
                     raise _PeerGone
                 messages.feed(event.get("body", b""))
+                if messages.next_is_heavy:
+                    await self._limits.take_turn()
                 while (message := messages.next()) is not None:
                     if found is not None:
                         raise rejected(code_pb2.INTERNAL, "a unary call takes exactly one message")
@@ -296,7 +298,11 @@ class GrpcOverAsgi:
                     event = await receive()
                 messages.feed(event.get("body", b""))
                 more = bool(event.get("more_body"))
-                while (message := messages.next()) is not None:
+                while True:
+                    if messages.next_is_heavy:
+                        await self._limits.take_turn()
+                    if (message := messages.next()) is None:
+                        break
                     yield message
         if messages.size:
             raise rejected(code_pb2.INTERNAL, "the call ended in the middle of a message")

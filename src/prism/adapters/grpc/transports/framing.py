@@ -20,6 +20,8 @@ PREFIX_BYTES = 5
 
 ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
 
+_HEAVY_BYTES = 256 << 10
+
 # zlib's window sizes, which also select the format.
 _WINDOW = {b"deflate": zlib.MAX_WBITS, b"gzip": zlib.MAX_WBITS | 16}
 
@@ -70,6 +72,15 @@ class Messages:
         compressed = buffer[0]
         del buffer[:end]
         return decompress(message, self._encoding, self._max_bytes) if compressed else message
+
+    @property
+    def next_is_heavy(self) -> bool:
+        """Whether the next message is complete, and takes milliseconds to decode."""
+        buffer = self._buffer
+        if len(buffer) < PREFIX_BYTES:
+            return False
+        size = int.from_bytes(buffer[1:PREFIX_BYTES], "big")
+        return len(buffer) >= PREFIX_BYTES + size and (buffer[0] != 0 or size > _HEAVY_BYTES)
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Self
 
@@ -32,9 +33,18 @@ class PeerLimits:
         self.stall_s = stall_timeout.total_seconds()
         self.open_calls = 0
         self.stalled = 0
+        self._turn = asyncio.Lock()
         self._partial = ConnectionBudget(
             max_bytes=_MAX_PARTIAL_BYTES, max_connection_bytes=_MAX_PARTIAL_CONNECTION_BYTES
         )
+
+    async def take_turn(self) -> None:
+        """Wait until no other message is decoded in this turn of the event loop.
+
+        Many large messages that arrive together would hold up all small ones.
+        """
+        async with self._turn:
+            await asyncio.sleep(0)
 
     def check_open_calls(self) -> None:
         """Raise Rejected if too many calls and streams are open."""
