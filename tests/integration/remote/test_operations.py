@@ -231,3 +231,11 @@ def test_writes_are_unknown_after_the_server_is_killed(
     assert isinstance(later, PrismError)
     assert later.outcome is Outcome.NOT_APPLIED
     server.stop = lambda: None
+
+
+async def test_many_batches_of_short_keys_at_once_are_served(serve: Any) -> None:
+    """Together they have more elements than a server accepts in one message."""
+    served = await serve()
+    await served.kv.set("k", b"v")
+    batches = await asyncio.gather(*(served.kv.get_many(["k"] * 1000) for _ in range(100)))
+    assert all(entry is not None and entry.value == b"v" for batch in batches for entry in batch)

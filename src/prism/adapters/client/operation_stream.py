@@ -35,6 +35,10 @@ CLOSED = "not serving: the connection is closed"
 # Every server accepts this: the smallest limit on messages is twice as high.
 _MESSAGE_BYTES = 512 << 10
 
+# Below what a server accepts in one message, for keys and values of batches as well.
+_MESSAGE_ELEMENTS, _MESSAGE_CANCEL_IDS = 16_000, 8_000
+_SMALL_BODY_BYTES = 512
+
 # The server's error about a deadline says whether the operation began. The client's own
 # timeout, for a server that does not answer, comes this much later.
 _TIMEOUT_MARGIN_S = 0.1
@@ -397,12 +401,15 @@ class PendingOperations:
         unwritten = self._unwritten
         if not unwritten and not self._cancel_ids:
             return None
-        left = _MESSAGE_BYTES
+        left, elements_left = _MESSAGE_BYTES, _MESSAGE_ELEMENTS
         parts: list[bytes] = []
         while unwritten:
             pending = unwritten[0]
             left -= len(pending.head) + len(pending.body)
-            if left < 0 and parts:
+            if len(pending.body) > _SMALL_BODY_BYTES:
+                # Not exact: the tags of keys and values of a batch occur inside values too.
+                elements_left -= pending.body.count(b"\x0a") + pending.body.count(b"\x12")
+            if (left < 0 or elements_left < 0) and parts:
                 break
             unwritten.popleft()
             if pending.waiter.done():
@@ -411,8 +418,9 @@ class PendingOperations:
             parts.append(pending.head)
             parts.append(pending.body)
         if self._cancel_ids:
-            parts.append(pb.OperateRequest(cancel_ids=self._cancel_ids).SerializeToString())
-            self._cancel_ids.clear()
+            ids = self._cancel_ids[:_MESSAGE_CANCEL_IDS]
+            del self._cancel_ids[: len(ids)]
+            parts.append(pb.OperateRequest(cancel_ids=ids).SerializeToString())
         return b"".join(parts)
 
     def _next_head(

@@ -99,6 +99,9 @@ class OperateCall:
         finally:
             self._admission.remove_on_close(self._wake)
             reading.cancel()
+            # The task may hold an error, whose traceback holds this frame: without the cycle
+            # a refused message is freed at once.
+            del reading
             self._runner.close()
             self._outbox.close()
 
