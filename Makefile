@@ -3,8 +3,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+SERVER := $(VENV)/.serving
 STAMP  := $(VENV)/.installed
 ARGS   ?=
+LOCKS  := deploy/locks
 
 GOOGLEAPIS := build/googleapis
 STATUS     := $(GOOGLEAPIS)/google/rpc/status.proto
@@ -19,32 +21,51 @@ PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-unit test-drivers test-patterns test-acceptance-interfaces \
+.PHONY: help setup tools run demo test test-unit test-drivers test-patterns test-acceptance-interfaces \
         test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack \
         test-example coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
-        observability-check page-check package docs bench check fmt lint types imports proto \
+        observability-check page-check package release lock docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 34
 
-setup: $(STAMP) $(STATUS) $(CLIENTS) ## Create .venv and everything in it
+setup: $(SERVER) ## Create .venv with what serving needs: Prism and its drivers
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Prism needs Python 3.11 or newer: install it, or name one with 'make PYTHON=python3.12'" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	@rm -rf $(VENV)/lib/python3*/site-packages/prism-[0-9]*.dist-info  # its name before it was prism-kv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+tools: $(STAMP) $(STATUS) $(CLIENTS) ## Add everything that tests and checks need
+
+# The pip of the system fills an environment sooner than it gets a pip of its own.
+HAS_PIP = $(shell $(PYTHON) -m pip --python $(PYTHON) --version >/dev/null 2>&1 && echo yes)
+INSTALL = $(if $(HAS_PIP),$(PYTHON) -m pip --python $(BIN)/python,$(BIN)/python -m pip) install --quiet --disable-pip-version-check
+
+define environment
+@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Prism needs Python 3.11 or newer: install it, or name one with 'make PYTHON=python3.12'" >&2; exit 1; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(if $(HAS_PIP),--without-pip) $(VENV)
+@rm -rf $(VENV)/lib/python3*/site-packages/prism-[0-9]*.dist-info  # its name before it was prism-kv
+endef
+
+$(SERVER): pyproject.toml
+	@echo "installing Prism and its drivers into $(VENV), once: some 100 MB" >&2
+	$(environment)
+	@$(INSTALL) --no-compile pip --editable '.[nats,redis]'
 	@touch $@
 
-run: $(STAMP) ## Serve the embedded store; ARGS="--grpc-port 9190" passes flags on
-	$(BIN)/python -m prism.bootstrap --driver memstore $(ARGS)
+# LOCKED=1 installs the exact versions of deploy/locks, as CI does.
+$(STAMP): pyproject.toml
+	@echo "installing the development tools into $(VENV), once: some 1.1 GB, a few minutes" >&2
+	$(environment)
+	@$(if $(LOCKED),$(INSTALL) --require-hashes -r $(LOCKS)/development.txt)
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --editable '.[dev]'
+	@touch $(SERVER) $@
 
-demo: $(STAMP) ## Show a proxy with three patterns, one of which is killed
+run: $(SERVER) ## Serve the embedded store; ARGS="--grpc-port 9190" passes flags on
+	@$(BIN)/python -m prism.bootstrap --driver memstore $(ARGS)
+
+demo: $(SERVER) ## Show a proxy with three patterns, one of which is killed
 	$(BIN)/python -m examples.demo
 
-test: setup ## Run every test: unit, acceptance, integration
+test: tools ## Run every test: unit, acceptance, integration
 	$(PYTEST) tests $(ARGS)
 
 test-unit: $(STAMP) $(STATUS) ## Run the unit tests
@@ -55,7 +76,7 @@ DRIVERS := memstore redis nats remote
 DRIVER_TESTS := tests/contract tests/integration/backends \
   $(wildcard $(DRIVERS:%=tests/unit/%) $(DRIVERS:%=tests/integration/%))
 
-test-drivers: setup ## Run every driver's tests, and the acceptance suite on its backend
+test-drivers: tools ## Run every driver's tests, and the acceptance suite on its backend
 	$(PYTEST) $(DRIVER_TESTS) $(ARGS)
 
 test-patterns: test-drivers ## The same by another name
@@ -75,7 +96,7 @@ compliance: $(STAMP) ## Run the acceptance suite on every backend; write docs/co
 suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to be caught by its test; ARGS="PrefixesBleed"
 	$(BIN)/python -m tests.selftest $(ARGS)
 
-test-integration: setup ## Run real processes against one another
+test-integration: tools ## Run real processes against one another
 	$(PYTEST) tests/integration $(ARGS)
 
 attack: $(STAMP) ## Attack servers and proxies, and judge what others notice; ARGS="--short --only NAME"
@@ -96,7 +117,7 @@ QUICKLY := tests/unit tests/integration/cli tests/integration/administration/tes
   tests/contract/test_memstore.py::TestOverGrpc \
   $(patsubst %,tests/contract/test_%.py::TestInProcess,memstore redis redis_cluster nats)
 
-coverage-floors: setup ## Hold the floors of coverage with the tests that cover most in the least time
+coverage-floors: tools ## Hold the floors of coverage with the tests that cover most in the least time
 	$(PYTEST) $(QUICKLY) --cov --cov-report= --cov-report=json:build/coverage.json $(ARGS)
 	$(BIN)/python -m tests.floors build/coverage.json
 
@@ -122,6 +143,22 @@ page-check: $(STAMP) ## Look at the pages for people in Chromium
 
 package: $(STAMP) ## Build wheel and sdist into dist/; install each in an empty environment, and run it
 	$(BIN)/python -m tests.package $(ARGS)
+
+release: package ## Build wheel, sdist and a bill of materials (CycloneDX) into dist/
+	@rm -rf build/release && $(PYTHON) -m venv --without-pip build/release
+	@$(BIN)/python -m pip --python build/release/bin/python install --quiet --require-hashes -r $(LOCKS)/server.txt
+	@$(BIN)/python -m pip --python build/release/bin/python install --quiet --no-deps dist/*.whl
+	@$(BIN)/cyclonedx-py environment build/release/bin/python --output-reproducible --output-file $$(ls dist/*.tar.gz | sed 's/\.tar\.gz$$/.cdx.json/')
+	@ls dist
+
+# Exact versions with hashes, for every platform and every Python that is supported.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-emit-index-url --custom-compile-command 'make lock'
+
+lock: $(STAMP) ## Write the exact versions for the image and CI into deploy/locks
+	$(COMPILE) pyproject.toml --extra nats --extra redis -o $(LOCKS)/server.txt $(ARGS)
+	echo hatchling | $(COMPILE) - -o $(LOCKS)/build.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra dev -o $(LOCKS)/development.txt $(ARGS)
 
 docs: $(STAMP) $(STATUS) ## Build the documentation, strictly, into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -172,7 +209,7 @@ proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see tha
 proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
 	$(BIN)/buf build proto -o proto/baseline.binpb
 
-ci: lint types imports proto-check test coverage-floors suite-selftest observability-check page-check package docs ## What CI runs
+ci: lint types imports proto-check test coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
 
 clean: ## Remove everything that was made, coverage included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

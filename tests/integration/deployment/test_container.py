@@ -16,6 +16,8 @@ from urllib.request import urlopen
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from prism.bootstrap.settings import ServeSettings
 from prism.domain.settings import parse_duration
@@ -37,12 +39,37 @@ def test_the_image_is_built_in_stages_and_runs_as_a_numeric_user_other_than_root
     assert int(_instructions("USER")[-1].split(":")[0]) > 0
 
 
-def test_the_image_installs_extras_that_exist() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]
-    (extras_used,) = re.findall(r"pip install .*'\.\[([a-z,]+)\]'", DOCKERFILE.read_text())
-    assert set(extras_used.split(",")) <= extras.keys()
+def test_the_image_installs_only_exact_versions_with_hashes() -> None:
+    installs = re.findall(r"pip install ([^&\n]+)", DOCKERFILE.read_text().replace("\\\n", " "))
+    assert len(installs) == 3
+    assert all("--require-hashes -r" in each or "--no-deps dist/" in each for each in installs)
+
+
+@pytest.mark.parametrize("name", ["build", "server", "development"])
+def test_a_lock_has_versions_and_hashes_and_names_no_registry(name: str) -> None:
+    text = (DEPLOY / "locks" / f"{name}.txt").read_text()
+    assert "://" not in text
+    for requirement in re.findall(r"^[a-z].*(?:\n .*)*", text, re.MULTILINE):
+        assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+", requirement)
+        assert "--hash=sha256:" in requirement
+
+
+def test_the_locks_satisfy_the_requirements() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    of_server = [*project["project"]["dependencies"], *extras["nats"], *extras["redis"]]
+    needed = {
+        "build": project["build-system"]["requires"],
+        "server": of_server,
+        "development": [*of_server, *(each for extra in extras.values() for each in extra)],
+    }
+    for name, requirements in needed.items():
+        locked = _locked(name)
+        for requirement in map(Requirement, requirements):
+            if requirement.name != project["project"]["name"]:
+                found = locked.get(canonicalize_name(requirement.name))
+                assert found is not None, f"{requirement} is not in {name}.txt: run 'make lock'"
+                assert requirement.specifier.contains(found), f"{requirement}: run 'make lock'"
 
 
 def test_the_command_serves_and_exits_with_0_on_sigterm(tmp_path: Path) -> None:
@@ -120,6 +147,11 @@ def test_stop_timeouts_leave_time_to_drain() -> None:
 @pytest.mark.parametrize("path", sorted(COMPOSE.parent.glob("*.y*ml")), ids=lambda path: path.name)
 def test_mounted_configuration_is_valid_yaml(path: Path) -> None:
     assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+def _locked(name: str) -> dict[str, str]:
+    text = (DEPLOY / "locks" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[.*\])?==([^\s;]+)", text, re.MULTILINE))
 
 
 def _instructions(name: str) -> list[str]:
