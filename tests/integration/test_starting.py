@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -76,11 +79,58 @@ def test_unreachable_backend_is_named_without_its_password(
     start_server: Start,
 ) -> None:
     server = start_server(
-        "--driver", "slow", "--no-slow-reachable", "--slow-url", "slow://me:hunter2@host"
+        *("--driver", "slow", "--no-slow-reachable", "--slow-url", "slow://me:hunter2@host"),
+        *("--start-timeout", "0"),
     )
     assert server.wait() == 1
     assert error_of(server) == "cannot reach slow://me:***@host: connection refused"
     assert "hunter2" not in server.log
+
+
+def test_server_waits_for_its_backend_and_says_why_it_is_not_ready(
+    start_server: Start, tmp_path: Path
+) -> None:
+    backend = tmp_path / "backend"
+    server = start_server(
+        *("--driver", "slow", "--slow-reachable-by", str(backend)),
+        *("--slow-url", "slow://me:hunter2@host", "--debug"),
+    )
+    health = server.wait_for("health is answered on")["message"].rpartition(" ")[2]
+    waiting = server.wait_for("waiting for the backend")
+    reason = "cannot reach slow://me:***@host: connection refused"
+    assert waiting["level"] == "warning"
+    assert waiting["message"].endswith(reason)
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"http://{health}/ready")
+    answer = json.load(refused.value)
+    assert answer["reason"] == f"the driver is created, waiting for the backend: {reason}"
+    with urlopen(f"http://{health}/health") as alive:
+        assert alive.status == 200
+    backend.touch()
+    server.serving()
+    assert server.log.count("waiting for the backend") == 1
+    assert "hunter2" not in server.log
+
+
+def test_server_that_waits_for_its_backend_ends_in_order_on_a_signal(start_server: Start) -> None:
+    server = start_server("--driver", "slow", "--no-slow-reachable")
+    server.wait_for("waiting for the backend")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+def test_server_gives_up_after_the_start_timeout(start_server: Start) -> None:
+    server = start_server("--driver", "slow", "--no-slow-reachable", "--start-timeout", "500ms")
+    server.wait_for("waiting for the backend")
+    assert server.wait() == 1
+    assert error_of(server) == "cannot reach slow://localhost: connection refused"
+
+
+def test_wrong_credentials_are_not_waited_for(start_server: Start) -> None:
+    server = start_server("--driver", "slow", "--slow-refuses")
+    assert server.wait() == 1
+    assert "waiting for the backend" not in server.log
+    assert error_of(server) == "slow://localhost rejected the credentials"
 
 
 def test_unexpected_error_is_logged_with_its_stack_trace(start_server: Start) -> None:

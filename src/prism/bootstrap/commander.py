@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from prism.bootstrap.configuration import Configuration
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
-from prism.ports import IllegalTransition, LifecycleControl, State
+from prism.ports import IllegalTransition, PrismError, State
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,31 @@ class Commander(Protocol):
 
 
 class StandaloneCommander:
-    """Initializes and starts the driver with the settings of this process."""
+    """Initializes and starts the driver with the settings of this process.
 
-    def __init__(self, lifecycle: LifecycleControl, settings: Mapping[str, str]) -> None:
+    Args:
+        start_timeout: time to wait for a backend that is not there.
+        readiness: told what the driver waits for; None: nobody is told.
+    """
+
+    def __init__(
+        self,
+        lifecycle: LifecycleMachine,
+        settings: Mapping[str, str],
+        start_timeout: timedelta = timedelta(),
+        readiness: ReadinessMonitor | None = None,
+    ) -> None:
         self._lifecycle = lifecycle
         self._settings = settings
+        self._start_timeout = start_timeout
+        self._readiness = readiness
+        self._reported = ""
 
     async def command(self, addresses: ServerAddresses, end: Callable[[str], None]) -> None:
         try:
-            await self._lifecycle.initialize(self._settings)
+            await self._lifecycle.initialize_when_available(
+                self._settings, self._start_timeout, self._report
+            )
             await self._lifecycle.start()
         except IllegalTransition:
             # A lifecycle call came first; if it was a stop, the server ends anyway.
@@ -64,6 +84,18 @@ class StandaloneCommander:
 
     async def close(self) -> None:
         """Do nothing: nothing was opened."""
+
+    def _report(self, error: PrismError) -> None:
+        if error.message == self._reported:
+            return
+        self._reported = error.message
+        log.warning(
+            "waiting for the backend, at most %g s from the start: %s",
+            self._start_timeout.total_seconds(),
+            error.message,
+        )
+        if self._readiness is not None:
+            self._readiness.set_waiting_for(f"the backend: {error.message}")
 
 
 def commander_of(
@@ -75,7 +107,12 @@ def commander_of(
     """Return the commander for the configuration: managed if it has a proxy's address."""
     address = configuration.settings.proxy_address
     if address is None:
-        return StandaloneCommander(lifecycle, configuration.driver_settings)
+        return StandaloneCommander(
+            lifecycle,
+            configuration.driver_settings,
+            configuration.settings.start_timeout,
+            readiness,
+        )
     # Only patterns pay for this import.
     from prism.bootstrap.managed.commander import managed_commander
 

@@ -231,11 +231,16 @@ class ServeSettings(ServerSettings):
     GROUPS: ClassVar[Groups] = {
         "": ("driver",),
         **ServerSettings.GROUPS,
+        "Start": ("start_timeout",),
         PATTERN: ("proxy_address", "proxy_fd", "proxy_token"),
     }
 
     driver: str = setting(
         "memstore", help="Driver to serve; `prism drivers` lists the installed ones."
+    )
+    start_timeout: timedelta = setting(
+        timedelta(seconds=30),
+        help="How long to wait for a backend that is not there yet; 0: give up at once.",
     )
     proxy_address: str | None = setting(
         None, help="Address of the proxy that commands this server (host:port or unix:PATH)."
@@ -251,6 +256,8 @@ class ServeSettings(ServerSettings):
 
     def __post_init__(self) -> None:
         ServerSettings.__post_init__(self)
+        if self.start_timeout < timedelta():
+            raise InvalidSetting("start_timeout", "start_timeout is below zero")
         if self.proxy_address is not None:
             self._check_proxy(self.proxy_address)
             return

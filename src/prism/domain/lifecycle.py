@@ -16,6 +16,7 @@ from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
     BackendTimeout,
+    BackendUnavailable,
     DrainReport,
     Driver,
     Health,
@@ -35,6 +36,11 @@ _HEALTH_TIMEOUT_S = 5.0
 # Drivers have shorter limits of their own; this one is for a driver that hangs.
 _STARTUP_TIMEOUT_S = 60.0
 _DRAIN_GRACE_S = 1.0
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+"""Pauses between the attempts to initialize a driver whose backend is not there."""
+
+_NOT_THERE = (BackendUnavailable, BackendTimeout, NotServing)
 
 _ALLOWED_FROM = {
     State.INITIALIZED: {State.CREATED},
@@ -81,6 +87,27 @@ def _log_defect(task: asyncio.Task[object]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, PrismError):
         log.error("a command failed after its caller was cancelled", exc_info=error)
+
+
+class _Retry:
+    """Repetition of a command, with growing pauses, for a limited time."""
+
+    def __init__(self, timeout: timedelta, on_failure: Callable[[PrismError], None]) -> None:
+        self.on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + timeout.total_seconds()
+        self._pause_s = _FIRST_PAUSE_S
+
+    @property
+    def again(self) -> bool:
+        """Whether there is time for another attempt."""
+        return self._loop.time() < self._until
+
+    async def pause(self) -> None:
+        """Wait before the next attempt; the last one is at the end of the time."""
+        left_s = max(self._until - self._loop.time(), 0.0)
+        await asyncio.sleep(min(self._pause_s, left_s))
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
 
 class LifecycleMachine:
@@ -150,6 +177,26 @@ class LifecycleMachine:
         self._register_secrets(settings)
         await self._commands.run(self._initialize(dict(settings)))
 
+    async def initialize_when_available(
+        self,
+        settings: Mapping[str, str],
+        timeout: timedelta,
+        on_failure: Callable[[PrismError], None],
+    ) -> None:
+        """Initialize the driver, and try again while its backend is not there.
+
+        The driver stays created meanwhile, and a stop ends the attempts. Wrong settings and
+        credentials fail at once.
+
+        Args:
+            timeout: time after the start during which a failed attempt is repeated; the last
+                error is raised.
+            on_failure: called with the error of each attempt that is repeated.
+        """
+        self._register_secrets(settings)
+        given = dict(settings)
+        await self._commands.run(self._initialize(given, _Retry(timeout, on_failure)))
+
     async def start(self) -> None:
         await self._commands.run(self._start())
 
@@ -184,7 +231,7 @@ class LifecycleMachine:
             message = f"{message}: {self._failure}"
         return Health(HealthStatus.UNHEALTHY, message)
 
-    async def _initialize(self, settings: dict[str, str]) -> None:
+    async def _initialize(self, settings: dict[str, str], retry: _Retry | None = None) -> None:
         if self._state is State.INITIALIZED and settings != self._settings:
             raise IllegalTransition(
                 f"the driver is {self._state} with other settings; stop it first"
@@ -193,14 +240,27 @@ class LifecycleMachine:
             return
         self._settings = settings
         with self._failing("initialize"):
-            await self._run_startup("initialize", self._initialize_driver(settings))
+            await self._run_startup("initialize", self._initialize_repeatedly(settings, retry))
         self._enter(State.INITIALIZED)
+
+    async def _initialize_repeatedly(self, settings: dict[str, str], retry: _Retry | None) -> None:
+        while True:
+            try:
+                attempt = self._initialize_driver(settings)
+                return await _bounded("initialize", _STARTUP_TIMEOUT_S, attempt)
+            except _NOT_THERE as error:
+                if retry is None or not retry.again:
+                    raise
+                redact_error(error, self._redact)
+                retry.on_failure(error)
+            await retry.pause()
 
     async def _start(self) -> None:
         if self._took_effect(State.RUNNING):
             return
         with self._failing("start"):
-            await self._run_startup("start", self._driver.start())
+            start = _bounded("start", _STARTUP_TIMEOUT_S, self._driver.start())
+            await self._run_startup("start", start)
         self._admission.open()
         self._enter(State.RUNNING)
 
@@ -232,7 +292,7 @@ class LifecycleMachine:
     async def _run_startup(self, command: str, work: Awaitable[None]) -> None:
         self._startup = asyncio.current_task()
         try:
-            await _bounded(command, _STARTUP_TIMEOUT_S, work)
+            await work
         except asyncio.CancelledError:
             raise NotServing(f"{command} was cancelled by a stop") from None
         finally:

@@ -124,6 +124,8 @@ def to_text(value: object) -> str:
 
 def parse_duration(text: str) -> timedelta:
     """Parse a duration such as `1500ms`, `2s`, `5m`, `1h` or `1d`; raise ValueError."""
+    if text.strip() == "0":
+        return timedelta()
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration such as 1500ms, 2s, 5m, 1h or 1d")

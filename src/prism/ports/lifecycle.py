@@ -66,6 +66,9 @@ class Lifecycle(Protocol[SettingsT_contra]):
     async def initialize(self, settings: SettingsT_contra) -> None:
         """Check the settings and open the connections.
 
+        May be called again after it failed, so it closes what it opened if it fails: a server
+        waits for a backend that is not there yet.
+
         Args:
             settings: instance of the driver's own settings dataclass.
 

@@ -42,7 +42,8 @@ def refusal_of(server: Server) -> str:
 def test_a_server_that_is_down_is_named(driver: str, start_server: Start) -> None:
     port = free_port()
     url = f"{LOGINS[driver]}:{port}"
-    message = refusal_of(start_server("--driver", driver, f"--{driver}-url", url, "--debug"))
+    args = ("--driver", driver, f"--{driver}-url", url, "--debug", "--start-timeout", "0")
+    message = refusal_of(start_server(*args))
     assert f"127.0.0.1:{port}" in message
     assert "refuse" in message.lower()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prism.adapters.memstore import DRIVER as MEMSTORE
 from prism.adapters.memstore import Memstore, MemstoreSettings
-from prism.ports import BackendUnavailable, DriverSpec, Entry, setting
+from prism.ports import BackendUnavailable, DriverSpec, Entry, Unauthenticated, setting
 
 log = logging.getLogger("slow_driver")
 
@@ -22,6 +22,8 @@ class SlowSettings:
     url: str = setting("slow://localhost", help="Address in the error when `reachable` is off.")
     password: str | None = setting(None, help="Not used.", secret=True)
     reachable: bool = setting(True, help="Off: initialize fails.")
+    reachable_by: Path | None = setting(None, help="Initialize fails until this file exists.")
+    refuses: bool = setting(False, help="On: initialize refuses the credentials.")
     broken: bool = setting(False, help="On: initialize raises an unexpected error.")
     says: str | None = setting(None, help="Text to log after initialize.")
     times: int = setting(1, help="How often to log `says`.")
@@ -35,7 +37,10 @@ class Slow(Memstore):
         log.info("initializing")
         if settings.broken:
             raise RuntimeError("an unexpected error")
-        if not settings.reachable:
+        if settings.refuses:
+            raise Unauthenticated(f"{settings.url} rejected the credentials")
+        missing = settings.reachable_by is not None and not settings.reachable_by.exists()
+        if missing or not settings.reachable:
             raise BackendUnavailable(f"cannot reach {settings.url}: connection refused")
         await _wait_for(settings.opened_by)
         await super().initialize(MemstoreSettings())

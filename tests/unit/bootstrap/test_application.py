@@ -103,7 +103,9 @@ Build = Callable[..., tuple[Container, Recorder]]
 def build() -> Build:
     def make(**failing: Exception) -> tuple[Container, Recorder]:
         recorder = Recorder({name.replace("_", " "): error for name, error in failing.items()})
-        container = Container(configuration=Configuration(ServeSettings(), DRIVER, {}))
+        container = Container(
+            configuration=Configuration(ServeSettings(start_timeout=timedelta()), DRIVER, {})
+        )
         container.driver.override(providers.Object(Driver(recorder)))
         container.common.grpc_server.override(providers.Object(Grpc(recorder)))
         container.common.http_server.override(providers.Object(Http(recorder)))
