@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from prism.ports import (
     WatchEnded,
 )
 from prism.v1 import keyvalue_pb2 as pb
+from tests.servers.relay import TcpRelay
 
 WATCH = "/prism.v1.KeyValueService/Watch"
 
@@ -198,3 +199,48 @@ async def test_slow_reader_delays_no_operation(serve: Any) -> None:
         for _ in range(400):
             await served.kv.set("k", bytes(64 << 10))
         assert isinstance(await end_of(events), WatchEnded)
+
+
+async def test_slow_reader_delays_no_other_watch(serve: Any) -> None:
+    served = await serve()
+    value = bytes(64 << 10)
+    async with served.kv.watch("k") as slow, served.kv.watch("k") as quick:
+        for _ in range(400):
+            version = await served.kv.set("k", value)
+            async with asyncio.timeout(10):
+                assert await anext(quick) == Event(Change.PUT, "k", value, version)
+        ended = await end_of(slow)
+        assert isinstance(ended, WatchEnded)
+        assert "events behind" in ended.message
+        await served.kv.delete("k")
+        assert (await anext(quick)).change is Change.DELETE
+
+
+async def test_slowest_reader_loses_its_watch_when_all_together_hold_too_much(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prism.adapters.client.watch.MAX_TOTAL_BYTES", 1 << 20)
+    served = await serve()
+    async with served.kv.watch("") as slowest, served.kv.watch("a") as slow:
+        await served.kv.set("a", b"")
+        for _ in range(40):
+            await served.kv.set("b", bytes(64 << 10))
+        assert "events behind" in (await end_of(slowest)).message
+        assert (await anext(slow)).key == "a"
+
+
+async def test_watches_share_connections_up_to_a_limit(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prism.adapters.client.watch.MAX_CONNECTION_WATCHES", 3)
+    served = await serve()
+    async with (
+        TcpRelay(int(served.address.rpartition(":")[2])) as relay,
+        AsyncExitStack() as stack,
+    ):
+        channel = Channel(f"127.0.0.1:{relay.port}", timeout=timedelta(seconds=10))
+        stack.push_async_callback(channel.close)
+        kv = KeyValueClient(channel)
+        for _ in range(7):
+            await stack.enter_async_context(kv.watch("k"))
+        assert relay.connections == 3

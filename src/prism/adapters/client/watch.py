@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeAlias
 
 import grpc
@@ -36,6 +36,7 @@ MAX_TOTAL_BYTES = 64 << 20
 
 _EVENT_OVERHEAD_BYTES = 64
 _RESTART = "start a new watch and re-read the keys"
+_ENDED = f"the server ended the watch: {_RESTART}"
 
 
 class _Connection:
@@ -136,11 +137,13 @@ class Watches:
     async def _wait_started(self, messages: AsyncIterator[bytes]) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                first = _decode(await _next(messages, self._errors.of_call))
+                with _translated(self._errors.of_call):
+                    data = await anext(messages)
         except TimeoutError:
             raise BackendTimeout(
                 f"the server did not begin the watch within {self._timeout_s:.3g} s"
             ) from None
+        first = _decode(data)
         if first.WhichOneof("message") != "started":
             raise Internal("the server sent an event before it confirmed the watch")
 
@@ -205,8 +208,10 @@ class _Events:
     ) -> None:
         """Keep what arrives, until the watch ends."""
         try:
-            while self._ended is None:
-                self._put(await _next(messages, translate))
+            with _translated(translate):
+                async for data in messages:
+                    self._put(data)
+            raise WatchEnded(_ENDED)
         except PrismError as error:
             self._end(error)
 
@@ -270,15 +275,15 @@ class _Events:
             self._arrived.set_result(None)
 
 
-async def _next(
-    messages: AsyncIterator[bytes], translate: Callable[[grpc.aio.AioRpcError], PrismError]
-) -> bytes:
+@contextmanager
+def _translated(translate: Callable[[grpc.aio.AioRpcError], PrismError]) -> Iterator[None]:
+    """Translate what reading a call raises; `translate` is for errors of the call."""
     try:
-        return await anext(messages)
+        yield
     except grpc.aio.AioRpcError as error:
         raise translate(error) from None
     except StopAsyncIteration:
-        raise WatchEnded(f"the server ended the watch: {_RESTART}") from None
+        raise WatchEnded(_ENDED) from None
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
