@@ -8,8 +8,10 @@ For every method:
 - A key is 1 to 1,024 bytes of UTF-8. Keys, prefixes and ttls are checked before a driver is
   called. A ttl is above zero and at most 100 years.
 - An expired key is absent to every operation, also when no operation has found it since.
-- Cancelling a read has no effect. Cancelling a write leaves its outcome unknown. The driver
-  is usable afterwards.
+- Cancelling a read has no effect. Cancelling a write leaves its outcome unknown: it is applied
+  whole or not at all. Afterwards every operation works, and no lock, task or connection is
+  held.
+- As many calls of any kind as the limits admit, made at once, all finish.
 - `NotServing`, `BackendUnavailable` and `BackendTimeout` may be raised.
 """
 

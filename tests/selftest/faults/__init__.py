@@ -5,6 +5,7 @@ must catch it: so the suite itself is tested.
 """
 
 from tests.selftest.faults import (
+    cancellation,
     concurrency,
     expiry,
     keys_and_values,
@@ -22,6 +23,7 @@ FAULTS: tuple[type[Fault], ...] = tuple(
         expiry,
         keys_and_values,
         versions,
+        cancellation,
         concurrency,
         watches,
         watch_ends,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest_asyncio
 from prism.ports import (
     BackendUnavailable,
     Capability,
-    DrainReport,
     Entry,
     FullKeyValue,
     Internal,
@@ -24,10 +22,11 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
-from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
+from prism.testing.suite.cancellation import Cancellation
+from prism.testing.suite.group import NOT_REACHABLE, group, needs
 from prism.testing.suite.operations import EVERY_KEYED_OPERATION, EVERY_OPERATION, SampleOperation
 from prism.testing.suite.timing import time_limit
-from prism.testing.suite.wrapper import DriverCapture, DriverWrapper, OperationBlocker
+from prism.testing.suite.wrapper import DriverCapture, DriverWrapper
 
 BAD_KEYS = {
     "empty": "",
@@ -43,7 +42,7 @@ _ANSWER_SECONDS = 10.0
 
 
 @group()
-class Errors(Group):
+class Errors(Cancellation):
     """The same errors for every operation, and nothing left behind by them."""
 
     @EVERY_KEYED_OPERATION
@@ -89,46 +88,6 @@ class Errors(Group):
             outcomes = await _set_many(backend.kv, [Put("", b""), Put(key, over), Put(key, b"1")])
             assert [isinstance(outcome, PrismError) for outcome in outcomes] == [True, True, False]
             assert await backend.kv.exists(key) is True
-
-    async def test_a_cancelled_read_leaves_the_connection_usable(
-        self, kv: FullKeyValue, prefix: str
-    ) -> None:
-        keys = [f"{prefix}{number}" for number in range(20)]
-        for key in keys:
-            await kv.set(key, key.encode())
-        for turn in range(60):
-            reads = [asyncio.create_task(kv.get(key)) for key in keys[:4]]
-            await _cancel_after(turn % 6, reads)
-            # A reply to a cancelled call must not be given to another call.
-            key = keys[turn % len(keys)]
-            entry = await kv.get(key)
-            assert entry is not None
-            assert entry.value == key.encode()
-
-    async def test_a_cancelled_write_is_applied_completely_or_not_at_all(
-        self, kv: FullKeyValue, prefix: str
-    ) -> None:
-        for turn in range(60):
-            key = f"{prefix}{turn % 5}"
-            await kv.set(key, b"old")
-            await _cancel_after(turn % 6, [asyncio.create_task(kv.set(key, b"new"))])
-            entry = await kv.get(key)
-            assert entry is not None
-            assert entry.value in (b"old", b"new")
-
-    async def test_a_cancelled_call_is_cancelled_in_the_driver(
-        self, open_backend: OpenBackend, key: str
-    ) -> None:
-        blocker = OperationBlocker()
-        async with open_backend(wrap=blocker.wrap) as backend:
-            blocker.block()
-            read = asyncio.create_task(backend.kv.get(key))
-            await blocker.wait_for(1)
-            read.cancel()
-            await blocker.wait_for(0)
-            blocker.release()
-            # The cancelled call is no longer in flight.
-            assert await backend.lifecycle.drain() == DrainReport(completed=0, aborted=0)
 
     async def test_an_unexpected_driver_error_reveals_no_detail(
         self, open_backend: OpenBackend, key: str
@@ -201,14 +160,3 @@ class _Defective(DriverWrapper):
 
 async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[Any]:
     return list(await kv.set_many(puts))
-
-
-async def _cancel_after(turns: int, tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks after this many iterations of the event loop, and wait for their end."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
-            raise outcome

@@ -26,7 +26,7 @@ from prism.ports import (
 from prism.testing.suite.backend import Backend, BackendServer, OpenBackend
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.timing import wait_until
+from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 from prism.testing.suite.wrapper import DriverWrapper
 
@@ -181,7 +181,7 @@ class Outages(Group):
             await backend.kv.set(f"{prefix}key", b"before")
             await server.pause()
             try:
-                async with asyncio.timeout(_DEADLINE_SECONDS):
+                async with time_limit(_DEADLINE_SECONDS, "calls to a paused server"):
                     outcomes = await asyncio.gather(
                         backend.kv.get(f"{prefix}key"),
                         *(backend.kv.set(f"{prefix}{number}", b"v") for number in range(5)),

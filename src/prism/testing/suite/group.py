@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import pytest
@@ -12,7 +13,7 @@ import pytest_asyncio
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend, OpenBackend
-from prism.testing.suite.timing import Clock, time_limit, timeouts_scaled_by
+from prism.testing.suite.timing import Clock, TimeLimitExceeded, time_limit, timeouts_scaled_by
 
 P = ParamSpec("P")
 Test: TypeAlias = Callable[Concatenate[Any, P], Awaitable[None]]
@@ -22,7 +23,8 @@ TestT = TypeVar("TestT", bound=Callable[..., Any])
 UNSUPPORTED = "unsupported by declaration: "
 NOT_REACHABLE = "not reachable at this level: "
 
-_TEST_SECONDS = 60.0
+_TEST_SECONDS = 30.0
+_CLOSE_SECONDS = 10.0
 
 
 class Group:
@@ -37,12 +39,27 @@ class Group:
 
     timeout_factor: ClassVar[float] = 1.0
 
+    _test_hung: ClassVar[bool] = False
+    """Whether a test exceeded a time limit, so that the backend may be unusable."""
+
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
     @classmethod
-    async def backend(cls, open_backend: OpenBackend) -> AsyncIterator[Backend]:
+    async def shared_backend(cls, open_backend: OpenBackend) -> AsyncIterator[SharedBackend]:
+        """The backend of a class, and the means to replace it."""
+        shared = SharedBackend(open_backend)
+        await shared.open()
+        try:
+            yield shared
+        finally:
+            await shared.close()
+
+    @pytest_asyncio.fixture(loop_scope="class")
+    async def backend(self, shared_backend: SharedBackend) -> Backend:
         """A running backend, shared by the tests of a class: no test may stop it."""
-        async with open_backend() as backend:
-            yield backend
+        if type(self)._test_hung:
+            type(self)._test_hung = False
+            await shared_backend.replace()
+        return shared_backend.backend
 
     @pytest.fixture
     def kv(self, backend: Backend) -> FullKeyValue:
@@ -85,6 +102,35 @@ class Group:
     @pytest.fixture
     def needs_watch(self, backend: Backend) -> None:
         skip_unless_declared(backend, Capability.WATCH)
+
+
+class SharedBackend:
+    """Backend that many tests use, and that is replaced when one of them has hung.
+
+    Otherwise a driver that never releases a lock would fail every later test, slowly.
+    """
+
+    backend: Backend
+
+    def __init__(self, open_backend: OpenBackend) -> None:
+        self._open_backend = open_backend
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open the backend."""
+        self.backend = await self._stack.enter_async_context(self._open_backend())
+
+    async def close(self) -> None:
+        """Close the backend."""
+        await self._stack.aclose()
+
+    async def replace(self) -> None:
+        """Close the backend, whether or not it lets itself be closed, and open a new one."""
+        with suppress(Exception):
+            async with time_limit(_CLOSE_SECONDS, "closing the backend after a test that hung"):
+                await self.close()
+        self._stack = AsyncExitStack()
+        await self.open()
 
 
 def skip_unless_declared(backend: Backend, capability: Capability) -> None:
@@ -136,7 +182,11 @@ def _with_time_limit(test: Test[P], seconds: float) -> Test[P]:
     @functools.wraps(test)
     async def limited(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
         with timeouts_scaled_by(self.timeout_factor):
-            async with time_limit(seconds):
-                await test(self, *args, **kwargs)
+            try:
+                async with time_limit(seconds):
+                    await test(self, *args, **kwargs)
+            except TimeLimitExceeded:
+                type(self)._test_hung = True
+                raise
 
     return limited

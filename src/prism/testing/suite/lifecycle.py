@@ -28,7 +28,7 @@ from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.drain import Drains
 from prism.testing.suite.group import NOT_REACHABLE, group
 from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
-from prism.testing.suite.timing import wait_until
+from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.wrapper import DriverWrapper
 
 ALLOWED = {
@@ -264,7 +264,7 @@ class LifecycleRules(Drains):
             recorder.hold()
             drain = asyncio.create_task(command(backend, "drain"))
             await wait_until(recorder.is_running, "the command reaches the driver")
-            async with asyncio.timeout(5):
+            async with time_limit(5.0, "a health check during a drain"):
                 await backend.lifecycle.health()
                 await backend.lifecycle.state()
             assert not drain.done()

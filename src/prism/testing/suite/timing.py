@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from prism.ports import Capability, Declaration, FullKeyValue, Profile
 
@@ -21,6 +23,7 @@ ROUNDING = timedelta(milliseconds=10)
 """Allowance for backends that keep expiry times in whole milliseconds, and for uneven clocks."""
 
 _POLL_SECONDS = 0.005
+_SUITE = Path(__file__).parent
 
 # A context variable, so that helpers deep inside a test need not pass the factor along.
 _FACTOR: ContextVar[float] = ContextVar("timeout_factor", default=1.0)
@@ -41,9 +44,40 @@ def scaled(seconds: float) -> float:
     return seconds * _FACTOR.get()
 
 
-def time_limit(seconds: float) -> asyncio.Timeout:
-    """Return a timeout of this many seconds, scaled by the test's `timeout_factor`."""
-    return asyncio.timeout(scaled(seconds))
+class TimeLimitExceeded(AssertionError):
+    """An operation did not finish in time; the backend under test may be unusable."""
+
+
+@asynccontextmanager
+async def time_limit(seconds: float, what: str = "the test") -> AsyncIterator[None]:
+    """Limit the body to this many seconds, scaled by the test's `timeout_factor`.
+
+    Raises:
+        TimeLimitExceeded: the body took longer; the message names the calls that it waited in.
+    """
+    limit = scaled(seconds)
+    try:
+        async with asyncio.timeout(limit) as timeout:
+            yield
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        raise TimeLimitExceeded(
+            f"{what} did not finish within {limit:g} s. {_waiting_calls(error)}"
+        ) from error
+
+
+def _waiting_calls(error: TimeoutError) -> str:
+    """Describe the calls that a timeout interrupted: that of the test, and the innermost."""
+    cancelled = error.__cause__ or error.__context__
+    frames = traceback.extract_tb(cancelled.__traceback__ if cancelled else None)
+    own = [frame for frame in frames if _SUITE in Path(frame.filename).parents]
+    lines = [
+        f"{role} `{frame.line}` ({frame.filename}:{frame.lineno})"
+        for role, found in (("The test waits in", own), ("innermost call:", frames))
+        for frame in found[-1:]
+    ]
+    return "; ".join(lines) or "No call was interrupted."
 
 
 async def wait_until(
@@ -59,13 +93,13 @@ async def wait_until(
         within: time limit, scaled by the test's `timeout_factor`.
 
     Raises:
-        AssertionError: the condition is still false at the time limit.
+        TimeLimitExceeded: the condition is still false at the time limit.
     """
     seconds = scaled(within.total_seconds())
     deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
+            raise TimeLimitExceeded(f"not within {seconds:g} s: {what}")
         await asyncio.sleep(_POLL_SECONDS)
 
 
