@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run demo test test-unit test-drivers test-patterns test-acceptance-interfaces \
-        test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack \
+        test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack soak \
         test-example coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
         observability-check page-check package release lock docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
@@ -101,6 +101,11 @@ test-integration: tools ## Run real processes against one another
 
 attack: $(STAMP) ## Attack servers and proxies, and judge what others notice; ARGS="--short --only NAME"
 	$(BIN)/python -m tests.attack $(ARGS)
+
+SECONDS ?= 600
+
+soak: $(STAMP) ## Load three drivers with faults every few seconds, for SECONDS; memory must stay flat
+	$(BIN)/python -m tests.attack.soak $(SECONDS)
 
 test-example: $(STAMP) ## Install Prism and examples/driver-sqlite as an outsider would, and test that
 	$(PYTEST) tests/integration/outsiders $(ARGS)

@@ -294,6 +294,36 @@ _ADMISSION = Row(
     ],
 )
 
+_CONNECTIONS = Row(
+    "Connections",
+    [
+        graph(
+            "Open connections",
+            "gRPC connections; at the limit (`--max-connections`) more are refused.",
+            Query(total("prism_connections", "instance"), "{{instance}}"),
+            Query(rate("prism_connections_refused_total", "instance"), "{{instance}} refused"),
+            unit="short",
+            width=8,
+        ),
+        graph(
+            "Unread replies",
+            "Replies that wait until their callers read them.",
+            Query(total("prism_unread_reply_bytes", "instance"), "{{instance}}"),
+            unit="bytes",
+            width=8,
+        ),
+        graph(
+            "Callers that do not read",
+            "Replies refused because earlier ones were not read, and calls that ended because "
+            "their caller did not read in time (`--unread-reply-timeout`).",
+            Query(rate("prism_replies_refused_total", "instance"), "{{instance}} refused"),
+            Query(rate("prism_calls_stalled_total", "instance"), "{{instance}} stalled"),
+            unit="ops",
+            width=8,
+        ),
+    ],
+)
+
 _WATCHES = Row(
     "Watches",
     [
@@ -456,6 +486,7 @@ ROWS = (
     _REQUESTS,
     _OPERATIONS,
     _ADMISSION,
+    _CONNECTIONS,
     _WATCHES,
     _STORE,
     _PATTERNS,

@@ -40,6 +40,8 @@ from prism.ports import Driver, DriverSpec
 from prism.version import VERSION
 
 if TYPE_CHECKING:
+    from prism.adapters.grpc.transports.grpcio import GrpcioServer
+    from prism.adapters.grpc.transports.h2corn import H2cornServer
     from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.metrics.patterns import PatternCollector
     from prism.adapters.observability.metrics.server import DriverCollector
@@ -66,13 +68,15 @@ def _metrics(
     admission: Admission,
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
+    listener: GrpcioServer | H2cornServer,
 ) -> Metrics:
     # prometheus-client takes a tenth of a second: imported only when metrics are on.
     from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.metrics.server import RpcCollector, ServerCollector
 
     rpc = RpcCollector(services.calls.values(), key_value.kinds.values())
-    return Metrics((rpc, backend, ServerCollector(VERSION, admission, lifecycle, readiness)))
+    server = ServerCollector(VERSION, admission, lifecycle, readiness, listener)
+    return Metrics((rpc, backend, server))
 
 
 def _http_server(
@@ -175,6 +179,7 @@ class CommonContainer(containers.DeclarativeContainer):
         admission=admission,
         lifecycle=lifecycle,
         readiness=readiness,
+        listener=client_server,
     )
     endpoints = providers.Singleton(
         Endpoints, lifecycle=lifecycle, readiness=readiness, metrics=metrics, page=page.provider

@@ -26,33 +26,51 @@ def _frame(kind: int, payload: bytes) -> bytes:
 REFUSAL = _frame(4, b"") + _frame(7, struct.pack(">II", 0, _ENHANCE_YOUR_CALM) + _REASON)
 
 
-def count_connections(listener: socket.socket) -> int:
-    """Return the number of open connections that were accepted from the listener.
+def connections_at(addresses: tuple[str, ...], maximum: int) -> int:
+    """Return the number of open connections of a server at these addresses.
+
+    Args:
+        addresses: `host:port` or `unix:PATH`; empty: it does not listen.
+        maximum: number to return when no descriptor is free to look.
+    """
+    try:
+        return sum(
+            count_connections(
+                each[5:] if each.startswith("unix:") else int(each.rpartition(":")[2])
+            )
+            for each in addresses
+        )
+    except OSError:
+        return maximum
+
+
+def count_connections(address: int | str) -> int:
+    """Return the number of open connections that were accepted at an address.
 
     The server that accepts them does not tell, so this looks through the descriptors of
     the process: some microseconds for each.
 
+    Args:
+        address: port, or path of a Unix socket.
+
     Raises:
         OSError: no descriptor is free to look.
     """
-    address = listener.getsockname()
-    own = os.fstat(listener.fileno()).st_ino
     return sum(
-        _local_address_of(descriptor, but=own) == address
+        _accepted_at(descriptor) == address
         for descriptor in map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208
     )
 
 
-def _local_address_of(descriptor: int, *, but: int) -> object:
-    """Return the address of a socket; None for other descriptors and for the socket `but`."""
+def _accepted_at(descriptor: int) -> int | str | None:
+    """Return the local port or path of a connection; None: this is no connection."""
     try:
         # A copy, since the descriptor may be closed and used again meanwhile.
         copy = os.dup(descriptor)
     except OSError:
         return None
     try:
-        status = os.fstat(copy)
-        if not stat.S_ISSOCK(status.st_mode) or status.st_ino == but:
+        if not stat.S_ISSOCK(os.fstat(copy).st_mode):
             os.close(copy)
             return None
         peer = socket.socket(fileno=copy)
@@ -60,7 +78,15 @@ def _local_address_of(descriptor: int, *, but: int) -> object:
         os.close(copy)
         return None
     with peer:
-        return peer.getsockname()
+        if peer.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        return _place_of(peer)
+
+
+def _place_of(bound: socket.socket) -> int | str:
+    name = bound.getsockname()
+    # The address is left out: a server that listens on all of them accepts on each.
+    return int(name[1]) if isinstance(name, tuple) else str(name)
 
 
 class ConnectionGuard:
@@ -96,7 +122,7 @@ class ConnectionGuard:
             waited = waits
 
     async def _refuse_waiting(self) -> None:
-        count = await asyncio.to_thread(count_connections, self._listener)
+        count = await asyncio.to_thread(count_connections, _place_of(self._listener))
         if count < self._max_connections:
             return
         for _ in range(_MOST_AT_ONCE):

@@ -16,6 +16,7 @@ import grpc
 from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.services import Served
+from prism.adapters.grpc.transports.connections import connections_at
 from prism.adapters.grpc.transports.framing import refused
 from prism.adapters.grpc.transports.options import (
     ListenerObserver,
@@ -48,6 +49,7 @@ class GrpcioServer:
         self._services = services
         self._unread = unread
         self._options = options
+        self._max_connections = options.max_connections or default_max_connections()
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> tuple[str, ...]:
@@ -60,13 +62,28 @@ class GrpcioServer:
             PreconditionFailed: the port or socket is taken.
             InvalidArgument: a TLS file cannot be used.
         """
-        server = grpc.aio.server(options=_channel_options(self._options))
+        server = grpc.aio.server(options=_channel_options(self._options, self._max_connections))
         server.add_generic_rpc_handlers((_Handlers(self._services.calls, self._unread),))
         address = _listen(server, self._options)
         await server.start()
         self._server = server
         self.addresses = (address,)
         return self.addresses
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return connections_at(self.addresses, self._max_connections)
+
+    @property
+    def refused_connections(self) -> int:
+        """0: grpcio does not tell."""
+        return 0
+
+    @property
+    def stalled_calls(self) -> int:
+        """0: grpcio does not end calls whose caller does not read."""
+        return 0
 
     def observe(self, observer: ListenerObserver) -> None:
         """Do nothing: grpcio keeps its listener, and accepts again after a lack of descriptors."""
@@ -200,7 +217,7 @@ async def _abort(context: ServicerContext, rejected: Rejected) -> None:
     )
 
 
-def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
+def _channel_options(options: ServerOptions, max_connections: int) -> list[tuple[str, int]]:
     return [
         # Off, because a second server could bind the same port silently.
         ("grpc.so_reuseport", 0),
@@ -213,10 +230,7 @@ def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", 15_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", round(options.idle_timeout.total_seconds() * 1000)),
-        (
-            "grpc.max_allowed_incoming_connections",
-            options.max_connections or default_max_connections(),
-        ),
+        ("grpc.max_allowed_incoming_connections", max_connections),
         ("grpc.max_concurrent_streams", options.max_streams),
         # Admission refuses calls, with a reason; this queue before it must be the larger.
         ("grpc.server.max_pending_requests", _MAX_PENDING),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
-from prism.adapters.grpc.transports.connections import ConnectionGuard, count_connections
+from prism.adapters.grpc.transports.connections import ConnectionGuard, connections_at
 from prism.adapters.grpc.transports.options import TAKEN, ListenerObserver, ServerOptions
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
 from prism.adapters.sockets import default_max_connections, listen_tcp, listen_unix
@@ -57,10 +57,9 @@ class H2cornServer:
 
     def __init__(self, services: Served, options: ServerOptions, unread: UnreadReplies) -> None:
         self.addresses: tuple[str, ...] = ()
+        self._limits = PeerLimits(unread, options.stall_timeout)
         self._app = GrpcOverAsgi(
-            services.calls,
-            max_message_bytes=options.max_message_bytes,
-            limits=PeerLimits(unread, options.stall_timeout),
+            services.calls, max_message_bytes=options.max_message_bytes, limits=self._limits
         )
         self._options = options
         self._max_connections = options.max_connections or default_max_connections()
@@ -74,12 +73,17 @@ class H2cornServer:
     @property
     def connections(self) -> int:
         """Connections that are open."""
-        return 0 if self._listener is None else count_connections(self._listener)
+        return connections_at(self.addresses, self._max_connections)
 
     @property
     def refused_connections(self) -> int:
         """Connections that were refused for the bound."""
         return 0 if self._guard is None else self._guard.refused
+
+    @property
+    def stalled_calls(self) -> int:
+        """Calls that ended because their caller did not read the reply."""
+        return self._limits.stalled
 
     def observe(self, observer: ListenerObserver) -> None:
         """Report the state of the listener to this observer."""

@@ -44,8 +44,19 @@ _HEALTH_GAUGES = (
 )
 
 
+class Listener(Protocol):
+    """gRPC server whose connections are counted."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def refused_connections(self) -> int: ...
+    @property
+    def stalled_calls(self) -> int: ...
+
+
 class ServerCollector(Collector):
-    """Metrics of the process: lifecycle, readiness and admission.
+    """Metrics of the process: lifecycle, readiness, admission and connections.
 
     Args:
         version: version of Prism.
@@ -57,8 +68,10 @@ class ServerCollector(Collector):
         admission: Admission,
         lifecycle: LifecycleMachine,
         readiness: ReadinessMonitor,
+        listener: Listener,
     ) -> None:
         self._version = version
+        self._listener = listener
         self._admission = admission
         self._lifecycle = lifecycle
         self._readiness = readiness
@@ -101,6 +114,29 @@ class ServerCollector(Collector):
             "prism_operations_shed",
             "Operations refused because too many were in flight.",
             value=self._admission.shed,
+        )
+        yield GaugeMetricFamily(
+            "prism_connections", "Open gRPC connections.", value=self._listener.connections
+        )
+        yield CounterMetricFamily(
+            "prism_connections_refused",
+            "gRPC connections refused because too many were open.",
+            value=self._listener.refused_connections,
+        )
+        yield GaugeMetricFamily(
+            "prism_unread_reply_bytes",
+            "Bytes of replies that callers have not read.",
+            value=self._admission.unread.used,
+        )
+        yield CounterMetricFamily(
+            "prism_replies_refused",
+            "Replies refused because earlier ones were not read.",
+            value=self._admission.unread.refused,
+        )
+        yield CounterMetricFamily(
+            "prism_calls_stalled",
+            "Calls that ended because their caller did not read the reply in time.",
+            value=self._listener.stalled_calls,
         )
 
 
