@@ -21,6 +21,9 @@ _GROWTH_BYTES = 64 << 20
 _FREE_BYTES = 32 << 20
 _CHANGE_BYTES = 16 << 20
 
+_TRIM_DELAYS_S = (2, 4, 8, 16, 32)
+"""Times from growth to the attempts to return memory: it may be in use at first."""
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STATM = Path("/proc/self/statm")
 
@@ -37,6 +40,8 @@ class MemoryKeeper:
         self._collected_at = resident_bytes()
         self._trimmed_at = self._collected_at
         self._free_at_trim = 0
+        self._lowest = self._collected_at
+        self._high_looks = 0
 
     async def run(self) -> None:
         """Look at intervals, until cancelled."""
@@ -53,6 +58,7 @@ class MemoryKeeper:
             log.debug("collected garbage, for memory had grown to %d MiB", resident >> 20)
             return
         self._collected_at = min(self._collected_at, resident)
+        self._trim_after_growth(resident)
         free = self._free_bytes()
         # Returned memory still counts as free, so the change since the last time matters too.
         if free > _FREE_BYTES and (
@@ -61,6 +67,22 @@ class MemoryKeeper:
             self._trim()
         self._trimmed_at = min(self._trimmed_at, resident)
         self._free_at_trim = min(self._free_at_trim, free)
+
+    def _trim_after_growth(self, resident: int) -> None:
+        """Trim some seconds after memory has grown.
+
+        What the allocator reports as free leaves out the memory of other threads.
+        """
+        if resident <= self._lowest + _CHANGE_BYTES:
+            self._lowest = min(self._lowest, resident)
+            self._high_looks = 0
+            return
+        self._high_looks += 1
+        if self._high_looks in _TRIM_DELAYS_S:
+            self._trim()
+        elif self._high_looks > _TRIM_DELAYS_S[-1]:
+            # It is in use.
+            self._lowest, self._high_looks = resident, 0
 
     def _free_bytes(self) -> int:
         """Return the bytes that the allocator holds and nobody uses."""

@@ -50,3 +50,24 @@ async def test_freed_memory_is_returned(monkeypatch: pytest.MonkeyPatch) -> None
     finally:
         keeper.cancel()
     assert len(kept) == 20
+
+
+async def test_freed_memory_of_threads_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_PERIOD_S", 0.05)
+    keeper = asyncio.create_task(MemoryKeeper().run())
+    before = resident_bytes()
+
+    def use_much() -> list[bytes]:
+        pieces = [b"x" * 100_000 for _ in range(600)]
+        assert resident_bytes() > before + (40 << 20)
+        return pieces[::50]
+
+    try:
+        # The heap of another thread, which the allocator does not count.
+        kept = await asyncio.to_thread(use_much)
+        async with asyncio.timeout(10):
+            while resident_bytes() > before + (24 << 20):
+                await asyncio.sleep(0.01)
+    finally:
+        keeper.cancel()
+    assert len(kept) == 12

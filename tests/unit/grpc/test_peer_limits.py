@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 
-from prism.adapters.grpc.transports.peer_limits import PeerLimits
-from prism.domain.connection_budget import UnreadReplies
+from prism.adapters.grpc.transports.peer_limits import Turns
 
 
 async def test_small_work_is_done_between_large_messages() -> None:
-    limits = PeerLimits(UnreadReplies(), timedelta(seconds=1))
+    turns = Turns()
     done: list[str] = []
 
     async def decode(name: str) -> None:
-        await limits.take_turn()
+        await turns.take()
         done.append(name)
 
     async def serve_small_calls() -> None:

@@ -241,7 +241,7 @@ class GrpcOverAsgi:
                     raise _PeerGone
                 messages.feed(event.get("body", b""))
                 if messages.next_is_heavy:
-                    await self._limits.take_turn()
+                    await self._limits.turns.take()
                 while (message := messages.next()) is not None:
                     if found is not None:
                         raise rejected(code_pb2.INTERNAL, "a unary call takes exactly one message")
@@ -300,7 +300,7 @@ class GrpcOverAsgi:
                 more = bool(event.get("more_body"))
                 while True:
                     if messages.next_is_heavy:
-                        await self._limits.take_turn()
+                        await self._limits.turns.take()
                     if (message := messages.next()) is None:
                         break
                     yield message

@@ -20,7 +20,8 @@ PREFIX_BYTES = 5
 
 ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
 
-_HEAVY_BYTES = 256 << 10
+HEAVY_BYTES = 256 << 10
+"""Messages above this size take milliseconds to decode."""
 
 # zlib's window sizes, which also select the format.
 _WINDOW = {b"deflate": zlib.MAX_WBITS, b"gzip": zlib.MAX_WBITS | 16}
@@ -80,7 +81,7 @@ class Messages:
         if len(buffer) < PREFIX_BYTES:
             return False
         size = int.from_bytes(buffer[1:PREFIX_BYTES], "big")
-        return len(buffer) >= PREFIX_BYTES + size and (buffer[0] != 0 or size > _HEAVY_BYTES)
+        return len(buffer) >= PREFIX_BYTES + size and (buffer[0] != 0 or size > HEAVY_BYTES)
 
     @property
     def size(self) -> int:

@@ -17,13 +17,14 @@ from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.connections import connections_at
-from prism.adapters.grpc.transports.framing import refused
+from prism.adapters.grpc.transports.framing import HEAVY_BYTES, refused
 from prism.adapters.grpc.transports.options import (
     ListenerObserver,
     ServerOptions,
     check_tcp_free,
     clear_unix_socket,
 )
+from prism.adapters.grpc.transports.peer_limits import Turns
 from prism.adapters.sockets import default_max_connections
 from prism.domain.connection_budget import UnreadReplies
 from prism.ports import BackendTimeout, Exhausted, Outcome, PreconditionFailed
@@ -102,7 +103,8 @@ class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, calls: Mapping[str, Call], unread: UnreadReplies) -> None:
         # Without (de)serializers, so that the call wrapper decodes, and a malformed message
         # has the same status on every transport.
-        self._handlers = {path: _handler_of(call, unread) for path, call in calls.items()}
+        turns = Turns()
+        self._handlers = {path: _handler_of(call, unread, turns) for path, call in calls.items()}
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -139,18 +141,20 @@ class _Context:
         return None
 
 
-def _handler_of(call: Call, unread: UnreadReplies) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler_of(call: Call, unread: UnreadReplies, turns: Turns) -> grpc.RpcMethodHandler[Any, Any]:
     if isinstance(call, UnaryCall):
-        return grpc.unary_unary_rpc_method_handler(_carry(call, unread))
-    return grpc.stream_stream_rpc_method_handler(_carry_stream(call))
+        return grpc.unary_unary_rpc_method_handler(_carry(call, unread, turns))
+    return grpc.stream_stream_rpc_method_handler(_carry_stream(call, turns))
 
 
 def _carry(
-    call: UnaryCall, unread: UnreadReplies
+    call: UnaryCall, unread: UnreadReplies, turns: Turns
 ) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
     async def handle(payload: bytes, context: ServicerContext) -> bytes:
         adapted = _Context(context)
         try:
+            if len(payload) > HEAVY_BYTES:
+                await turns.take()
             if unread.used:
                 await _wait_for_room(unread, adapted)
             reply = await call(payload, adapted)
@@ -194,19 +198,27 @@ def _count_reply(
 
 
 def _carry_stream(
-    call: StreamCall,
+    call: StreamCall, turns: Turns
 ) -> Callable[[AsyncIterator[bytes], ServicerContext], AsyncIterator[bytes]]:
     async def handle(
         payloads: AsyncIterator[bytes], context: ServicerContext
     ) -> AsyncIterator[bytes]:
         try:
-            async with aclosing(call(payloads, _Context(context))) as replies:
+            received = _in_turns(payloads, turns)
+            async with aclosing(call(received, _Context(context))) as replies:
                 async for reply in replies:
                     yield reply
         except Rejected as rejected:
             await _abort(context, rejected)
 
     return handle
+
+
+async def _in_turns(payloads: AsyncIterator[bytes], turns: Turns) -> AsyncIterator[bytes]:
+    async for payload in payloads:
+        if len(payload) > HEAVY_BYTES:
+            await turns.take()
+        yield payload
 
 
 async def _abort(context: ServicerContext, rejected: Rejected) -> None:

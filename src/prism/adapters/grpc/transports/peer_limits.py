@@ -16,6 +16,21 @@ _MAX_PARTIAL_BYTES = 64 << 20
 _MAX_PARTIAL_CONNECTION_BYTES = 16 << 20
 
 
+class Turns:
+    """Lets large messages be decoded one by one, and small calls be served between them.
+
+    Many large messages that arrive together would hold up all others.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def take(self) -> None:
+        """Wait until no other message is decoded in this turn of the event loop."""
+        async with self._lock:
+            await asyncio.sleep(0)
+
+
 class PeerLimits:
     """Counts what callers leave unfinished, on all connections of one server.
 
@@ -25,6 +40,7 @@ class PeerLimits:
 
     Attributes:
         open_calls: number of calls and streams that have begun and not ended.
+        turns: turns of decoding large messages.
         stalled: number of calls that ended because their caller did not read.
     """
 
@@ -32,19 +48,11 @@ class PeerLimits:
         self.unread = unread
         self.stall_s = stall_timeout.total_seconds()
         self.open_calls = 0
+        self.turns = Turns()
         self.stalled = 0
-        self._turn = asyncio.Lock()
         self._partial = ConnectionBudget(
             max_bytes=_MAX_PARTIAL_BYTES, max_connection_bytes=_MAX_PARTIAL_CONNECTION_BYTES
         )
-
-    async def take_turn(self) -> None:
-        """Wait until no other message is decoded in this turn of the event loop.
-
-        Many large messages that arrive together would hold up all small ones.
-        """
-        async with self._turn:
-            await asyncio.sleep(0)
 
     def check_open_calls(self) -> None:
         """Raise Rejected if too many calls and streams are open."""
