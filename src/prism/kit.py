@@ -203,11 +203,29 @@ def client_tls_context(
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:
         raise InvalidArgument(f"the TLS file {ca} cannot be used: {error}") from None
-    if cert is not None:
+    if cert is not None and key is not None:
         try:
-            context.load_cert_chain(cert, key)
+            load_certificate(context, cert, key)
         except OSError as error:
             raise InvalidArgument(
                 f"the TLS files {cert} and {key} cannot be used: {error}"
             ) from None
     return context
+
+
+def load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Load a certificate and its private key into the context.
+
+    Raises:
+        InvalidArgument: the key is encrypted.
+        OSError: a file cannot be read or used.
+    """
+
+    def refuse() -> str:
+        # OpenSSL asks for a password only if the key is encrypted, and would ask a person.
+        raise InvalidArgument(
+            f"the private key {key} is encrypted: decrypt it, such as with "
+            f"'openssl pkey -in {key} -out plain.pem', and protect the file by its mode"
+        )
+
+    context.load_cert_chain(cert, key, password=refuse)

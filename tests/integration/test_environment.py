@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
+
+import prism
+from prism.ports import AccessDenied, BackendUnavailable, Exhausted
 
 Start = Callable[..., Any]
 
@@ -99,6 +105,76 @@ def test_a_password_that_is_a_common_word_hides_no_field_of_the_log(
         assert event["service"] == "prism"
         assert event["logger"].startswith(("prism.", "slow_driver"))
         assert event["driver"] == "slow"
+
+
+@pytest.fixture
+def wrong_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An HTTP proxy in the environment, at which nobody listens."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+
+@pytest.mark.usefixtures("wrong_proxy")
+async def test_loopback_and_unix_sockets_are_called_without_an_http_proxy(
+    start_server: Start, tmp_path: Path
+) -> None:
+    socket = tmp_path / "prism.sock"
+    for server in (start_server(), start_server("--grpc-socket", str(socket))):
+        async with prism.connect(server.serving().address) as kv:
+            await kv.set("k", b"v")
+
+
+@pytest.mark.usefixtures("wrong_proxy")
+async def test_an_error_beyond_loopback_names_the_variable_of_the_http_proxy() -> None:
+    with pytest.raises(BackendUnavailable, match="the proxy that http_proxy names"):
+        async with prism.connect("prism.invalid:9090"):
+            pass
+
+
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+def test_an_encrypted_private_key_is_said_to_be_encrypted(
+    start_server: Start, certificate: tuple[Path, Path], tmp_path: Path, transport: str
+) -> None:
+    cert, key = certificate
+    encrypted = tmp_path / "encrypted.pem"
+    command = ("openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret")
+    subprocess.run([*command, "-out", str(encrypted)], check=True, capture_output=True)
+    server = start_server(
+        *("--tls-cert", str(cert), "--tls-key", str(encrypted), "--transport", transport)
+    )
+    assert server.wait() == 1
+    assert f"the private key {encrypted} is encrypted: decrypt it" in server.log
+
+
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+async def test_guesses_of_the_admin_token_are_slowed_down_and_logged_with_their_peer(
+    start_server: Start, transport: str, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("right")
+    token.chmod(0o600)
+    server = start_server("--admin-token-file", str(token), "--transport", transport).serving()
+
+    async def guess(text: str) -> str:
+        async with prism.connect_admin(server.address, admin_token=text) as admin:
+            try:
+                await admin.lifecycle.state()
+            except (AccessDenied, Exhausted) as error:
+                return type(error).__name__
+        return "right"
+
+    began = time.monotonic()
+    answers = [await guess(f"wrong {number}") for number in range(5)]
+    assert answers == ["AccessDenied"] * 5
+    # 0.1 + 0.2 + 0.4 + 0.8 s between the five.
+    assert time.monotonic() - began > 1.4
+    many = await asyncio.gather(*(guess("wrong again") for _ in range(10)))
+    assert many.count("Exhausted") >= 5
+    # The loop is free meanwhile, and other calls are served.
+    async with prism.connect(server.address) as kv:
+        await kv.set("k", b"v")
+    assert await guess("right") == "right"
+    (first, *_) = [w for w in warnings_of(server) if "wrong admin token" in w]
+    assert first == "a wrong admin token came from 127.0.0.1"
 
 
 def test_a_bad_limit_of_opentelemetry_is_one_plain_error(start_server: Start) -> None:

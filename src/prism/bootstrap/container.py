@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports import server_on

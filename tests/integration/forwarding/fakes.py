@@ -12,11 +12,12 @@ from typing import Any
 
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.key_value import KeyValueClient
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer, forwarded_call
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer

@@ -15,8 +15,9 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer

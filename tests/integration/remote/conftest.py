@@ -13,8 +13,9 @@ import pytest
 
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.key_value import KeyValueClient
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard, LifecycleServicer
+from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports.grpcio import GrpcioServer
 from prism.adapters.grpc.transports.h2corn import H2cornServer

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.servicers.proxy_admin import MAX_UNREAD, ProxyAdminServicer
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.patterns.values import EventKind, PatternSpec

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 
 from prism.adapters.client.errors import ErrorTranslator, OpenCall
+from prism.adapters.client.http_proxy import proxy_options
 from prism.adapters.client.operation_stream import (
     CLOSED,
     OperationStream,
@@ -311,7 +312,9 @@ class Channel:
         return call
 
     def _open(self) -> grpc.aio.Channel:
-        options = [*_OPTIONS, *_PING_OPTIONS] if self._pings else _OPTIONS
+        options = [*_OPTIONS, *proxy_options(self.address)]
+        if self._pings:
+            options += _PING_OPTIONS
         if self._credentials is None:
             return grpc.aio.insecure_channel(self.address, options)
         return grpc.aio.secure_channel(self.address, self._credentials, options)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 from google.rpc import code_pb2, status_pb2
 
+from prism.adapters.client.http_proxy import proxy_variable
 from prism.adapters.wire.status import error_of
 from prism.ports import InvalidArgument, PrismError, WatchEnded
 
@@ -97,6 +98,11 @@ class ErrorTranslator:
                 if self._name
                 else f"no Prism server answers at {self.address} ({error.details()})"
             )
+            if variable := proxy_variable(self.address):
+                message += (
+                    f"; it is called through the proxy that {variable} names: unset {variable}, "
+                    "or add the host to no_proxy"
+                )
         return status_pb2.Status(code=error.code().value[0], message=message)
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 import grpc
 
 from prism.adapters.client.errors import ErrorTranslator
+from prism.adapters.client.http_proxy import DIRECT
 from prism.adapters.control.stream import ControlCall, ProxyStream, StreamBroken
 from prism.adapters.wire.keyvalue_messages import STATES, capabilities_of, timedelta_of
 from prism.adapters.wire.pattern_messages import PROTOCOL_VERSION
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 GONE_AFTER = timedelta(seconds=10)
 
 # Each call has a connection of its own, and so does not wait for the backoff of another.
-_OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1), DIRECT]
 _CONNECT = "/prism.v1.PatternControlService/Connect"
 _BACKOFF = BackoffPolicy(
     initial=timedelta(milliseconds=100),

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-import hmac
-
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.wire.keyvalue_messages import HEALTH, STATES, timedelta_of
 from prism.adapters.wire.status import encodable
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
-    AccessDenied,
     LifecycleControl,
-    Unauthenticated,
 )
 from prism.v1 import lifecycle_pb2 as pb
-
-
-class AdminGuard:
-    """Check that a caller is an administrator.
-
-    Args:
-        token: expected in the metadata `authorization: Bearer …`; None: no token is set.
-        required: whether calls are refused when no token is set.
-    """
-
-    def __init__(self, token: str | None, *, required: bool) -> None:
-        self._expected = f"Bearer {token}".encode() if token else None
-        self._required = required
-
-    def check(self, context: CallContext) -> None:
-        """Raise Unauthenticated or AccessDenied unless the caller is an administrator."""
-        if self._expected is None:
-            if self._required:
-                raise AccessDenied(
-                    "lifecycle calls are switched off: this server listens beyond loopback "
-                    "and was started without --admin-token-file"
-                )
-            return
-        shown = context.metadata("authorization")
-        if shown is None:
-            raise Unauthenticated(
-                "lifecycle calls need the admin token: send it as 'authorization: Bearer …'"
-            )
-        if not hmac.compare_digest(shown.encode(), self._expected):
-            raise AccessDenied("the admin token is wrong")
 
 
 class LifecycleServicer:
@@ -57,17 +24,17 @@ class LifecycleServicer:
     async def initialize(
         self, request: pb.InitializeRequest, context: CallContext
     ) -> pb.InitializeResponse:
-        self._guard.check(context)
+        await self._guard.check(context)
         await self._lifecycle.initialize(request.settings)
         return pb.InitializeResponse(state=await self._state())
 
     async def start(self, request: pb.StartRequest, context: CallContext) -> pb.StartResponse:
-        self._guard.check(context)
+        await self._guard.check(context)
         await self._lifecycle.start()
         return pb.StartResponse(state=await self._state())
 
     async def drain(self, request: pb.DrainRequest, context: CallContext) -> pb.DrainResponse:
-        self._guard.check(context)
+        await self._guard.check(context)
         given = request.HasField("timeout")
         timeout = timedelta_of(request.timeout) if given else DRAIN_TIMEOUT
         report = await self._lifecycle.drain(timeout)
@@ -76,7 +43,7 @@ class LifecycleServicer:
         )
 
     async def stop(self, request: pb.StopRequest, context: CallContext) -> pb.StopResponse:
-        self._guard.check(context)
+        await self._guard.check(context)
         given = request.HasField("timeout")
         await self._lifecycle.stop(timedelta_of(request.timeout) if given else STOP_TIMEOUT)
         return pb.StopResponse(state=await self._state())
@@ -84,7 +51,7 @@ class LifecycleServicer:
     async def health_check(
         self, request: pb.HealthCheckRequest, context: CallContext
     ) -> pb.HealthCheckResponse:
-        self._guard.check(context)
+        await self._guard.check(context)
         health = await self._lifecycle.health()
         return pb.HealthCheckResponse(
             state=await self._state(),

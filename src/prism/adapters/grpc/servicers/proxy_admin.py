@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.servicers.lifecycle import AdminGuard
 from prism.adapters.wire.keyvalue_messages import timedelta_of
 from prism.adapters.wire.proxy_messages import (
     PatternDetails,
@@ -47,13 +47,13 @@ class ProxyAdminServicer:
     async def list_patterns(
         self, request: pb.ListPatternsRequest, context: CallContext
     ) -> pb.ListPatternsResponse:
-        self._guard.check(context)
+        await self._guard.check(context)
         return pb.ListPatternsResponse(patterns=map(self._message, self._patterns))
 
     async def get_pattern(
         self, request: pb.GetPatternRequest, context: CallContext
     ) -> pb.GetPatternResponse:
-        found = self._find(request.name, context)
+        found = await self._find(request.name, context)
         instance = found.instance
         details = PatternDetails(
             self._info(found),
@@ -65,14 +65,14 @@ class ProxyAdminServicer:
     async def restart_pattern(
         self, request: pb.RestartPatternRequest, context: CallContext
     ) -> pb.RestartPatternResponse:
-        found = self._find(request.name, context)
+        found = await self._find(request.name, context)
         await found.restart()
         return pb.RestartPatternResponse(pattern=self._message(found))
 
     async def drain_pattern(
         self, request: pb.DrainPatternRequest, context: CallContext
     ) -> pb.DrainPatternResponse:
-        found = self._find(request.name, context)
+        found = await self._find(request.name, context)
         given = request.HasField("timeout")
         report = await found.drain(timedelta_of(request.timeout) if given else DRAIN_TIMEOUT)
         return pb.DrainPatternResponse(completed=report.completed, aborted=report.aborted)
@@ -80,7 +80,7 @@ class ProxyAdminServicer:
     async def replace_pattern(
         self, request: pb.ReplacePatternRequest, context: CallContext
     ) -> pb.ReplacePatternResponse:
-        found = self._find(request.name, context)
+        found = await self._find(request.name, context)
         old = found.spec
         if request.driver in ("", old.driver):
             spec = replace(old, settings={**old.settings, **request.settings})
@@ -92,10 +92,10 @@ class ProxyAdminServicer:
     async def watch_patterns(
         self, requests: AsyncIterator[pb.WatchPatternsRequest], context: CallContext
     ) -> AsyncGenerator[pb.WatchPatternsResponse, None]:
-        self._guard.check(context)
+        await self._guard.check(context)
         async for request in requests:
             if request.name:
-                self._find(request.name, context)
+                await self._find(request.name, context)
             # Subscribed before the recorded events are read, in one step: none is missed.
             unread = _UnreadEvents(request.name)
             unsubscribe = self._patterns.journal.subscribe(unread.add)
@@ -107,9 +107,9 @@ class ProxyAdminServicer:
             finally:
                 unsubscribe()
 
-    def _find(self, name: str, context: CallContext) -> Pattern:
+    async def _find(self, name: str, context: CallContext) -> Pattern:
         """Check the token, and return the pattern."""
-        self._guard.check(context)
+        await self._guard.check(context)
         if not name:
             raise InvalidArgument("name is empty: give the name of a pattern")
         return self._patterns.find(name)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from prism.kit import load_certificate
 from prism.ports import InvalidArgument, PreconditionFailed
 
 TAKEN = "stop it, or choose another with --grpc-port (0 picks a free one)"
@@ -52,7 +53,7 @@ class ServerTls:
         for what, path in (("certificate", self.cert), ("key", self.key)):
             _check_readable(f"TLS {what}", path)
         try:
-            context.load_cert_chain(self.cert, self.key)
+            load_certificate(context, self.cert, self.key)
         except (ssl.SSLError, OSError) as error:
             raise InvalidArgument(
                 f"the TLS certificate {self.cert} and key {self.key} do not work together: {error}"
