@@ -13,7 +13,7 @@ from prism.adapters.remote import DRIVER as REMOTE
 def required(extra: str | None) -> set[str]:
     """The names that are required by the package itself, or by an extra of it."""
     found = set()
-    for line in requires("prism") or []:
+    for line in requires("prism-kv") or []:
         name = re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].lower()
         marker = re.search(r"extra == ['\"](.+?)['\"]", line)
         if (marker and marker[1]) == extra:

@@ -25,6 +25,9 @@ PERSIST = re.compile(r"(?<![a-z])persist(?:ed)?(?![a-z])", re.IGNORECASE)
 NOT_IN_THE_RECIPE = {
     "src/prism/adapters/redis/watch.py": "says that persist causes no event",
     "src/prism/testing/suite/watch.py": "tests that persist causes no event",
+    "src/prism/testing/suite/watch_expiry.py": "tests that a persisted key is not reported expired",
+    "src/prism/testing/suite/expired.py": "tests each operation on an expired key",
+    "src/prism/testing/suite/cancellation.py": "tests each operation after a cancelled one",
 }
 """Files with the word persist that need no change for a new operation."""
 
