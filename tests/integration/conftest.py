@@ -27,6 +27,10 @@ PACKAGES = Path(__file__).parent / "packages"
 TIMEOUT_S = 30.0
 """Time limit of every wait, far beyond what a slow machine needs."""
 
+# Servers that tests start inherit an ignored signal, as under nohup; some tests send it.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 async def serving_status(address: str) -> str:
     """Status of the standard health service at this address."""

@@ -108,9 +108,10 @@ async def test_flood_of_log_lines_is_bounded_and_counted(
     await stream.debug_event(lambda event: event.details["state"] == "running")
     await stream.until(lambda: sum(event.dropped for event in stream.debug_events) > 4000)
     logged = [event for event in stream.debug_events if event.message == "so much to say"]
-    assert 100 <= len(logged) < 500
+    # A few other log lines take part in the limit, and may be among the dropped.
+    assert 90 <= len(logged) < 500
     dropped = sum(event.dropped for event in stream.debug_events)
-    assert dropped + len(logged) == 5000
+    assert 5000 <= dropped + len(logged) <= 5010
     assert [event.sequence for event in stream.debug_events] == list(
         range(1, len(stream.debug_events) + 1)
     )

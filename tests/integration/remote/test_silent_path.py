@@ -132,7 +132,7 @@ async def test_idle_client_is_not_disconnected_by_a_server_that_limits_pings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ping_every(0.2, timeout_s=2, monkeypatch=monkeypatch)
-    monkeypatch.setattr(grpcio, "_channel_options", lambda _: [])
+    monkeypatch.setattr(grpcio, "_channel_options", lambda *_: [])
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(
             serving("grpcio", operate=True, timeout=timedelta(seconds=5))
@@ -154,7 +154,7 @@ async def test_client_that_is_told_to_ping_less_pings_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ping_every(0.2, timeout_s=2, monkeypatch=monkeypatch)
-    monkeypatch.setattr(grpcio, "_channel_options", lambda _: [])
+    monkeypatch.setattr(grpcio, "_channel_options", lambda *_: [])
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(
             serving("grpcio", operate=True, timeout=timedelta(seconds=5))
