@@ -22,10 +22,9 @@ from prism.adapters.grpc.transports.options import (
     ListenerObserver,
     ServerOptions,
     check_tcp_free,
-    clear_unix_socket,
 )
 from prism.adapters.grpc.transports.peer_limits import Turns
-from prism.adapters.sockets import default_max_connections
+from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.domain.connection_budget import UnreadReplies
 from prism.ports import BackendTimeout, Exhausted, Outcome, PreconditionFailed
 

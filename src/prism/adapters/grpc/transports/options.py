@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -133,23 +132,6 @@ def check_tcp_free(host: str, port: int) -> None:
                 f"port {port} on {host} is taken by another process; {TAKEN}"
             ) from None
         raise PreconditionFailed(f"cannot listen on {host}:{port}: {error.strerror}") from None
-
-
-def clear_unix_socket(path: Path) -> None:
-    """Remove the socket of a dead server; raise PreconditionFailed if the path is in use."""
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise PreconditionFailed(f"cannot listen on {path}: {path.parent} is not a folder")
-        return
-    if not path.is_socket():
-        raise PreconditionFailed(f"cannot listen on {path}: it exists and is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise PreconditionFailed(f"cannot listen on {path}: another process serves on it")
 
 
 def _check_readable(what: str, path: Path) -> None:
