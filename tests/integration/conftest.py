@@ -27,9 +27,11 @@ PACKAGES = Path(__file__).parent / "packages"
 TIMEOUT_S = 30.0
 """Time limit of every wait, far beyond what a slow machine needs."""
 
-# Servers that tests start inherit an ignored signal, as under nohup; some tests send it.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Processes inherit an ignored signal, as under nohup or in the background of a shell; some tests
+# send these two to the servers that they start.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 
 async def serving_status(address: str) -> str:
