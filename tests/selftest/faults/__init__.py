@@ -9,6 +9,7 @@ from tests.selftest.faults import (
     concurrency,
     expiry,
     keys_and_values,
+    mixed_writes,
     operations,
     versions,
     watch_ends,
@@ -25,6 +26,7 @@ FAULTS: tuple[type[Fault], ...] = tuple(
         versions,
         cancellation,
         concurrency,
+        mixed_writes,
         watches,
         watch_ends,
     )

@@ -15,6 +15,7 @@ from prism.testing.suite.histories import (
     UNKNOWN,
     Action,
     Call,
+    ChangeTtl,
     CompareAndDelete,
     CompareAndSet,
     Delete,
@@ -31,11 +32,17 @@ from prism.testing.suite.histories import (
 
 
 def linearizable(
-    chance: random.Random, *, callers: int, calls: int, open_rate: float = 0.0, reads: float = 0.5
+    chance: random.Random,
+    *,
+    callers: int,
+    calls: int,
+    open_rate: float = 0.0,
+    reads: float = 0.5,
+    increments: float = 0.0,
 ) -> list[Call]:
     """Simulate calls that each take effect at one moment between request and reply.
 
-    Of the open calls, half never take effect, and the others possibly long afterwards.
+    Increments make numbers that other calls write too. Of the open calls, half never take effect, and the others possibly long afterwards.
     """
     planned: list[tuple[float, float, float, str, bool]] = []
     for number in range(callers):
@@ -52,8 +59,11 @@ def linearizable(
     state: Value = None
     history, written = [], [b"never"]
     for turn, (_, begin, end, caller, is_open) in enumerate(sorted(planned)):
-        action = _any_action(chance, turn, state, written, reads)
-        if is_open and isinstance(action, Get | Exists):
+        if chance.random() < increments:
+            action: Action = Increment(chance.choice([1, 2, -1]))
+        else:
+            action = _any_action(chance, turn, state, written, reads)
+        if is_open and not action.writes:
             continue
         if is_open and chance.random() < 0.5:
             history.append(Call(caller, action, begin, NEVER, UNKNOWN))
@@ -70,7 +80,7 @@ def _any_action(
     chance: random.Random, turn: int, state: Value, written: list[bytes], reads: float
 ) -> Action:
     if chance.random() < reads:
-        return Get() if chance.random() < 0.8 else Exists()
+        return chance.choice([Get()] * 8 + [Exists(), ChangeTtl("persist")])
     value = b"%d" % turn
     expected = state if chance.random() < 0.5 else chance.choice([None, *written[-4:]])
     kind = chance.random()
@@ -260,13 +270,24 @@ def test_a_linearizable_history_has_no_violation(seed: int, callers: int, open_r
     assert violation(history) is None
 
 
-@given(seed=st.integers(0, 1 << 32), callers=st.integers(1, 4), calls=st.integers(2, 7))
-@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 1 << 32),
+    callers=st.integers(1, 4),
+    calls=st.integers(2, 7),
+    increments=st.sampled_from([0, 0.4]),
+)
+@settings(max_examples=600, deadline=None, derandomize=True)
 def test_a_damaged_history_is_judged_like_by_trying_every_order(
-    seed: int, callers: int, calls: int
+    seed: int, callers: int, calls: int, increments: float
 ) -> None:
     chance = random.Random(seed)
-    history = linearizable(chance, callers=callers, calls=max(calls, callers), open_rate=0.15)
+    history = linearizable(
+        chance,
+        callers=callers,
+        calls=max(calls, callers),
+        open_rate=0.15 if chance.random() < 0.5 else 0,
+        increments=increments,
+    )
     damaged = [_damaged(each, chance, history) for each in history]
     assert (violation(damaged) is None) is any_order_explains(damaged)
 
@@ -276,6 +297,8 @@ def _damaged(each: Call, chance: random.Random, history: list[Call]) -> Call:
         return each
     if isinstance(each.result, bool):
         return each._replace(result=not each.result)
+    if isinstance(each.action, Increment) and isinstance(each.result, int):
+        return each._replace(result=each.result + chance.choice([-1, 1]))
     if isinstance(each.action, Get):
         seen = [other.result for other in history if isinstance(other.action, Get)]
         return each._replace(result=chance.choice([None, *seen]))

@@ -216,10 +216,7 @@ class Cancellation(Group):
 
 
 def _declared(backend: Backend) -> list[SampleOperation]:
-    declared = backend.profile.capabilities
-    return [
-        each for each in SAMPLES if each.spec.capability is None or each.spec.capability in declared
-    ]
+    return [each for each in SAMPLES if each.is_declared_by(backend.profile)]
 
 
 async def _call(operation: SampleOperation, kv: FullKeyValue, key: str) -> None:

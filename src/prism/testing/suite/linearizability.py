@@ -9,8 +9,9 @@ import pytest
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend
-from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
+from prism.testing.suite.group import NOT_REACHABLE, group, needs
 from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.mixed_writes import MixedWrites
 from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 
 CALLERS = 12
@@ -18,7 +19,7 @@ STEPS = 50
 
 
 @group()
-class Linearizability(Group):
+class Linearizability(MixedWrites):
     """One order of the calls on each key explains the results of all callers."""
 
     async def test_a_history_on_one_key_is_linearizable(self, backend: Backend, key: str) -> None:

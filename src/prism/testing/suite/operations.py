@@ -42,11 +42,14 @@ class SampleOperation:
     def __str__(self) -> str:
         return self.name
 
+    def is_declared_by(self, profile: Profile) -> bool:
+        """Return whether the backend declares the capability."""
+        return self.spec.capability is None or self.spec.capability in profile.capabilities
+
     def skip_unless_declared_by(self, profile: Profile) -> None:
         """Skip the test where the backend does not declare the capability."""
-        capability = self.spec.capability
-        if capability is not None and capability not in profile.capabilities:
-            pytest.skip(f"{UNSUPPORTED}{profile.driver} has no {capability}")
+        if not self.is_declared_by(profile):
+            pytest.skip(f"{UNSUPPORTED}{profile.driver} has no {self.spec.capability}")
 
 
 def _sample(operation: str, call: SampleCall, *, name: str | None = None) -> SampleOperation:

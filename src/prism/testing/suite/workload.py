@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from prism.ports import Capability, Profile
+from prism.ports import Capability, Profile, Put
 from prism.testing.suite.histories import Caller
+from prism.testing.suite.timing import LONG
 
 Result = TypeVar("Result")
 
@@ -77,3 +78,76 @@ class RandomWorkload:
             else:
                 expected = None if entry is None else entry.version
                 await self._caller.compare_and_set(key, value, expected=expected)
+
+
+class EveryWriteWorkload:
+    """Random operations of one recorded caller: every write that is declared, and reads.
+
+    All values are numbers, so that increments apply to them. Each number that is set is a
+    multiple of `_APART`, and there are too few increments for two of them to meet. A caller
+    writes fewer than 1,000 values.
+
+    Args:
+        number: number of the caller, from 0.
+        caller: caller that makes and records the calls.
+        keys: keys to choose from.
+        profile: profile of the backend, which tells what may be called.
+    """
+
+    _APART = 10_000
+
+    def __init__(self, number: int, caller: Caller, keys: Sequence[str], profile: Profile) -> None:
+        self._caller = caller
+        self._keys = keys
+        self._random = random.Random(number)
+        self._first = (number + 1) * 1_000 * self._APART
+        self._step = 0
+        steps: list[tuple[Capability | None, Callable[[str], Awaitable[object]]]] = [
+            (None, caller.get),
+            (None, self._set),
+            (None, caller.delete),
+            (Capability.COMPARE_AND_SET, self._compare_and_set),
+            (Capability.COMPARE_AND_SET, self._compare_and_set),
+            (Capability.COMPARE_AND_SET, self._compare_and_delete),
+            (Capability.COUNTER, self._increment),
+            (Capability.TTL, lambda key: caller.expire(key, LONG)),
+            (Capability.TTL, caller.persist),
+            (Capability.TTL, lambda key: caller.set(key, self._value(), ttl=LONG)),
+            (Capability.BATCH, lambda _: caller.get_many(keys)),
+            (Capability.BATCH, self._set_many),
+            (Capability.BATCH, lambda _: caller.delete_many(keys)),
+        ]
+        declared = profile.capabilities
+        self._steps = [
+            step for capability, step in steps if capability is None or capability in declared
+        ]
+
+    async def step(self) -> None:
+        """Do one operation, or a read and the write that depends on it; raise its error."""
+        await self._random.choice(self._steps)(self._random.choice(self._keys))
+
+    def _value(self) -> bytes:
+        self._step += 1
+        return b"%d" % (self._first + self._step * self._APART)
+
+    async def _set(self, key: str) -> None:
+        await self._caller.set(key, self._value())
+
+    async def _set_many(self, key: str) -> None:
+        await self._caller.set_many([Put(each, self._value()) for each in self._keys])
+
+    async def _increment(self, key: str) -> None:
+        await self._caller.increment(key)
+
+    async def _compare_and_set(self, key: str) -> None:
+        entry = await self._caller.get(key)
+        if entry is None:
+            await self._caller.compare_and_set(key, self._value(), expected=None)
+        elif int(entry.value) >= self._APART:
+            # A number counted from an absent key may come back, with another version.
+            await self._caller.compare_and_set(key, self._value(), expected=entry.version)
+
+    async def _compare_and_delete(self, key: str) -> None:
+        entry = await self._caller.get(key)
+        if entry is not None and int(entry.value) >= self._APART:
+            await self._caller.compare_and_delete(key, expected=entry.version)

@@ -48,6 +48,24 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeTtl:
+    """Changes the expiry, not the value; returns whether the key exists.
+
+    Attributes:
+        operation: `expire` or `persist`.
+    """
+
+    writes: ClassVar[bool] = False
+    operation: str
+
+    def apply(self, state: Value) -> tuple[object, Value]:
+        return state is not None, state
+
+    def __str__(self) -> str:
+        return self.operation
+
+
+@dataclass(frozen=True, slots=True)
 class Set:
     """Writes the value; the result is always None."""
 
@@ -121,7 +139,9 @@ class Increment:
         return f"increment by {self.delta}"
 
 
-Action: TypeAlias = Get | Exists | Set | Delete | CompareAndSet | CompareAndDelete | Increment
+Action: TypeAlias = (
+    Get | Exists | ChangeTtl | Set | Delete | CompareAndSet | CompareAndDelete | Increment
+)
 
 
 class _Unknown:

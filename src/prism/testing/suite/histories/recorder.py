@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 from prism.ports import (
     Entry,
     FullKeyValue,
     Outcome,
+    Persisted,
+    PreconditionFailed,
     PrismError,
+    Put,
     Version,
     VersionConflict,
 )
@@ -20,6 +24,7 @@ from prism.testing.suite.histories.history import (
     UNKNOWN,
     Action,
     Call,
+    ChangeTtl,
     CompareAndDelete,
     CompareAndSet,
     Delete,
@@ -35,10 +40,15 @@ Result = TypeVar("Result")
 class Recorder:
     """Histories of every key that its callers used.
 
-    Each value must be written once, and without a ttl.
+    Each value must be written once, and no ttl may end during the history.
+
+    Args:
+        conflicts: whether to record a conflict as proof of another value. Not so where callers
+            change ttls, because a version may change with the ttl.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, conflicts: bool = True) -> None:
+        self.conflicts = conflicts
         self.histories: defaultdict[str, list[Call]] = defaultdict(list)
         self._values: dict[tuple[str, Version], bytes] = {}
 
@@ -86,9 +96,21 @@ class Caller:
         self._record(key, Exists(), begun, exists)
         return exists
 
-    async def set(self, key: str, value: bytes) -> Version:
+    async def expire(self, key: str, ttl: timedelta) -> bool:
         begun = time.monotonic()
-        version = await self._write(key, Set(value), begun, self._kv.set(key, value))
+        exists = await self._kv.expire(key, ttl)
+        self._record(key, ChangeTtl("expire"), begun, exists)
+        return exists
+
+    async def persist(self, key: str) -> Persisted:
+        begun = time.monotonic()
+        persisted = await self._kv.persist(key)
+        self._record(key, ChangeTtl("persist"), begun, persisted is not Persisted.NO_KEY)
+        return persisted
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        begun = time.monotonic()
+        version = await self._write(key, Set(value), begun, self._kv.set(key, value, ttl=ttl))
         self._record(key, Set(value), begun, None)
         self._recorder.remember(key, version, value)
         return version
@@ -108,7 +130,8 @@ class Caller:
         try:
             version = await self._write(key, action, begun, call)
         except VersionConflict:
-            self._record(key, action, begun, False)
+            if self._recorder.conflicts:
+                self._record(key, action, begun, False)
             return False
         self._record(key, action, begun, True)
         self._recorder.remember(key, version, value)
@@ -122,16 +145,64 @@ class Caller:
         try:
             await self._write(key, action, begun, call)
         except VersionConflict:
-            self._record(key, action, begun, False)
+            if self._recorder.conflicts:
+                self._record(key, action, begun, False)
             return False
         self._record(key, action, begun, True)
         return True
 
     async def increment(self, key: str, delta: int = 1) -> int:
+        """Return the sum; a refusal because of the value is recorded, and raised."""
         begun = time.monotonic()
-        count = await self._write(key, Increment(delta), begun, self._kv.increment(key, delta))
+        try:
+            count = await self._write(key, Increment(delta), begun, self._kv.increment(key, delta))
+        except PreconditionFailed:
+            self._record(key, Increment(delta), begun, None)
+            raise
         self._record(key, Increment(delta), begun, count.value)
+        self._recorder.remember(key, count.version, b"%d" % count.value)
         return count.value
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
+        """Read different keys; the error of an item is raised."""
+        begun = time.monotonic()
+        entries = [_unless_error(outcome) for outcome in await self._kv.get_many(keys)]
+        for key, entry in zip(keys, entries, strict=True):
+            self._record(key, Get(), begun, None if entry is None else entry.value)
+            if entry is not None:
+                self._recorder.remember(key, entry.version, entry.value)
+        return entries
+
+    async def set_many(self, puts: Sequence[Put]) -> None:
+        """Write different keys; the error of an item is raised."""
+        begun = time.monotonic()
+        actions = {put.key: Set(put.value) for put in puts}
+        versions = await self._write_many(actions, begun, self._kv.set_many(puts))
+        for put, version in zip(puts, versions, strict=True):
+            self._record(put.key, actions[put.key], begun, None)
+            self._recorder.remember(put.key, version, put.value)
+
+    async def delete_many(self, keys: Sequence[str]) -> None:
+        """Delete different keys; the error of an item is raised."""
+        begun = time.monotonic()
+        actions = dict.fromkeys(keys, Delete())
+        existed = await self._write_many(actions, begun, self._kv.delete_many(keys))
+        for key, each in zip(keys, existed, strict=True):
+            self._record(key, actions[key], begun, each)
+
+    async def _write_many(
+        self,
+        actions: Mapping[str, Action],
+        begun: float,
+        call: Awaitable[Sequence[Result | PrismError]],
+    ) -> list[Result]:
+        """Return the results of a batch; where any item failed, every write stays open."""
+        try:
+            return [_unless_error(outcome) for outcome in await call]
+        except BaseException:
+            for key, action in actions.items():
+                self._leave_open(key, action, begun)
+            raise
 
     async def _write(
         self, key: str, action: Action, begun: float, call: Awaitable[Result]
@@ -153,3 +224,10 @@ class Caller:
     def _record(self, key: str, action: Action, begun: float, result: object) -> None:
         call = Call(self._name, action, begun, time.monotonic(), result)
         self._recorder.histories[key].append(call)
+
+
+def _unless_error(outcome: Result | PrismError) -> Result:
+    """Return the outcome of an item, or raise it where it is an error."""
+    if isinstance(outcome, PrismError):
+        raise outcome
+    return outcome

@@ -135,7 +135,7 @@ class _Problem:
         open_kinds: actions of open calls, each with its times of invocation in order.
         readers: for a value that was written once, the reads that returned it.
         successor: for a value that was written once, the call that compared with it and
-            succeeded.
+            succeeded, or the increment that started from it.
     """
 
     calls: Sequence[Call]
@@ -185,12 +185,15 @@ def _next_after(calls: Sequence[Call]) -> list[tuple[int, ...]]:
 
 
 def _unread_values(history: History) -> set[bytes]:
-    """Return the values that were written but appear in no result and no comparison."""
+    """Return the values that were written but that no result and no comparison shows."""
     written, seen = set(), set[object]()
     for call in history:
         match call.action:
-            case Increment():
-                return set()
+            case Increment(delta):
+                if not isinstance(call.result, int):
+                    # Which values it found, or whether it found one at all, is unknown.
+                    return set()
+                seen.add(b"%d" % (call.result - delta))
             case Set(value):
                 written.add(value)
             case CompareAndSet(expected, value):
@@ -212,11 +215,18 @@ def _with_unread_merged(action: Action, unread: set[bytes]) -> Action:
 
 def _written_once(history: History) -> set[Value]:
     """Return the values that the key can have held during one period at most."""
-    if any(isinstance(call.action, Increment) for call in history):
-        return set()
-    writes = Counter[Value](
-        call.action.value for call in history if isinstance(call.action, Set | CompareAndSet)
-    )
+    writes = Counter[Value]()
+    for call in history:
+        match call.action:
+            case Set(value) | CompareAndSet(_, value):
+                writes[value] += 1
+            case Increment():
+                if call.is_open:
+                    return set()
+                if isinstance(call.result, int):
+                    writes[b"%d" % call.result] += 1
+            case _:
+                pass
     return {value for value, count in writes.items() if count == 1}
 
 
@@ -229,13 +239,20 @@ def _readers(calls: Sequence[Call], once: set[Value]) -> dict[Value, list[int]]:
 
 
 def _successors(calls: Sequence[Call], once: set[Value]) -> dict[Value, int]:
-    return {
-        call.action.expected: index
-        for index, call in enumerate(calls)
-        if isinstance(call.action, CompareAndSet | CompareAndDelete)
-        and call.result is True
-        and call.action.expected in once
-    }
+    """Return for each of these values the call that found it and replaced it."""
+    successors: dict[Value, int] = {}
+    for index, call in enumerate(calls):
+        match call.action:
+            case CompareAndSet(expected, _) | CompareAndDelete(expected) if call.result is True:
+                found: Value = expected
+            case Increment(delta) if isinstance(call.result, int) and call.result != delta != 0:
+                # From 0 it may be that the key was absent.
+                found = b"%d" % (call.result - delta)
+            case _:
+                continue
+        if found in once:
+            successors[found] = index
+    return successors
 
 
 def _apply_calls_without_effect(problem: _Problem, position: _Position) -> _Position:
