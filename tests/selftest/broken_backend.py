@@ -23,6 +23,7 @@ class TestBroken(AcceptanceSuite):
     timeout_factor: ClassVar[float] = 0.1
     stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 0.3}
     model_examples: ClassVar[dict[Level, int]] = {Level.IN_PROCESS: 10}
+    idle_scan_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 3.0}
     model_phases = (Phase.generate,)
 
     @pytest.fixture(scope="class")

@@ -11,6 +11,7 @@ from tests.selftest.faults import (
     keys_and_values,
     mixed_writes,
     operations,
+    scans,
     versions,
     watch_ends,
     watches,
@@ -27,6 +28,7 @@ FAULTS: tuple[type[Fault], ...] = tuple(
         cancellation,
         concurrency,
         mixed_writes,
+        scans,
         watches,
         watch_ends,
     )

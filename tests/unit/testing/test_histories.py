@@ -42,7 +42,8 @@ def linearizable(
 ) -> list[Call]:
     """Simulate calls that each take effect at one moment between request and reply.
 
-    Increments make numbers that other calls write too. Of the open calls, half never take effect, and the others possibly long afterwards.
+    Increments make numbers that other calls write too. Of the open calls, half never take
+    effect, and the others possibly long afterwards.
     """
     planned: list[tuple[float, float, float, str, bool]] = []
     for number in range(callers):
@@ -80,7 +81,8 @@ def _any_action(
     chance: random.Random, turn: int, state: Value, written: list[bytes], reads: float
 ) -> Action:
     if chance.random() < reads:
-        return chance.choice([Get()] * 8 + [Exists(), ChangeTtl("persist")])
+        kind = chance.random()
+        return Get() if kind < 0.8 else Exists() if kind < 0.9 else ChangeTtl("persist")
     value = b"%d" % turn
     expected = state if chance.random() < 0.5 else chance.choice([None, *written[-4:]])
     kind = chance.random()

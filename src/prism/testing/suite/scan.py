@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,12 +11,12 @@ from prism.ports import (
     Entry,
     FullKeyValue,
     InvalidArgument,
-    Page,
     ScanExpired,
     Unsupported,
 )
 from prism.testing.suite.backend import Backend, OpenBackend
-from prism.testing.suite.group import Group, group, needs, runs_without_capability
+from prism.testing.suite.group import group, needs, runs_without_capability
+from prism.testing.suite.large_scans import LargeScans, pages_under
 from prism.testing.suite.timing import Clock
 from prism.testing.suite.workload import gather_bounded
 
@@ -45,8 +44,6 @@ PATTERNS = {
     "composed": ("é", "e\u0301"),
 }
 
-_MAX_PAGES = 20_000
-
 BAD_TOKENS = {
     "words": "not a token",
     "number": "1",
@@ -62,7 +59,7 @@ BAD_TOKENS = {
 
 
 @group(Capability.SCAN)
-class Scans(Group):
+class Scans(LargeScans):
     """scan: the keys under a literal prefix, in pages."""
 
     @runs_without_capability
@@ -355,20 +352,6 @@ async def put_all(kv: FullKeyValue, prefix: str, count: int) -> set[str]:
     keys = [f"{prefix}{number:05}" for number in range(count)]
     await gather_bounded(kv.set(key, key.encode()) for key in keys)
     return set(keys)
-
-
-async def pages_under(
-    kv: FullKeyValue, prefix: str, *, page_size: int = 0, values: bool = False
-) -> AsyncIterator[Page]:
-    """Yield the pages of one scan."""
-    token = ""
-    for _ in range(_MAX_PAGES):
-        page = await kv.scan(prefix, page_size=page_size, page_token=token, values=values)
-        yield page
-        token = page.next_token
-        if not token:
-            return
-    raise AssertionError(f"the scan does not end within {_MAX_PAGES} pages")
 
 
 async def keys_under(kv: FullKeyValue, prefix: str, *, page_size: int = 0) -> set[str]:
