@@ -25,7 +25,7 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend, Level
 from prism.testing.suite.group import Group, group
-from prism.testing.suite.scan import pages_under
+from prism.testing.suite.large_scans import pages_under
 from prism.testing.suite.timing import LONG
 
 Result = TypeVar("Result")

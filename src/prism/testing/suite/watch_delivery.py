@@ -22,7 +22,7 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import group, needs
-from prism.testing.suite.scan import pages_under
+from prism.testing.suite.large_scans import pages_under
 from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.watch_recorder import DeclaredEvents, WatchGroup, watching
 
