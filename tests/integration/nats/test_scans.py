@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from nats.js import JetStreamContext
 
-from prism.ports import Put, ScanExpired
+from prism.ports import Exhausted, Put, ScanExpired
 from tests.integration.nats.conftest import Open
 from tests.servers.nats import NatsServer
 
@@ -22,9 +24,8 @@ async def test_finished_scan_leaves_no_consumer(
         last = await backend.kv.scan(page_size=40, page_token=first.next_token)
         assert {*first.keys, *last.keys} == KEYS
         assert last.next_token == ""
-        # The server has deleted the consumer by the time it answers a later call.
-        await backend.kv.scan(page_size=1)
-        assert len(await jetstream.consumers_info("KV_prism")) == 1
+        while await jetstream.consumers_info("KV_prism"):
+            await asyncio.sleep(0.01)
 
 
 async def test_page_whose_consumer_was_deleted_is_complete(
@@ -53,3 +54,37 @@ async def test_scan_of_a_recreated_bucket_expires(
         await backend.kv.set_many([Put(key, b"value") for key in KEYS])
         with pytest.raises(ScanExpired):
             await backend.kv.scan(page_size=7, page_token=page.next_token)
+
+
+async def test_as_many_scans_at_once_as_the_gateway_admits_share_a_few_consumers(
+    open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
+) -> None:
+    async with open_nats(own_server.url, timeout="1m") as backend:
+        await backend.kv.set_many([Put(key, b"value") for key in KEYS])
+
+        async def scan() -> set[str]:
+            first = await backend.kv.scan(page_size=40)
+            last = await backend.kv.scan(page_size=40, page_token=first.next_token)
+            return {*first.keys, *last.keys}
+
+        scans = [asyncio.create_task(scan()) for _ in range(backend.max_in_flight)]
+        for seen in await asyncio.gather(*scans):
+            assert seen == KEYS
+        # Scans that nobody continues.
+        await asyncio.gather(*(backend.kv.scan(page_size=1) for _ in range(200)))
+        await asyncio.gather(*(backend.kv.scan(page_size=size) for size in range(1, 41)))
+        # Later pages at many positions keep a consumer each, up to a limit.
+        assert len(await jetstream.consumers_info("KV_prism")) <= 64
+
+
+async def test_scan_beyond_the_consumers_of_the_account_is_exhausted(open_nats: Open) -> None:
+    account = {"jetstream": {"max_consumers": 1}, "users": [{"user": "u", "password": "p"}]}
+    with NatsServer({"accounts": {"A": account}}) as server:
+        url = server.url.replace("//", "//u:p@")
+        async with open_nats(url) as first, open_nats(url) as second:
+            await first.kv.set_many([Put(key, b"value") for key in KEYS])
+            page = await first.kv.scan(page_size=1)
+            with pytest.raises(Exhausted, match="max_consumers"):
+                await second.kv.scan(page_size=1)
+            page = await first.kv.scan(page_size=100, page_token=page.next_token)
+            assert page.next_token == ""

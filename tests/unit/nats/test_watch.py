@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from prism.adapters.nats.bucket import Bucket
+from prism.adapters.nats.expiry_marker import ExpiryMarker
 from prism.adapters.nats.watch import watch
 from prism.ports import WatchEnded
 
@@ -15,6 +16,9 @@ from prism.ports import WatchEnded
 class FakeConnection:
     is_open = True
     last_error = ""
+
+    def __init__(self) -> None:
+        self.on_lost: list[Callable[[str], None]] = []
 
     async def subscribe(self, *_: object) -> object:
         return object()
@@ -38,8 +42,9 @@ class FakeBucket:
 
 
 async def test_connection_that_breaks_while_the_watch_begins_ends_it() -> None:
-    bucket = FakeBucket()
-    async with watch(cast("Bucket", bucket), "") as events:
+    fake = FakeBucket()
+    bucket = cast("Bucket", fake)
+    async with watch(bucket, ExpiryMarker(bucket), "") as events:
         with pytest.raises(WatchEnded, match="unexpected EOF"):
             await anext(events)
-    assert not bucket.on_interruption
+    assert not fake.on_interruption

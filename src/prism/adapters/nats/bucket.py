@@ -18,9 +18,11 @@ from prism.adapters.nats.byte_budget import (
     ValueSizeEstimate,
 )
 from prism.adapters.nats.connection import Connection
+from prism.adapters.nats.consumers import ConsumerPool
 from prism.adapters.nats.encoding import (
     ABSENT,
     EXPECTED_SEQUENCE,
+    EXPIRED,
     EXPIRY_ONLY,
     HEADERS_BYTES,
     TOMBSTONE_HEADERS,
@@ -50,6 +52,7 @@ class Bucket:
 
     Attributes:
         read_budget: bytes of answers that may be in flight.
+        consumers: through which scans read.
         created: the server's timestamp of the stream's creation.
         on_interruption: called with the reason when the server may leave out republished messages.
     """
@@ -66,6 +69,7 @@ class Bucket:
         self.clock = ServerClock()
         self.value_size = value_size
         self.read_budget = ByteBudget(MAX_READ_BYTES, connection.timeout_s, connection.address)
+        self.consumers = ConsumerPool(connection, self.stream, self.read_budget)
         self.created = ""
         self.on_interruption: set[Callable[[str], None]] = set()
         self._write_budget = ByteBudget(MAX_WRITTEN_BYTES, connection.timeout_s, connection.address)
@@ -95,7 +99,7 @@ class Bucket:
 
         def stop(reason: str) -> None:
             refreshing.cancel()
-            bucket._interrupt(f"the connection broke: {reason}")
+            bucket.interrupt(f"the connection broke: {reason}")
 
         connection.on_lost.append(stop)
         return bucket
@@ -125,17 +129,21 @@ class Bucket:
         if self.created and info["created"] != self.created:
             # It may lack what the driver needs.
             self.connection.fail("the bucket was deleted and recreated")
+        if info["config"].get("subject_delete_marker_ttl"):
+            # Markers of the server overwrite values. Opening the bucket switches them off.
+            self.connection.fail("another client switched on delete markers in the bucket")
         self.clock.observe(asked_s, epoch_s(info["ts"]), time.monotonic())
         self.created = info["created"]
         state = info["state"]
         self.value_size.raise_to(state["bytes"] / max(state["messages"], 1))
         leader = (info.get("cluster") or {}).get("leader", "")
         if leader and self._leader and leader != self._leader:
-            self._interrupt("another server became the leader of the bucket")
+            self.interrupt("another server became the leader of the bucket")
         self._leader = leader or self._leader
         return info
 
-    def _interrupt(self, reason: str) -> None:
+    def interrupt(self, reason: str) -> None:
+        """Call `on_interruption`."""
         for callback in tuple(self.on_interruption):
             callback(reason)
 
@@ -198,6 +206,17 @@ class Bucket:
             VersionConflict: the last message is another one.
         """
         await self._publish(key, b"", {**TOMBSTONE_HEADERS}, expected)
+
+    async def remove_expired(self, key: str, *, expected: int) -> None:
+        """Replace the message by a tombstone that watches report as an expiry.
+
+        Args:
+            expected: sequence of the expired message; 0: the server has removed it.
+
+        Raises:
+            VersionConflict: the last message is another one.
+        """
+        await self._publish(key, b"", {**TOMBSTONE_HEADERS, EXPIRED: "1"}, expected)
 
     async def read_modify_write(
         self, key: str, modify: Callable[[KeyRecord], Awaitable[ResultT]]

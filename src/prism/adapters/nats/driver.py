@@ -11,8 +11,9 @@ from prism.adapters.nats.bucket import Bucket
 from prism.adapters.nats.byte_budget import ValueSizeEstimate
 from prism.adapters.nats.connection import Connection, Reconnector
 from prism.adapters.nats.encoding import KeyRecord, decode_version, encode_version
+from prism.adapters.nats.expiry_marker import ExpiryMarker
 from prism.adapters.nats.profile import profile_of
-from prism.adapters.nats.scan import ConsumerCache, scan_page
+from prism.adapters.nats.scan import scan_page
 from prism.adapters.nats.settings import NatsSettings
 from prism.adapters.nats.watch import watch
 from prism.kit import add_to_counter, closed, version_conflict
@@ -52,7 +53,7 @@ class Nats:
         self._profile = profile_of()
         self._settings = NatsSettings()
         self._reconnector: Reconnector[Bucket] = _CLOSED
-        self._consumers = ConsumerCache()
+        self._expiry_marker: ExpiryMarker
 
     @property
     def profile(self) -> Profile:
@@ -156,7 +157,6 @@ class Nats:
     ) -> Page:
         return await scan_page(
             self._reconnector.resource,
-            self._consumers,
             self._profile.limits,
             prefix=prefix,
             page_size=page_size,
@@ -179,7 +179,9 @@ class Nats:
         return await bucket.read_modify_write(key, add)
 
     def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        return watch(self._reconnector.resource, prefix)
+        # The marker belongs to the bucket of the present connection, if there is one.
+        bucket = self._reconnector.resource
+        return watch(bucket, self._expiry_marker, prefix)
 
     async def initialize(self, settings: NatsSettings) -> None:
         value_size = ValueSizeEstimate()
@@ -187,7 +189,7 @@ class Nats:
         async def open_bucket(connection: Connection) -> Bucket:
             bucket = await Bucket.open(connection, settings, value_size)
             self._profile = profile_of(bucket)
-            self._consumers = ConsumerCache()
+            self._expiry_marker = ExpiryMarker(bucket)
             return bucket
 
         reconnector = Reconnector(settings, open_bucket)

@@ -30,6 +30,9 @@ TOMBSTONE_HEADERS = {OPERATION: "PURGE", "Nats-Rollup": "sub", SERVER_TTL: str(T
 EXPIRY_ONLY = "Prism-Retimed"
 """The message changes the expiry of the key and not its value: watches do not report it."""
 
+EXPIRED = "Prism-Expired"
+"""The tombstone replaces a key that expired, and not one that was deleted."""
+
 HEADERS_BYTES = 512
 """Upper bound on the size of the headers of one message."""
 

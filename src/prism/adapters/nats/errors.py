@@ -30,6 +30,7 @@ MALFORMED_REQUEST = frozenset({10003, 10025})
 _CONFLICT = frozenset({10071, 10164})
 _NOT_ENABLED = frozenset({10039, 10076})
 _FULL = frozenset({10002, 10023, 10028, 10047, 10077})
+_TOO_MANY_CONSUMERS = 10026
 _TOO_MANY_WRITES = 10167
 _TOO_LARGE = 10054
 _UNAVAILABLE = 503
@@ -63,6 +64,11 @@ def translate(error: ApiError, address: str) -> PrismError:
     if number == _TOO_MANY_WRITES:
         return Exhausted(
             f"too many writes are waiting for the bucket at {address}: send fewer at once"
+        )
+    if number == _TOO_MANY_CONSUMERS:
+        return Exhausted(
+            f"the bucket at {address} has as many consumers as the server allows: run fewer scans "
+            "and watches at once, or raise max_consumers of the account"
         )
     if number == _TOO_LARGE:
         return InvalidArgument("the value is over the bucket's limit on the size of a message")

@@ -7,80 +7,29 @@ the sequence to continue from, so that any gateway can continue the scan.
 
 from __future__ import annotations
 
-import json
-import time
-import uuid
-from functools import partial
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncIterator
 
 from nats.aio.msg import Msg
 
 from prism.adapters.nats.bucket import Bucket
+from prism.adapters.nats.consumers import NO_MESSAGES, Consumer, Position, status_of
 from prism.adapters.nats.encoding import KeyRecord, decode_key, decode_record, prefix_filter
-from prism.adapters.nats.errors import NO_MESSAGE
+from prism.adapters.nats.errors import NO_MESSAGE, no_responders
 from prism.kit import clamp_page_size
 from prism.ports import Entry, InvalidArgument, Limits, Page, ScanExpired
-
-_STATUS = "Status"
-_NO_MESSAGES = "404"
-_NO_CONSUMER = "503"
 
 _OVERHEAD_BYTES = 16 << 10
 """Allowance for subjects and headers, which the server counts too."""
 _KEY_MESSAGE_BYTES = 4096
 """Upper bound on the size of a message without its value."""
 
-_SERVER_KEEPS_S = 30
-"""The server deletes a consumer that is not used for this long."""
-_CACHE_KEEPS_S = 20.0
-_MAX_CACHED = 256
-
-
-class ConsumerPosition(NamedTuple):
-    """What a consumer delivers next.
-
-    Attributes:
-        subjects: filter of the keys.
-        headers_only: whether it delivers messages without their values.
-        sequence: first sequence that it has not delivered.
-    """
-
-    subjects: str
-    headers_only: bool
-    sequence: int
-
-
-class ConsumerCache:
-    """Consumers that a page left behind for the next page, by their positions.
-
-    To create a consumer, the server counts all keys after its start, which would make a scan of
-    many pages quadratic. A consumer that is missing here costs only that.
-    """
-
-    def __init__(self) -> None:
-        self._consumers: dict[ConsumerPosition, tuple[str, float]] = {}
-
-    def pop(self, position: ConsumerPosition) -> str | None:
-        """Remove a consumer at the position and return its name; None: there is none."""
-        name, since = self._consumers.pop(position, (None, 0.0))
-        return name if time.monotonic() - since < _CACHE_KEEPS_S else None
-
-    def put(self, position: ConsumerPosition, name: str) -> None:
-        """Keep the consumer for the page that begins at the position."""
-        while len(self._consumers) >= _MAX_CACHED:
-            del self._consumers[next(iter(self._consumers))]
-        self._consumers[position] = (name, time.monotonic())
+_RECORDS_AT_ONCE = 1000
+_PAUSES_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 async def scan_page(
-    bucket: Bucket,
-    consumers: ConsumerCache,
-    limits: Limits,
-    *,
-    prefix: str,
-    page_size: int,
-    cursor: str,
-    values: bool,
+    bucket: Bucket, limits: Limits, *, prefix: str, page_size: int, cursor: str, values: bool
 ) -> Page:
     """Return the page that begins at the cursor.
 
@@ -88,12 +37,28 @@ async def scan_page(
         InvalidArgument: the cursor is malformed.
         ScanExpired: the bucket was deleted and recreated since the scan began.
     """
-    start = await _start(bucket, cursor)
-    position = ConsumerPosition(bucket.key_prefix + prefix_filter(prefix), not values, start)
-    size = clamp_page_size(page_size, limits)
+    start = _start(bucket, cursor)
+    position = Position(bucket.key_prefix + prefix_filter(prefix), not values, start)
+    async with bucket.consumers.borrow(position) as consumer:
+        return await _read_page(
+            bucket, limits, consumer, clamp_page_size(page_size, limits), cursor
+        )
+
+
+async def _read_page(
+    bucket: Bucket, limits: Limits, consumer: Consumer, size: int, cursor: str
+) -> Page:
+    position = consumer.position
+    values, start = not position.headers_only, position.sequence
     max_bytes = max(limits.max_batch_bytes, bucket.connection.max_payload) + _OVERHEAD_BYTES
-    consumer, messages = await _pull(bucket, consumers, position, size, max_bytes)
-    ending = _status(messages[-1])
+    value_bytes = bucket.expected_answer_bytes if values else 0
+    expected_bytes = min(size * (_KEY_MESSAGE_BYTES + value_bytes), max_bytes)
+    messages = await consumer.pull(size, max_bytes, expected_bytes)
+    if messages is None:
+        if cursor:
+            await _check_is_in_stream(bucket, start)
+        messages = await _create_and_pull(bucket, consumer, size, max_bytes, expected_bytes)
+    ending = status_of(messages[-1])
     if ending is not None:
         messages = messages[:-1]
     keys: list[str] = []
@@ -109,87 +74,81 @@ async def scan_page(
         if key is not None and record.is_alive(now_ms):
             keys.append(key)
             entries.append(record.entry)
-    is_end = ending == _NO_MESSAGES and not is_cut
+    is_end = ending == NO_MESSAGES and not is_cut
     if is_end and bucket.is_replicated:
         is_end = await _is_end_at_leader(bucket, position.subjects, next_start)
-    if is_end or is_cut:
-        bucket.connection.send_unanswered(f"$JS.API.CONSUMER.DELETE.{bucket.stream}.{consumer}")
-    else:
-        consumers.put(position._replace(sequence=next_start), consumer)
+    consumer.position = position._replace(sequence=next_start)
+    consumer.is_finished = is_end or is_cut
     next_token = "" if is_end else f"{bucket.created}/{next_start}"
     return Page(keys, entries if values else None, next_token)
 
 
-async def _start(bucket: Bucket, cursor: str) -> int:
+async def read_records(bucket: Bucket, prefix: str) -> AsyncIterator[tuple[str, KeyRecord]]:
+    """Yield key and record, without the value, of each last message under the prefix.
+
+    With replicas a record may be slightly outdated; the newer one then follows.
+    """
+    position = Position(bucket.key_prefix + prefix_filter(prefix), True, 1)
+    size = _RECORDS_AT_ONCE
+    max_bytes = size * _KEY_MESSAGE_BYTES
+    is_end = False
+    while not is_end:
+        # Borrowed for one request at a time, so that scans need not wait for all of them.
+        async with bucket.consumers.borrow(position) as consumer:
+            messages = await consumer.pull(size, max_bytes, max_bytes)
+            if messages is None:
+                messages = await _create_and_pull(bucket, consumer, size, max_bytes, max_bytes)
+            is_end = status_of(messages[-1]) == NO_MESSAGES
+            if status_of(messages[-1]) is not None:
+                messages = messages[:-1]
+            records = [_key_and_record(bucket, message) for message in messages]
+            if records:
+                position = position._replace(sequence=records[-1][1].sequence + 1)
+            if is_end and bucket.is_replicated:
+                is_end = await _is_end_at_leader(bucket, position.subjects, position.sequence)
+            consumer.position, consumer.is_finished = position, is_end
+        for key, record in records:
+            if key is not None:
+                yield key, record
+
+
+def _start(bucket: Bucket, cursor: str) -> int:
     """Return the sequence to continue from."""
     if not cursor:
         return 1
     created, _, sequence = cursor.partition("/")
     if not sequence.isascii() or not sequence.isdigit() or len(sequence) > 19:
         raise InvalidArgument("the page token does not come from a NATS bucket")
-    info = await bucket.refresh()
-    if created != info["created"] or int(sequence) > info["state"]["last_seq"] + 1:
-        raise ScanExpired(
-            "the bucket was deleted and recreated since the scan began: start the scan again"
-        )
+    if created != bucket.created:
+        raise _expired()
     return max(int(sequence), 1)
 
 
-async def _pull(
-    bucket: Bucket,
-    consumers: ConsumerCache,
-    position: ConsumerPosition,
-    size: int,
-    max_bytes: int,
-) -> tuple[str, list[Msg]]:
-    """Return the name of a consumer, and what it delivers from the position on.
-
-    These are `size` messages, or fewer and a status.
-    """
-    value_bytes = 0 if position.headers_only else bucket.expected_answer_bytes
-    expected_bytes = min(size * (_KEY_MESSAGE_BYTES + value_bytes), max_bytes)
-    payload = json.dumps({"batch": size, "no_wait": True, "max_bytes": max_bytes}).encode()
-
-    async def pull(consumer: str) -> list[Msg]:
-        left = size
-
-        def is_last(message: Msg) -> bool:
-            nonlocal left
-            left -= 1
-            return left == 0 or _status(message) is not None
-
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{bucket.stream}.{consumer}"
-        request = partial(bucket.connection.pull, subject, payload, is_last)
-        return await bucket.read_budget.run(expected_bytes, request)
-
-    consumer = consumers.pop(position) or await _create_consumer(bucket, position)
-    messages = await pull(consumer)
-    if _status(messages[-1]) == _NO_CONSUMER:
-        # The server deleted it.
-        consumer = await _create_consumer(bucket, position)
-        messages = await pull(consumer)
-    return consumer, messages
+async def _check_is_in_stream(bucket: Bucket, start: int) -> None:
+    """Refuse a sequence that the stream has not reached, which belongs to another stream."""
+    created = bucket.created
+    info = await bucket.refresh()
+    if info["created"] != created or start > info["state"]["last_seq"] + 1:
+        raise _expired()
 
 
-async def _create_consumer(bucket: Bucket, position: ConsumerPosition) -> str:
-    """Create a consumer at the position; return its name."""
-    name = uuid.uuid4().hex
-    config = {
-        "name": name,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": position.sequence,
-        "ack_policy": "none",
-        "filter_subject": position.subjects,
-        "headers_only": position.headers_only,
-        "inactive_threshold": _SERVER_KEEPS_S * 1_000_000_000,
-        "mem_storage": True,
-        "num_replicas": 1,
-    }
-    await bucket.connection.api(
-        f"CONSUMER.CREATE.{bucket.stream}.{name}",
-        {"stream_name": bucket.stream, "config": config},
+def _expired() -> ScanExpired:
+    return ScanExpired(
+        "the bucket was deleted and recreated since the scan began: start the scan again"
     )
-    return name
+
+
+async def _create_and_pull(
+    bucket: Bucket, consumer: Consumer, size: int, max_bytes: int, expected_bytes: int
+) -> list[Msg]:
+    await consumer.create()
+    for pause_s in _PAUSES_S:
+        messages = await consumer.pull(size, max_bytes, expected_bytes)
+        if messages is not None:
+            return messages
+        # Another server of the cluster holds it, and does not answer yet.
+        await asyncio.sleep(pause_s)
+    raise no_responders(bucket.connection.address)
 
 
 async def _is_end_at_leader(bucket: Bucket, subjects: str, start: int) -> bool:
@@ -210,7 +169,3 @@ def _key_and_record(bucket: Bucket, message: Msg) -> tuple[str | None, KeyRecord
     sequence, written_ns = int(parts[at]), int(parts[at + 2])
     record = decode_record(message.data, message.headers, sequence, -(-written_ns // 1_000_000))
     return decode_key(message.subject.removeprefix(bucket.key_prefix)), record
-
-
-def _status(message: Msg) -> str | None:
-    return (message.headers or {}).get(_STATUS)

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from prism.adapters.nats.connection import Connection
-from prism.adapters.nats.encoding import TOMBSTONE_S
 from prism.adapters.nats.errors import NAME_IN_USE, STREAM_NOT_FOUND
 from prism.adapters.nats.settings import NatsSettings
 from prism.ports import BackendUnavailable, InvalidArgument, Outcome, PreconditionFailed
 
 _MIN_SERVER_VERSION = (2, 11, 2)
-"""Older ones have no ttl for each key, or do not report every expiry to a watch."""
-
-_SECOND_NS = 1_000_000_000
+"""Older ones have no ttl for each key, or were not tested."""
 
 
 class StreamState(TypedDict):
@@ -78,7 +75,7 @@ async def open_stream(connection: Connection, settings: NatsSettings) -> StreamI
     config = info["config"]
     _check(config, settings)
     features = _features(settings)
-    changes = {name: value for name, value in features.items() if config.get(name) != value}
+    changes = {name: value for name, value in features.items() if config.get(name, 0) != value}
     if changes:
         info = await connection.api(f"STREAM.UPDATE.{name}", config | changes)
     return info
@@ -100,13 +97,15 @@ def _new_config(settings: NatsSettings) -> dict[str, object]:
 
 
 def _features(settings: NatsSettings) -> dict[str, object]:
-    """Return what an existing bucket may lack, and can be given."""
+    """Return the properties that an existing bucket is given when it has others."""
     return {
         "allow_msg_ttl": True,
         "allow_rollup_hdrs": True,
         # Any replica answers a direct get, and may be behind the others.
         "allow_direct": settings.replicas == 1,
-        "subject_delete_marker_ttl": TOMBSTONE_S * _SECOND_NS,
+        # The server decides that a key needs a marker, and writes it a moment later: it overwrites
+        # a value that was acknowledged in between.
+        "subject_delete_marker_ttl": 0,
         "republish": {
             "src": f"{settings.key_prefix}>",
             "dest": f"{settings.event_prefix}>",

@@ -1,7 +1,8 @@
 """Watches: events from the copies that the server republishes of each stored message.
 
 A consumer would read the stream, where an overwritten value is already gone, and miss half the
-writes of a fast writer. The copies include every write.
+writes of a fast writer. The copies include every write. An expiry becomes such a write too, by
+`ExpiryMarker`.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from nats.aio.msg import Msg
 
 from prism.adapters.nats.bucket import Bucket
 from prism.adapters.nats.encoding import (
+    EXPIRED,
     EXPIRY_ONLY,
     MARKER_REASON,
-    OPERATION,
     decode_key,
-    encode_version,
+    decode_record,
     prefix_filter,
 )
-from prism.adapters.nats.expiry import expiry_in
+from prism.adapters.nats.expiry import epoch_ms
+from prism.adapters.nats.expiry_marker import ExpiryMarker, NoteExpiry
 from prism.ports import Change, Event, WatchEnded
 
 _MAX_EVENTS = 50_000
 _MAX_BYTES = 64 << 20
-_EXPIRED = "MaxAge"
+_MAX_AGE = "MaxAge"
 
 
 @asynccontextmanager
-async def watch(bucket: Bucket, prefix: str) -> AsyncIterator[AsyncIterator[Event]]:
+async def watch(
+    bucket: Bucket, marker: ExpiryMarker, prefix: str
+) -> AsyncIterator[AsyncIterator[Event]]:
     """Report the events under the prefix from when the context is entered."""
-    events = EventBuffer(len(bucket.event_prefix))
+    events = EventBuffer(len(bucket.event_prefix), marker.note)
     subject = bucket.event_prefix + prefix_filter(prefix)
     subscription = await bucket.connection.subscribe(subject, events.receive, events.overflow)
     try:
@@ -43,7 +47,8 @@ async def watch(bucket: Bucket, prefix: str) -> AsyncIterator[AsyncIterator[Even
         if not bucket.connection.is_open:
             # It broke after the answer arrived and before this task continued.
             events.end(f"the connection broke: {bucket.connection.last_error}")
-        yield events
+        with marker.watching(prefix):
+            yield events
     finally:
         bucket.on_interruption.discard(events.end)
         await bucket.connection.unsubscribe(subscription)
@@ -54,10 +59,12 @@ class EventBuffer:
 
     Args:
         prefix_length: length of what precedes the encoded key in a subject.
+        note_expiry: called for each message, also for one that is no event.
     """
 
-    def __init__(self, prefix_length: int) -> None:
+    def __init__(self, prefix_length: int, note_expiry: NoteExpiry) -> None:
         self._prefix_length = prefix_length
+        self._note_expiry = note_expiry
         self._events: deque[Event] = deque()
         self._bytes = 0
         self._end_reason = ""
@@ -104,13 +111,15 @@ class EventBuffer:
     def _event(self, message: Msg) -> Event | None:
         headers = message.headers or {}
         key = decode_key(message.subject[self._prefix_length :])
-        if key is None or EXPIRY_ONLY in headers:
+        if key is None:
             return None
-        if MARKER_REASON in headers:
-            expired = headers[MARKER_REASON] == _EXPIRED
+        sequence, written_ms = int(headers["Nats-Sequence"]), epoch_ms(headers["Nats-Time-Stamp"])
+        record = decode_record(message.data, headers, sequence, written_ms)
+        if not record.exists:
+            self._note_expiry(key, sequence, None)
+            expired = EXPIRED in headers or headers.get(MARKER_REASON) == _MAX_AGE
             return Event(Change.EXPIRE if expired else Change.DELETE, key)
-        if OPERATION in headers:
-            return Event(Change.DELETE, key)
-        expires = expiry_in(headers, 0) is not None
-        version = encode_version(int(headers["Nats-Sequence"]), expires=expires)
-        return Event(Change.PUT, key, message.data, version)
+        self._note_expiry(key, sequence, record.expires_at_ms)
+        if EXPIRY_ONLY in headers:
+            return None
+        return Event(Change.PUT, key, record.value, record.version)
