@@ -33,6 +33,7 @@ _FULL = frozenset({10002, 10023, 10028, 10047, 10077})
 _TOO_MANY_CONSUMERS = 10026
 _TOO_MANY_WRITES = 10167
 _TOO_LARGE = 10054
+_NO_PLACE = 10005
 _UNAVAILABLE = 503
 
 _logger = logging.getLogger(__name__)
@@ -72,6 +73,12 @@ def translate(error: ApiError, address: str) -> PrismError:
         )
     if number == _TOO_LARGE:
         return InvalidArgument("the value is over the bucket's limit on the size of a message")
+    if number == _NO_PLACE:
+        # Some servers of the cluster may not be there yet.
+        return BackendUnavailable(
+            f"the cluster at {address} has no servers for the bucket: {description}",
+            outcome=Outcome.NOT_APPLIED,
+        )
     if error.get("code") == _UNAVAILABLE:
         return BackendUnavailable(f"the NATS server at {address} reports: {description}")
     _logger.error("the NATS server at %s answered %s (%d)", address, description, number)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 import redis
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import NoScriptError
 
 from prism.adapters.redis import operations
@@ -21,22 +21,18 @@ from prism.adapters.redis.connection import CancellationCheck, close_nowait, con
 from prism.adapters.redis.errors import translate
 from prism.adapters.redis.operations import Command, Operation, Reply, TornRead
 from prism.adapters.redis.request_queue import MultiplexedServer
+from prism.adapters.redis.sentinel import Sentinel, make_sentinel
 from prism.adapters.redis.settings import (
     Address,
     RedisSettings,
     Topology,
     connection_options,
-    no_retries,
-    tls_options,
     uses_tls,
 )
 from prism.kit import ReplyBudget, does_not_fit
 from prism.ports import Entry, PrismError
 
 Result = TypeVar("Result")
-
-_SENTINEL_TIMEOUT_S = 1.0
-"""Time for one sentinel to answer before the next one is asked."""
 
 
 class Server(Protocol):
@@ -199,7 +195,7 @@ class SingleServerExecutor:
         self._sentinel: Sentinel | None = None
         self._pool: ConnectionPool
         if address.topology is Topology.SENTINEL:
-            self._sentinel = _make_sentinel(settings, address)
+            self._sentinel = make_sentinel(settings, address)
             self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
                 address.service, self._sentinel, ssl=tls, db=address.db, **options
             )
@@ -264,19 +260,3 @@ async def send_batch(
     loads = operations.load_commands(commands)
     replies = iter((await server.send([*loads, *commands], retryable=retryable))[len(loads) :])
     return [list(islice(replies, len(operation.commands))) for operation in batch]
-
-
-def _make_sentinel(settings: RedisSettings, address: Address) -> Sentinel:
-    return Sentinel(  # type: ignore[no-untyped-call]
-        address.hosts,
-        sentinel_kwargs={
-            "username": settings.sentinel_username,
-            "password": settings.sentinel_password,
-            "ssl": uses_tls(settings, address),
-            "socket_timeout": _SENTINEL_TIMEOUT_S,
-            "socket_connect_timeout": _SENTINEL_TIMEOUT_S,
-            "retry": no_retries(),
-            "protocol": 2,
-            **tls_options(settings, address),
-        },
-    )

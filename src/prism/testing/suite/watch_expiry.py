@@ -96,6 +96,14 @@ class WatchExpiries(WatchGroup):
                 # Neither a read nor a delete of an expired key is a second event.
                 await kv.get(key)
                 await kv.delete(key)
+            if declared.expiry_delay is not None:
+                # Expiries of several keys may be reported in any order.
+                expected = {Event(Change.EXPIRE, key) for key in keys}
+                await recorder.wait_until(
+                    lambda events: expected <= set(events),
+                    "the expiry of every key",
+                    declared.expiry_delay + SOON,
+                )
             await _wait_for_an_expiry(kv, recorder, f"{prefix}sentinel", declared, clock)
             allowed = [[Change.PUT, Change.EXPIRE]]
             if declared.expiry_delay is None:
