@@ -18,7 +18,7 @@ SIZE = 3
 
 
 class NatsCluster:
-    """Context manager that starts the servers and waits until they have a leader."""
+    """Context manager that starts the servers and waits until they work together."""
 
     def __init__(self) -> None:
         routes = [free_port() for _ in range(SIZE)]
@@ -49,7 +49,7 @@ class NatsCluster:
         with ExitStack() as stack:
             for server in self.servers:
                 stack.enter_context(server)
-            asyncio.run(self._wait_for_leader())
+            asyncio.run(self._wait_until_complete())
             self._stack = stack.pop_all()
         return self
 
@@ -61,16 +61,18 @@ class NatsCluster:
     ) -> None:
         self._stack.close()
 
-    async def _wait_for_leader(self) -> None:
-        """Wait until JetStream answers, which requires a leader."""
+    async def _wait_until_complete(self) -> None:
+        """Wait until a stream can be placed on every server."""
         deadline = time.monotonic() + TIMEOUT_S
         async with await nats.connect(self.servers[0].url) as client:
+            jetstream = client.jetstream()
             while True:
                 try:
-                    await client.jetstream().account_info()
+                    await jetstream.add_stream(name="probe", subjects=["probe"], num_replicas=SIZE)
                 except nats.errors.Error:
                     if time.monotonic() > deadline:
                         raise
                     await asyncio.sleep(0.05)
                 else:
+                    await jetstream.delete_stream("probe")
                     return
