@@ -7,6 +7,7 @@ must catch it: so the suite itself is tested.
 from tests.selftest.faults import (
     cancellation,
     concurrency,
+    endings,
     expiry,
     keys_and_values,
     mixed_writes,
@@ -27,6 +28,7 @@ FAULTS: tuple[type[Fault], ...] = tuple(
         versions,
         cancellation,
         concurrency,
+        endings,
         mixed_writes,
         scans,
         watches,

@@ -26,6 +26,7 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.drain import Drains
+from prism.testing.suite.endings import Endings
 from prism.testing.suite.group import NOT_REACHABLE, group
 from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
 from prism.testing.suite.timing import time_limit, wait_until
@@ -68,7 +69,7 @@ COMMANDS = ("initialize", "start", "drain", "stop")
 
 
 @group()
-class LifecycleRules(Drains):
+class LifecycleRules(Drains, Endings):
     """created → initialized → running → draining → stopped, and failed."""
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")

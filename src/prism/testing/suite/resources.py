@@ -1,10 +1,12 @@
-"""Tasks and descriptors of this process, to find what a backend leaves behind."""
+"""Tasks, threads and descriptors of this process, to find what a backend leaves behind."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from prism.testing.suite.backend import Level
@@ -22,11 +24,13 @@ class Resources:
     Attributes:
         level: level of the backend.
         tasks: number of unfinished tasks of the event loop, by the name of their coroutine.
+        threads: names of the running threads, without those that asyncio keeps for later use.
         descriptors: number of open descriptors; 0 where the system does not list them.
     """
 
     level: Level
     tasks: Counter[str]
+    threads: Counter[str]
     descriptors: int
 
     @classmethod
@@ -34,18 +38,29 @@ class Resources:
         """Return the resources in use now.
 
         Args:
-            level: level of the backend. Descriptors are counted in process only: elsewhere the
-                gRPC library opens and closes connections at times of its own.
+            level: level of the backend. Descriptors and threads are counted in process only:
+                elsewhere the gRPC library opens and closes them at times of its own.
         """
         names = (getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
-        counted = _DESCRIPTORS if level is Level.IN_PROCESS else None
-        return cls(level, Counter(names), sum(1 for _ in counted.iterdir()) if counted else 0)
+        tasks = Counter(names)
+        if level is not Level.IN_PROCESS:
+            return cls(level, tasks, Counter(), 0)
+        threads = (thread.name.rstrip("0123456789") for thread in threading.enumerate())
+        return cls(
+            level,
+            tasks,
+            Counter(name for name in threads if not name.startswith("asyncio_")),
+            sum(1 for _ in _DESCRIPTORS.iterdir()) if _DESCRIPTORS else 0,
+        )
 
-    async def wait_for_return(self, what: str) -> None:
+    async def wait_for_return(
+        self, what: str, *, within: timedelta = timedelta(seconds=10)
+    ) -> None:
         """Wait until no more resources are in use than at this moment.
 
         Args:
             what: what may have left them behind, for the failure message.
+            within: time limit, scaled by the test's `timeout_factor`.
         """
         left = self
 
@@ -55,14 +70,19 @@ class Resources:
             left = replace(
                 self,
                 tasks=now.tasks - self.tasks,
+                threads=now.threads - self.threads,
                 descriptors=max(now.descriptors - self.descriptors, 0),
             )
-            return not left.tasks and not left.descriptors
+            return not left.tasks and not left.threads and not left.descriptors
 
         try:
-            await wait_until(returned, f"nothing is left of {what}")
+            await wait_until(returned, f"nothing is left of {what}", within)
         except TimeLimitExceeded as error:
-            tasks = ", ".join(f"{count} of {name}" for name, count in left.tasks.items())
             raise TimeLimitExceeded(
-                f"{error}; tasks: {tasks or 'none'}; descriptors: {left.descriptors}"
+                f"{error}; tasks: {_shown(left.tasks)}; threads: {_shown(left.threads)}; "
+                f"descriptors: {left.descriptors}"
             ) from None
+
+
+def _shown(counted: Counter[str]) -> str:
+    return ", ".join(f"{count} of {name}" for name, count in counted.items()) or "none"
