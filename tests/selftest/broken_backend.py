@@ -10,9 +10,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import Phase
 
-from prism.adapters.memstore import DRIVER
 from prism.testing import AcceptanceSuite, Level, OpenBackend
-from prism.testing.levels import in_process
 from tests.selftest.faults import with_fault
 from tests.selftest.verdict import FAULT
 
@@ -29,4 +27,4 @@ class TestBroken(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(request: pytest.FixtureRequest) -> OpenBackend:
-        return with_fault(in_process(DRIVER), request.config.stash[FAULT])
+        return with_fault(request.config.stash[FAULT])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from prism.testing import AcceptanceSuite, group_of
 from tests.selftest.faults import Fault
 
 CASES = 2
@@ -87,6 +90,10 @@ class _Outcomes:
         config.stash[FAULT] = self._fault
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self._fault.with_server:
+            # With a server in between, the whole suite would take too long.
+            named = group_of(getattr(AcceptanceSuite, self._fault.caught_by))
+            items[:] = [item for item in items if group_of(_function(item)) == named]
         count: Counter[str] = Counter()
         selected = []
         for item in items:
@@ -102,3 +109,8 @@ class _Outcomes:
             self.passed[test] = False
         elif report.passed and report.when == "call":
             self.passed.setdefault(test, True)
+
+
+def _function(item: pytest.Item) -> Callable[..., Any]:
+    assert isinstance(item, pytest.Function)
+    return item.function  # type: ignore[no-any-return]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
+from prism.adapters.memstore import DRIVER
 from prism.ports import Driver
 from prism.testing import Backend, DriverWrapper, OpenBackend, Wrap
+from prism.testing.levels import in_process
+from tests.selftest.toy_server import ToyServer, target
 
 
 class Fault(DriverWrapper):
@@ -16,14 +19,17 @@ class Fault(DriverWrapper):
         caught_by: name of the test that must fail.
         outermost: whether the fault wraps what a test puts around the driver (a blocker of
             operations, for example) instead of lying inside.
+        with_server: whether the driver is that of a server that tests can pause and kill.
     """
 
     caught_by: ClassVar[str]
     outermost: ClassVar[bool] = False
+    with_server: ClassVar[bool] = False
 
 
-def with_fault(open_backend: OpenBackend, fault: type[Fault]) -> OpenBackend:
-    """Return a factory that opens the same backends with the fault around the driver."""
+def with_fault(fault: type[Fault]) -> OpenBackend:
+    """Return a factory of backends with the fault around the driver, in process."""
+    open_backend = target(ToyServer()) if fault.with_server else in_process(DRIVER)
 
     def open_faulty(
         *, wrap: Wrap | None = None, start: bool = True

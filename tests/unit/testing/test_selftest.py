@@ -19,8 +19,6 @@ from tests.selftest.verdict import Verdict
 
 BINDING = """
 import pytest
-from prism.adapters.memstore import DRIVER
-from prism.testing.levels import in_process
 from prism.testing.suite import GROUPS
 from tests.selftest.faults import FAULTS, with_fault
 
@@ -30,7 +28,7 @@ def bind(fault):
         @pytest.fixture(scope="class")
         @staticmethod
         def open_backend():
-            return with_fault(in_process(DRIVER), fault)
+            return with_fault(fault)
     Bound.__name__ = Bound.__qualname__ = f"Test{fault.__name__}"
     return Bound
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -16,17 +15,22 @@ from prism.ports import (
     BackendUnavailable,
     Driver,
     Entry,
-    FullKeyValue,
     HealthStatus,
     Outcome,
     PrismError,
     State,
     Version,
 )
-from prism.testing.suite.backend import Backend, BackendServer, OpenBackend
-from prism.testing.suite.group import NOT_REACHABLE, Group, group
+from prism.testing.suite.backend import Backend, OpenBackend
+from prism.testing.suite.group import Group, group
 from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.timing import time_limit, wait_until
+from prism.testing.suite.outages import (
+    RETURNS_WITHIN,
+    EveryOperationInOutages,
+    wait_until_serving,
+    with_server,
+)
+from prism.testing.suite.timing import wait_until
 from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 from prism.testing.suite.wrapper import DriverWrapper
 
@@ -161,9 +165,6 @@ class _LosesReplies(DriverWrapper):
         return version
 
 
-RETURNS_WITHIN = timedelta(seconds=2)
-# Longer than the deadline of any call at any level.
-_DEADLINE_SECONDS = 40.0
 _PAUSE_SECONDS = 0.002
 # Longer after a failure: every write that failed makes the history harder to check.
 _PAUSE_AFTER_FAILURE_SECONDS = 0.02
@@ -171,30 +172,8 @@ _BUSY_STEPS = 200
 
 
 @group(time_limit_seconds=120.0)
-class Outages(Group):
+class Outages(EveryOperationInOutages):
     """Category 9, continued: outages of the server behind the driver."""
-
-    async def test_calls_to_a_paused_server_fail_by_their_deadline(
-        self, open_backend: OpenBackend, prefix: str
-    ) -> None:
-        async with _with_server(open_backend) as (backend, server):
-            await backend.kv.set(f"{prefix}key", b"before")
-            await server.pause()
-            try:
-                async with time_limit(_DEADLINE_SECONDS, "calls to a paused server"):
-                    outcomes = await asyncio.gather(
-                        backend.kv.get(f"{prefix}key"),
-                        *(backend.kv.set(f"{prefix}{number}", b"v") for number in range(5)),
-                        return_exceptions=True,
-                    )
-            finally:
-                await server.resume()
-            for outcome in outcomes:
-                assert isinstance(outcome, BackendUnavailable | BackendTimeout), outcome
-            await _wait_until_serving(backend.kv, prefix)
-            entry = await backend.kv.get(f"{prefix}key")
-            assert entry is not None
-            assert entry.value == b"before"
 
     async def test_a_killed_server_is_unhealthy_but_still_running(
         self, open_backend: OpenBackend, prefix: str
@@ -202,7 +181,7 @@ class Outages(Group):
         async def has(status: HealthStatus) -> bool:
             return (await backend.lifecycle.health()).status is status
 
-        async with _with_server(open_backend) as (backend, server):
+        async with with_server(open_backend) as (backend, server):
             await server.kill()
             try:
                 await wait_until(lambda: has(HealthStatus.UNHEALTHY), "the backend is unhealthy")
@@ -214,12 +193,12 @@ class Outages(Group):
     async def test_acknowledged_writes_survive_a_server_crash(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        async with _with_server(open_backend) as (backend, server):
+        async with with_server(open_backend) as (backend, server):
             for number in range(50):
                 await backend.kv.set(f"{prefix}{number}", b"%d" % number)
             await server.kill()
             await server.start()
-            await _wait_until_serving(backend.kv, prefix)
+            await wait_until_serving(backend.kv, prefix)
             for number in range(50):
                 entry = await backend.kv.get(f"{prefix}{number}")
                 assert entry is not None
@@ -229,7 +208,7 @@ class Outages(Group):
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
         recorder = Recorder()
-        async with _with_server(open_backend) as (backend, server), asyncio.TaskGroup() as tasks:
+        async with with_server(open_backend) as (backend, server), asyncio.TaskGroup() as tasks:
             load = _Load(recorder, backend, [f"{prefix}{number}" for number in range(5)])
             for number in range(CALLERS):
                 tasks.create_task(load.run(f"caller {number}"))
@@ -290,27 +269,3 @@ def _more(count: Callable[[], int], more: int) -> Condition:
         return count() >= target
 
     return reached
-
-
-@asynccontextmanager
-async def _with_server(
-    open_backend: OpenBackend,
-) -> AsyncIterator[tuple[Backend, BackendServer]]:
-    async with open_backend() as backend:
-        if backend.server is None:
-            pytest.skip(f"{NOT_REACHABLE}no server stands behind the driver")
-        yield backend, backend.server
-
-
-async def _wait_until_serving(kv: FullKeyValue, prefix: str) -> None:
-    """Wait until calls succeed again."""
-    begun = time.monotonic()
-
-    async def answered() -> bool:
-        try:
-            await kv.set(f"{prefix}again", b"%f" % begun)
-        except (BackendUnavailable, BackendTimeout):
-            return False
-        return True
-
-    await wait_until(answered, "calls succeed again", RETURNS_WITHIN)
