@@ -69,8 +69,9 @@ def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts])
     raise_descriptor_limit()
     redactor = Redactor([*configuration.secrets, *secrets_in(os.environ)])
     capture = StderrCapture()
+    stderr = capture.start()
     configure(
-        settings.log_format,
+        settings.log_format or ("text" if stderr.isatty() else "json"),
         fields={
             "service": "prism",
             "version": VERSION,
@@ -78,7 +79,7 @@ def _run(configuration: ServerConfiguration, build: Callable[[Redactor], Parts])
         },
         redact=redactor,
         debug=settings.debug,
-        stream=capture.start(),
+        stream=stderr,
     )
     file = configuration.file
     for warning in (

@@ -150,8 +150,10 @@ class ServerSettings:
         help="Share of the traces started here that is sampled, 0 to 1 "
         "(default: OTEL_TRACES_SAMPLER, else all).",
     )
-    log_format: Literal["json", "text"] = setting(
-        "json", help="Format of log lines: for programs or for people."
+    log_format: Literal["json", "text"] | None = setting(
+        None,
+        help="Format of log lines: for programs or for people (default: text if stderr is a "
+        "terminal, else json).",
     )
 
     def __post_init__(self) -> None:

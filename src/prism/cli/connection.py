@@ -18,8 +18,15 @@ import typer
 from typer.core import TyperArgument, TyperOption
 
 from prism.bootstrap.secret_files import read_secret
+from prism.cli.errors import note_outcome
 from prism.cli.parameters import PanelCommand, complete_from, parser, positive_duration
-from prism.ports import Outcome, PrismError
+from prism.ports import (
+    AccessDenied,
+    BackendUnavailable,
+    Outcome,
+    PrismError,
+    Unauthenticated,
+)
 from prism.ports.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -43,13 +50,33 @@ _TRACE_EXPORTERS = ("stdout", "otlp", "jaeger")
 def parse_address(given: str) -> str:
     """Return the address; raises ValueError if it is neither `HOST:PORT` nor `unix:PATH`."""
     if given.startswith("unix:"):
-        if given == "unix:":
+        path = given.removeprefix("unix:")
+        if not path:
             raise ValueError("a path follows unix:, such as unix:/run/prism.sock")
         return given
+    scheme, separator, rest = given.partition("://")
+    if separator:
+        encrypted = ", with --tls or --tls-ca" if scheme == "https" else ""
+        raise ValueError(
+            f"{given!r} is a URL: give host and port alone, such as {_without_path(rest)}"
+            f"{encrypted}"
+        )
     host, separator, port = given.rpartition(":")
-    if not (separator and host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise ValueError(f"{given!r} is neither host:port nor unix:PATH")
+    if not separator:
+        raise ValueError(
+            f"{given!r} has no port: give host:port, such as {given or 'localhost'}:9090"
+        )
+    if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise ValueError(
+            f"{given!r} is neither host:port, with a port from 1 to 65535, nor unix:PATH"
+        )
     return given
+
+
+def _without_path(location: str) -> str:
+    """Return host and port of a URL without its scheme, with a port if it has none."""
+    host = location.partition("/")[0] or "localhost"
+    return host if ":" in host else f"{host}:9090"
 
 
 def _parse_exporter(given: str) -> str:
@@ -95,22 +122,21 @@ class ConnectionOptions:
         """Connect, make one call, and close.
 
         Args:
-            operation: name in `OPERATIONS`. If it writes and its outcome is unknown, the error
-                says so.
+            operation: name in `OPERATIONS`. If it writes, its error says whether it was applied.
         """
-        connected = False
+        sent = False
 
         async def noted(client: Client) -> Result:
-            nonlocal connected
-            connected = True
+            nonlocal sent
+            sent = True
             return await call(client)
 
         try:
             return self.run(noted)
         except (PrismError, KeyboardInterrupt) as error:
-            outcome = error.outcome if isinstance(error, PrismError) else Outcome.UNKNOWN
-            if OPERATIONS[operation].writes and connected and outcome is Outcome.UNKNOWN:
-                error.add_note("it may or may not have been applied")
+            if OPERATIONS[operation].writes:
+                unknown = not isinstance(error, PrismError) or error.outcome is Outcome.UNKNOWN
+                note_outcome(error, Outcome.UNKNOWN if sent and unknown else Outcome.NOT_APPLIED)
             raise
 
     def run(self, task: Callable[[Client], Awaitable[Result]]) -> Result:
@@ -118,14 +144,20 @@ class ConnectionOptions:
         from prism import connect
 
         tracing = self.tracing
+        connected = False
 
         async def traced_task(client: Client) -> Result:
+            nonlocal connected
+            connected = True
             if tracing is not None:
                 client = tracing.around_client(client, self.address)
             return await task(client)
 
         client = connect(self.address, timeout=self.timeout, tls=self._tls, pattern=self.pattern)
-        return _run(client, traced_task)
+        try:
+            return _run(client, traced_task)
+        except BackendUnavailable as error:
+            raise (error if connected else self._explained(error)) from None
 
     def administer(self, task: Callable[[AdminClient], Awaitable[Result]]) -> Result:
         """Connect, run a task that administers the server, and close."""
@@ -133,7 +165,35 @@ class ConnectionOptions:
 
         token = None if self.admin_token_file is None else read_secret(self.admin_token_file)
         client = connect_admin(self.address, timeout=self.timeout, tls=self._tls, admin_token=token)
-        return _run(client, task)
+        try:
+            return _run(client, task)
+        except BackendUnavailable as error:
+            raise self._explained(error) from None
+        except Unauthenticated as error:
+            raise Unauthenticated(
+                "this needs the admin token of the server: give --admin-token-file FILE",
+                reason=error.reason,
+            ) from None
+        except AccessDenied as error:
+            if self.admin_token_file is not None:
+                error.add_note(f"the token comes from {self.admin_token_file}")
+            raise
+
+    def _explained(self, error: BackendUnavailable) -> BackendUnavailable:
+        """Return the error with what is wrong with the connection, if that can be found out."""
+        from prism.adapters.client.http_proxy import proxy_variable
+        from prism.cli.diagnosis import explain
+
+        if proxy_variable(self.address):
+            return error
+        why = explain(self.address, self._tls)
+        if why is None:
+            return error
+        return BackendUnavailable(
+            f"no Prism server answers at {self.address}: {why}",
+            reason=error.reason,
+            outcome=error.outcome,
+        )
 
     @property
     def _tls(self) -> TLS | None:

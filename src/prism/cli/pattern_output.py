@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prism.adapters.observability.formatting import duration, escaped
 from prism.cli.streams import columns
 from prism.ports import Health, HealthStatus
+from prism.ports.text import counted
 
 if TYPE_CHECKING:
     from prism.adapters.wire.proxy_messages import PatternDetails, PatternInfo
@@ -123,7 +124,9 @@ def _debug_event_fields(event: DebugEvent) -> dict[str, object]:
 
 def _debug_event_line(event: DebugEvent) -> str:
     details = "".join(f" {name}={text}" for name, text in sorted(event.details.items()))
-    dropped = f" ({event.dropped:,} events before this one were dropped)" if event.dropped else ""
+    dropped = (
+        f" (dropped before this one: {counted(event.dropped, 'event')})" if event.dropped else ""
+    )
     message = escaped(f"{event.message}{details}")
     return f"{_time(event.time)}  {event.level:7}  {message}{dropped}"
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prism.cli.errors import print_message
+from prism.ports.text import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -57,7 +58,7 @@ class Stopwatch:
     def rate(self, count: int) -> str:
         """Return text such as `in 2.1 s (95,238 pairs/s)`."""
         seconds = self.seconds
-        return f"in {seconds:.1f} s ({count / seconds:,.0f} pairs/s)"
+        return f"in {seconds:.1f} s ({counted(round(count / seconds), 'pair')}/s)"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Protocol
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.tallies import OperationTally
 from prism.ports import DrainReport, Exhausted, NotServing, Outcome
+from prism.ports.text import counted
 
 # Context variables, because the gateway implements the key-value ports: their methods have no
 # parameter for the connection of a request, or for what was reserved for it.
@@ -171,7 +172,7 @@ class Admission:
         if len(self._slots) >= self._max_in_flight:
             self.shed += 1
             raise Exhausted(
-                f"{self._max_in_flight:,} calls are in flight, which is the limit; "
+                f"the limit of {counted(self._max_in_flight, 'call')} in flight is reached; "
                 "try again later, or raise --max-in-flight",
                 reason="TOO_MANY_IN_FLIGHT",
             )
@@ -181,8 +182,8 @@ class Admission:
             if count >= self._max_per_connection:
                 self.shed += 1
                 raise Exhausted(
-                    f"this connection has {count:,} calls in flight, which is its limit; "
-                    "wait for some to end, or raise --max-in-flight-per-connection",
+                    f"the limit of {counted(count, 'call')} in flight on this connection is "
+                    "reached; wait for some to end, or raise --max-in-flight-per-connection",
                     reason="TOO_MANY_IN_FLIGHT",
                 )
             self._by_connection[name] = count + 1

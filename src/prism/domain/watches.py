@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from prism.domain.admission import Admission, connection
 from prism.ports import Event, Exhausted, WatchEnded
+from prism.ports.text import counted
 
 Result = TypeVar("Result")
 
@@ -60,8 +61,8 @@ class Watches:
         self._admission.check_open()
         if self._active >= self._max_watches:
             raise Exhausted(
-                f"{self._max_watches:,} watches are open, which is the limit; "
-                "close some, or raise --max-watches",
+                f"the limit of {counted(self._max_watches, 'open watch', 'open watches')} is "
+                "reached; close some, or raise --max-watches",
                 reason="TOO_MANY_WATCHES",
             )
         name = connection.get()
@@ -69,8 +70,8 @@ class Watches:
         # Connections without a name cannot be told apart: only the total counts for them.
         if name and count > MAX_CONNECTION_WATCHES:
             raise Exhausted(
-                f"{MAX_CONNECTION_WATCHES} watches are open on this connection, which is the "
-                "limit; close some, or open another connection",
+                f"the limit of {MAX_CONNECTION_WATCHES} open watches on this connection is "
+                "reached; close some, or open another connection",
                 reason="TOO_MANY_WATCHES",
             )
         self._active += 1

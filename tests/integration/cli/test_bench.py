@@ -97,4 +97,4 @@ def test_invalid_mix_is_status_2(cli: Any) -> None:
 def test_invalid_address_is_status_2(cli: Any) -> None:
     ended = cli("bench", "localhost")
     assert ended.returncode == 2
-    assert b"neither host:port nor unix:PATH" in ended.stderr
+    assert b"give host:port, such as localhost:9090" in ended.stderr

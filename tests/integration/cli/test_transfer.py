@@ -40,7 +40,7 @@ async def until_it_exists(address: str, key: str) -> None:
 
 
 def acknowledged(stderr: bytes) -> int:
-    found = re.search(rb"([\d,]+) pairs were acknowledged", stderr)
+    found = re.search(rb"([\d,]+) pairs? acknowledged", stderr)
     assert found is not None
     return int(found[1].replace(b",", b""))
 

@@ -59,9 +59,11 @@ def test_event_is_written_at_once_and_ctrl_c_ends_the_watch(cli: Any) -> None:
     assert watch.returncode == 130
 
 
-def test_draining_server_ends_the_watch_with_a_message(cli: Any) -> None:
+def test_draining_server_ends_the_watch_with_status_5(cli: Any) -> None:
     with begin(cli, "k") as watch:
         assert cli("lifecycle", "drain").returncode == 0
         output, errors = watch.communicate(timeout=30)
-    assert (output, watch.returncode) == (b"", 1)
-    assert errors == b"prism: not serving: draining\n"
+    assert (output, watch.returncode) == (b"", 5)
+    assert errors == (
+        b"prism: the watch ended (not serving: draining): start a new watch and re-read the keys\n"
+    )

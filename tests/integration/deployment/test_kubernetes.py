@@ -2,114 +2,216 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes_validate import ValidationError, validate
 
 from prism.domain.settings import parse_duration
+from prism.version import VERSION
 from tests.integration.deployment.files import (
+    COMPONENTS,
     KUBERNETES,
-    deployments,
-    folder_of,
-    manifests,
-    read,
+    VARIANTS,
+    Pod,
+    Tree,
+    only,
+    rendered,
 )
 
 VERSIONS = ("1.30", "1.37")
 """Versions of Kubernetes: an old one still in use, and the latest that the validator knows."""
 
-Deployment = pytest.mark.parametrize("path", deployments(), ids=folder_of)
+Variant = pytest.mark.parametrize("variant", VARIANTS)
+ServiceVariant = pytest.mark.parametrize("variant", [v for v in VARIANTS if v != "sidecar"])
+
+
+def build(folder: Path, **kustomization: Any) -> tuple[Tree, ...]:
+    """Render a kustomization of a user, who keeps it beside the ones here."""
+    (folder / "deploy").symlink_to(KUBERNETES)
+    own = folder / "own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return rendered(own)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("path", manifests(), ids=folder_of)
-def test_every_manifest_is_valid(path: Path, version: str) -> None:
-    validate(read(path), version, strict=True)
+@Variant
+def test_every_manifest_is_valid(variant: str, version: str) -> None:
+    for tree in rendered(KUBERNETES / variant):
+        validate(tree, version, strict=True)
 
 
 def test_validation_rejects_an_unknown_field() -> None:
-    tree = read(deployments()[0])
-    tree["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    pod = Pod("redis")
+    container = {**pod.prism, "readinesProbe": {}}
+    spec = {**pod.spec, "containers": [container]}
+    tree = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "prism"}, "spec": spec}
     with pytest.raises(ValidationError):
         validate(tree, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("path", sorted(KUBERNETES.rglob("kustomization.yaml")), ids=folder_of)
-def test_a_kustomization_uses_exactly_the_files_of_its_folder(path: Path) -> None:
-    tree = read(path)
-    generated = [name for each in tree.get("configMapGenerator", ()) for name in each["files"]]
-    named = {(path.parent / name).resolve() for name in (*tree["resources"], *generated)}
-    assert all(each.exists() for each in named)
-    beside = set(path.parent.resolve().glob("*.yaml")) - {path.resolve()}
-    assert beside == {each for each in named if each.parent == path.parent.resolve()}
+def test_all_variants_fit_in_one_namespace() -> None:
+    objects = [each for variant in VARIANTS for each in rendered(KUBERNETES / variant)]
+    names = Counter((each["kind"], each["metadata"]["name"]) for each in objects)
+    assert [name for name, times in names.items() if times > 1] == []
+    selectors = [each["spec"]["selector"] for each in objects if each["kind"] == "Service"]
+    for variant in VARIANTS:
+        pod = Pod(variant)
+        selecting = [each for each in selectors if each.items() <= pod.labels.items()]
+        assert len(selecting) == (0 if variant == "sidecar" else 2)
 
 
-@Deployment
-def test_liveness_probes_health_and_readiness_probes_ready(path: Path) -> None:
-    container = _container(path)
-    probes = {name: container[f"{name}Probe"]["httpGet"] for name in _PATHS}
+@ServiceVariant
+def test_selectors_and_references_find_the_objects_of_the_variant(variant: str) -> None:
+    pod = Pod(variant)
+    for tree in pod.objects:
+        spec = tree.get("spec", {})
+        selector = spec.get("selector") or spec.get("podSelector")
+        if selector is not None:
+            pairs = selector.get("matchLabels", selector)
+            assert "app.kubernetes.io/instance" in pairs
+            assert pairs.items() <= pod.labels.items()
+    names = {(each["kind"], each["metadata"]["name"]) for each in pod.objects}
+    assert ("ServiceAccount", pod.spec["serviceAccountName"]) in names
+    (mounted,) = (each["configMap"] for each in pod.spec["volumes"] if "configMap" in each)
+    assert ("ConfigMap", mounted["name"]) in names
+
+
+@ServiceVariant
+def test_a_service_for_calls_and_another_for_metrics_name_their_ports(variant: str) -> None:
+    pod = Pod(variant)
+    services = [each["spec"] for each in pod.objects if each["kind"] == "Service"]
+    ports = {port["name"]: port["port"] for each in services for port in each["ports"]}
+    of_pod = {port["name"]: port["containerPort"] for port in pod.prism["ports"]}
+    assert ports == of_pod == {"control-plane": 9090, "metrics": 9091}
+    assert sorted(len(each["ports"]) for each in services) == [1, 1]
+    assert all(port["targetPort"] == port["name"] for each in services for port in each["ports"])
+    (calls,) = (each for each in services if each["ports"][0]["name"] == "control-plane")
+    encrypted = "PRISM_TLS_CERT" in pod.env
+    assert calls["ports"][0]["appProtocol"] == ("https" if encrypted else "kubernetes.io/h2c")
+
+
+@Variant
+def test_the_image_has_the_version_and_is_not_always_pulled(variant: str) -> None:
+    for container in Pod(variant).containers:
+        assert container["image"] == f"prism:{VERSION}"
+        assert "imagePullPolicy" not in container
+
+
+@Variant
+def test_a_secret_is_needed_only_in_a_secure_variant(variant: str) -> None:
+    pod = Pod(variant)
+    secrets = {each["secret"]["secretName"] for each in pod.spec["volumes"] if "secret" in each}
+    assert bool(secrets) == variant.endswith("-secure")
+    assert not [each for each in pod.containers if "envFrom" in each]
+
+
+@Variant
+def test_liveness_probes_health_and_readiness_probes_ready(variant: str) -> None:
+    probes = {name: Pod(variant).prism[f"{name}Probe"]["httpGet"] for name in _PATHS}
     assert {name: probe["path"] for name, probe in probes.items()} == _PATHS
     assert {probe["port"] for probe in probes.values()} == {"metrics"}
 
 
-@Deployment
-def test_ports_are_named_control_plane_and_metrics(path: Path) -> None:
-    ports = {port["name"]: port["containerPort"] for port in _container(path)["ports"]}
-    assert ports == {"control-plane": 9090, "metrics": 9091}
-
-
-@Deployment
-def test_the_grace_period_covers_delay_drain_and_stop(path: Path) -> None:
-    env = _env(path)
+@Variant
+def test_the_grace_period_covers_delay_drain_and_stop(variant: str) -> None:
+    pod = Pod(variant)
     bounds = ("PRISM_DRAIN_DELAY", "PRISM_DRAIN_TIMEOUT", "PRISM_STOP_TIMEOUT")
-    seconds = sum(parse_duration(env[name]).total_seconds() for name in bounds)
-    assert _pod(path)["terminationGracePeriodSeconds"] >= seconds + 3
+    seconds = sum(parse_duration(pod.env.get(name, "0s")).total_seconds() for name in bounds)
+    assert seconds > 0
+    assert pod.spec["terminationGracePeriodSeconds"] >= seconds + 3
 
 
-@Deployment
-def test_the_container_runs_without_root_and_with_a_read_only_root(path: Path) -> None:
-    pod, container = _pod(path), _container(path)
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+@Variant
+def test_containers_run_without_root_a_token_or_service_links(variant: str) -> None:
+    pod = Pod(variant)
+    assert pod.spec["enableServiceLinks"] is False
+    assert pod.spec["automountServiceAccountToken"] is False
+    assert pod.spec["securityContext"]["runAsNonRoot"] is True
+    for container in pod.containers:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-@Deployment
-def test_mounts_have_volumes_and_files_are_in_mounts(path: Path) -> None:
-    volumes = {volume["name"] for volume in _pod(path)["volumes"]}
-    mounts = {mount["name"]: mount["mountPath"] for mount in _container(path)["volumeMounts"]}
+@Variant
+def test_mounts_have_volumes_and_files_are_in_mounts(variant: str) -> None:
+    pod = Pod(variant)
+    volumes = {volume["name"] for volume in pod.spec["volumes"]}
+    mounts = {m["name"]: m["mountPath"] for m in pod.prism["volumeMounts"]}
     assert mounts.keys() == volumes
-    files = [value for name, value in _env(path).items() if name.endswith("_FILE")]
-    files += [arg.partition("=")[2] for arg in _container(path)["args"] if "/" in arg]
+    files = [value for value in pod.env.values() if value.startswith("/")]
+    files += [arg.partition("=")[2] for arg in pod.prism["args"] if "/" in arg]
+    assert files
     assert all(any(file.startswith(mount) for mount in mounts.values()) for file in files)
 
 
-@Deployment
-def test_service_and_disruption_budget_select_the_pods(path: Path) -> None:
-    labels = read(path)["spec"]["template"]["metadata"]["labels"]
-    assert read(KUBERNETES / "base/service.yaml")["spec"]["selector"] == labels
-    budget = read(KUBERNETES / "base/disruption-budget.yaml")["spec"]
-    assert budget["selector"]["matchLabels"] == labels
-    assert budget["maxUnavailable"] < read(path)["spec"]["replicas"]
+@ServiceVariant
+def test_a_budget_keeps_a_replica_where_there_are_several(variant: str) -> None:
+    pod = Pod(variant)
+    replicas = pod.deployment["spec"]["replicas"]
+    # Replicas of the embedded store would each have keys of their own.
+    assert (replicas == 1) == (variant == "memstore")
+    budget = only("PodDisruptionBudget", pod.objects)["spec"]
+    assert budget["maxUnavailable"] == 1
+
+
+@ServiceVariant
+def test_the_network_policy_keeps_metrics_from_callers(variant: str) -> None:
+    policy = only("NetworkPolicy", Pod(variant).objects)["spec"]
+    sources = {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
+    assert sources["control-plane"] == [{"podSelector": {}}]
+    (source,) = sources["metrics"]
+    assert source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] == "monitoring"
+    assert policy["policyTypes"] == ["Ingress"]
+
+
+@Variant
+def test_the_pod_monitor_finds_the_pods_and_their_port(variant: str) -> None:
+    (monitor,) = rendered(KUBERNETES / "monitoring")
+    pod = Pod(variant)
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod.labels.items()
+    ports = {port["name"] for port in pod.prism["ports"]}
+    assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= ports
+
+
+@pytest.mark.parametrize("variant", ["redis", "nats", "proxy"])
+def test_autoscaling_scales_the_deployment_of_a_variant(variant: str, tmp_path: Path) -> None:
+    objects = build(
+        tmp_path,
+        nameSuffix="-x",
+        resources=[f"../deploy/{variant}"],
+        components=["../deploy/components/autoscaling"],
+    )
+    deployment = only("Deployment", objects)
+    scaler = only("HorizontalPodAutoscaler", objects)
+    for version in VERSIONS:
+        validate(scaler, version, strict=True)
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert "replicas" not in deployment["spec"]
+    (metric,) = scaler["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == "prism_operations_in_flight"
+
+
+COMPONENT_NAMES = sorted(path.name for path in COMPONENTS.iterdir())
+
+
+@pytest.mark.parametrize(
+    "components", [*combinations(COMPONENT_NAMES, 1), *combinations(COMPONENT_NAMES, 2)]
+)
+def test_components_can_be_combined(components: tuple[str, ...], tmp_path: Path) -> None:
+    objects = build(
+        tmp_path,
+        resources=["../deploy/redis"],
+        components=[f"../deploy/components/{name}" for name in components],
+    )
+    for tree in objects:
+        validate(tree, VERSIONS[-1], strict=True)
 
 
 _PATHS = {"startup": "/health", "liveness": "/health", "readiness": "/ready"}
-
-
-def _pod(path: Path) -> Mapping[str, Any]:
-    pod: Mapping[str, Any] = read(path)["spec"]["template"]["spec"]
-    return pod
-
-
-def _container(path: Path) -> Mapping[str, Any]:
-    (container,) = _pod(path)["containers"]
-    found: Mapping[str, Any] = container
-    return found
-
-
-def _env(path: Path) -> Mapping[str, str]:
-    return {each["name"]: each["value"] for each in _container(path)["env"]}

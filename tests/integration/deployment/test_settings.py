@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from prism.bootstrap import discovery
 from prism.bootstrap.options import driver_options, options_of, server_options
 from prism.bootstrap.proxy.settings import ProxySettings
-from tests.integration.deployment.files import DEPLOY, KUBERNETES, deployments, folder_of, read
+from tests.integration.deployment.files import COMPONENTS, DEPLOY, KUBERNETES, VARIANTS, Pod, read
 
 BIN = Path(sys.executable).parent
 
@@ -32,7 +33,9 @@ def effective_settings(path: Path) -> str:
     return run(str(BIN / "prism"), "config", show, "--config", str(path))
 
 
-@pytest.mark.parametrize("path", sorted(KUBERNETES.rglob("config.yaml")), ids=folder_of)
+@pytest.mark.parametrize(
+    "path", sorted(KUBERNETES.rglob("config.yaml")), ids=lambda path: path.parent.name
+)
 def test_a_config_file_is_accepted(path: Path) -> None:
     assert str(path) in effective_settings(path)
 
@@ -44,16 +47,21 @@ def test_a_config_file_with_an_unknown_setting_is_rejected(tmp_path: Path) -> No
         effective_settings(wrong)
 
 
-@pytest.mark.parametrize("path", deployments(), ids=folder_of)
-def test_a_container_s_arguments_and_variables_exist(path: Path) -> None:
-    (container,) = read(path)["spec"]["template"]["spec"]["containers"]
-    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
-    args: list[str] = container["args"]
-    (config,) = (arg.partition("=")[2] for arg in args if arg.startswith("--config="))
-    assert str(Path(config).parent) in mounted
-    assert {each["name"] for each in container["env"]} <= _variables(
-        read(path.parent / "config.yaml")
-    )
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_container_s_arguments_and_variables_exist(variant: str) -> None:
+    pod = Pod(variant)
+    config: dict[str, Any] = yaml.safe_load(pod.config)
+    program = "proxy" if "patterns" in config else "serve"
+    assert pod.prism.get("command", ["serve"])[-1] == program
+    (argument,) = pod.prism["args"]
+    assert argument == "--config=/etc/prism/config.yaml"
+    assert pod.env.keys() - {"PRISM_ADDRESS"} <= _variables(config)
+
+
+def test_the_variables_of_components_exist() -> None:
+    options = [*_variables({"driver": "redis"}), *_variables({"driver": "nats"})]
+    text = "".join(path.read_text() for path in COMPONENTS.rglob("*.yaml"))
+    assert set(re.findall(r"name: (PRISM_\w+)", text)) - {"PRISM_ADDRESS"} <= set(options)
 
 
 def test_the_systemd_unit_runs_an_existing_command() -> None:

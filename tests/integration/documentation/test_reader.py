@@ -71,7 +71,7 @@ prism serve --memstore-max-keys 1
 prism kv set greeting \\
   "hello $WHO"
 prism kv get greeting                      # → hello world
-prism kv set another value || echo full    # → prism: the memstore holds 1 keys…, full
+prism kv set another value || echo full    # → prism: the memstore holds 1 key…, full
 ```
 
 ```python

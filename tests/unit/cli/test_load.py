@@ -151,7 +151,7 @@ async def test_lost_connection_reports_what_was_loaded(gateway: Gateway) -> None
     with pytest.raises(BackendUnavailable):
         await loader.run(Lost(gateway))  # type: ignore[arg-type]
     assert loader.summary() == (
-        "30 pairs were acknowledged, including every line up to 30; "
+        "30 pairs acknowledged, including every line up to 30; "
         "5 more may or may not have been applied"
     )
 
@@ -164,7 +164,7 @@ async def test_server_that_refuses_everything_leaves_no_unknown_outcomes(gateway
     loader, _ = loader_of(many(100))
     with pytest.raises(NotServing):
         await loader.run(Draining(gateway))  # type: ignore[arg-type]
-    assert loader.summary() == "0 pairs were acknowledged"
+    assert loader.summary() == "0 pairs acknowledged"
 
 
 async def test_exhausted_batch_is_sent_again(gateway: Gateway) -> None:
@@ -197,7 +197,7 @@ async def test_cancelled_load_reports_what_was_acknowledged(gateway: Gateway) ->
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert "20 pairs were acknowledged, including every line up to 20" in loader.summary()
+    assert "20 pairs acknowledged, including every line up to 20" in loader.summary()
 
 
 async def test_without_batches_pairs_are_written_one_by_one(gateway: Gateway) -> None:

@@ -50,7 +50,7 @@ def test_a_new_admission_refuses_operations() -> None:
 async def test_an_operation_above_the_total_limit_is_refused() -> None:
     work = Work(opened(max_in_flight=2))
     tasks = [await work.begin(), await work.begin()]
-    with pytest.raises(Exhausted, match="2 calls are in flight") as refused:
+    with pytest.raises(Exhausted, match="limit of 2 calls in flight") as refused:
         await (await work.begin())
     assert refused.value.outcome is Outcome.NOT_APPLIED
     work.release.set()
@@ -61,7 +61,7 @@ async def test_an_operation_above_the_total_limit_is_refused() -> None:
 async def test_a_connection_at_its_limit_does_not_affect_another() -> None:
     work = Work(opened(max_per_connection=1))
     first = await work.begin("a")
-    with pytest.raises(Exhausted, match="this connection has 1"):
+    with pytest.raises(Exhausted, match="limit of 1 call in flight on this connection"):
         await (await work.begin("a"))
     second = await work.begin("b")
     work.release.set()

@@ -69,7 +69,7 @@ async def test_a_watch_above_the_limit_is_refused_until_another_ends(
     gateway = Gateway(assembly.driver, assembly.admission, Limits(), max_watches=2)
     async with gateway.watch(), AsyncExitStack() as stack:
         await stack.enter_async_context(gateway.watch())
-        with pytest.raises(Exhausted, match="2 watches are open") as refusal:
+        with pytest.raises(Exhausted, match="limit of 2 open watches") as refusal:
             async with gateway.watch():
                 pass
         assert refusal.value.reason == "TOO_MANY_WATCHES"

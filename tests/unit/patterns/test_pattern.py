@@ -119,7 +119,7 @@ async def test_drain_waits_for_operations_in_flight(fakes: FakePorts, pattern: P
             await asyncio.sleep(0)
         assert fakes.processes[0].lifecycle.current is State.RUNNING
     assert (await draining).completed == 1
-    assert fakes.message_of(EventKind.DRAINED) == "1 operations completed, 0 aborted"
+    assert fakes.message_of(EventKind.DRAINED) == "1 operation completed, 0 aborted"
 
 
 async def test_only_a_serving_pattern_can_be_drained(pattern: Pattern) -> None:

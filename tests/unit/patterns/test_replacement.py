@@ -81,7 +81,7 @@ async def test_operations_in_flight_finish_in_the_old_process(
         await wait_closed(admission)
         assert not fakes.processes[0].end.done()
     await replacing
-    assert fakes.message_of(EventKind.DRAINED).startswith("1 operations completed")
+    assert fakes.message_of(EventKind.DRAINED).startswith("1 operation completed")
 
 
 async def test_checks_leave_no_key_behind(fakes: FakePorts, sharing: Pattern) -> None:

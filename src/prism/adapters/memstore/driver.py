@@ -34,6 +34,7 @@ from prism.ports import (
     Put,
     Version,
 )
+from prism.ports.text import counted
 
 DEGRADED_FROM = 0.9
 """Part of a limit from which on the health is degraded."""
@@ -231,4 +232,4 @@ def _health_of(store: Store, settings: MemstoreSettings) -> Health:
             f"the memstore holds {' and '.join(nearly_full)}: at the limit it refuses writes",
             details,
         )
-    return Health(HealthStatus.HEALTHY, f"the memstore holds {store.keys} keys", details)
+    return Health(HealthStatus.HEALTHY, f"the memstore holds {counted(store.keys, 'key')}", details)

@@ -17,6 +17,7 @@ from prism.adapters.memstore.scan import KeyIndex
 from prism.adapters.memstore.settings import MemstoreSettings
 from prism.adapters.memstore.watchers import Watchers
 from prism.ports import Change, Entry, Exhausted, Version
+from prism.ports.text import counted
 
 SHARDS = 251
 """One dict of a million keys pauses for 38 to 94 ms to grow. A prime number: the keys of one
@@ -229,8 +230,8 @@ class Store:
                 continue
             if not fits:
                 raise Exhausted(
-                    f"the memstore holds {self.keys} keys and max_keys is {self._max_keys}:"
-                    " delete some keys, or raise the setting max_keys"
+                    f"the memstore holds {counted(self.keys, 'key')} and max_keys is"
+                    f" {self._max_keys}: delete some keys, or raise the setting max_keys"
                 )
             raise Exhausted(
                 f"the memstore holds {self.bytes} bytes, this write needs {growth} more and"

@@ -8,6 +8,7 @@ from prism.cli.bench.closed_loop import ClosedLoop, Tally
 from prism.cli.bench.workload import Workload
 from prism.cli.streams import number_columns
 from prism.ports import PrismError
+from prism.ports.text import counted
 
 _PERCENTS = (50, 90, 99, 99.9)
 _NS_PER_MS = 1e6
@@ -46,8 +47,8 @@ def lines_of(loop: ClosedLoop, workload: Workload, callers: int) -> list[str]:
     tallies = _tallies(loop, workload)
     body = [_row(name, tally, loop.seconds) for name, tally in tallies.items()]
     lines = [
-        f"{loop.seconds:.1f} s, {callers:,} callers in a closed loop, {workload.mix}, "
-        f"{workload.keys:,} keys, values of {len(workload.value):,} bytes",
+        f"{loop.seconds:.1f} s, {counted(callers, 'caller')} in a closed loop, {workload.mix}, "
+        f"{counted(workload.keys, 'key')}, values of {counted(len(workload.value), 'byte')}",
         *number_columns([head, *body, _row("all", loop.total, loop.seconds)]),
     ]
     if errors := _errors(loop, workload):

@@ -25,6 +25,7 @@ from prism.cli.parameters import PrefixOption, example
 from prism.cli.progress import Progress, Stopwatch, progress_bar
 from prism.cli.streams import in_thread, unbuffered, write_all, write_json
 from prism.ports import Capability, Entry, Exhausted, Limits, PrismError, ScanExpired
+from prism.ports.text import counted
 
 if TYPE_CHECKING:
     from prism import Client
@@ -68,7 +69,7 @@ def dump(
         try:
             connection_of(ctx).run(dumper.run)
         except (PrismError, KeyboardInterrupt, BrokenPipeError) as error:
-            error.add_note(f"{dumper.dumped:,} pairs were dumped")
+            error.add_note(f"{counted(dumper.dumped, 'pair')} dumped")
             raise
     if as_json and not to_stdout:
         write_json(dumped=dumper.dumped, unread=dumper.unread, seconds=round(watch.seconds, 3))
@@ -101,6 +102,11 @@ def _output(output: Path | None) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _replacement(target: Path) -> Iterator[BinaryIO]:
     """Open a file that replaces the target when the block succeeds."""
+    if not target.parent.is_dir():
+        raise typer.BadParameter(
+            f"the folder {str(target.parent)!r} does not exist: create it, or give another file",
+            param_hint="'--output' / '-o'",
+        )
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb", buffering=0) as stream:

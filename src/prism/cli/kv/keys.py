@@ -16,6 +16,7 @@ from prism.cli.errors import ExitStatus, no_such_key
 from prism.cli.kv.json_lines import remaining_ms, value_field
 from prism.cli.parameters import AsJson, IfVersion, Key, TtlArgument, TtlOption, example
 from prism.cli.streams import version_field, write, write_json, write_line
+from prism.domain.validation import check_value
 from prism.ports import INT64_MAX, INT64_MIN, Persisted, Version
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def set_value(
     data = _value(value, file)
 
     def write_value(client: Client) -> Awaitable[Version]:
+        # The server would refuse the message, whose limit says nothing about that of values.
+        check_value(data, client.profile.limits.max_value_bytes)
         if if_absent or if_version is not None:
             expected = None if if_version is None else Version(if_version)
             return client.compare_and_set(key, data, expected=expected, ttl=ttl)

@@ -22,6 +22,7 @@ from prism.cli.parameters import example
 from prism.cli.progress import Progress, Stopwatch, progress_bar
 from prism.cli.streams import in_thread, unbuffered, write_json
 from prism.ports import Capability, Outcome, PrismError, Profile, Put
+from prism.ports.text import counted
 
 if TYPE_CHECKING:
     from prism import Client
@@ -144,7 +145,7 @@ class Loader:
 
     def summary(self) -> str:
         """Return how far a run came that ended early."""
-        text = f"{self.loaded:,} pairs were acknowledged"
+        text = f"{counted(self.loaded, 'pair')} acknowledged"
         if self.settled_line:
             text += f", including every line up to {self.settled_line:,}"
         if self._unanswered:

@@ -11,7 +11,7 @@ from prism.cli.errors import print_message
 from prism.cli.kv.json_lines import remaining_ms, value_field
 from prism.cli.parameters import AsJson, PrefixArgument, example
 from prism.cli.streams import encode_json, version_field, write
-from prism.ports import Entry, Event
+from prism.ports import Entry, Event, PrismError, WatchEnded
 
 if TYPE_CHECKING:
     from prism import Client
@@ -82,15 +82,23 @@ def watch(
     """
 
     async def print_events(client: Client) -> None:
-        left = count
         async with client.watch(prefix) as events:
             print_message(f"watching {prefix!r}" if prefix else "watching every key")
-            async for event in events:
-                write((_event_json(event) if as_json else _event_text(event, values)) + b"\n")
-                if left is not None:
-                    left -= 1
-                    if not left:
-                        return
+            left = count
+            try:
+                async for event in events:
+                    write((_event_json(event) if as_json else _event_text(event, values)) + b"\n")
+                    if left is not None:
+                        left -= 1
+                        if not left:
+                            return
+            except PrismError as error:
+                if isinstance(error, WatchEnded):
+                    raise
+                # Whatever ended it, the events after that are missing.
+                raise WatchEnded(
+                    f"the watch ended ({error.message}): start a new watch and re-read the keys"
+                ) from None
 
     connection_of(ctx).run(print_events)
 

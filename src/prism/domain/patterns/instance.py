@@ -33,6 +33,7 @@ from prism.ports import (
     PrismError,
     State,
 )
+from prism.ports.text import counted
 
 Result = TypeVar("Result")
 
@@ -261,7 +262,7 @@ class Instance:
         report = DrainReport(
             completed=ours.completed + theirs.completed, aborted=ours.aborted + theirs.aborted
         )
-        message = f"{report.completed:,} operations completed, {report.aborted:,} aborted"
+        message = f"{counted(report.completed, 'operation')} completed, {report.aborted:,} aborted"
         self._record(EventKind.DRAINED, message)
         return report
 

@@ -15,6 +15,7 @@ from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.values import EventKind, PatternSpec, PatternState
 from prism.domain.redaction import Redact
 from prism.ports import InvalidArgument, PrismError
+from prism.ports.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ class RestartLoop:
         await instance.close(failure, DISCARD_TIMEOUT)
         self._availability.settled.set()
         failures = self._backoff.failures
-        self._record(kind, f"failed {failures} times in a row, tried again in {seconds:.1f} s")
+        times = counted(failures, "time")
+        self._record(kind, f"failed {times} in a row, tried again in {seconds:.1f} s")
         await asyncio.sleep(seconds)
         self._availability.restarts += 1
 

@@ -143,7 +143,11 @@ class Supervisor:
             if words != PatternState.SERVING.label:
                 down.append(f"{status.name} is {words}")
         if serving == total:
-            return Health(HealthStatus.HEALTHY, f"all {total} patterns serve", details)
+            return Health(
+                HealthStatus.HEALTHY,
+                "the pattern serves" if total == 1 else f"all {total} patterns serve",
+                details,
+            )
         because = ", ".join(down)
         if not serving:
             return Health(HealthStatus.UNHEALTHY, f"no pattern serves: {because}", details)
