@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prism.adapters.memstore import Memstore, MemstoreSettings
-from prism.adapters.memstore import watchers as limits
+from prism.kit import watchers as limits
 from prism.ports import Change, Event, NotServing, WatchEnded
 
 SECOND = timedelta(seconds=1)

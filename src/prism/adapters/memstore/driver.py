@@ -27,6 +27,7 @@ from prism.ports import (
     Health,
     HealthStatus,
     Lifetime,
+    NotServing,
     Page,
     Persisted,
     PrismError,
@@ -177,7 +178,7 @@ class Memstore:
             return
         self._store = self._sweeper = _CLOSED
         sweeper.stop()
-        store.watchers.close()
+        store.watchers.end(NotServing("the memstore was stopped"))
         pause_at = time.perf_counter() + SLICE_SECONDS
         for _ in store.clear_in_steps():
             if time.perf_counter() >= pause_at:

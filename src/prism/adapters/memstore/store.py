@@ -15,7 +15,7 @@ from datetime import timedelta
 from prism.adapters.memstore.expiry import TimingWheel
 from prism.adapters.memstore.scan import KeyIndex
 from prism.adapters.memstore.settings import MemstoreSettings
-from prism.adapters.memstore.watchers import Watchers
+from prism.kit import Watchers
 from prism.ports import Change, Entry, Exhausted, Version
 from prism.ports.text import counted
 

@@ -1,4 +1,4 @@
-"""Watches: each has a buffer of events that it has not read yet, so no write waits for it."""
+"""Watches of one process: each has a buffer of unread events, so no write waits for a reader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from prism.ports import Change, Event, NotServing, PrismError, Version, WatchEnded
+from prism.ports import Change, Event, PrismError, Version, WatchEnded
 
 MAX_EVENTS = 65_536
 MAX_BYTES = 16 << 20
@@ -15,7 +15,9 @@ MAX_BYTES = 16 << 20
 
 
 class Watchers:
-    """Open watches by prefix.
+    """Open watches by prefix, for a driver that sees every change itself.
+
+    All methods are called in the thread of the event loop.
 
     Attributes:
         any: whether there are any; otherwise `notify` need not be called.
@@ -50,12 +52,12 @@ class Watchers:
                 event = event or Event(change, key, value, version)
                 watcher.put(event)
 
-    def close(self) -> None:
-        """End every watch after the events that it has not read yet."""
+    def end(self, error: PrismError) -> None:
+        """Raise `error` to every reader after the events that it has not read yet."""
         for by_prefix in self._by_length.values():
             for watchers in by_prefix.values():
                 for watcher in watchers:
-                    watcher.end(NotServing("the memstore was stopped"))
+                    watcher.end(error)
 
     def _forget(self, prefix: str, watcher: _Watcher) -> None:
         by_prefix = self._by_length[len(prefix)]

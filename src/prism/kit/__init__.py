@@ -1,7 +1,7 @@
 """Helpers for driver authors: rules that most drivers have in common.
 
 A driver may use these or its own code; the acceptance suite tests the behaviour, not the
-means. This module imports `prism.ports` and the standard library alone.
+means. This package imports `prism.ports` and the standard library alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Never
 
+from prism.kit.watchers import Watchers
 from prism.ports import (
     INT64_MAX,
     INT64_MIN,
@@ -25,6 +26,20 @@ from prism.ports import (
     Version,
     VersionConflict,
 )
+
+__all__ = [
+    "DEFAULT_PAGE_SIZE",
+    "Closed",
+    "ReplyBudget",
+    "Watchers",
+    "add_to_counter",
+    "clamp_page_size",
+    "client_tls_context",
+    "closed",
+    "does_not_fit",
+    "load_certificate",
+    "version_conflict",
+]
 
 DEFAULT_PAGE_SIZE = 100
 """Keys in a page of a scan when the caller leaves the size to the backend."""
