@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run demo test test-in-ci test-unit test-drivers test-patterns test-acceptance-interfaces \
-        test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack soak \
+        test-acceptance-sqlite test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack soak \
         test-example coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
         observability-check page-check package release lock docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
@@ -78,7 +78,7 @@ test-unit: $(STAMP) $(STATUS) ## Run the unit tests
 	$(PYTEST) tests/unit $(ARGS)
 
 # What each driver has tests of its own for, beside the suite that all of them pass.
-DRIVERS := memstore redis nats remote
+DRIVERS := memstore sqlite redis nats remote
 DRIVER_TESTS := tests/contract tests/integration/backends \
   $(wildcard $(DRIVERS:%=tests/unit/%) $(DRIVERS:%=tests/integration/%))
 
@@ -89,6 +89,9 @@ test-patterns: test-drivers ## The same by another name
 
 test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded store, at every level
 	$(PYTEST) tests/contract/test_memstore.py $(ARGS)
+
+test-acceptance-sqlite: $(STAMP) ## Run the acceptance suite on SQLite files, at every level
+	$(PYTEST) tests/contract/test_sqlite.py $(ARGS)
 
 test-acceptance-redis: $(STAMP) ## Run the acceptance suite on a Redis server of its own
 	$(PYTEST) tests/contract/test_redis.py $(ARGS)
@@ -113,7 +116,7 @@ SECONDS ?= 600
 soak: $(STAMP) ## Load three drivers with faults every few seconds, for SECONDS; memory must stay flat
 	$(BIN)/python -m tests.attack.soak $(SECONDS)
 
-test-example: $(STAMP) ## Install Prism and examples/driver-sqlite as an outsider would, and test that
+test-example: $(STAMP) ## Install Prism and examples/driver-files as an outsider would, and test that
 	$(PYTEST) tests/integration/outsiders $(ARGS)
 
 # Processes that tests start are measured too. The pages are under htmlcov/.
@@ -127,7 +130,7 @@ coverage: ## Run every test, print what they cover by package, and hold that to 
 # of the same tests; coverage makes them slow enough to miss a time limit now and then.
 QUICKLY := tests/unit tests/integration/cli tests/integration/administration/test_commands.py \
   tests/contract/test_memstore.py::TestOverGrpc \
-  $(patsubst %,tests/contract/test_%.py::TestInProcess,memstore redis redis_cluster nats)
+  $(patsubst %,tests/contract/test_%.py::TestInProcess,memstore sqlite redis redis_cluster nats)
 
 coverage-floors: tools ## Hold the floors of coverage with the tests that cover most in the least time
 	$(PYTEST) $(QUICKLY) --cov --cov-report= --cov-report=json:build/coverage.json $(ARGS) || [ $$? = 1 ]

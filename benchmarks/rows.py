@@ -20,6 +20,7 @@ from benchmarks.sides import (
     StartUp,
     UnderH2load,
 )
+from benchmarks.sqlite import FileStore, RandomGetsFromFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ PRISM_REDIS = ServerCommand(
     "Prism on Redis",
     (*_PRISM, "--driver", "redis"),
     "python -m prism.bootstrap --driver redis, all else by default",
+)
+PRISM_SQLITE = ServerCommand(
+    "Prism on SQLite",
+    (*_PRISM, "--driver", "sqlite"),
+    "python -m prism.bootstrap --driver sqlite, all else by default",
 )
 UNOBSERVED = ServerCommand(
     "Prism unobserved",
@@ -147,6 +153,10 @@ def _nats_driver(operation: str) -> Row:
     )
 
 
+def _sqlite_driver(operation: str) -> FileStore:
+    return FileStore("prism", operation, "the driver by its defaults: WAL, synchronous=FULL")
+
+
 _PY_KEY_VALUE = "MemoryStore by its defaults (no limit, no seed); values are dicts with one text"
 _AIOCACHE = (
     "SimpleMemoryCache, NullSerializer, timeout=None (its default of 5 s costs a task a call)"
@@ -184,6 +194,15 @@ ROWS = [
         1.5, 2.5, _redis_py("get"), "redis-py without a server"),
     _nats_driver("get"),
     _nats_driver("set"),
+    Row("SQLite driver, 64 callers that set", _sqlite_driver("set"), 8, 20,
+        FileStore("sqlite3", "set", "WAL, synchronous=FULL, a commit for each INSERT OR REPLACE"),
+        "sqlite3, one commit for each"),
+    Row("SQLite driver, 64 callers that get", _sqlite_driver("get"), 3, 8,
+        FileStore("py-key-value", "get", "DiskStore by its defaults (diskcache); values are dicts"),
+        "py-key-value's disk store"),
+    Row("Get on SQLite of random keys, a million stored",
+        RandomGetsFromFile(PRISM_SQLITE, 1_000_000), 0.7, 0.9,
+        RandomGetsFromFile(PRISM_SQLITE, 1_000), "the same, a thousand stored", at_once=True),
     Row("Get of random keys, a million stored", RandomGets(PRISM, 1_000_000), 0.85, 0.95,
         RandomGets(PRISM, 1_000), "the same, a thousand stored", at_once=True),
     Row("seconds from process start to serving", StartUp(PRISM), 0.8, 0.4),

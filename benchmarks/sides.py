@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from benchmarks import observer, random_gets
@@ -75,6 +76,10 @@ class MeasurementContext:
         started = self._stack.enter_context(serving(command, self.cores.load))
         self._observers.append(started.pid)
         return started.address
+
+    def folder(self) -> Path:
+        """Return a new folder, which is removed at the end."""
+        return Path(self._stack.enter_context(TemporaryDirectory(prefix="prism-bench-")))
 
     def backend(self, make: Callable[[], Backend]) -> str:
         """Return the URL of the backend; the first request starts it on the load's core."""

@@ -25,6 +25,8 @@ _MODULES = {
     "proxy": "serve",
     "config": "config",
     "drivers": "drivers",
+    "backup": "backup",
+    "restore": "backup",
     # On the client's side.
     "kv": "kv",
     "lifecycle": "lifecycle",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import pytest
@@ -53,13 +54,16 @@ def deploy(start_server: Callable[..., Server]) -> Iterator[Deploy]:
 
 
 @pytest.fixture
-def address_of(start_server: Callable[..., Server], deploy: Deploy) -> Callable[[str], str]:
-    """Where a new Prism on a driver listens, memstore included."""
+def address_of(
+    start_server: Callable[..., Server], deploy: Deploy, tmp_path: Path
+) -> Callable[[str], str]:
+    """Where a new Prism on a driver listens, also on one without a server behind it."""
 
     def start(driver: str) -> str:
         if driver in SERVERS:
             return deploy(driver).prism.address
-        return start_server("--driver", driver).serving().address
+        flags = ("--sqlite-path", str(tmp_path / "prism.db")) if driver == "sqlite" else ()
+        return start_server("--driver", driver, *flags).serving().address
 
     return start
 

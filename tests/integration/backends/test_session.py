@@ -46,7 +46,7 @@ def _quoted(text: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("driver", ["memstore", "redis", "nats"])
+@pytest.mark.parametrize("driver", ["memstore", "redis", "nats", "sqlite"])
 def test_a_session_is_the_same_on_every_backend(
     driver: str, address_of: Callable[[str], str], tmp_path: Path
 ) -> None:

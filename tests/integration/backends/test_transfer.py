@@ -1,4 +1,4 @@
-"""A whole store moves from one kind of server to another, by `dump` and `load`."""
+"""A whole store moves from one kind of backend to another, by `dump` and `load`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,21 @@ def pairs() -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_store_moves_from_redis_to_nats(deploy: Deploy, tmp_path: Path) -> None:
+def test_a_store_moves_from_redis_over_sqlite_to_nats(
+    deploy: Deploy, address_of: Callable[[str], str], tmp_path: Path
+) -> None:
     source = deploy("redis")
+    between = CommandLine(address_of("sqlite"))
     # The test servers sync each write, which this is not about.
     target = deploy("nats", settings={"jetstream": {"store_dir": str(tmp_path / "nats")}})
-    given, moved, found = (tmp_path / name for name in ("given", "moved", "found"))
+    given, moved, again, found = (tmp_path / name for name in ("given", "moved", "again", "found"))
     given.write_text("".join(f"{json.dumps(pair)}\n" for pair in pairs()))
     run(source.cli, "load", str(given))
     began = time.monotonic()
     run(source.cli, "dump", "-o", str(moved))
-    run(target.cli, "load", str(moved))
+    run(between, "load", str(moved))
+    run(between, "dump", "-o", str(again))
+    run(target.cli, "load", str(again))
     assert time.monotonic() - began < WITHIN_S
     run(target.cli, "dump", "-o", str(found))
     expected, there = contents(given), contents(found)

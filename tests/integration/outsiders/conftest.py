@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-EXAMPLE = ROOT / "examples" / "driver-sqlite"
+EXAMPLE = ROOT / "examples" / "driver-files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
     subprocess.run([*pip, str(folder), str(ROOT), str(EXAMPLE)], check=True)
     (prism,) = folder.glob("prism_kv-*.whl")
-    (example,) = folder.glob("prism_driver_sqlite-*.whl")
+    (example,) = folder.glob("prism_driver_files-*.whl")
     venv.create(folder / "venv", with_pip=True)
     clean = {
         k: v for k, v in os.environ.items() if not k.startswith(("PRISM_", "PYTHON", "PYTEST"))

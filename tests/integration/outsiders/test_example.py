@@ -18,8 +18,8 @@ from tests.integration.outsiders.conftest import EXAMPLE, ROOT, Outside
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("outsiders")]
 
 MAINS = {
-    "prism.bootstrap": ("-m", "prism.bootstrap", "--driver", "sqlite", "--grpc-port", "0"),
-    "prism_driver_sqlite": ("-m", "prism_driver_sqlite"),
+    "prism.bootstrap": ("-m", "prism.bootstrap", "--driver", "files", "--grpc-port", "0"),
+    "prism_driver_files": ("-m", "prism_driver_files"),
 }
 
 
@@ -50,9 +50,9 @@ async def test_the_driver_is_served_and_keeps_its_keys_over_a_restart(
     outside: Outside, tmp_path: Path, main: tuple[str, ...]
 ) -> None:
     for expected in (None, b"value"):
-        with served(outside, *main, "--sqlite-path", str(tmp_path / "keys.db")) as address:
+        with served(outside, *main, "--files-path", str(tmp_path)) as address:
             async with prism.connect(address) as kv:
-                assert kv.profile.driver == "sqlite"
+                assert kv.profile.driver == "files"
                 entry = await kv.get("key")
                 assert (entry and entry.value) == expected
                 await kv.set("key", b"value")
@@ -61,9 +61,9 @@ async def test_the_driver_is_served_and_keeps_its_keys_over_a_restart(
 def test_prism_drivers_lists_the_driver(outside: Outside) -> None:
     program = "from prism.cli import main; main()"
     drivers = json.loads(outside.run("-c", program, "drivers", "--json").stdout)["drivers"]
-    (found,) = [driver for driver in drivers if driver["name"] == "sqlite"]
-    assert found["package"] == "prism-driver-sqlite"
-    assert set(found["capabilities"]) == {"ttl", "compare_and_set", "batch", "scan", "counter"}
+    (found,) = [driver for driver in drivers if driver["name"] == "files"]
+    assert found["package"] == "prism-driver-files"
+    assert set(found["capabilities"]) == {"ttl", "scan"}
 
 
 def test_the_acceptance_suite_passes(outside: Outside) -> None:
@@ -78,10 +78,10 @@ def test_the_acceptance_suite_passes(outside: Outside) -> None:
 
 
 def test_the_main_module_has_at_most_25_lines() -> None:
-    main = EXAMPLE / "src" / "prism_driver_sqlite" / "__main__.py"
+    main = EXAMPLE / "src" / "prism_driver_files" / "__main__.py"
     assert len(main.read_text().splitlines()) <= 25
 
 
 def test_prism_does_not_name_the_driver() -> None:
     sources = (ROOT / "src").rglob("*.py")
-    assert not [path for path in sources if "prism_driver_sqlite" in path.read_text()]
+    assert not [path for path in sources if "prism_driver_files" in path.read_text()]

@@ -40,7 +40,7 @@ class TestFirstDriver(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(first: DriverSpec, tmp_path_factory: pytest.TempPathFactory) -> OpenBackend:
-        return in_process(first, {"path": str(tmp_path_factory.mktemp("guide") / "keys.db")})
+        return in_process(first, {"path": str(tmp_path_factory.mktemp("guide"))})
 
 
 def test_the_other_code_blocks_quote_the_example() -> None:

@@ -1,0 +1,229 @@
+"""Group commit: one transaction for all who ask at once, and what each is told if it fails."""
+
+# ruff: noqa: ASYNC240, since the files are small and local.
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prism.adapters.sqlite import Sqlite
+from prism.ports import (
+    BackendUnavailable,
+    Exhausted,
+    HealthStatus,
+    Internal,
+    Outcome,
+    Put,
+    VersionConflict,
+)
+from tests.unit.sqlite.conftest import Open, plain
+
+
+def count_commits(driver: Sqlite) -> list[str]:
+    commits: list[str] = []
+    driver._writer._connection.set_trace_callback(
+        lambda statement: commits.append(statement) if statement == "COMMIT" else None
+    )
+    return commits
+
+
+class FailingConnection:
+    """Connection whose statements of one kind fail as if the disk did."""
+
+    def __init__(self, inner: sqlite3.Connection, statement: str, code: int) -> None:
+        self._inner, self._statement, self._code = inner, statement, code
+
+    def execute(self, statement: str, *args: Any) -> sqlite3.Cursor:
+        if statement == self._statement:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = self._code
+            raise error
+        return self._inner.execute(statement, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def test_writes_of_one_iteration_are_one_transaction(driver: Sqlite) -> None:
+    commits = count_commits(driver)
+    versions = await asyncio.gather(*(driver.set(f"{n}", b"value") for n in range(64)))
+    assert len(set(versions)) == 64
+    assert len(commits) == 1
+
+
+async def test_a_batch_is_one_transaction(driver: Sqlite) -> None:
+    commits = count_commits(driver)
+    await driver.set_many([Put(f"{n}", b"value") for n in range(500)])
+    assert len(commits) == 1
+
+
+async def test_a_refused_write_fails_alone(driver: Sqlite) -> None:
+    outcomes = await asyncio.gather(
+        driver.set("a", b"1"),
+        driver.compare_and_set("b", b"2", expected=None),
+        driver.compare_and_set("b", b"3", expected=None),
+        driver.increment("a"),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[2], VersionConflict)
+    assert [type(outcome) for outcome in outcomes].count(VersionConflict) == 1
+    assert (await driver.increment("a", 0)).value == 2
+
+
+async def test_a_write_that_has_no_room_fails_alone(open_sqlite: Open) -> None:
+    driver = await open_sqlite(max_bytes=200_000)
+    outcomes = await asyncio.gather(
+        driver.set("small", b"1"),
+        driver.set("large", bytes(500_000)),
+        driver.set("other", b"2"),
+        return_exceptions=True,
+    )
+    refused = outcomes[1]
+    assert isinstance(refused, Exhausted)
+    assert refused.outcome is Outcome.NOT_APPLIED
+    assert "max_bytes" in refused.message
+    assert await driver.exists("small")
+    assert await driver.exists("other")
+    assert not await driver.exists("large")
+
+
+async def test_a_full_file_is_degraded_until_there_is_room(open_sqlite: Open) -> None:
+    driver = await open_sqlite(max_bytes=200_000)
+    assert (await driver.health()).status is HealthStatus.HEALTHY
+    with pytest.raises(Exhausted):
+        await driver.set("large", bytes(500_000))
+    written = await asyncio.gather(
+        *(driver.set(f"{n}", bytes(1000)) for n in range(300)), return_exceptions=True
+    )
+    refused = [outcome for outcome in written if isinstance(outcome, Exhausted)]
+    assert refused
+    assert await driver.get("0") is not None
+    await driver.delete_many([f"{n}" for n in range(300)])
+    await driver.set("small", b"1")
+    assert (await driver.health()).status is HealthStatus.HEALTHY
+
+
+async def test_a_failed_commit_leaves_the_outcome_unknown(driver: Sqlite) -> None:
+    writer = driver._writer
+    connection = writer._connection
+    failing = FailingConnection(connection, "COMMIT", sqlite3.SQLITE_IOERR_FSYNC)
+    writer._connection = failing  # type: ignore[assignment]
+    for outcome in await asyncio.gather(
+        driver.set("a", b"1"), driver.set("b", b"2"), return_exceptions=True
+    ):
+        assert isinstance(outcome, BackendUnavailable)
+        assert outcome.outcome is Outcome.UNKNOWN
+    assert (await driver.health()).status is HealthStatus.DEGRADED
+    writer._connection = connection
+    await driver.set("a", b"3")
+    assert (await driver.health()).status is HealthStatus.HEALTHY
+
+
+async def test_a_lock_of_another_process_is_not_applied(driver: Sqlite, path: Path) -> None:
+    await driver.set("key", b"old")
+    with plain(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BackendUnavailable, match="locked by another process") as refusal:
+            await driver.set("key", b"new")
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        health = await driver.health()
+        assert health.status is HealthStatus.DEGRADED
+        assert "locked" in health.message
+        # Readers do not wait for writers.
+        entry = await driver.get("key")
+        assert entry is not None
+        assert entry.value == b"old"
+    await driver.set("key", b"new")
+    assert (await driver.health()).status is HealthStatus.HEALTHY
+
+
+async def test_a_write_that_is_cancelled_before_its_transaction_is_absent(driver: Sqlite) -> None:
+    write = asyncio.create_task(driver.set("key", b"value"))
+    await asyncio.sleep(0)
+    write.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+    await driver.set("other", b"")
+    assert not await driver.exists("key")
+
+
+async def test_stop_finishes_the_writes_that_were_asked_for(open_sqlite: Open, path: Path) -> None:
+    driver = await open_sqlite()
+    writes = [asyncio.create_task(driver.set(f"{n}", b"value")) for n in range(100)]
+    await asyncio.sleep(0)
+    await driver.stop()
+    await asyncio.gather(*writes)
+    with plain(path) as other:
+        assert other.execute("SELECT count(*) FROM kv").fetchone() == (100,)
+
+
+async def test_a_defect_fails_the_write_and_not_the_thread(driver: Sqlite) -> None:
+    def defect(_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await driver._writer.write(defect)
+    await driver.set("key", b"value")
+
+
+async def test_a_file_that_was_replaced_takes_no_writes(driver: Sqlite, path: Path) -> None:
+    await driver.set("key", b"value")
+    path.rename(path.with_suffix(".moved"))
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="deleted or replaced") as refusal:
+            await driver.set("key", b"lost")
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        assert (await driver.health()).status is HealthStatus.UNHEALTHY
+        path.write_bytes(b"")
+
+
+async def test_a_deleted_file_is_unhealthy_before_anybody_writes(
+    driver: Sqlite, path: Path
+) -> None:
+    path.unlink()
+    assert (await driver.health()).status is HealthStatus.UNHEALTHY
+
+
+async def test_a_damaged_page_is_reported_and_stays_in_the_health(
+    open_sqlite: Open, path: Path
+) -> None:
+    driver = await open_sqlite()
+    await driver.set_many([Put(f"{n:05}", bytes(100)) for n in range(1000)])
+    await driver.stop()
+    content = bytearray(path.read_bytes())
+    # The first page holds the header and the schema, and every other page is overwritten.
+    content[2 * 4096 :] = b"\xee" * (len(content) - 2 * 4096)
+    path.write_bytes(content)
+    driver = await open_sqlite()
+    with pytest.raises(Internal, match="restore it from a backup") as refusal:
+        await driver.get("00500")
+    assert refusal.value.reason == "CORRUPT"
+    health = await driver.health()
+    assert health.status is HealthStatus.UNHEALTHY
+    assert "damaged" in health.message
+
+
+async def test_expired_keys_are_deleted_from_the_file(driver: Sqlite, path: Path) -> None:
+    await driver.set_many([Put(f"{n}", b"", timedelta(milliseconds=1)) for n in range(3000)])
+    await driver.set("stays", b"")
+    with plain(path) as other:
+        async with asyncio.timeout(30):
+            while other.execute("SELECT count(*) FROM entries").fetchone() != (1,):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_revision_is_not_given_twice_over_restarts(open_sqlite: Open) -> None:
+    seen: list[int] = []
+    for _ in range(3):
+        driver = await open_sqlite()
+        seen.append(await driver.set("key", b"value"))
+        await driver.delete("key")
+        seen.append(await driver.set("key", b"value", ttl=timedelta(milliseconds=1)))
+        await driver.stop()
+    assert len(set(seen)) == len(seen)
