@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run demo test test-in-ci test-unit test-drivers test-patterns test-acceptance-interfaces \
-        test-acceptance-sqlite test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack soak \
+        test-acceptance-sqlite test-acceptance-redis test-acceptance-nats compliance suite-selftest test-integration attack attack-short soak \
         test-example coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
         observability-check page-check package release lock docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
@@ -110,6 +110,9 @@ test-integration: tools ## Run real processes against one another
 
 attack: $(STAMP) ## Attack servers and proxies, and judge what others notice; ARGS="--short --only NAME"
 	$(BIN)/python -m tests.attack $(ARGS)
+
+attack-short: $(STAMP) ## Run one attack of each kind, with limits that hold on a busy machine
+	$(BIN)/python -m tests.attack --short
 
 SECONDS ?= 600
 
@@ -224,7 +227,7 @@ proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see tha
 proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
 	$(BIN)/buf build proto -o proto/baseline.binpb
 
-ci: lint types imports proto-check test-in-ci coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
+ci: lint types imports proto-check test-in-ci attack-short coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
 
 clean: ## Remove everything that was made, coverage included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,11 +19,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
 
 import tests.attack.attacks  # noqa: F401  # fills ATTACKS
+from prism.testing.markdown_block import replace_block
 from tests.attack.registry import ATTACKS, Attack, Place
+from tests.attack.table import BLOCK, HEAD, documentation, row
 from tests.attack.trial import Stage, Trial
 
 TRANSPORTS = ("h2corn", "grpcio")
@@ -36,6 +39,9 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--short", action="store_true", help="a small form, within 3 minutes")
+    parser.add_argument(
+        "--write", metavar="FILE", type=Path, help="replace the table of this Markdown file"
+    )
     parser.add_argument("--only", metavar="NAME", help="attacks whose name contains this")
     parser.add_argument("--transport", choices=TRANSPORTS, help="default: both")
     parser.add_argument("--list", action="store_true", help="list the attacks, and end")
@@ -49,10 +55,14 @@ def main() -> int:
         return 0
     transports = (options.transport,) if options.transport else TRANSPORTS
     typer.echo(HEAD)
-    failed = 0
+    trials = []
     for trial in _trials(chosen, transports, is_short=options.short):
         typer.echo(row(trial))
-        failed += trial.has_failed
+        trials.append(trial)
+    failed = sum(trial.has_failed for trial in trials)
+    if options.write:
+        table = documentation(trials, transports)
+        options.write.write_text(replace_block(options.write.read_text(), BLOCK, table))
     typer.echo(f"\n{failed} attacks succeeded" if failed else "\nno attack succeeded")
     return 1 if failed else 0
 
@@ -63,7 +73,7 @@ def _trials(
     for place in Place:
         # The HTTP port is the same with every transport.
         for transport in transports if place is not Place.HTTP else transports[:1]:
-            here = [each for each in chosen if place in each.places]
+            here = [each for each in chosen if place in (each.short if is_short else each.places)]
             yield from _on_one_server(place, transport, here, is_short)
 
 
@@ -85,35 +95,6 @@ def _on_one_server(
                 repeated = False
                 if trial.broken or not is_short:
                     break
-
-
-HEAD = (
-    "| attack | on | MiB before, peak, after | Get p99, longest | health "
-    "| attacker saw | verdict |\n"
-    "|---|---|---|---|---|---|---|"
-)
-
-
-def row(trial: Trial) -> str:
-    """Return one line of the table."""
-    sight = trial.sight
-    cells = (
-        trial.attack.name,
-        f"{trial.place}, {trial.transport}" if trial.place is not Place.HTTP else trial.place,
-        f"{trial.before_mib} → {trial.peak_mib} → {trial.after_mib}",
-        f"{sight.p99_s * 1000:.0f}, {sight.longest_s * 1000:.0f} ms",
-        f"{sight.longest_health_s * 1000:.0f} ms",
-        trial.seen,
-        _verdict(trial),
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _verdict(trial: Trial) -> str:
-    broken = "; ".join(trial.broken)
-    if broken and trial.cannot:
-        return f"cannot {trial.cannot}: {broken}"
-    return broken or "holds"
 
 
 if __name__ == "__main__":

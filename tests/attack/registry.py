@@ -33,11 +33,13 @@ class Attack:
     Attributes:
         run: attacks, and returns what the attacker saw; raises PromiseBroken.
         places: what to run it against.
+        short: what the short form runs it against; empty: it represents no kind there.
         grpcio_cannot: promise that grpcio cannot keep; empty: it must keep all.
     """
 
     run: Run
     places: tuple[Place, ...]
+    short: tuple[Place, ...]
     grpcio_cannot: str = ""
 
     @property
@@ -53,11 +55,13 @@ class Attack:
 ATTACKS: list[Attack] = []
 
 
-def attack(*places: Place, grpcio_cannot: str = "") -> Callable[[Run], Run]:
+def attack(
+    *places: Place, short: tuple[Place, ...] = (), grpcio_cannot: str = ""
+) -> Callable[[Run], Run]:
     """Add a function to the attacks; without places it is aimed at a server."""
 
     def add(run: Run) -> Run:
-        ATTACKS.append(Attack(run, places or (Place.SERVER,), grpcio_cannot))
+        ATTACKS.append(Attack(run, places or (Place.SERVER,), short, grpcio_cannot))
         return run
 
     return add

@@ -59,6 +59,7 @@ class Trial:
         before_mib: memory before the attack.
         peak_mib: highest memory from the beginning of the attack on.
         after_mib: memory ten seconds after the attack, or as soon as it is back.
+        took_s: duration of the attack and of the wait after it.
         seen: what the attacker saw.
         foreign: lines printed that are not in our format.
         broken: each promise that was broken; empty: all hold.
@@ -70,6 +71,7 @@ class Trial:
     before_mib: int = 0
     peak_mib: int = 0
     after_mib: int = 0
+    took_s: float = 0.0
     sight: Sight = field(default_factory=Sight)
     seen: str = ""
     foreign: list[str] = field(default_factory=list)
@@ -144,6 +146,7 @@ class Stage(AbstractContextManager["Stage"]):
         trial.before_mib = server.memory_mib()
         server.reset_peak()
         self._bystander.begin()
+        begun = time.monotonic()
         trial.seen, promise_broken = _run(attack, server.target(is_short=is_short))
         ended = time.monotonic()
         while True:
@@ -153,6 +156,7 @@ class Stage(AbstractContextManager["Stage"]):
             is_back = trial.after_mib <= limits.allowed_mib(trial.before_mib)
             if time.monotonic() - ended > (_RETURN_S if not (is_short and is_back) else 0.5):
                 break
+        trial.took_s = time.monotonic() - begun
         trial.sight = self._bystander.end()
         trial.foreign = server.foreign_lines(printed)
         if promise_broken:

@@ -55,7 +55,7 @@ class StandaloneCommander:
 
     Args:
         start_timeout: time to wait for a backend that is not there.
-        readiness: told what the driver waits for; None: nobody is told.
+        readiness: reports what the driver waits for; None: nothing is reported.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ async def _call_anew(target: Target, within_s: float = 10) -> str:
     return ""
 
 
-@attack(Place.CRAMPED)
+@attack(Place.CRAMPED, short=(Place.CRAMPED,))
 async def idle_connections(target: Target) -> str:
     """400 idle connections, of which the server has descriptors for half."""
     held = await _open(target.grpc_port, 400, _HELLO)
@@ -133,7 +133,7 @@ async def broken_connections(target: Target) -> str:
     return f"{count:,} connections"
 
 
-@attack()
+@attack(short=(Place.SERVER,))
 async def control_frames(target: Target) -> str:
     """Floods of pings, settings, priorities and empty frames."""
     ping = frame(Kind.PING, payload=bytes(8))

@@ -22,7 +22,7 @@ async def _ask(port: int, request: bytes, within_s: float = 10) -> bytes:
         writer.close()
 
 
-@attack(Place.HTTP)
+@attack(Place.HTTP, short=(Place.HTTP,))
 async def dribbled_headers(target: Target) -> str:
     """200 requests of which one byte a second is sent."""
     ended = 0
@@ -52,7 +52,7 @@ async def dribbled_headers(target: Target) -> str:
     return "all were closed within 8 s"
 
 
-@attack(Place.HTTP)
+@attack(Place.HTTP, short=(Place.HTTP,))
 async def simplest_health_check(target: Target) -> str:
     """HTTP/1.0 without any header, as a load balancer's basic check sends it."""
     answer = await _ask(target.http_port, b"GET /health HTTP/1.0\r\n\r\n")
@@ -105,7 +105,7 @@ async def other_protocols_on_the_http_port(target: Target) -> str:
     return ", ".join(seen)
 
 
-@attack(Place.HTTP)
+@attack(Place.HTTP, short=(Place.HTTP,))
 async def unread_pages(target: Target) -> str:
     """Pipelined requests for /metrics by clients that read nothing."""
     request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 500

@@ -36,13 +36,13 @@ async def _bomb(target: Target, path: str, plain: bytes) -> str:
         return f"{len(bomb):,} bytes become {len(plain):,}: {told(peer.statuses, peer.resets)}"
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def compressed_batch_of_empty_keys(target: Target) -> str:
     """BatchGet of two million empty keys, compressed to 4 KB."""
     return await _bomb(target, BATCH_GET, b"\x0a\0" * _COUNT)
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def compressed_cancel_ids(target: Target) -> str:
     """Operate message that cancels four million operations, compressed to 4 KB."""
     return await _bomb(target, OPERATE, delimited(2, b"\1" * (2 * _COUNT - 16)))

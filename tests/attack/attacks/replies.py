@@ -19,7 +19,7 @@ def _operate_gets(count: int, first: int = 1) -> bytes:
     return message(pb.OperateRequest(operations=operations).SerializeToString())
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def unread_replies(target: Target) -> str:
     """600 Gets of 1 MB by a caller that lets nothing through."""
     async with Peer.connect(target.grpc_port, window=0, reads=False) as peer:
@@ -68,7 +68,7 @@ async def slow_reader(target: Target) -> str:
         return told(peer.statuses, peer.resets, peer.closed)
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def broken_streams(target: Target) -> str:
     """Thousands of operation streams that are cancelled before their replies are read."""
     done = 0
@@ -82,7 +82,7 @@ async def broken_streams(target: Target) -> str:
     return f"{done:,} streams"
 
 
-@attack()
+@attack(short=(Place.SERVER,))
 async def reset_calls(target: Target) -> str:
     """Calls that are cancelled as soon as they are sent, again and again."""
     sent = 0

@@ -24,7 +24,7 @@ async def _answers(target: Target, *headers: list[Header], body: bytes) -> list[
     return answers
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def writes_that_cannot_be_answered(target: Target) -> str:
     """Sets without `te: trailers` and as gRPC-Web: refused, and not applied."""
     body = message(pb.SetRequest(key="unanswerable", value=b"x").SerializeToString())
@@ -48,7 +48,7 @@ async def writes_that_cannot_be_answered(target: Target) -> str:
     return f"te, web, web+proto, web-text, plain: {', '.join(answers)}"
 
 
-@attack()
+@attack(short=(Place.SERVER,))
 async def disguised_paths(target: Target) -> str:
     """Get with an encoded path, a query, another method or two paths: none may be served."""
     encoded, query = ("/prism.v1.KeyValueService/%47et", f"{GET}?x=1")
@@ -67,7 +67,7 @@ async def disguised_paths(target: Target) -> str:
     return f"encoded, query, GET, two paths, two paths: {', '.join(answers)}"
 
 
-@attack()
+@attack(short=(Place.SERVER,))
 async def endless_deadline(target: Target) -> str:
     """Thousands of calls with a `grpc-timeout` of 400 digits, and other malformed ones."""
     values = ["9" * 400 + "S", "9" * 400 + "n", "-1S", "1", "S", "", "99999999H", "\u0661S", "1e9S"]

@@ -28,7 +28,7 @@ from tests.attack.target import HUNG, STEADY, Target, pattern_process
 _EMPTY = message(b"")
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def headers_without_a_body(target: Target) -> str:
     """Tens of thousands of calls with a deadline of 1 s that send nothing but headers."""
     statuses: Counter[str] = Counter()
@@ -52,7 +52,12 @@ async def headers_without_a_body(target: Target) -> str:
         return f"of {2_000 * count:,} {told(statuses, resets)}"
 
 
-@attack(Place.SERVER, Place.PROXY, grpcio_cannot="bound the bytes of requests that are incomplete")
+@attack(
+    Place.SERVER,
+    Place.PROXY,
+    short=(Place.SERVER,),
+    grpcio_cannot="bound the bytes of requests that are incomplete",
+)
 async def half_bodies(target: Target) -> str:
     """200 calls that send all of 4 MB but the last byte."""
     body = message(bytes(3_900_000))[:-1]
@@ -96,7 +101,7 @@ async def idle_operation_streams(target: Target) -> str:
     return await _idle_streams(target, OPERATE, None, ends=False)
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def idle_watches(target: Target) -> str:
     """Thousands of watches from few connections."""
     return await _idle_streams(target, WATCH, WATCH_ALL, ends=True)
@@ -114,7 +119,7 @@ async def idle_reflection_streams(target: Target) -> str:
     return await _idle_streams(target, REFLECTION, None, ends=False)
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.PROXY,))
 async def burst_of_calls(target: Target) -> str:
     """3,000 Sets at once on one connection, all of which must be answered properly."""
     body = message(pb.SetRequest(key="burst", value=b"x").SerializeToString())
@@ -127,7 +132,7 @@ async def burst_of_calls(target: Target) -> str:
         return seen
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
 async def burst_of_a_stock_client(target: Target) -> str:
     """3,000 Gets at once by a stock client, none of which may end in CANCELLED."""
     # Here, since gRPC does not survive the fork that starts an attack.
@@ -151,7 +156,7 @@ async def burst_of_a_stock_client(target: Target) -> str:
     return told(statuses)
 
 
-@attack(Place.PROXY)
+@attack(Place.PROXY, short=(Place.PROXY,))
 async def deadlines_at_a_hung_pattern(target: Target) -> str:
     """400 simultaneous deadlines of a stock client at a frozen pattern.
 
@@ -189,7 +194,7 @@ async def deadlines_at_a_hung_pattern(target: Target) -> str:
     return f"hung: {told(statuses)}; healthy pattern, same connection: {told(others)}"
 
 
-@attack(Place.PROXY)
+@attack(Place.PROXY, short=(Place.PROXY,))
 async def thousand_watches_through_a_proxy(target: Target) -> str:
     """1,000 watches on one connection through a proxy."""
     async with Peer.connect(target.grpc_port) as peer:

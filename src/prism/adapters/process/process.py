@@ -62,7 +62,7 @@ class LaunchedProcess:
         try:
             status = await _exit_status(self._process)
             self._kill_group()
-            # A descendant that left the group may hold the pipe open for ever.
+            # A descendant that left the group may hold the pipe open without end.
             await asyncio.wait((reading,), timeout=_LAST_OUTPUT_S)
         finally:
             reading.cancel()

@@ -61,7 +61,7 @@ _COPIED_BYTES = 64 << 10
 _COUNTED_BYTES = 4096
 """Smaller replies that are not read are limited by the number of calls alone."""
 
-_MARGIN_S, _MARGIN_PER_CALL_S = 0.01, 0.0001
+_MARGIN_S, _MARGIN_PER_CALL_S = 0.01, 0.00025
 
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 

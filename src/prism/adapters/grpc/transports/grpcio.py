@@ -9,9 +9,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
+from google.rpc import status_pb2
 
 from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
@@ -159,10 +160,12 @@ def _carry(
             reply = await call(payload, adapted)
             if len(reply) > _COUNTED_BYTES:
                 _count_reply(unread, adapted.connection, len(reply), context)
+            return reply
         except Rejected as rejected:
-            await _abort(context, rejected)
-            raise  # not reached: abort raises
-        return reply
+            status = rejected.status
+        # The frame of this call becomes part of a cycle; see _abort.
+        payload = b""
+        return await _abort(context, status)
 
     return handle
 
@@ -202,13 +205,17 @@ def _carry_stream(
     async def handle(
         payloads: AsyncIterator[bytes], context: ServicerContext
     ) -> AsyncIterator[bytes]:
+        received = _in_turns(payloads, turns)
         try:
-            received = _in_turns(payloads, turns)
             async with aclosing(call(received, _Context(context))) as replies:
                 async for reply in replies:
                     yield reply
+            return
         except Rejected as rejected:
-            await _abort(context, rejected)
+            status = rejected.status
+        del received, payloads
+        reply = b""
+        await _abort(context, status)
 
     return handle
 
@@ -220,12 +227,18 @@ async def _in_turns(payloads: AsyncIterator[bytes], turns: Turns) -> AsyncIterat
         yield payload
 
 
-async def _abort(context: ServicerContext, rejected: Rejected) -> None:
-    status = rejected.status
+async def _abort(context: ServicerContext, status: status_pb2.Status) -> NoReturn:
+    """End the call with this status.
+
+    The context keeps the exception that this raises, and with it, by its traceback, the frames
+    that led here: a cycle that lasts until the garbage collector runs. No frame in it may refer
+    to a message, nor to an error whose own traceback does.
+    """
     details = (("grpc-status-details-bin", status.SerializeToString()),)
     await context.abort(
         _STATUS_CODES[status.code], status.message, details if status.details else ()
     )
+    raise AssertionError("abort raises")
 
 
 def _channel_options(options: ServerOptions, max_connections: int) -> list[tuple[str, int]]:
