@@ -59,8 +59,13 @@ $(STAMP): pyproject.toml
 	@$(INSTALL) --editable '.[dev]'
 	@touch $(SERVER) $@
 
-run: $(SERVER) ## Serve the embedded store; ARGS="--grpc-port 9190" passes flags on
-	@$(BIN)/python -m prism.bootstrap --driver memstore $(ARGS)
+# Where `make run` keeps its keys.
+DATA ?= data
+SERVED = $(if $(findstring --driver,$(ARGS)),,--driver sqlite --sqlite-path $(DATA)/prism.db)
+
+run: $(SERVER) ## Serve the SQLite file data/prism.db; ARGS="--driver memstore" passes flags on
+	@mkdir -p $(DATA)
+	@$(BIN)/python -m prism.bootstrap $(SERVED) $(ARGS)
 
 demo: $(SERVER) ## Show a proxy with three patterns, one of which is killed
 	$(BIN)/python -m examples.demo

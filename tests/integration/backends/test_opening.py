@@ -95,8 +95,8 @@ async def test_no_secret_is_told_by_a_server_that_runs(
 def test_every_driver_is_listed_with_what_it_can_do() -> None:
     listed = prism("drivers", "--json")
     drivers = {driver["name"]: driver for driver in json.loads(listed.stdout)["drivers"]}
-    assert {"memstore", "nats", "redis", "remote"} <= drivers.keys()
-    for name in ("memstore", "nats", "redis"):
+    assert {"memstore", "nats", "redis", "remote", "sqlite"} <= drivers.keys()
+    for name in ("memstore", "nats", "redis", "sqlite"):
         assert len(drivers[name]["capabilities"]) == 6
 
 

@@ -22,7 +22,7 @@ def begin(cli: CommandLine, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("driver", ["memstore", "redis", "nats"])
+@pytest.mark.parametrize("driver", ["memstore", "redis", "nats", "sqlite"])
 def test_changes_by_another_process_are_seen(driver: str, address_of: Callable[[str], str]) -> None:
     cli = CommandLine(address_of(driver))
     with begin(cli, "user/*", "--count", "4") as watch:
@@ -43,7 +43,12 @@ def test_changes_by_another_process_are_seen(driver: str, address_of: Callable[[
 
 @pytest.mark.parametrize(
     ("driver", "line"),
-    [("memstore", b"put\tkey\tvalue\n"), ("redis", b"put\tkey\n"), ("nats", b"put\tkey\tvalue\n")],
+    [
+        ("memstore", b"put\tkey\tvalue\n"),
+        ("redis", b"put\tkey\n"),
+        ("nats", b"put\tkey\tvalue\n"),
+        ("sqlite", b"put\tkey\tvalue\n"),
+    ],
 )
 def test_a_value_is_shown_where_the_backend_reports_it(
     driver: str, line: bytes, address_of: Callable[[str], str]

@@ -88,6 +88,8 @@ class Reader:
     def _type(self, command: Command, place: str) -> None:
         text = command.text
         if text.startswith("make "):
+            # The commands before it create what this folder has, and the folder of the keys.
+            (self._folder / "data").mkdir(exist_ok=True)
             text = _last_command_of_make(text)
             if not SERVES.match(text):
                 return

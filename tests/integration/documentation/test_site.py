@@ -54,7 +54,7 @@ def test_no_page_loads_external_resources(site: Path) -> None:
 def test_the_reference_has_every_flag_of_server_proxy_and_drivers(site: Path) -> None:
     page = (site / "reference" / "settings" / "index.html").read_text()
     options = [*server_options(), *server_options(ProxySettings)]
-    for name in ("memstore", "redis", "nats", "remote"):
+    for name in ("memstore", "redis", "nats", "sqlite", "remote"):
         options += driver_options(discovery.load(name))
     flags = {option.flag for option in options} | {"--pattern", "--config"}
     assert [flag for flag in sorted(flags) if f"<code>{flag}</code>" not in page] == []
