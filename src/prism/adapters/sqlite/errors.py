@@ -56,8 +56,8 @@ def translate(error: sqlite3.Error, path: Path, *, committing: bool = False) -> 
     match code_of(error):
         case sqlite3.SQLITE_FULL:
             return Exhausted(
-                f"{path} cannot grow, its disk or the limit max_bytes is full: free space, delete"
-                " some keys, or raise the limit"
+                f"{path} cannot grow: free space on its disk, or, if it has reached max_bytes,"
+                " delete some keys or raise the limit"
             )
         case sqlite3.SQLITE_NOMEM:
             return Exhausted(f"SQLite has no memory for this operation on {path}")
