@@ -60,8 +60,12 @@ def redis_server_program() -> str:
 
 
 def _version_of(program: str) -> int:
-    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return int(output.stdout.partition("v=")[2].partition(".")[0])
+    """Return the major version of a server program; 0 if it does not run on this machine."""
+    try:
+        output = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        return int(output.stdout.partition("v=")[2].partition(".")[0])
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
 
 
 class RedisServer(ServerProcess):

@@ -119,6 +119,7 @@ async def test_acl_of_the_user_is_respected(open_redis: Open, own_server: RedisS
         assert refusal.value.outcome is Outcome.NOT_APPLIED
         # Without CONFIG GET the driver cannot know whether the server sends notifications.
         assert Capability.WATCH not in backend.profile.capabilities
+        assert "CONFIG GET" in backend.profile.hints[Capability.WATCH]
 
 
 async def test_acl_rules_in_the_manual_are_sufficient(

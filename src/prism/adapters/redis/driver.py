@@ -28,7 +28,6 @@ from prism.adapters.redis.executor import (
     send_batch,
 )
 from prism.adapters.redis.profile import (
-    NO_NOTIFICATIONS,
     NO_WATCH_ON_CLUSTER,
     inspect_servers,
     make_profile,
@@ -166,11 +165,7 @@ class Redis:
         except BaseException:
             await executor.close()
             raise
-        no_watch = ""
-        if clustered:
-            no_watch = NO_WATCH_ON_CLUSTER
-        elif not facts.notifications:
-            no_watch = NO_NOTIFICATIONS
+        no_watch = NO_WATCH_ON_CLUSTER if clustered else facts.no_watch
         self._details = {"backend": backend, "redis_version": facts.version}
         if no_watch:
             _log.info("Redis at %s does not offer watch: %s", backend, no_watch)

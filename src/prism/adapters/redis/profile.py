@@ -55,6 +55,10 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
 }
 
 NO_NOTIFICATIONS = "set notify-keyspace-events to KEA in Redis, and restart Prism"
+NOTIFICATIONS_UNKNOWN = (
+    "allow its user the command CONFIG GET in Redis, by which Prism sees whether the server sends "
+    "notifications, and restart Prism"
+)
 NO_WATCH_ON_CLUSTER = "the nodes of a Cluster do not report every change"
 
 _MIN_VERSION = 7
@@ -86,11 +90,12 @@ class ServerFacts(NamedTuple):
 
     Attributes:
         version: version of Redis; empty if the server does not tell.
-        notifications: whether the server sends every notification that a watch needs.
+        no_watch: why a server may not send every notification that a watch needs, as what to do
+            about it; empty if all do.
     """
 
     version: str
-    notifications: bool
+    no_watch: str
 
 
 async def inspect_servers(executor: Executor, backend: str, probe_key: bytes) -> ServerFacts:
@@ -105,7 +110,8 @@ async def inspect_servers(executor: Executor, backend: str, probe_key: bytes) ->
     """
     servers = await executor.servers()
     facts = [await _inspect(server, backend, probe_key) for server in servers]
-    return ServerFacts(facts[0].version, all(each.notifications for each in facts))
+    no_watch = next((each.no_watch for each in facts if each.no_watch), "")
+    return ServerFacts(facts[0].version, no_watch)
 
 
 async def _inspect(server: Server, backend: str, probe_key: bytes) -> ServerFacts:
@@ -133,9 +139,9 @@ async def _inspect(server: Server, backend: str, probe_key: bytes) -> ServerFact
             fields.get("maxmemory", "unknown"),
         )
     if flags is None:
-        return ServerFacts(found, notifications=False)
+        return ServerFacts(found, NOTIFICATIONS_UNKNOWN)
     enabled = flags[1].decode() if flags else ""
-    return ServerFacts(found, are_notifications_sufficient(enabled))
+    return ServerFacts(found, "" if are_notifications_sufficient(enabled) else NO_NOTIFICATIONS)
 
 
 async def _ask(server: Server, command: Command, backend: str) -> Reply:

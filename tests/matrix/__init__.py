@@ -1,0 +1,1 @@
+"""Runs the tests on other servers, other versions of Python and other dependencies."""

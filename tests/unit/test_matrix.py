@@ -1,0 +1,94 @@
+"""The matrix counts what pytest reports, and shows failures and missing servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.matrix import tables
+from tests.matrix.cells import Cell, all_cells, short_cells
+from tests.matrix.environments import PROJECT, Dependencies, Environment
+from tests.matrix.refusals import is_refusal
+from tests.matrix.results import CellResult, Count, Results
+from tests.matrix.running import count_report
+
+REPORT = """
+<testsuites><testsuite>
+  <testcase classname="tests.contract.test_redis.TestInProcess" name="test_a"/>
+  <testcase classname="tests.contract.test_redis.TestInProcess" name="test_b"><failure/></testcase>
+  <testcase classname="tests.integration.redis.test_c" name="test_c"><skipped/></testcase>
+</testsuite></testsuites>
+"""
+
+
+@pytest.fixture
+def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Document with empty tables."""
+    path = tmp_path / "compatibility.md"
+    names = ("redis", "nats", "python", "refused")
+    path.write_text("".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in names))
+    monkeypatch.setattr(tables, "DOCUMENT", path)
+    return path
+
+
+def result(**fields: object) -> CellResult:
+    return CellResult("redis", "2026-01-02", "Redis 7.0", **fields)  # type: ignore[arg-type]
+
+
+def test_tests_are_counted_by_their_group(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    groups = {
+        "single server": ("tests/contract/test_redis.py::TestInProcess",),
+        "integration": ("tests/integration/redis",),
+    }
+    counted = result()
+    count_report(report, groups, counted)
+    assert counted.groups == {"single server": Count(1, 1), "integration": Count(skipped=1)}
+    assert counted.failures == ["tests.contract.test_redis.TestInProcess.test_b"]
+    assert not counted.is_good
+
+
+def test_a_cell_in_which_no_test_ran_is_a_failure() -> None:
+    assert not result(groups={"single server": Count(skipped=3)}).is_good
+
+
+def test_only_a_required_cell_must_be_possible() -> None:
+    assert result(unavailable="no apt", required=False).is_good
+    assert not result(unavailable="no apt", required=True).is_good
+
+
+def test_results_of_other_cells_are_kept(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results.json", {"a": result(groups={"Cluster": Count(2)})})
+    results.write()
+    assert Results.read(results.path).cells == results.cells
+
+
+def test_tables_show_failures_and_what_could_not_run(document: Path) -> None:
+    ran = result(
+        servers=[["Redis", "7.0.15", "Debian 12"]], groups={"single server": Count(8, failed=2)}
+    )
+    results = Results(document, {"a": ran, "b": result(unavailable="no apt")})
+    tables.write_tables(results)
+    text = document.read_text()
+    assert "| Redis 7.0.15 | Debian 12 | ✗ 2, ✓ 8 | 2026-01-02 |" in text
+    assert "| Redis 7.0 | not run: no apt | | 2026-01-02 |" in text
+
+
+@pytest.mark.parametrize("cells", [list(all_cells()), list(short_cells())], ids=["all", "short"])
+def test_the_tests_of_every_cell_exist(cells: list[Cell]) -> None:
+    for cell in cells:
+        for paths in cell.groups.values():
+            for path in paths:
+                assert (PROJECT / path.partition("::")[0]).exists(), path
+    assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_environments_differ_by_python_and_dependencies() -> None:
+    assert Environment("3.11", Dependencies.OLDEST).name == "python3.11-oldest"
+
+
+def test_a_server_that_is_served_is_not_refused() -> None:
+    assert not is_refusal("is served")
+    assert is_refusal("it has version 6.2.5; Prism needs Redis 7.0 or newer")
