@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 import prism
 from prism.ports import AccessDenied, BackendUnavailable, Exhausted
+from tests.servers.authority import Authority
 
 Start = Callable[..., Any]
 
@@ -132,17 +132,38 @@ async def test_an_error_beyond_loopback_names_the_variable_of_the_http_proxy() -
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
 def test_an_encrypted_private_key_is_said_to_be_encrypted(
-    start_server: Start, certificate: tuple[Path, Path], tmp_path: Path, transport: str
+    start_server: Start, tmp_path: Path, transport: str
 ) -> None:
-    cert, key = certificate
-    encrypted = tmp_path / "encrypted.pem"
-    command = ("openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:secret")
-    subprocess.run([*command, "-out", str(encrypted)], check=True, capture_output=True)
-    server = start_server(
-        *("--tls-cert", str(cert), "--tls-key", str(encrypted), "--transport", transport)
-    )
+    cert, key = Authority("ours").write(tmp_path, "server", password="secret")
+    files = ("--tls-cert", str(cert), "--tls-key", str(key), "--transport", transport)
+    server = start_server(*files)
     assert server.wait() == 1
-    assert f"the private key {encrypted} is encrypted: decrypt it" in server.log
+    assert f"the private key {key} is encrypted: give its password with tls_key_pass" in server.log
+    password = tmp_path / "password"
+    password.write_text("wrong")
+    server = start_server(*files, "--tls-key-password-file", str(password))
+    assert server.wait() == 1
+    assert f"the password given for the private key {key} does not decrypt it" in server.log
+    assert "wrong" not in server.log
+
+
+@pytest.mark.parametrize("transport", ["h2corn", "grpcio"])
+async def test_an_encrypted_private_key_is_used_with_its_password(
+    start_server: Start, tmp_path: Path, transport: str
+) -> None:
+    authority = Authority("ours")
+    cert, key = authority.write(tmp_path, "server", password="server's secret")
+    client_cert, client_key = authority.write(tmp_path, "client", password="client's secret")
+    ca, password = tmp_path / "ca.pem", tmp_path / "password"
+    ca.write_bytes(authority.pem)
+    password.write_text("server's secret\r\n")
+    server = start_server(
+        *("--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(ca)),
+        *("--tls-key-password-file", str(password), "--transport", transport),
+    ).serving()
+    tls = prism.TLS(ca=ca, cert=client_cert, key=client_key, key_password="client's secret")
+    async with prism.connect(server.address, tls=tls) as kv:
+        await kv.set("k", b"v")
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])

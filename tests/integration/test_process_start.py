@@ -61,10 +61,45 @@ def test_process_1_ends_in_order_however_early_sigterm_arrives(
         process.wait()
 
 
-def test_sighup_drains_and_ends_with_status_0(server: Any) -> None:
+def test_sighup_reads_files_again_and_ends_no_server(server: Any) -> None:
+    for _ in range(3):
+        server.signal(signal.SIGHUP)
+        server.wait_for("SIGHUP: certificates and secrets are read again")
+    server.stop()
+
+
+def test_sighup_in_the_first_moments_ends_no_server(start_server: Start) -> None:
+    server = start_server()
+    # Any time before the handlers: the interpreter itself still ends at SIGHUP.
+    while b"-m" not in Path(f"/proc/{server.process.pid}/cmdline").read_bytes():
+        time.sleep(0.001)
+    server.wait_for("starting")
     server.signal(signal.SIGHUP)
-    assert server.wait() == 0
-    assert "drained" in server.log
+    server.serving()
+
+
+def test_a_server_whose_terminal_is_closed_drains_and_ends(tmp_path: Path) -> None:
+    terminal, other = os.openpty()
+    log = tmp_path / "log"
+    script = f'exec "$0" -m prism.cli serve {shlex.join(_PORTS)} 2>{log}'
+    process = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", "sh", "-c", script, sys.executable],
+        stdin=other,
+        stdout=other,
+        cwd=tmp_path,
+    )
+    os.close(other)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not log.exists() or "serving" not in log.read_text():
+            assert time.monotonic() < deadline, "the server does not serve"
+            time.sleep(0.02)
+        os.close(terminal)
+        assert process.wait(TIMEOUT_S) == 0
+        assert "shutting down: SIGHUP" in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

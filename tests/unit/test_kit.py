@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from prism.kit import (
+    ClientTls,
     ReplyBudget,
     add_to_counter,
     clamp_page_size,
     client_tls_context,
     closed,
+    plain_private_key,
     version_conflict,
 )
 from prism.ports import (
@@ -25,6 +27,7 @@ from prism.ports import (
     PreconditionFailed,
     Version,
 )
+from tests.servers.authority import Authority, replace_file
 
 
 def entry(size: int) -> Entry:
@@ -113,9 +116,9 @@ def test_the_default_page_size_is_within_the_limits() -> None:
 
 
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
-    for files in ({"cert": tmp_path / "a.pem"}, {"key": tmp_path / "a.pem"}):
+    for cert, key in ((tmp_path / "a.pem", None), (None, tmp_path / "a.pem")):
         with pytest.raises(InvalidArgument, match=r"a\.pem is given alone"):
-            client_tls_context(**files)
+            client_tls_context(cert=cert, key=key)
 
 
 def test_a_tls_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
@@ -137,3 +140,36 @@ def test_usable_tls_files_are_loaded(tmp_path: Path) -> None:
     context = client_tls_context(ca=cert, cert=cert, key=key)
     assert context.cert_store_stats()["x509"] == 1
     assert client_tls_context().check_hostname
+
+
+def test_changed_tls_files_are_loaded_for_the_next_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority("ours")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.pem)
+    cert, key = authority.write(tmp_path, "client")
+    files = ClientTls(ca=ca, cert=cert, key=key)
+    first = files.context
+    assert files.context is first
+    other_cert, other_key = authority.issue("client")
+    replace_file(cert, other_cert)
+    assert [files.context, files.context] == [first, first]
+    (record,) = caplog.records
+    assert record.message.endswith("those loaded before stay in use")
+    replace_file(key, other_key)
+    assert files.context is not first
+
+
+def test_an_encrypted_key_of_a_client_is_used_with_its_password(tmp_path: Path) -> None:
+    cert, key = Authority("ours").write(tmp_path, "client", password="secret")
+    with pytest.raises(InvalidArgument, match="is encrypted: give its password"):
+        ClientTls(cert=cert, key=key)
+    with pytest.raises(InvalidArgument, match="does not decrypt it"):
+        ClientTls(cert=cert, key=key, key_password="other")
+    files = ClientTls(cert=cert, key=key, key_password="secret")
+    with pytest.raises(InvalidArgument, match="does not decrypt it"):
+        files.use_password("other")
+    assert b"ENCRYPTED" not in plain_private_key(key, "secret")
+    with pytest.raises(InvalidArgument, match="does not decrypt it"):
+        plain_private_key(key, "other")

@@ -50,6 +50,17 @@ class RemoteSettings:
     tls_ca: Path | None = setting(None, help="PEM file of the authority to trust")
     tls_cert: Path | None = setting(None, help="PEM file of the client's certificate")
     tls_key: Path | None = setting(None, help="PEM file of that certificate's key")
+    tls_key_password: str | None = setting(
+        None, help="Password of that key, if it is encrypted", secret=True
+    )
+
+    @property
+    def files(self) -> TLS | None:
+        """Files of the connection; None: plain text."""
+        given = (self.tls_ca, self.tls_cert, self.tls_key)
+        if any(given) and not self.tls:
+            raise InvalidArgument("TLS files are given and tls is false; set tls to true")
+        return TLS(*given, self.tls_key_password) if self.tls else None
 
 
 class Remote(KeyValueClient):
@@ -70,14 +81,11 @@ class Remote(KeyValueClient):
         return None if self._open is None else self._open.relay
 
     async def initialize(self, settings: RemoteSettings) -> None:
-        given = (settings.tls_ca, settings.tls_cert, settings.tls_key)
-        if any(given) and not settings.tls:
-            raise InvalidArgument("TLS files are given and tls is false; set tls to true")
         await self.connect(
             Channel(
                 settings.address,
                 timeout=settings.timeout,
-                tls=TLS(*given) if settings.tls else None,
+                tls=settings.files,
                 trace_context=trace_context_source(),
             )
         )
@@ -94,6 +102,11 @@ class Remote(KeyValueClient):
         except BaseException:
             await self.stop()
             raise
+
+    async def reload(self, settings: RemoteSettings) -> None:
+        """Connect with the password of the key in these settings from now on."""
+        if self._open is not None and settings.files is not None:
+            self._open.use_tls(settings.files)
 
     async def start(self) -> None:
         """Do nothing: the server serves already."""

@@ -16,8 +16,10 @@ from contextlib import (
 from typing import Protocol
 
 from prism.adapters.grpc.transports.options import ListenerObserver
+from prism.adapters.grpc.transports.tls import ServerTls
 from prism.bootstrap.commander import Commander, ServerAddresses
 from prism.bootstrap.configuration import ServerConfiguration
+from prism.bootstrap.reloading import Reloader
 from prism.bootstrap.signals import handle_signals
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
@@ -33,6 +35,7 @@ class GrpcServer(Protocol):
     def addresses(self) -> tuple[str, ...]: ...
     def observe(self, observer: ListenerObserver) -> None: ...
     async def start(self) -> tuple[str, ...]: ...
+    async def reload_tls(self, tls: ServerTls) -> bool: ...
     async def stop(self) -> None: ...
 
 
@@ -75,6 +78,7 @@ class Application:
         commander: Commander,
         telemetry: Telemetry | None = None,
         request_log: RequestLog | None = None,
+        reloader: Reloader,
     ) -> None:
         self._settings = configuration.settings
         self._lifecycle = lifecycle
@@ -84,6 +88,7 @@ class Application:
         self._commander = commander
         self._telemetry = telemetry
         self._request_log = request_log
+        self._reloader = reloader
         self._ending = asyncio.Event()
         self._stopped = asyncio.Event()
         self._addresses: ServerAddresses | None = None
@@ -99,7 +104,7 @@ class Application:
         """
         try:
             async with AsyncExitStack() as stack:
-                stack.enter_context(handle_signals(self.end))
+                stack.enter_context(handle_signals(self.end, self._reloader.request))
                 await self._serve(stack)
         except PrismError as error:
             self._log_failure(error)
@@ -139,6 +144,8 @@ class Application:
         with nullcontext() if self._telemetry is None else self._telemetry.none_sampled():
             grpc_addresses = await self._grpc_server.start()
         self._addresses = ServerAddresses(grpc_addresses, metrics_address)
+        reloading = asyncio.create_task(self._reloader.run())
+        stack.push_async_callback(_cancel, reloading)
         # Closed after the driver: the command that stops the driver is still answered.
         stack.push_async_callback(self._commander.close)
         stack.push_async_callback(self._close_driver)

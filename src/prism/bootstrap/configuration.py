@@ -129,6 +129,31 @@ class ServerConfiguration:
         """Maximum number of operations in flight on one connection."""
         return self.settings.max_in_flight_per_connection
 
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """Files that hold one secret each."""
+        return tuple(value.file for value in self.values if value.file is not None)
+
+    @property
+    def named_files(self) -> tuple[Path, ...]:
+        """Files that other settings name, such as certificates."""
+        return tuple(
+            Path(value.text)
+            for value in self.values
+            if value.text is not None and value.option.field.type is Path
+        )
+
+    def reread(self) -> Self:
+        """Return the configuration with the present content of the secret files.
+
+        Raises:
+            InvalidArgument: a file cannot be read, or its content is not valid.
+        """
+        return self._with_values([_reread(value) for value in self.values])
+
+    def _with_values(self, values: Sequence[Value]) -> Self:
+        raise NotImplementedError
+
     def initialized_with(self, driver_settings: Mapping[str, str]) -> Self:
         """Return the configuration with the driver settings of an Initialize command."""
         if driver_settings == self.driver_settings:
@@ -151,6 +176,13 @@ class Configuration(ServerConfiguration):
     """Configuration of a server with one driver."""
 
     settings: ServeSettings
+
+    def _with_values(self, values: Sequence[Value]) -> Self:
+        settings = server_settings(ServeSettings, values)
+        texts = chosen_texts(value for value in values if value.option.driver)
+        if settings.proxy_address is None:
+            parse_settings(self.spec.settings, texts)
+        return replace(self, settings=settings, driver_settings=texts, values=values)
 
 
 def choose(
@@ -341,6 +373,12 @@ def _value(choice: Choice, option: Option, given: Mapping[str, Given]) -> Value:
             f"{option.variable} or {option.path} in a config file"
         )
     return Value(option, option.field.default, "default")
+
+
+def _reread(value: Value) -> Value:
+    if value.file is None:
+        return value
+    return replace(value, text=_secret_in(value.file, value.option, value.origin))
 
 
 def _origin(choice: Choice, option: Option, source: Source) -> str:

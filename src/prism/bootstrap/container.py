@@ -30,6 +30,7 @@ from prism.adapters.observability.tracing import tracing_if
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, commander_of
 from prism.bootstrap.configuration import ServerConfiguration, secrets_of
+from prism.bootstrap.reloading import Apply, Reloader, secrets_of_driver
 from prism.bootstrap.settings import ServerSettings
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
@@ -113,6 +114,7 @@ class CommonContainer(containers.DeclarativeContainer):
     collector: providers.Dependency[DriverCollector | PatternCollector] = providers.Dependency()
     page: providers.Dependency[StatusPage] = providers.Dependency()
     commander: providers.Dependency[Commander] = providers.Dependency()
+    apply_secrets: providers.Dependency[Apply] = providers.Dependency()
 
     tracing = providers.Singleton(
         tracing_if,
@@ -188,6 +190,14 @@ class CommonContainer(containers.DeclarativeContainer):
     http_server = providers.Singleton(
         _http_server, settings=settings, endpoints=endpoints.provider, history=history
     )
+    reloader = providers.Singleton(
+        Reloader,
+        configuration,
+        server=grpc_server,
+        guard=admin_guard,
+        redactor=redactor,
+        apply_secrets=apply_secrets,
+    )
     application = providers.Singleton(
         Application,
         configuration=configuration,
@@ -198,6 +208,7 @@ class CommonContainer(containers.DeclarativeContainer):
         commander=commander,
         telemetry=tracing,
         request_log=request_log,
+        reloader=reloader,
     )
 
 
@@ -272,6 +283,9 @@ class Container(containers.DeclarativeContainer):
         collector=collector,
         page=page,
         commander=commander,
+        apply_secrets=providers.Callable(
+            secrets_of_driver, configuration=configuration, lifecycle=common.lifecycle
+        ),
     )
     lifecycle = common.lifecycle
     readiness = common.readiness

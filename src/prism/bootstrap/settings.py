@@ -58,7 +58,13 @@ class ServerSettings:
 
     GROUPS: ClassVar[Groups] = {
         "Listening": ("host", "grpc_port", "grpc_socket", "transport", "reflection"),
-        "TLS and access": ("tls_cert", "tls_key", "tls_client_ca", "admin_token"),
+        "TLS and access": (
+            "tls_cert",
+            "tls_key",
+            "tls_key_password",
+            "tls_client_ca",
+            "admin_token",
+        ),
         LIMITS: (
             "default_timeout",
             "max_message_bytes",
@@ -100,6 +106,9 @@ class ServerSettings:
     )
     tls_cert: Path | None = setting(None, help="PEM certificate chain; enables TLS for gRPC.")
     tls_key: Path | None = setting(None, help="PEM private key of --tls-cert.")
+    tls_key_password: str | None = setting(
+        None, secret=True, help="Password of --tls-key, if that is encrypted."
+    )
     tls_client_ca: Path | None = setting(
         None,
         help="PEM certificates of the authorities that clients' certificates must be signed by.",
@@ -185,8 +194,9 @@ class ServerSettings:
         for name in ("tls_cert", "tls_key"):
             if getattr(self, name) is None and (self.tls_cert or self.tls_key):
                 raise InvalidSetting(name, f"{name} is missing: a certificate needs its key")
-        if self.tls_client_ca is not None and self.tls_cert is None:
-            raise InvalidSetting("tls_client_ca", "tls_client_ca needs tls_cert and tls_key")
+        for name in ("tls_client_ca", "tls_key_password"):
+            if getattr(self, name) is not None and self.tls_cert is None:
+                raise InvalidSetting(name, f"{name} needs tls_cert and tls_key")
         taken = self.grpc_port == self.metrics_port != 0
         if self.metrics and taken:
             raise InvalidSetting("metrics_port", "metrics_port is the same as grpc_port")
@@ -194,11 +204,12 @@ class ServerSettings:
     @property
     def server_options(self) -> ServerOptions:
         """Options of the gRPC server."""
-        from prism.adapters.grpc.transports.options import ServerOptions, ServerTls
+        from prism.adapters.grpc.transports.options import ServerOptions
+        from prism.adapters.grpc.transports.tls import ServerTls
 
         tls = None
         if self.tls_cert is not None and self.tls_key is not None:
-            tls = ServerTls(self.tls_cert, self.tls_key, self.tls_client_ca)
+            tls = ServerTls(self.tls_cert, self.tls_key, self.tls_client_ca, self.tls_key_password)
         return ServerOptions(
             host=self.host,
             port=self.grpc_port,

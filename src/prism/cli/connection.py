@@ -108,6 +108,7 @@ class ConnectionOptions:
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    tls_key_password_file: Path | None = None
     enable_tracing: bool = False
     trace_exporter: str | None = None
     pattern: str | None = None
@@ -117,6 +118,8 @@ class ConnectionOptions:
     def __post_init__(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise typer.BadParameter("--tls-cert and --tls-key go together")
+        if self.tls_key_password_file is not None and self.tls_key is None:
+            raise typer.BadParameter("--tls-key-password-file needs --tls-key")
 
     def call(self, operation: str, call: Callable[[Client], Awaitable[Result]]) -> Result:
         """Connect, make one call, and close.
@@ -201,7 +204,13 @@ class ConnectionOptions:
             return None
         from prism import TLS
 
-        return TLS(ca=self.tls_ca, cert=self.tls_cert, key=self.tls_key)
+        password = self.tls_key_password_file
+        return TLS(
+            ca=self.tls_ca,
+            cert=self.tls_cert,
+            key=self.tls_key,
+            key_password=None if password is None else read_secret(password),
+        )
 
 
 def _run(
@@ -307,6 +316,7 @@ _COMMON = (
             ("--tls-ca", "PEM certificates of the authorities to trust; implies --tls."),
             ("--tls-cert", "PEM certificate to present to the server; implies --tls."),
             ("--tls-key", "PEM private key of --tls-cert."),
+            ("--tls-key-password-file", "File with the password of --tls-key."),
         )
     ),
     _tracing_option(

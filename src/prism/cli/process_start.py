@@ -29,18 +29,16 @@ def prepare(arguments: list[str]) -> None:
 
 
 def end_on_signals() -> None:
-    """End the process with status 0 at SIGTERM or SIGHUP, until a server handles them.
+    """End the process with status 0 at SIGTERM, until a server handles signals.
 
     Nothing is open yet. The kernel would ignore a signal without a handler where this is
     process 1, as in a container. Signals that arrived while they were blocked count too.
+    SIGHUP, which asks a server to read its files again, has nothing to do yet.
     """
-    numbers = {signal.SIGTERM, signal.SIGHUP}
-    # A process started by nohup keeps ignoring SIGHUP.
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        numbers.remove(signal.SIGHUP)
-    for number in numbers:
-        signal.signal(number, _end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers | {signal.SIGINT})
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _do_nothing)
+    numbers = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def open_standard_streams() -> None:
@@ -65,3 +63,7 @@ def open_standard_streams() -> None:
 
 def _end(_number: int, _frame: object) -> None:
     os._exit(0)
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    pass

@@ -25,6 +25,7 @@ from prism.ports import (
     NotServing,
     PrismError,
     State,
+    Unsupported,
 )
 
 Result = TypeVar("Result")
@@ -35,12 +36,15 @@ log = logging.getLogger(__name__)
 _HEALTH_TIMEOUT_S = 5.0
 # Drivers have shorter limits of their own; this one is for a driver that hangs.
 _STARTUP_TIMEOUT_S = 60.0
+_RELOAD_TIMEOUT_S = 10.0
 _DRAIN_GRACE_S = 1.0
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 """Pauses between the attempts to initialize a driver whose backend is not there."""
 
 _NOT_THERE = (BackendUnavailable, BackendTimeout, NotServing)
+
+_OPEN = (State.INITIALIZED, State.RUNNING, State.DRAINING)
 
 _ALLOWED_FROM = {
     State.INITIALIZED: {State.CREATED},
@@ -135,6 +139,13 @@ class LifecycleMachine:
         self._initialize_driver: Callable[[Mapping[str, str]], Awaitable[None]] = lambda texts: (
             driver.initialize(parse_settings(settings_type, texts))
         )
+        # Not isinstance, which overlooks what a wrapper around the driver passes on.
+        reload_driver = getattr(driver, "reload", None)
+        self._reload_driver: Callable[[Mapping[str, str]], Awaitable[None]] | None = (
+            None
+            if reload_driver is None
+            else lambda texts: reload_driver(parse_settings(settings_type, texts))
+        )
         self._admission = admission
         self._register_secrets = register_secrets
         self._redact = redact
@@ -197,6 +208,17 @@ class LifecycleMachine:
         given = dict(settings)
         await self._commands.run(self._initialize(given, _Retry(timeout, on_failure)))
 
+    async def reload(self, settings: Mapping[str, str]) -> None:
+        """Give the driver these settings, in which only secrets differ from the present ones.
+
+        Raises:
+            IllegalTransition: the driver is not open.
+            Unsupported: the driver takes settings only when it is initialized.
+            PrismError: raised by the driver, which keeps its settings.
+        """
+        self._register_secrets(settings)
+        await self._commands.run(self._reload(dict(settings)))
+
     async def start(self) -> None:
         await self._commands.run(self._start())
 
@@ -216,7 +238,7 @@ class LifecycleMachine:
         return health
 
     async def _check_health(self) -> Health:
-        if self._state in (State.INITIALIZED, State.RUNNING, State.DRAINING):
+        if self._state in _OPEN:
             try:
                 async with asyncio.timeout(_HEALTH_TIMEOUT_S):
                     return redact_health(await self._driver.health(), self._redact)
@@ -254,6 +276,18 @@ class LifecycleMachine:
                 redact_error(error, self._redact)
                 retry.on_failure(error)
             await retry.pause()
+
+    async def _reload(self, settings: dict[str, str]) -> None:
+        if self._state not in _OPEN:
+            raise IllegalTransition(f"cannot reload: the driver is {self._state}")
+        if self._reload_driver is None:
+            raise Unsupported("the driver takes a changed secret only when the server is restarted")
+        try:
+            await _bounded("reload", _RELOAD_TIMEOUT_S, self._reload_driver(settings))
+        except PrismError as error:
+            redact_error(error, self._redact)
+            raise
+        self._settings = settings
 
     async def _start(self) -> None:
         if self._took_effect(State.RUNNING):

@@ -50,6 +50,7 @@ from prism.ports.lifecycle import (
     HealthStatus,
     Lifecycle,
     LifecycleControl,
+    Reloadable,
     State,
 )
 from prism.ports.operations import OPERATIONS, Keys, OperationSpec
@@ -113,6 +114,7 @@ __all__ = [
     "PrismError",
     "Profile",
     "Put",
+    "Reloadable",
     "Scan",
     "ScanExpired",
     "State",

@@ -103,6 +103,26 @@ class Lifecycle(Protocol[SettingsT_contra]):
         ...
 
 
+class Reloadable(Protocol[SettingsT_contra]):
+    """Port of a driver that takes changed secrets without being initialized again.
+
+    Optional. Without it, a changed secret is used when the server is restarted.
+    """
+
+    async def reload(self, settings: SettingsT_contra) -> None:
+        """Use the secrets in these settings for every connection that is opened from now on.
+
+        Connections that are open stay open. May be called whenever the driver is initialized.
+
+        Args:
+            settings: settings in which nothing but secrets differs from those before.
+
+        Raises:
+            InvalidArgument: they cannot be used; nothing is changed.
+        """
+        ...
+
+
 class LifecycleControl(Lifecycle[Mapping[str, str]], Protocol):
     """Port for the commands of an operator: settings are text by name.
 

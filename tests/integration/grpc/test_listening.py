@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import prism
 from prism.adapters.client import connect_admin
-from prism.adapters.grpc.transports.options import ServerTls
+from prism.adapters.grpc.transports.tls import ServerTls
 from prism.adapters.remote import Remote, RemoteSettings
 from prism.ports import (
     AccessDenied,

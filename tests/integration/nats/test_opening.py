@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +14,8 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, RePublish, StorageType
 
+from prism.adapters.nats.driver import Nats
+from prism.adapters.nats.settings import NatsSettings
 from prism.ports import (
     AccessDenied,
     BackendUnavailable,
@@ -23,6 +27,7 @@ from prism.ports import (
     Unauthenticated,
 )
 from tests.integration.nats.conftest import Open
+from tests.servers.authority import Authority
 from tests.servers.nats import NatsServer
 from tests.servers.process import free_port
 
@@ -148,6 +153,46 @@ async def test_mutual_tls(open_nats: Open, certificate: tuple[Path, Path]) -> No
         with pytest.raises(BackendUnavailable, match="certificate"):
             async with open_nats(url, **ours):
                 pass
+
+
+async def test_changed_secrets_are_used_for_the_next_connection(tmp_path: Path) -> None:
+    authority = Authority("ours")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.pem)
+    cert, key = authority.write(tmp_path, "server")
+    client_cert, client_key = authority.write(tmp_path, "client", password="first secret")
+    tls = {"cert_file": str(cert), "key_file": str(key), "ca_file": str(ca), "verify": True}
+    authorization = {"user": "anna", "password": "first"}
+    with NatsServer({"tls": tls, "authorization": authorization}) as server:
+        settings = NatsSettings(
+            url=f"tls://localhost:{server.port}",
+            user="anna",
+            password="first",
+            tls_ca=ca,
+            tls_cert=client_cert,
+            tls_key=client_key,
+            tls_key_password="first secret",
+        )
+        driver = Nats()
+        await driver.initialize(settings)
+        try:
+            await driver.set("key", b"value")
+            with pytest.raises(InvalidArgument, match="restart the server"):
+                await driver.reload(replace(settings, url="tls://localhost:1"))
+            authorization["password"] = "second"
+            authority.write(tmp_path, "client", password="second secret")
+            changed = replace(settings, password="second", tls_key_password="second secret")
+            await driver.reload(changed)
+            await server.kill()
+            await server.start()
+            async with asyncio.timeout(30):
+                while True:
+                    with contextlib.suppress(BackendUnavailable):
+                        assert await driver.exists("key")
+                        break
+                    await asyncio.sleep(0.05)
+        finally:
+            await driver.stop()
 
 
 async def test_server_without_tls_gets_no_password(

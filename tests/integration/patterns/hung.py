@@ -12,7 +12,7 @@ from prism.bootstrap.signals import handle_signals
 
 
 async def main() -> None:
-    with handle_signals(lambda _: None):
+    with handle_signals(lambda _: None, lambda: None):
         await Lifeline(int(sys.argv[1]), timedelta(milliseconds=10)).token()
         sys.stdout.write("stuck\n")
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import ssl
@@ -24,6 +25,7 @@ from prism.ports import (
     Unsupported,
 )
 from tests.integration.redis.conftest import Open
+from tests.servers.authority import Authority
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer
 from tests.servers.relay import TcpRelay
@@ -218,6 +220,47 @@ async def test_mutual_tls(
         with pytest.raises(BackendUnavailable):
             async with open_redis(f"rediss://localhost:{relay.port}", **client):
                 pass
+
+
+async def test_another_client_certificate_is_shown_to_the_next_connection(
+    open_redis: Open, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    old, new = Authority("old"), Authority("new")
+    cert, key = old.write(tmp_path, "client", password="secret")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(old.pem)
+    contexts = {}
+    for name, authority in (("old", old), ("new", new)):
+        contexts[name] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*old.write(tmp_path, "server"))
+        context.load_verify_locations(cadata=authority.pem.decode())
+        context.verify_mode = ssl.CERT_REQUIRED
+    trusted = "old"
+
+    def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = contexts[trusted]
+
+    contexts["old"].sni_callback = choose
+    async with (
+        TcpRelay(redis_server.port, tls=contexts["old"]) as relay,
+        open_redis(
+            f"rediss://localhost:{relay.port}",
+            tls_ca=str(ca),
+            tls_cert=str(cert),
+            tls_key=str(key),
+            tls_key_password="secret",
+        ) as backend,
+    ):
+        await backend.kv.set("key", b"value")
+        new.write(tmp_path, "client", password="secret")
+        trusted = "new"
+        relay.abort_connections()
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(BackendUnavailable):
+                    assert await backend.kv.exists("key") is True
+                    break
+                await asyncio.sleep(0.05)
 
 
 async def test_tls_files_without_tls_are_refused(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,11 @@ from prism.adapters.client.propagation import Forwarded, TraceContext
 from prism.adapters.client.watch import UnaryStreamMethod, Watches
 from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
-from prism.kit import client_tls_context
+from prism.kit import FileStamp, client_tls_context, file_stamp, plain_private_key
 from prism.ports import BackendUnavailable, Event, InvalidArgument, NotServing
 from prism.v1 import keyvalue_pb2 as pb
+
+_log = logging.getLogger(__name__)
 
 PATTERN = "prism-pattern"
 """Metadata key by which a call names a pattern."""
@@ -36,8 +39,11 @@ _OPTIONS = [
     # The server limits its replies; a second limit here could only disagree.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # Whether to repeat a write is the caller's decision.
-    ("grpc.enable_retries", 0),
+    # Whether to repeat a write is the caller's decision: no policy for retries is taken from
+    # anywhere. What is left of them are calls that no server has begun, such as those on the
+    # way to a server that is leaving.
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config_disable_resolution", 1),
     # Each channel has a connection of its own, with the server's limit on calls in flight.
     ("grpc.use_local_subchannel_pool", 1),
     # A server that returns is found again within a second, not in minutes.
@@ -61,6 +67,12 @@ _PING_OPTIONS = [
 # data; 2 to 4 s of an idle stream are at most two pings.
 _IDLE_CHECK_S = 2.0
 
+# Files are looked at when a call begins, so seldom that it costs nothing.
+_TLS_CHECK_S = 1.0
+
+_RETIRED_GRACE_S = 86_400.0
+"""Time for the calls on a connection that is replaced."""
+
 _TOO_MANY_PINGS = "too many pings"
 _SILENCE = ("ping timeout", "keepalive")
 
@@ -80,20 +92,33 @@ class TLS:
         ca: PEM file of the authority to trust; None: the system's authorities.
         cert: PEM file of the client's certificate, for servers that require one.
         key: PEM file of the certificate's key.
+        key_password: password of the key, if it is encrypted.
     """
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
+
+    @property
+    def stamp(self) -> FileStamp:
+        """What changes when a file changes."""
+        return file_stamp((self.ca, self.cert, self.key))
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Return gRPC credentials; raises InvalidArgument that names an unusable file."""
         # grpc would report nothing but an unreachable server.
-        client_tls_context(ca=self.ca, cert=self.cert, key=self.key)
-        ca, key, cert = (
-            None if path is None else path.read_bytes() for path in (self.ca, self.key, self.cert)
-        )
-        return grpc.ssl_channel_credentials(ca, key, cert)
+        client_tls_context(ca=self.ca, cert=self.cert, key=self.key, key_password=self.key_password)
+        try:
+            return grpc.ssl_channel_credentials(
+                None if self.ca is None else self.ca.read_bytes(),
+                None if self.key is None else plain_private_key(self.key, self.key_password),
+                None if self.cert is None else self.cert.read_bytes(),
+            )
+        except OSError as error:
+            raise InvalidArgument(
+                f"the TLS file {error.filename} cannot be read: {error.strerror}"
+            ) from None
 
 
 class ClosedChannel:
@@ -120,7 +145,8 @@ class Channel:
     """Connection to one address; opened by the first call.
 
     A connection over TCP is pinged while calls or watches use it, and replaced when it stops
-    answering. A Unix socket needs no pings: its end is always noticed.
+    answering. A Unix socket needs no pings: its end is always noticed. When the TLS files have
+    changed, further calls go over a new connection, and those in flight end on the old one.
 
     Args:
         address: `host:port` or `unix:PATH`.
@@ -159,9 +185,12 @@ class Channel:
         self._metadata = _metadata(admin_token, pattern)
         self._trace_context = trace_context
         self._forwarded = forwarded
+        self._tls = tls
+        self._tls_stamp = None if tls is None else tls.stamp
+        self._tls_checked_at = 0.0
         self._credentials = None if tls is None else tls.credentials()
         self._channel = self._open()
-        self._previous: grpc.aio.Channel | None = None
+        self._retired: dict[asyncio.Task[None], grpc.aio.Channel] = {}
         self._watches = Watches(self._open, self._errors, self._timeout_s)
         self._methods: dict[str, _UnaryMethod] = {}
         self._operations = OperationStream(
@@ -169,6 +198,7 @@ class Channel:
             self._errors.of_operations,
             self._timeout_s,
             idle_check_s=_IDLE_CHECK_S if self._pings else None,
+            is_leaving=self._is_leaving,
         )
         self._streams = streams
         self._closed = False
@@ -233,6 +263,8 @@ class Channel:
         """
         if self._closed:
             raise NotServing(CLOSED)
+        if self._tls is not None:
+            self._follow_tls_files(self._tls)
         method = self._methods.get(path)
         if method is None:
             # Bytes both ways: messages are encoded here.
@@ -290,9 +322,49 @@ class Channel:
         self._closed = True
         await self._operations.close()
         await self._watches.close()
-        for channel in (self._channel, self._previous):
-            if channel is not None:
-                await channel.close()
+        for task in self._retired:
+            task.cancel()
+        for channel in (self._channel, *self._retired.values()):
+            await channel.close()
+
+    def use_tls(self, tls: TLS) -> None:
+        """Use these files, or this password, for every connection from now on.
+
+        Raises:
+            InvalidArgument: a file cannot be used; nothing is changed.
+        """
+        self._credentials = tls.credentials()
+        self._tls, self._tls_stamp = tls, tls.stamp
+        self._replace_channel()
+
+    def _follow_tls_files(self, tls: TLS) -> None:
+        """Replace the connection if the files have changed."""
+        now = asyncio.get_running_loop().time()
+        if now - self._tls_checked_at < _TLS_CHECK_S:
+            return
+        self._tls_checked_at = now
+        stamp = tls.stamp
+        if stamp == self._tls_stamp:
+            return
+        self._tls_stamp = stamp
+        try:
+            self.use_tls(tls)
+        except InvalidArgument as error:
+            _log.warning("%s; those loaded before stay in use", error.message)
+
+    def _replace_channel(self) -> None:
+        """Send further calls over another connection; calls in flight end on the present one."""
+        old, self._channel = self._channel, self._open()
+        self._methods.clear()
+        self._watches.retire_connections()
+        self._operations.renew()
+        task = asyncio.create_task(old.close(_RETIRED_GRACE_S))
+        self._retired[task] = old
+        task.add_done_callback(lambda done: self._retired.pop(done, None))
+
+    def _is_leaving(self) -> bool:
+        """Whether the server wants no more calls on the connection of the open stream."""
+        return self._channel.get_state() is not grpc.ChannelConnectivity.READY
 
     def _current_trace(self, caller: Forwarded | None) -> TraceContext | None:
         trace = None if self._trace_context is None else self._trace_context()
@@ -308,6 +380,8 @@ class Channel:
         return (*self._metadata, *(field for field in fields if field[1]))
 
     def _open_stream(self) -> OpenCall:
+        if self._tls is not None:
+            self._follow_tls_files(self._tls)
         call: OpenCall = self._channel.stream_stream(path_of("Operate"))(metadata=self._metadata)
         return call
 
@@ -325,11 +399,9 @@ class Channel:
             return
         details = details.lower().replace("_", " ")
         if _TOO_MANY_PINGS in details and self._pings:
-            # Once at most. Calls that began meanwhile end on the connection that pings.
+            # Once at most.
             self._pings = False
-            self._previous, self._channel = self._channel, self._open()
-            self._methods.clear()
-            self._watches.retire_connections()
+            self._replace_channel()
         elif any(text in details for text in _SILENCE):
             # Their connections take the same path.
             self._watches.end_all(f"the connection to {self.address} stopped answering")

@@ -39,6 +39,10 @@ _MESSAGE_BYTES = 512 << 10
 _MESSAGE_ELEMENTS, _MESSAGE_CANCEL_IDS = 16_000, 8_000
 _SMALL_BODY_BYTES = 512
 
+# To change to another stream, no operation may be unanswered, or two on one key could change
+# places. So long are others held back for that; if it was in vain, it is tried again later.
+_HOLD_S, _HOLD_AGAIN_S = 0.3, 5.0
+
 # The server's error about a deadline says whether the operation began. The client's own
 # timeout, for a server that does not answer, comes this much later.
 _TIMEOUT_MARGIN_S = 0.1
@@ -105,6 +109,8 @@ class OperationStream:
         timeout_s: timeout of each operation.
         idle_check_s: time after which a stream ends that nothing was sent over, at the
             latest after twice as long; None: it stays.
+        is_leaving: tells whether the server wants no more calls on the stream's connection;
+            another stream then takes its place. Asked at each check.
 
     Attributes:
         answers: whether the server is known to support operation streams.
@@ -117,14 +123,18 @@ class OperationStream:
         timeout_s: float,
         *,
         idle_check_s: float | None = None,
+        is_leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._open_call = open_call
+        self._is_leaving = is_leaving
         self._error_of_call = error_of_call
         self._pending = PendingOperations(timeout_s, self._write_soon)
         self._idle_check_s = idle_check_s
         self._session: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._something_to_write: asyncio.Future[bool] | None = None
+        self._renewing = False
+        self._answered: asyncio.Event | None = None
         self._closed = False
         self.answers = False
 
@@ -187,6 +197,14 @@ class OperationStream:
         """Cancel an operation. Safe more than once, and after the answer."""
         self._pending.give_up(pending)
 
+    def renew(self) -> None:
+        """Open another stream as soon as no operation is unanswered; none is lost."""
+        if self._session is None or self._closed or self._renewing:
+            return
+        self._renewing = True
+        if self._something_to_write is not None and not self._something_to_write.done():
+            self._something_to_write.set_result(True)
+
     async def close(self) -> None:
         """Fail all pending operations, and end the stream. Safe more than once."""
         self._closed = True
@@ -212,6 +230,7 @@ class OperationStream:
     async def _run_session(self) -> None:
         """Run one stream, from its opening to its end."""
         call = self._open_call()
+        self._renewing = False
         true_status = TrueStatus(call)
         writing = asyncio.create_task(self._write(call))
         if self._idle_check_s is not None:
@@ -246,6 +265,10 @@ class OperationStream:
         with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             await call.wait_for_connection()
             while True:
+                if self._renewing and await self._hold():
+                    self._leave_session()
+                    await call.done_writing()
+                    return
                 message = self._pending.next_message()
                 if message is not None:
                     await call.write(message)
@@ -255,6 +278,33 @@ class OperationStream:
                 if not await something:
                     await call.done_writing()
                     return
+
+    async def _hold(self) -> bool:
+        """Write nothing until every operation is answered; False: one takes too long."""
+        self._answered = asyncio.Event()
+        try:
+            async with asyncio.timeout(_HOLD_S):
+                while self._pending.some_unanswered:
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            asyncio.get_running_loop().call_later(_HOLD_AGAIN_S, self.renew)
+            return False
+        finally:
+            self._answered = None
+            self._renewing = False
+        return True
+
+    def _leave_session(self) -> None:
+        """Let the present stream end, and begin another one if there is something to write."""
+        session = self._session
+        if session is None:
+            return
+        self._session = None
+        self._ending.add(session)
+        session.add_done_callback(self._ending.discard)
+        if not self._pending.idle:
+            self._write_soon()
 
     def _check_idle(self, session: asyncio.Task[None] | None, last_id: int) -> None:
         """End a stream that was not used since the last check.
@@ -266,11 +316,11 @@ class OperationStream:
         pending, writing = self._pending, self._something_to_write
         unused = last_id == pending.last_id and pending.idle
         if unused and writing is not None and not writing.done():
-            self._session = None
-            self._ending.add(session)
-            session.add_done_callback(self._ending.discard)
+            self._leave_session()
             writing.set_result(False)
             return
+        if self.answers and self._is_leaving():
+            self.renew()
         loop = asyncio.get_running_loop()
         loop.call_later(self._idle_check_s, self._check_idle, session, pending.last_id)
 
@@ -290,6 +340,8 @@ class OperationStream:
                 pending.waiter.set_exception(
                     Internal(f"the server answered {pending.method.field} with {field}")
                 )
+        if self._answered is not None:
+            self._answered.set()
 
     def _fail_all(self, ended: grpc.aio.AioRpcError | None, *, answered: bool) -> None:
         unimplemented = ended is not None and ended.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -374,6 +426,11 @@ class PendingOperations:
     def idle(self) -> bool:
         """Whether no operation is pending, and nothing is left to write."""
         return not (self._by_id or self._unwritten or self._cancel_ids)
+
+    @property
+    def some_unanswered(self) -> bool:
+        """Whether the server may have seen an operation and not answered it."""
+        return any(pending.written for pending in self._by_id.values())
 
     def take(self, identity: int) -> PendingOperation | None:
         """Remove the operation of this id; None: nobody waits for it any more."""

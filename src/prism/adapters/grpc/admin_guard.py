@@ -50,10 +50,14 @@ class AdminGuard:
     """
 
     def __init__(self, token: str | None, *, required: bool) -> None:
-        self._expected = f"Bearer {token}".encode() if token else None
+        self.expect(token)
         self._required = required
         self._guesses: OrderedDict[str, _Guesses] = OrderedDict()
         self._log_lines = TokenBucket(per_second=0.2, burst=5)
+
+    def expect(self, token: str | None) -> None:
+        """Expect this token from now on; None: no token is set."""
+        self._expected = f"Bearer {token}".encode() if token else None
 
     async def check(self, context: CallContext) -> None:
         """Return if the caller is an administrator.

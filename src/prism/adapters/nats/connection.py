@@ -29,6 +29,7 @@ from prism.adapters.nats.requests import (
     only_answer,
 )
 from prism.adapters.nats.settings import NatsSettings
+from prism.kit import ClientTls
 from prism.ports import BackendUnavailable, Exhausted, InvalidArgument, PrismError, Unauthenticated
 
 ResourceT = TypeVar("ResourceT")
@@ -55,18 +56,22 @@ class Connection:
     Requests in flight when the connection breaks fail at once, with an unknown outcome; later
     requests fail as not applied.
 
+    Args:
+        tls: TLS files; None: TLS is off.
+
     Attributes:
         last_error: the last error of the library, or why the connection ended.
         on_lost: called with the reason when the connection ends.
     """
 
-    def __init__(self, settings: NatsSettings) -> None:
+    def __init__(self, settings: NatsSettings, tls: ClientTls | None) -> None:
         self.address = settings.addresses
         self.timeout_s = settings.timeout.total_seconds()
         self.is_open = False
         self.last_error = ""
         self.on_lost: list[Callable[[str], None]] = []
         self._settings = settings
+        self._tls = tls
         self._client: AnswerClient
         self._library_error: Exception | None = None
         # The random part keeps other clients from answering in the server's place.
@@ -87,7 +92,7 @@ class Connection:
             InvalidArgument: a file named in the settings cannot be used.
         """
         login = credentials.in_settings(self._settings)
-        tls = credentials.tls_context(self._settings)
+        tls = None if self._tls is None else self._tls.context
         causes: list[str] = []
         for url in random.sample(self._settings.servers, len(self._settings.servers)):
             server, login_in_url = credentials.split_url(url)
@@ -362,6 +367,9 @@ class Reconnector(Generic[ResourceT]):
     Args:
         open_resource: opens the resource; a connection on which this fails is closed.
 
+    Raises:
+        InvalidArgument: a TLS file cannot be used.
+
     Attributes:
         last_error: why the last connection ended, or the last attempt failed; empty: neither.
     """
@@ -370,6 +378,7 @@ class Reconnector(Generic[ResourceT]):
         self, settings: NatsSettings, open_resource: Callable[[Connection], Awaitable[ResourceT]]
     ) -> None:
         self._settings = settings
+        self._tls = credentials.tls_of(settings)
         self._open_resource = open_resource
         self._connection: Connection | None = None
         self._resource: ResourceT | None = None
@@ -392,6 +401,20 @@ class Reconnector(Generic[ResourceT]):
         """Connect, in one attempt; raises as `Connection.open` and `open_resource` do."""
         await self._open(self._settings.connect_timeout.total_seconds())
 
+    def reload(self, settings: NatsSettings) -> None:
+        """Use the secrets in these settings for further connections.
+
+        Raises:
+            InvalidArgument: more than secrets has changed, or a key cannot be decrypted.
+        """
+        if settings.addresses != self._settings.addresses:
+            raise InvalidArgument(
+                f"the NATS URL now names {settings.addresses}: restart the server to use others"
+            )
+        if self._tls is not None and settings.tls_key_password != self._settings.tls_key_password:
+            self._tls.use_password(settings.tls_key_password)
+        self._settings = settings
+
     async def close(self) -> None:
         """Close the connection and stop reconnecting. Safe more than once."""
         self._is_closed = True
@@ -404,7 +427,7 @@ class Reconnector(Generic[ResourceT]):
             await self._connection.close()
 
     async def _open(self, timeout_s: float) -> None:
-        connection = Connection(self._settings)
+        connection = Connection(self._settings, self._tls)
         await connection.open(timeout_s)
         try:
             resource = await self._open_resource(connection)

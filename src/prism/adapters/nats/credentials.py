@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import unquote, urlsplit
 
 from prism.adapters.nats.settings import NatsSettings
-from prism.kit import client_tls_context
+from prism.kit import ClientTls
 from prism.ports import InvalidArgument
 
 _CREDENTIALS_FILE_PARTS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
@@ -52,8 +51,8 @@ def split_url(url: str) -> tuple[str, Credentials]:
     return bare, {"user": unquote(parts.username), "password": unquote(parts.password)}
 
 
-def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
-    """Return the TLS context; None: neither a URL nor a setting asks for TLS.
+def tls_of(settings: NatsSettings) -> ClientTls | None:
+    """Return the TLS files; None: neither a URL nor a setting asks for TLS.
 
     Raises:
         InvalidArgument: a TLS file cannot be used.
@@ -61,7 +60,7 @@ def tls_context(settings: NatsSettings) -> ssl.SSLContext | None:
     ca, cert, key = settings.tls_ca, settings.tls_cert, settings.tls_key
     if not (ca or cert or key) and not any(url.startswith("tls:") for url in settings.servers):
         return None
-    return client_tls_context(ca=ca, cert=cert, key=key)
+    return ClientTls(ca=ca, cert=cert, key=key, key_password=settings.tls_key_password)
 
 
 def _check_credentials_file(path: Path) -> None:

@@ -197,6 +197,10 @@ class Nats:
         self._settings = settings
         self._reconnector = reconnector
 
+    async def reload(self, settings: NatsSettings) -> None:
+        """Use the secrets in these settings for further connections."""
+        self._reconnector.reload(settings)
+
     async def start(self) -> None:
         """Do nothing: the connection is open since `initialize`."""
 

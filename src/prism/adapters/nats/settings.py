@@ -36,6 +36,9 @@ class NatsSettings:
     tls_ca: Path | None = setting(None, help="PEM file of the certificate authority to trust")
     tls_cert: Path | None = setting(None, help="PEM file of the client certificate")
     tls_key: Path | None = setting(None, help="PEM file of the client certificate's key")
+    tls_key_password: str | None = setting(
+        None, help="Password of that key, if it is encrypted", secret=True
+    )
     timeout: timedelta = setting(timedelta(seconds=5), help="Time limit of each operation")
     connect_timeout: timedelta = setting(
         timedelta(seconds=5), help="Time limit for connecting to each server"

@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
+from prism.adapters.redis.access import Access, TlsConnection, connection_options
 from prism.adapters.redis.connection import CancellationCheck, connect, read_refusal
 from prism.adapters.redis.errors import (
     NotSentError,
@@ -22,7 +23,8 @@ from prism.adapters.redis.errors import (
 )
 from prism.adapters.redis.executor import send_batch
 from prism.adapters.redis.operations import Command, Operation, Reply, load_commands
-from prism.adapters.redis.settings import Address, RedisSettings, connection_options, uses_tls
+from prism.adapters.redis.settings import Address, RedisSettings
+from prism.kit import ClientTls
 from prism.ports import Unsupported
 
 _MAX_REDIRECTIONS = 5
@@ -44,14 +46,16 @@ class ClusterExecutor:
     """
 
     def __init__(self, settings: RedisSettings, address: Address) -> None:
-        options = connection_options(settings, address)
+        self._access = access = Access(settings, address)
+        options = connection_options(settings, access)
         options["socket_timeout"] = _DISCOVERY_TIMEOUT_S
         self._cluster = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in address.hosts],
-            ssl=uses_tls(settings, address),
             max_connections=settings.connections + _SPARE_CONNECTIONS,
             **options,
         )
+        if access.tls is not None:
+            _encrypt(self._cluster, access.tls)
         self._hosts = address.hosts
         self._settings = settings
         self._servers: dict[str, NodeServer] = {}
@@ -145,6 +149,9 @@ class ClusterExecutor:
     async def open_connection(self) -> AbstractConnection:
         raise Unsupported("the Redis driver does not offer watch on a Cluster")
 
+    def reload(self, settings: RedisSettings, address: Address) -> None:
+        self._access.reload(settings, address)
+
     async def _send_asking(
         self, redirection: AskError, commands: tuple[Command, ...]
     ) -> list[Reply]:
@@ -195,6 +202,14 @@ class ClusterExecutor:
             # Go on with the old topology, and try again later.
             self._topology_is_stale = True
         cancellation.check()
+
+
+def _encrypt(cluster: RedisCluster, tls: ClientTls) -> None:
+    """Let every connection use TLS; redis-py lets nobody choose their class."""
+    cluster.nodes_manager.connection_kwargs.update(connection_class=TlsConnection, tls=tls)
+    for node in cluster.startup_nodes:
+        node.connection_class = TlsConnection
+        node.connection_kwargs["tls"] = tls
 
 
 class NodeServer:

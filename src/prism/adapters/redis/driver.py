@@ -186,6 +186,10 @@ class Redis:
             timeout_s=settings.timeout.total_seconds(),
         )
 
+    async def reload(self, settings: RedisSettings) -> None:
+        """Use the secrets in these settings for further connections."""
+        self._executor.reload(settings, parse_url(settings.url))
+
     async def start(self) -> None:
         """Do nothing: the connections are open."""
 

@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import redis
-from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
-from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection
 from redis.exceptions import NoScriptError
 
 from prism.adapters.redis import operations
+from prism.adapters.redis.access import (
+    Access,
+    SentinelTlsConnection,
+    TlsConnection,
+    connection_options,
+)
 from prism.adapters.redis.connection import CancellationCheck, close_nowait, connect
 from prism.adapters.redis.errors import translate
 from prism.adapters.redis.operations import Command, Operation, Reply, TornRead
 from prism.adapters.redis.request_queue import MultiplexedServer
 from prism.adapters.redis.sentinel import Sentinel, make_sentinel
-from prism.adapters.redis.settings import (
-    Address,
-    RedisSettings,
-    Topology,
-    connection_options,
-    uses_tls,
-)
+from prism.adapters.redis.settings import Address, RedisSettings, Topology
 from prism.kit import ReplyBudget, does_not_fit
 from prism.ports import Entry, PrismError
 
@@ -97,6 +97,10 @@ class Executor(Protocol):
 
     async def open_connection(self) -> AbstractConnection:
         """Open a connection that only the caller uses and closes; raises what redis-py raises."""
+        ...
+
+    def reload(self, settings: RedisSettings, address: Address) -> None:
+        """Use other secrets for further connections; raises as `Access.reload`."""
         ...
 
 
@@ -190,19 +194,25 @@ class SingleServerExecutor:
     """`Executor` for one server, or for the master that sentinels name."""
 
     def __init__(self, settings: RedisSettings, address: Address) -> None:
-        tls = uses_tls(settings, address)
-        options = connection_options(settings, address)
+        self._access = access = Access(settings, address)
+        options = connection_options(settings, access)
+        tls: dict[str, Any] = {} if access.tls is None else {"tls": access.tls}
         self._sentinel: Sentinel | None = None
         self._pool: ConnectionPool
         if address.topology is Topology.SENTINEL:
-            self._sentinel = make_sentinel(settings, address)
+            self._sentinel = make_sentinel(access, address)
             self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-                address.service, self._sentinel, ssl=tls, db=address.db, **options
+                address.service,
+                self._sentinel,
+                connection_class=SentinelTlsConnection if tls else SentinelManagedConnection,
+                db=address.db,
+                **options,
+                **tls,
             )
         else:
             host, port = address.hosts[0]
-            kind = SSLConnection if tls else Connection
-            self._pool = ConnectionPool(kind, host=host, port=port, db=address.db, **options)
+            kind = TlsConnection if tls else Connection
+            self._pool = ConnectionPool(kind, host=host, port=port, db=address.db, **options, **tls)
         self._server = MultiplexedServer(
             address.service or str(address),
             self._pool.make_connection,
@@ -250,6 +260,9 @@ class SingleServerExecutor:
             close_nowait(connection)
             raise
         return connection
+
+    def reload(self, settings: RedisSettings, address: Address) -> None:
+        self._access.reload(settings, address)
 
 
 async def send_batch(

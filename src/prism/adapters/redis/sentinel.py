@@ -7,13 +7,8 @@ from typing import Any
 
 import redis.asyncio.sentinel
 
-from prism.adapters.redis.settings import (
-    Address,
-    RedisSettings,
-    no_retries,
-    tls_options,
-    uses_tls,
-)
+from prism.adapters.redis.access import Access, TlsConnection
+from prism.adapters.redis.settings import Address, no_retries
 
 _TIMEOUT_S = 1.0
 """Time for one sentinel to answer before the next one is asked."""
@@ -47,16 +42,19 @@ class Sentinel(redis.asyncio.sentinel.Sentinel):
         await super().aclose()
 
 
-def make_sentinel(settings: RedisSettings, address: Address) -> Sentinel:
+def make_sentinel(access: Access, address: Address) -> Sentinel:
     """Make the client of the sentinels at the address; it opens no connection yet."""
     options: dict[str, Any] = {
-        "username": settings.sentinel_username,
-        "password": settings.sentinel_password,
-        "ssl": uses_tls(settings, address),
+        "credential_provider": access.sentinel_login,
         "socket_timeout": _TIMEOUT_S,
         "socket_connect_timeout": _TIMEOUT_S,
         "retry": no_retries(),
         "protocol": 2,
-        **tls_options(settings, address),
     }
-    return Sentinel(address.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(address.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+    if access.tls is not None:
+        # redis-py lets nobody choose the class of these connections when it makes the pools.
+        for each in sentinel.sentinels:
+            each.connection_pool.connection_class = TlsConnection
+            each.connection_pool.connection_kwargs["tls"] = access.tls
+    return sentinel

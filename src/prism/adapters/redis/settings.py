@@ -1,4 +1,4 @@
-"""Settings of the Redis driver: the URL, and redis-py's options that follow from both."""
+"""Settings of the Redis driver, and the address in its URL."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
 from pathlib import Path
-from typing import TypedDict
 from urllib.parse import unquote
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.driver_info import DriverInfo
 
-from prism.kit import client_tls_context
 from prism.ports import InvalidArgument, setting
-from prism.version import VERSION
 
 _MAX_KEY_PREFIX_BYTES = 1024
 _MAX_REDIS_VALUE_BYTES = 512 << 20
@@ -52,6 +48,9 @@ class RedisSettings:
     tls_ca: Path | None = setting(None, help="PEM file of the certificate authority to trust")
     tls_cert: Path | None = setting(None, help="PEM file of the client certificate")
     tls_key: Path | None = setting(None, help="PEM file of the client certificate's key")
+    tls_key_password: str | None = setting(
+        None, help="Password of that key, if it is encrypted", secret=True
+    )
 
     def __post_init__(self) -> None:
         """Raise InvalidArgument with the setting, its value and the allowed values."""
@@ -181,42 +180,6 @@ def _parse_path(topology: Topology, path: str) -> tuple[str, int]:
     return unquote(service), db
 
 
-class ConnectionOptions(TypedDict, total=False):
-    """redis-py's options for a connection."""
-
-    username: str | None
-    password: str | None
-    driver_info: DriverInfo
-    protocol: int
-    socket_timeout: float | None
-    socket_connect_timeout: float
-    retry: Retry
-    ssl_ca_certs: str
-    ssl_certfile: str
-    ssl_keyfile: str
-
-
-def connection_options(settings: RedisSettings, address: Address) -> ConnectionOptions:
-    """Return redis-py's options for a connection to a server.
-
-    They set no timeout for reads and writes: the sender has one deadline for a whole call.
-
-    Raises:
-        InvalidArgument: a TLS file is not usable.
-    """
-    return {
-        "username": settings.username or address.username,
-        "password": settings.password or address.password,
-        # Shown by CLIENT LIST; redis-py ignores the error of a server that does not know it.
-        "driver_info": DriverInfo(name="prism", lib_version=VERSION),
-        "protocol": 2,
-        "socket_timeout": None,
-        "socket_connect_timeout": settings.timeout.total_seconds(),
-        "retry": no_retries(),
-        **tls_options(settings, address),
-    }
-
-
 def no_retries() -> Retry:
     """Return a policy without retries; redis-py's default repeats writes up to ten times."""
     return Retry(NoBackoff(), 0)
@@ -225,24 +188,3 @@ def no_retries() -> Retry:
 def uses_tls(settings: RedisSettings, address: Address) -> bool:
     """Return whether the settings or the URL ask for TLS."""
     return settings.tls or address.tls
-
-
-def tls_options(settings: RedisSettings, address: Address) -> ConnectionOptions:
-    """Return redis-py's options for the TLS files, after checking the files.
-
-    Raises:
-        InvalidArgument: a TLS file is not usable, or TLS is off.
-    """
-    ca, cert, key = settings.tls_ca, settings.tls_cert, settings.tls_key
-    options: ConnectionOptions = {}
-    if ca is not None:
-        options["ssl_ca_certs"] = str(ca)
-    if cert is not None:
-        options["ssl_certfile"] = str(cert)
-    if key is not None:
-        options["ssl_keyfile"] = str(key)
-    if options:
-        if not uses_tls(settings, address):
-            raise InvalidArgument("TLS files are set and TLS is off; set tls, or use rediss")
-        client_tls_context(ca=ca, cert=cert, key=key)
-    return options

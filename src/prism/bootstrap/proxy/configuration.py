@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from prism.bootstrap import discovery
 from prism.bootstrap.config_file import DEFAULT_PATH, by_section, section_texts
@@ -82,6 +82,15 @@ class ProxyConfiguration(ServerConfiguration):
 
     settings: ProxySettings
     patterns: Sequence[PatternSpec]
+
+    def _with_values(self, values: Sequence[Value]) -> Self:
+        given = [v for v in values if not (v.option.pattern and v.option.key == _DRIVER)]
+        patterns = [
+            _pattern_spec(each.name, load_driver(each.name, each.driver), given)
+            for each in self.patterns
+        ]
+        settings = server_settings(ProxySettings, values)
+        return replace(self, settings=settings, patterns=patterns, values=values)
 
     # Each pattern has limits of its own; a call that waits for one must not keep others out.
 

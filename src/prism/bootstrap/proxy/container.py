@@ -24,6 +24,7 @@ from prism.bootstrap.proxy.configuration import ProxyConfiguration
 from prism.bootstrap.proxy.event_log import log_events
 from prism.bootstrap.proxy.launching import launch_options
 from prism.bootstrap.proxy.pattern_validation import PatternValidator
+from prism.bootstrap.proxy.reloading import secrets_of_patterns
 from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.domain.connection_budget import UnreadReplies
@@ -152,6 +153,9 @@ class ProxyContainer(containers.DeclarativeContainer):
         grpc_server=grpc_server,
         page=page,
         commander=commander,
+        apply_secrets=providers.Callable(
+            secrets_of_patterns, configuration=configuration, patterns=supervisor
+        ),
     )
     lifecycle = common.lifecycle
     readiness = common.readiness

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prism.adapters.grpc.transports.options import ListenerObserver
+from prism.adapters.grpc.transports.tls import ServerTls
 from prism.adapters.process import ProcessLauncher
 from prism.bootstrap.application import GrpcServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
@@ -42,6 +43,9 @@ class ProxyServer:
         self._socket_dir.open()
         await self._control.start()
         return await self._calls.start()
+
+    async def reload_tls(self, tls: ServerTls) -> bool:
+        return await self._calls.reload_tls(tls)
 
     async def stop(self) -> None:
         try:

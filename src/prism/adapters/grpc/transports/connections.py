@@ -56,13 +56,23 @@ def count_connections(address: int | str) -> int:
     Raises:
         OSError: no descriptor is free to look.
     """
-    return sum(
-        _accepted_at(descriptor) == address
-        for descriptor in map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208
+    return len(
+        {
+            inode
+            for descriptor in map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208
+            if accepted_at(descriptor) == address and (inode := _inode_of(descriptor))
+        }
     )
 
 
-def _accepted_at(descriptor: int) -> int | str | None:
+def _inode_of(descriptor: int) -> int:
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        return 0
+
+
+def accepted_at(descriptor: int) -> int | str | None:
     """Return the local port or path of a connection; None: this is no connection."""
     try:
         # A copy, since the descriptor may be closed and used again meanwhile.
@@ -80,10 +90,11 @@ def _accepted_at(descriptor: int) -> int | str | None:
     with peer:
         if peer.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             return None
-        return _place_of(peer)
+        return place_of(peer)
 
 
-def _place_of(bound: socket.socket) -> int | str:
+def place_of(bound: socket.socket) -> int | str:
+    """Return the local port or path of a socket."""
     name = bound.getsockname()
     # The address is left out: a server that listens on all of them accepts on each.
     return int(name[1]) if isinstance(name, tuple) else str(name)
@@ -122,7 +133,7 @@ class ConnectionGuard:
             waited = waits
 
     async def _refuse_waiting(self) -> None:
-        count = await asyncio.to_thread(count_connections, _place_of(self._listener))
+        count = await asyncio.to_thread(count_connections, place_of(self._listener))
         if count < self._max_connections:
             return
         for _ in range(_MOST_AT_ONCE):

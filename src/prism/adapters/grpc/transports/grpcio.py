@@ -25,6 +25,7 @@ from prism.adapters.grpc.transports.options import (
     check_tcp_free,
 )
 from prism.adapters.grpc.transports.peer_limits import Turns
+from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.domain.connection_budget import UnreadReplies
 from prism.ports import BackendTimeout, Exhausted, Outcome, PreconditionFailed
@@ -52,6 +53,7 @@ class GrpcioServer:
         self._options = options
         self._max_connections = options.max_connections or default_max_connections()
         self._server: grpc.aio.Server | None = None
+        self._certificates: _Certificates | None = None
 
     async def start(self) -> tuple[str, ...]:
         """Listen and serve.
@@ -65,7 +67,9 @@ class GrpcioServer:
         """
         server = grpc.aio.server(options=_channel_options(self._options, self._max_connections))
         server.add_generic_rpc_handlers((_Handlers(self._services.calls, self._unread),))
-        address = _listen(server, self._options)
+        tls = self._options.tls
+        self._certificates = None if tls is None else _Certificates(tls.load())
+        address = _listen(server, self._options, self._certificates)
         await server.start()
         self._server = server
         self.addresses = (address,)
@@ -88,6 +92,17 @@ class GrpcioServer:
 
     def observe(self, observer: ListenerObserver) -> None:
         """Do nothing: grpcio keeps its listener, and accepts again after a lack of descriptors."""
+
+    async def reload_tls(self, tls: ServerTls) -> bool:
+        """Serve new connections with the present content of the files.
+
+        Returns:
+            Whether the content has changed.
+
+        Raises:
+            InvalidArgument: a file cannot be used; the content loaded before stays in use.
+        """
+        return self._certificates is not None and self._certificates.replace(tls.load())
 
     async def stop(self) -> None:
         """Refuse new calls, wait the grace period for the last answers, and close."""
@@ -262,10 +277,47 @@ def _channel_options(options: ServerOptions, max_connections: int) -> list[tuple
     ]
 
 
-def _listen(server: grpc.aio.Server, options: ServerOptions) -> str:
-    if options.tls is not None:
-        options.tls.check()
-    credentials = _credentials(options)
+class _Certificates:
+    """Certificates of a server, which grpcio asks for at each new connection."""
+
+    def __init__(self, material: TlsMaterial) -> None:
+        self._material = material
+        self._next: grpc.ServerCertificateConfiguration | None = None
+
+    @property
+    def credentials(self) -> grpc.ServerCredentials:
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration_of(self._material),
+            # None keeps the present certificates, which the stubs do not know.
+            cast("Any", self._take),
+            require_client_authentication=self._material.client_ca is not None,
+        )
+
+    def replace(self, material: TlsMaterial) -> bool:
+        """Use these from the next connection on; return whether they are others."""
+        if material == self._material:
+            return False
+        self._material = material
+        self._next = _configuration_of(material)
+        return True
+
+    def _take(self) -> grpc.ServerCertificateConfiguration | None:
+        # Called in threads of grpcio. Each configuration is returned once: it forgets the TLS
+        # sessions, so that no client skips the check of its certificate.
+        taken, self._next = self._next, None
+        return taken
+
+
+def _configuration_of(material: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(material.key, material.certificate)], root_certificates=material.client_ca
+    )
+
+
+def _listen(
+    server: grpc.aio.Server, options: ServerOptions, certificates: _Certificates | None
+) -> str:
+    credentials = None if certificates is None else certificates.credentials
     if options.socket is not None:
         clear_unix_socket(options.socket)
         target = f"unix:{options.socket}"
@@ -289,14 +341,3 @@ def _bind(server: grpc.aio.Server, target: str, credentials: grpc.ServerCredenti
         return server.add_secure_port(target, credentials)
     except RuntimeError:
         raise PreconditionFailed(f"cannot listen on {target}") from None
-
-
-def _credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
-    tls = options.tls
-    if tls is None:
-        return None
-    return grpc.ssl_server_credentials(
-        [(tls.key.read_bytes(), tls.cert.read_bytes())],
-        root_certificates=tls.client_ca.read_bytes() if tls.client_ca else None,
-        require_client_auth=tls.client_ca is not None,
-    )

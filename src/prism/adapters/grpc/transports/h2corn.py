@@ -12,17 +12,20 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
-from prism.adapters.grpc.transports.connections import ConnectionGuard, connections_at
+from prism.adapters.grpc.transports.connections import ConnectionGuard, connections_at, place_of
 from prism.adapters.grpc.transports.options import TAKEN, ListenerObserver, ServerOptions
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
+from prism.adapters.grpc.transports.retirement import Retirement, descriptors_of
+from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial, in_memory
 from prism.adapters.sockets import default_max_connections, listen_tcp, listen_unix
 from prism.domain.connection_budget import UnreadReplies
+from prism.ports import InvalidArgument
 
 if TYPE_CHECKING:
     import h2corn
@@ -40,6 +43,8 @@ _MAX_HEADER_BYTES = 32 << 10
 # h2corn has an allocator of its own, which keeps what it once had unless it is told to give
 # it back at once. Read when the library is loaded.
 _ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
+
+_UNBOUNDED = timedelta(days=365)
 
 _STABLE_S = 30.0
 """After this time of serving, the pauses begin from the first."""
@@ -68,7 +73,11 @@ class H2cornServer:
         self._guard: ConnectionGuard | None = None
         self._server: h2corn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._listening: Iterable[int] = ()
+        self._material: TlsMaterial | None = None
+        self._supervising: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._retirements: dict[asyncio.Task[None], Retirement] = {}
 
     @property
     def connections(self) -> int:
@@ -101,7 +110,7 @@ class H2cornServer:
         """
         options = self._options
         if options.tls is not None:
-            options.tls.check()
+            self._material = options.tls.load()
         if options.socket is not None:
             self._listener = listen_unix(options.socket)
             self.addresses = (f"unix:{options.socket}",)
@@ -111,23 +120,59 @@ class H2cornServer:
             self.addresses = (f"{host}:{self._listener.getsockname()[1]}",)
         await self._serve()
         self._guard = ConnectionGuard(self._listener, self._max_connections)
-        self._tasks = [
-            asyncio.create_task(self._supervise()),
-            asyncio.create_task(self._guard.run()),
-        ]
+        self._tasks = [asyncio.create_task(self._guard.run())]
+        self._supervising = asyncio.create_task(self._supervise())
         return self.addresses
+
+    async def reload_tls(self, tls: ServerTls) -> bool:
+        """Serve new connections with the present content of the files.
+
+        Another server takes over the listening socket; the calls of the old one go on.
+
+        Returns:
+            Whether the content has changed.
+
+        Raises:
+            InvalidArgument: a file cannot be used; the content loaded before stays in use.
+        """
+        material = tls.load()
+        if material == self._material or self._listener is None:
+            return False
+        before, self._material = self._material, material
+        old, serving, listening = self._server, self._serving, self._listening
+        if old is None or serving is None or serving.done():
+            # It is being started again, with these.
+            return True
+        try:
+            await self._serve()
+        except (OSError, InvalidArgument) as error:
+            self._material = before
+            raise InvalidArgument(str(error)) from None
+        if self._supervising is not None:
+            self._supervising.cancel()
+        self._supervising = asyncio.create_task(self._supervise())
+        retirement = Retirement(old, serving, listening, place_of(self._listener))
+        task = asyncio.create_task(retirement.run())
+        self._retirements[task] = retirement
+        task.add_done_callback(lambda done: self._retirements.pop(done, None))
+        return True
 
     async def stop(self) -> None:
         """Refuse new connections, give the last replies their grace, and close."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *filter(None, [self._supervising]), *self._retirements]
+        retired = [*self._retirements.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
-        if self._server is not None and self._serving is not None:
-            self._server.shutdown()
-            with suppress(OSError):
-                await self._serving
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks, self._supervising = [], None
+        if self._server is not None and self._serving is not None and self._listener:
+            current = Retirement(
+                self._server, self._serving, self._listening, place_of(self._listener)
+            )
+            await current.end(self._options.grace)
             self._server = self._serving = None
+        for retirement in retired:
+            await retirement.end(timedelta())
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -135,44 +180,63 @@ class H2cornServer:
                 self._options.socket.unlink(missing_ok=True)
 
     async def _serve(self) -> None:
-        """Begin to accept from the listener; raises OSError."""
+        """Begin to accept from the listener.
+
+        Raises:
+            OSError: the listener cannot be used.
+            InvalidArgument: h2corn does not support the certificates or the key.
+        """
         for name, value in _ALLOCATOR.items():
             os.environ.setdefault(name, value)
         import h2corn
 
         _silence_banner()
         assert self._listener is not None
-        options, tls = self._options, self._options.tls
-        config = h2corn.Config(
-            bind=(f"fd://{self._listener.fileno()}",),
-            access_log=False,
-            lifespan="off",
-            log_format="json",
-            runtime_threads=1,
-            grpc=True,
-            http1=False,
-            limit_connections=self._max_connections,
-            max_concurrent_streams=options.max_streams,
-            timeout_keep_alive=options.idle_timeout.total_seconds(),
-            h2_timeout_response_stall=options.stall_timeout.total_seconds(),
-            h2_initial_stream_window_size=_STREAM_WINDOW_BYTES,
-            h2_initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
-            h2_max_header_list_size=_MAX_HEADER_BYTES,
-            h2_max_header_block_size=_MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=options.grace.total_seconds(),
-            certfile=None if tls is None else tls.cert,
-            keyfile=None if tls is None else tls.key,
-            ca_certs=None if tls is None else tls.client_ca,
-            cert_reqs="required" if tls and tls.client_ca else "none",
-        )
-        server = h2corn.Server(cast("Any", self._app), config)
-        serving = asyncio.create_task(server.serve())
-        try:
-            await server.wait_started()
-        except OSError:
-            await asyncio.gather(serving, return_exceptions=True)
-            raise
+        options, tls = self._options, self._material
+        known = descriptors_of(self._listener)
+        # A server whose certificates are replaced finishes its calls, however long they take.
+        grace = options.grace if tls is None else _UNBOUNDED
+        with (
+            in_memory(None if tls is None else tls.certificate) as certificate,
+            in_memory(None if tls is None else tls.key) as key,
+            in_memory(None if tls is None else tls.client_ca) as client_ca,
+        ):
+            config = h2corn.Config(
+                bind=(f"fd://{self._listener.fileno()}",),
+                access_log=False,
+                lifespan="off",
+                log_format="json",
+                runtime_threads=1,
+                grpc=True,
+                http1=False,
+                limit_connections=self._max_connections,
+                max_concurrent_streams=options.max_streams,
+                timeout_keep_alive=options.idle_timeout.total_seconds(),
+                h2_timeout_response_stall=options.stall_timeout.total_seconds(),
+                h2_initial_stream_window_size=_STREAM_WINDOW_BYTES,
+                h2_initial_connection_window_size=_CONNECTION_WINDOW_BYTES,
+                h2_max_header_list_size=_MAX_HEADER_BYTES,
+                h2_max_header_block_size=_MAX_HEADER_BYTES,
+                timeout_graceful_shutdown=grace.total_seconds(),
+                certfile=certificate,
+                keyfile=key,
+                ca_certs=client_ca,
+                cert_reqs="none" if client_ca is None else "required",
+            )
+            server = h2corn.Server(cast("Any", self._app), config)
+            serving = asyncio.create_task(server.serve())
+            try:
+                await server.wait_started()
+            except OSError:
+                await asyncio.gather(serving, return_exceptions=True)
+                raise
+            except ValueError as error:
+                await asyncio.gather(serving, return_exceptions=True)
+                raise InvalidArgument(
+                    f"h2corn cannot use the TLS files: {error}; use others, or --transport grpcio"
+                ) from None
         self._server, self._serving = server, serving
+        self._listening = descriptors_of(self._listener) - known
 
     async def _supervise(self) -> None:
         """Serve again whenever the accept loop ends."""

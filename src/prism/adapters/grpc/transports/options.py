@@ -1,18 +1,17 @@
-"""Options of every transport, and checks of addresses and TLS files."""
+"""Options of every transport, and checks of addresses."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
 import socket
-import ssl
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from prism.kit import load_certificate
-from prism.ports import InvalidArgument, PreconditionFailed
+from prism.adapters.grpc.transports.tls import ServerTls
+from prism.ports import PreconditionFailed
 
 TAKEN = "stop it, or choose another with --grpc-port (0 picks a free one)"
 
@@ -31,40 +30,6 @@ class ListenerObserver(Protocol):
     def listener_gone(self, reason: str) -> None:
         """The transport has given up: the process cannot serve any more."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ServerTls:
-    """Certificate files in PEM.
-
-    Attributes:
-        client_ca: authority that must have signed a client's certificate; None: clients need
-            none.
-    """
-
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
-
-    def check(self) -> None:
-        """Raise InvalidArgument that names a file that cannot be used."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        for what, path in (("certificate", self.cert), ("key", self.key)):
-            _check_readable(f"TLS {what}", path)
-        try:
-            load_certificate(context, self.cert, self.key)
-        except (ssl.SSLError, OSError) as error:
-            raise InvalidArgument(
-                f"the TLS certificate {self.cert} and key {self.key} do not work together: {error}"
-            ) from None
-        if self.client_ca is not None:
-            _check_readable("TLS client CA", self.client_ca)
-            try:
-                context.load_verify_locations(self.client_ca)
-            except (ssl.SSLError, OSError) as error:
-                raise InvalidArgument(
-                    f"the TLS client CA {self.client_ca} holds no certificate: {error}"
-                ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +97,3 @@ def check_tcp_free(host: str, port: int) -> None:
                 f"port {port} on {host} is taken by another process; {TAKEN}"
             ) from None
         raise PreconditionFailed(f"cannot listen on {host}:{port}: {error.strerror}") from None
-
-
-def _check_readable(what: str, path: Path) -> None:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InvalidArgument(f"the {what} {path} cannot be read: {error.strerror}") from None

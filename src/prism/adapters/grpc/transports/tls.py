@@ -1,0 +1,109 @@
+"""TLS files of a server: checked, and read as the transports take them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prism.kit import file_stamp, load_certificate, plain_private_key
+from prism.ports import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """Content of the TLS files, in PEM.
+
+    Attributes:
+        key: private key, without encryption.
+        client_ca: authorities that must have signed a client's certificate; None: clients
+            need none.
+    """
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    client_ca: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Certificate files in PEM.
+
+    Attributes:
+        client_ca: authority that must have signed a client's certificate; None: clients need
+            none.
+        key_password: password of the key, if it is encrypted.
+    """
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+    key_password: str | None = field(default=None, repr=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that are read."""
+        return tuple(path for path in (self.cert, self.key, self.client_ca) if path is not None)
+
+    def load(self) -> TlsMaterial:
+        """Read the files; raise InvalidArgument that names one that cannot be used."""
+        before = file_stamp(self.files)
+        self._check()
+        try:
+            material = TlsMaterial(
+                self.cert.read_bytes(),
+                plain_private_key(self.key, self.key_password),
+                None if self.client_ca is None else self.client_ca.read_bytes(),
+            )
+        except OSError as error:
+            raise InvalidArgument(
+                f"the TLS file {error.filename} cannot be read: {error.strerror}"
+            ) from None
+        if file_stamp(self.files) != before:
+            # What was read may not be what was checked.
+            raise InvalidArgument("the TLS files change while they are read; try again")
+        return material
+
+    def _check(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for what, path in (("certificate", self.cert), ("key", self.key)):
+            _check_readable(f"TLS {what}", path)
+        try:
+            load_certificate(context, self.cert, self.key, self.key_password)
+        except OSError as error:
+            raise InvalidArgument(
+                f"the TLS certificate {self.cert} and key {self.key} do not work together: {error}"
+            ) from None
+        if self.client_ca is not None:
+            _check_readable("TLS client CA", self.client_ca)
+            try:
+                context.load_verify_locations(self.client_ca)
+            except OSError as error:
+                raise InvalidArgument(
+                    f"the TLS client CA {self.client_ca} holds no certificate: {error}"
+                ) from None
+
+
+@contextmanager
+def in_memory(content: bytes | None) -> Iterator[Path | None]:
+    """Yield the path of a file in memory, for a library that takes files only; None: no file."""
+    if content is None:
+        yield None
+        return
+    descriptor = os.memfd_create("prism-tls", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
+def _check_readable(what: str, path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InvalidArgument(f"the {what} {path} cannot be read: {error.strerror}") from None
