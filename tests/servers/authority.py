@@ -1,19 +1,14 @@
-"""A certificate authority, which issues certificates for loopback in a millisecond."""
+"""A certificate authority, which issues certificates for loopback."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+_NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1\n"
 
 
 class Authority:
@@ -24,10 +19,16 @@ class Authority:
     """
 
     def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name(name)
-        self._certificate = self._sign(self._name, self._key.public_key(), authority=True)
-        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+        self._folder = Path(tempfile.mkdtemp(prefix="prism-authority-"))
+        (self._folder / "names").write_text(_NAMES)
+        self._openssl(
+            *("req", "-x509", *_KEY, "-nodes", "-keyout", "ca.key", "-out", "ca.pem"),
+            *("-days", "2", "-subj", f"/CN={name}"),
+        )
+        self.pem = (self._folder / "ca.pem").read_bytes()
+
+    def __del__(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def issue(self, name: str, password: str | None = None) -> tuple[bytes, bytes]:
         """Return a certificate for localhost and its private key, in PEM.
@@ -35,17 +36,15 @@ class Authority:
         Args:
             password: password to encrypt the key with; None: not encrypted.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(_name(name), key.public_key(), authority=False)
-        encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-        if password is not None:
-            encryption = serialization.BestAvailableEncryption(password.encode())
-        return (
-            certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-            ),
+        encryption = ("-nodes",) if password is None else ("-passout", f"pass:{password}")
+        self._openssl(
+            *("req", *_KEY, *encryption, "-keyout", "key", "-out", "csr", "-subj", f"/CN={name}")
         )
+        self._openssl(
+            *("x509", "-req", "-in", "csr", "-CA", "ca.pem", "-CAkey", "ca.key"),
+            *("-CAcreateserial", "-out", "cert", "-days", "2", "-extfile", "names"),
+        )
+        return (self._folder / "cert").read_bytes(), (self._folder / "key").read_bytes()
 
     def write(self, folder: Path, name: str, password: str | None = None) -> tuple[Path, Path]:
         """Write an issued certificate and its key into a folder, and return the two paths."""
@@ -54,26 +53,8 @@ class Authority:
             replace_file(path, content)
         return cert, key
 
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, authority: bool
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        names = x509.SubjectAlternativeName(
-            [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-        )
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(authority, path_length=None), critical=True)
-        )
-        if not authority:
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=self._folder, check=True, capture_output=True)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import ssl
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Never
@@ -46,6 +47,8 @@ DEFAULT_PAGE_SIZE = 100
 """Keys in a page of a scan when the caller leaves the size to the backend."""
 
 _log = logging.getLogger(__name__)
+
+_DECRYPT_S = 10.0
 
 _CANONICAL_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
@@ -358,19 +361,25 @@ def plain_private_key(key: Path, key_password: str | None) -> bytes:
         return data
     if key_password is None:
         raise _is_encrypted(key)
-    # Imported here, because few keys are encrypted.
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-
+    command = ["openssl", "pkey", "-in", str(key), "-passin", "stdin"]
     try:
-        loaded = serialization.load_pem_private_key(data, key_password.encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _wrong_password(key) from None
-    return loaded.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+        done = subprocess.run(
+            command,
+            input=key_password.encode() + b"\n",
+            capture_output=True,
+            timeout=_DECRYPT_S,
+            check=False,
+        )
+    except (FileNotFoundError, PermissionError):
+        raise InvalidArgument(
+            f"the private key {key} is encrypted, and the program openssl, which decrypts it, is "
+            "not installed: install it, or decrypt the file"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise InvalidArgument(f"openssl does not decrypt the private key {key} in time") from None
+    if done.returncode:
+        raise _wrong_password(key)
+    return done.stdout
 
 
 def _is_encrypted(key: Path) -> InvalidArgument:
