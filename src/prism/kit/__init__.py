@@ -363,7 +363,7 @@ def plain_private_key(key: Path, key_password: str | None) -> bytes:
         raise _is_encrypted(key)
     command = ["openssl", "pkey", "-in", str(key), "-passin", "stdin"]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (a program of the system, and a path)
             command,
             input=key_password.encode() + b"\n",
             capture_output=True,

@@ -74,6 +74,16 @@ def test_the_standard_variables_configure_the_export(
     assert server.process.stdout.read() == ""
 
 
+def test_a_collector_on_loopback_is_called_without_an_http_proxy(
+    start_traced: Start, collector: Collector, prism_cli: Start
+) -> None:
+    # Nobody listens there.
+    server = start_traced(http_proxy="http://127.0.0.1:9", grpc_proxy="http://127.0.0.1:9")
+    prism_cli(server.address, "kv", "get", "k")
+    server.stop()
+    assert GET in {span.name for span in collector.spans}
+
+
 @pytest.mark.parametrize(
     "env", [{"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, {"OTEL_BSP_MAX_QUEUE_SIZE": "1"}]
 )

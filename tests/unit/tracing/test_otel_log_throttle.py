@@ -65,3 +65,20 @@ def test_after_close_the_library_logs_by_itself(caplog: pytest.LogCaptureFixture
     EXPORTER.warning("mine again")
     assert passed_on(caplog) == []
     assert logging.getLogger("opentelemetry").propagate
+
+
+def test_the_variable_of_an_http_proxy_is_named_unless_the_proxy_is_not_used(
+    throttle: OtelLogThrottle,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(otel_log_throttle, "_INTERVAL_S", 0.0)
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    for endpoint in ("http://collector.invalid:4317", "http://[::1]:4317", "unix:/run/otel.sock"):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        EXPORTER.warning("no")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector.invalid:4317")
+    monkeypatch.setenv("no_proxy", ".invalid")
+    EXPORTER.warning("no")
+    named = ["http_proxy" in record.getMessage() for record in passed_on(caplog)]
+    assert named == [True, False, False, False]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prism.adapters.grpc.transports.tls import ServerTls
+from prism.domain.addresses import is_loopback
 from prism.ports import PreconditionFailed
 
 TAKEN = "stop it, or choose another with --grpc-port (0 picks a free one)"
@@ -68,12 +68,7 @@ class ServerOptions:
     @property
     def is_remote(self) -> bool:
         """Whether other machines can connect."""
-        if self.socket is not None or self.host == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return True
+        return self.socket is None and not is_loopback(self.host)
 
     @property
     def tcp_target(self) -> str:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+from urllib.request import proxy_bypass
+
+from prism.domain.addresses import is_loopback
 
 Exporter = Literal["stdout", "otlp", "none"]
 
@@ -19,6 +22,10 @@ log = logging.getLogger(__name__)
 _EXPORTERS: Mapping[str, Exporter] = {"console": "stdout", "otlp": "otlp", "none": "none"}
 _PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _HEADER_VARIABLES = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_DEFAULT_ENDPOINT = "http://localhost:4317"
+# In the order in which gRPC reads them.
+_PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 # With or without the prefix `parentbased_`, because a caller's decision is always respected.
 _SAMPLERS = {"always_on": 1.0, "always_off": 0.0, "traceidratio": None}
 
@@ -53,6 +60,34 @@ def warn_about_protocol(environ: Mapping[str, str]) -> None:
         protocol = environ.get(name, "").strip().lower()
         if protocol not in ("", "grpc"):
             log.warning("%s is %r and has no effect; traces are sent over grpc", name, protocol)
+
+
+def proxy_variable(environ: Mapping[str, str]) -> str:
+    """Return the variable that names the HTTP proxy on the way to the collector; empty: none.
+
+    gRPC would use the proxy for loopback and Unix sockets too: see `is_collector_local`.
+    """
+    host = _collector_host(environ)
+    if is_loopback(host) or proxy_bypass(host):
+        return ""
+    return next((name for name in _PROXY_VARIABLES if environ.get(name)), "")
+
+
+def is_collector_local(environ: Mapping[str, str]) -> bool:
+    """Return whether the collector listens on loopback or a Unix socket."""
+    return is_loopback(_collector_host(environ))
+
+
+def _collector_host(environ: Mapping[str, str]) -> str:
+    given = (environ.get(name, "").strip() for name in _ENDPOINT_VARIABLES)
+    endpoint = next(filter(None, given), _DEFAULT_ENDPOINT)
+    if endpoint.startswith("unix:"):
+        return "localhost"
+    try:
+        # Without a scheme, gRPC takes it for host:port.
+        return urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def secrets_in(environ: Mapping[str, str]) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
+from prism.adapters.observability.tracing.environment import proxy_variable
 from prism.domain.redaction import Redact
 
 log = logging.getLogger(__name__)
@@ -46,4 +48,10 @@ class OtelLogThrottle(logging.Handler):
             return
         extra = {"suppressed": self._suppressed} if self._suppressed else {}
         self._logged_at_s, self._suppressed = now_s, 0
-        log.warning("traces may be lost: %s", self._redact(record.getMessage()), extra=extra)
+        message = self._redact(record.getMessage())
+        if variable := proxy_variable(os.environ):
+            message += (
+                f"; the collector is called through the proxy that {variable} names: unset "
+                f"{variable}, or add the host to no_proxy"
+            )
+        log.warning("traces may be lost: %s", message, extra=extra)

@@ -7,6 +7,7 @@ https://opentelemetry.io/docs/specs/otlp/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from prism.adapters.observability.tracing.environment import is_collector_local
 from prism.adapters.observability.tracing.spans import AnySpan, RecordedSpan, redacted
 from prism.domain.redaction import Redact
 
@@ -32,7 +34,9 @@ class OtlpExporter(OTLPSpanExporter):
     """The library's exporter, which the standard variables configure, with `Encoding`."""
 
     def __init__(self, redact: Redact) -> None:
-        super().__init__()
+        # gRPC would send what is for loopback to the HTTP proxy as well.
+        direct = (("grpc.enable_http_proxy", 0),) if is_collector_local(os.environ) else None
+        super().__init__(channel_options=direct)  # type: ignore[arg-type]
         self._encoding = Encoding(redact)
 
     def _translate_data(self, data: Sequence[AnySpan]) -> ExportTraceServiceRequest:
