@@ -107,13 +107,22 @@ async def test_a_long_text_is_cut() -> None:
 
 async def test_a_secret_is_redacted_everywhere() -> None:
     secret = "<p4ss&word>"
-    facts, rows = Facts([(secret, secret)]), table(secret, f"redis://user:hidden@{secret}")
+    facts, rows = Facts([("name", secret)]), table("row", f"redis://user:hidden@{secret}")
     headline = Headline("fake", Badge("failed", Tone.BAD), f"no {secret}")
     reader = await read(facts, rows, headline=headline, secrets=[secret])
     assert "***" in reader.text
     for planted in (secret, html.escape(secret), "p4ss", "hidden"):
         assert planted not in reader.text
         assert not [value for _, value in reader.attributes if value and planted in value]
+
+
+async def test_a_password_that_is_a_common_word_hides_no_word_of_the_page() -> None:
+    words = ["Name", "Text", "failed", "caption", "section", "running"]
+    facts, rows = Facts([("running", Badge("running", Tone.GOOD))]), table("running", "x running")
+    headline = Headline("fake", Badge("failed", Tone.BAD), "")
+    reader = await read(facts, rows, headline=headline, secrets=words)
+    assert reader.text.count("***") == 1
+    assert "x ***" in reader.text
 
 
 async def test_a_secret_is_redacted_before_the_text_is_cut() -> None:

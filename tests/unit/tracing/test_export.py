@@ -92,6 +92,19 @@ def test_a_secret_in_a_library_s_span_is_redacted(
     assert SECRET not in exported
 
 
+def test_a_password_that_is_a_common_word_hides_nothing_that_prism_put_into_a_span(
+    traces: Any, received: Received
+) -> None:
+    traces.serve(status=status_pb2.Status(code=code_pb2.INTERNAL, message="no grpc"))
+    shown = Received()
+    RedactingExporter(shown, Redactor(["prism", "grpc", "INTERNAL"])).export(received.spans)
+    (span,) = shown.spans
+    assert span.name == received.spans[0].name
+    assert "prism" in span.name
+    assert span.attributes == received.spans[0].attributes
+    assert span.status.description == "no ***"
+
+
 def by_id(request: Any) -> dict[bytes, Any]:
     return {
         span.span_id: span

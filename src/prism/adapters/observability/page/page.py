@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from prism.domain.redaction import Redact
 
@@ -151,7 +151,8 @@ class StatusPage:
     Args:
         headline: returns the headline as of this moment.
         sections: sections by title, in order.
-        redact: removes secrets from every text shown.
+        redact: removes secrets from every text shown, except what Prism made itself, which the
+            template marks.
     """
 
     def __init__(
@@ -223,6 +224,11 @@ def _style() -> str:
     return files(__package__).joinpath("page.css").read_text("utf-8")
 
 
+def _own(text: str) -> Markup:
+    """Mark a text that Prism made itself: a password may be a word of it."""
+    return escape(visible(str(text)))
+
+
 @cache
 def _template() -> Template:
     @pass_context
@@ -239,4 +245,5 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["own"] = _own
     return environment.from_string(files(__package__).joinpath("page.html").read_text("utf-8"))

@@ -5,7 +5,7 @@ A span of the SDK takes some 20 µs of the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import getrandbits
 from time import time_ns
 
@@ -29,6 +29,9 @@ from prism.domain.redaction import Redact
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
 _UNSET = Status()
+_NOTHING: frozenset[str] = frozenset()
+# Stands for the name of a span among the names of its attributes.
+_NAME = ""
 
 
 class SpanRecorder:
@@ -79,6 +82,7 @@ class RecordedSpan(Span):
 
     Attributes:
         uniform: whether only Prism added to the span, so that many spans are alike.
+        foreign: names of the attributes that others set, which may hold secrets.
     """
 
     __slots__ = (
@@ -87,6 +91,7 @@ class RecordedSpan(Span):
         "context",
         "end_time",
         "events",
+        "foreign",
         "kind",
         "links",
         "name",
@@ -118,6 +123,7 @@ class RecordedSpan(Span):
         self.uniform = True
         self.start_time = time_ns()
         self.end_time: int | None = None
+        self.foreign: frozenset[str] = _NOTHING
 
     @property
     def resource(self) -> Resource:
@@ -147,6 +153,7 @@ class RecordedSpan(Span):
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         self.uniform = False
+        self.foreign |= attributes.keys()
         self.add_attributes(attributes)
 
     def add_event(
@@ -160,6 +167,8 @@ class RecordedSpan(Span):
         self.links = (*self.links, Link(context, attributes))
 
     def update_name(self, name: str) -> None:
+        self.uniform = False
+        self.foreign |= {_NAME}
         self.name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
@@ -201,14 +210,22 @@ class RedactingExporter(SpanExporter):
 
 
 def redacted(span: AnySpan, redact: Redact) -> ReadableSpan:
-    """Return the span without secrets, which a library may have put into any text of it."""
+    """Return the span without secrets, which a library may have put into any text of it.
+
+    What Prism itself put there is no secret, even if a password is the same word.
+    """
     text = span.status.description
+    if isinstance(span, RecordedSpan):
+        own = (span.attributes or {}).keys() - span.foreign
+        name = redact(span.name) if _NAME in span.foreign else span.name
+    else:
+        own, name = set(), redact(span.name)
     return ReadableSpan(
-        name=redact(span.name),
+        name=name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_redacted_attributes(span.attributes, redact),
+        attributes=_redacted_attributes(span.attributes, redact, own),
         events=[
             Event(each.name, _redacted_attributes(each.attributes, redact), each.timestamp)
             for each in span.events
@@ -224,7 +241,9 @@ def redacted(span: AnySpan, redact: Redact) -> ReadableSpan:
     )
 
 
-def _redacted_attributes(attributes: Attributes, redact: Redact) -> dict[str, AttributeValue]:
+def _redacted_attributes(
+    attributes: Attributes, redact: Redact, own: Collection[str] = ()
+) -> dict[str, AttributeValue]:
     def redacted_value(value: AttributeValue) -> AttributeValue:
         if isinstance(value, str):
             return redact(value)
@@ -232,4 +251,7 @@ def _redacted_attributes(attributes: Attributes, redact: Redact) -> dict[str, At
             return [redact(each) if isinstance(each, str) else each for each in value]
         return value
 
-    return {key: redacted_value(value) for key, value in (attributes or {}).items()}
+    return {
+        key: value if key in own else redacted_value(value)
+        for key, value in (attributes or {}).items()
+    }
