@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 
 import pytest
 
 from prism.adapters.memstore import DRIVER
 from prism.ports import FullKeyValue
-from prism.testing import Backend, DriverWrapper
+from prism.testing import Backend, DriverWrapper, OpenBackend, Wrap
 from prism.testing.levels import in_process
-from prism.testing.suite.group import SharedBackend
-from prism.testing.suite.timing import TimeLimitExceeded, time_limit
+from prism.testing.suite.group import Group, SharedBackend, group
+from prism.testing.suite.timing import Clock, TimeLimitExceeded, time_limit, timeouts_scaled_by
 
 
 class Hangs(DriverWrapper):
@@ -51,3 +54,57 @@ async def test_a_backend_is_replaced_after_a_test_that_hung() -> None:
     assert shared.backend is not first
     assert await shared.backend.kv.exists("key") is False
     await shared.close()
+
+
+async def test_a_call_that_hangs_is_named_and_marks_the_backend() -> None:
+    shared = SharedBackend(_with(Hangs))
+    await shared.open()
+    with (
+        timeouts_scaled_by(0.01),
+        pytest.raises(TimeLimitExceeded, match=r"exists\('key'\) did not finish within 0.1 s"),
+    ):
+        await shared.backend.kv.exists("key")
+    assert shared.calls.hung
+    await shared.replace()
+    assert not shared.calls.hung
+    await shared.close()
+
+
+def _with(wrapper: type[DriverWrapper]) -> OpenBackend:
+    def open_backend(
+        *, wrap: Wrap | None = None, start: bool = True
+    ) -> AbstractAsyncContextManager[Backend]:
+        return in_process(DRIVER)(wrap=wrapper, start=start)
+
+    return open_backend
+
+
+@group()
+class ShortTtls(Group):
+    """A test that needs five calls within a short ttl, and one that never succeeds."""
+
+    async def test_five_calls(self, key: str, clock: Clock, calls: list[Clock]) -> None:
+        calls.append(clock)
+        await asyncio.sleep(0)
+        # The machine stops everything for a while.
+        time.sleep(0.05)  # noqa: ASYNC251
+        assert clock.short > timedelta(seconds=0.2), "the key had expired"
+
+    async def test_never(self, key: str, clock: Clock, calls: list[Clock]) -> None:
+        calls.append(clock)
+        await asyncio.sleep(0)
+        time.sleep(0.05)  # noqa: ASYNC251
+        raise AssertionError("wrong")
+
+
+async def test_a_test_of_a_short_ttl_is_repeated_with_a_longer_one_on_a_busy_machine() -> None:
+    clock, calls = Clock.of(DRIVER.factory().profile), list[Clock]()
+    await ShortTtls().test_five_calls(key="key", clock=clock, calls=calls)
+    assert [each.short / clock.short for each in calls] == [1, 4]
+
+
+async def test_a_defect_fails_every_repetition() -> None:
+    clock, calls = Clock.of(DRIVER.factory().profile), list[Clock]()
+    with pytest.raises(AssertionError, match="wrong"):
+        await ShortTtls().test_never(key="key", clock=clock, calls=calls)
+    assert [each.short / clock.short for each in calls] == [1, 4, 16]

@@ -205,7 +205,7 @@ class Bulkhead(Group):
             _waiting(backend.kv, blocker, prefix, SLOW_OPERATIONS) as slow,
         ):
             await blocker.wait_for(SLOW_OPERATIONS)
-            async with time_limit(_SOON_SECONDS):
+            async with time_limit(_SOON_SECONDS, "calls of other callers"):
                 for number in range(SLOW_OPERATIONS):
                     assert await backend.kv.exists(f"{prefix}other {number}") is False
             assert not any(each.done() for each in slow)
@@ -243,7 +243,7 @@ class Bulkhead(Group):
                 await blocker.wait_for(backend.max_in_flight)
                 with pytest.raises(Exhausted):
                     await backend.kv.exists(f"{prefix}any")
-                async with time_limit(_SOON_SECONDS):
+                async with time_limit(_SOON_SECONDS, "calls of other callers"):
                     for number in range(EXTRA_OPERATIONS):
                         assert await other.exists(f"{prefix}other {number}") is False
 

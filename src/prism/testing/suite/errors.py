@@ -117,7 +117,7 @@ class Errors(Cancellation):
         self, stopped: Backend, key: str, operation: SampleOperation
     ) -> None:
         operation.skip_unless_declared_by(stopped.profile)
-        async with time_limit(_ANSWER_SECONDS):
+        async with time_limit(_ANSWER_SECONDS, f"{operation} of a closed driver"):
             with pytest.raises((NotServing, BackendUnavailable)):
                 await operation.call(stopped.kv, key)
 
@@ -130,7 +130,7 @@ class Errors(Cancellation):
         async with open_backend(wrap=driver.capture) as backend:
             operation.skip_unless_declared_by(backend.profile)
             await backend.lifecycle.stop()
-            async with time_limit(_ANSWER_SECONDS):
+            async with time_limit(_ANSWER_SECONDS, f"{operation} of a closed driver"):
                 with pytest.raises(PrismError):
                     await operation.call(driver.driver, key)
 
@@ -138,7 +138,7 @@ class Errors(Cancellation):
         driver = DriverCapture()
         async with open_backend(wrap=driver.capture) as backend:
             await backend.lifecycle.stop()
-            async with time_limit(_ANSWER_SECONDS):
+            async with time_limit(_ANSWER_SECONDS, "stop of a driver"):
                 await driver.driver.stop()
                 await driver.driver.stop()
 

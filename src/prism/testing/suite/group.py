@@ -6,6 +6,7 @@ import functools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import pytest
@@ -13,6 +14,8 @@ import pytest_asyncio
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend, OpenBackend
+from prism.testing.suite.busy import repeated_if_busy
+from prism.testing.suite.calls import CallWatch
 from prism.testing.suite.timing import Clock, TimeLimitExceeded, time_limit, timeouts_scaled_by
 
 P = ParamSpec("P")
@@ -56,7 +59,7 @@ class Group:
     @pytest_asyncio.fixture(loop_scope="class")
     async def backend(self, shared_backend: SharedBackend) -> Backend:
         """A running backend, shared by the tests of a class: no test may stop it."""
-        if type(self)._test_hung:
+        if type(self)._test_hung or shared_backend.calls.hung:
             type(self)._test_hung = False
             await shared_backend.replace()
         return shared_backend.backend
@@ -108,9 +111,14 @@ class SharedBackend:
     """Backend that many tests use, and that is replaced when one of them has hung.
 
     Otherwise a driver that never releases a lock would fail every later test, slowly.
+
+    Attributes:
+        backend: the backend; each of its calls has a time limit.
+        calls: what is known of these calls.
     """
 
     backend: Backend
+    calls: CallWatch
 
     def __init__(self, open_backend: OpenBackend) -> None:
         self._open_backend = open_backend
@@ -118,7 +126,9 @@ class SharedBackend:
 
     async def open(self) -> None:
         """Open the backend."""
-        self.backend = await self._stack.enter_async_context(self._open_backend())
+        backend = await self._stack.enter_async_context(self._open_backend())
+        self.calls = CallWatch()
+        self.backend = replace(backend, kv=self.calls.wrap(backend.kv))
 
     async def close(self) -> None:
         """Close the backend."""
@@ -176,6 +186,11 @@ def group(
     return prepare
 
 
+async def _run_limited(test: Awaitable[None], seconds: float) -> None:
+    async with time_limit(seconds):
+        await test
+
+
 def _with_time_limit(test: Test[P], seconds: float) -> Test[P]:
     """Limit the test, so that a backend that hangs fails one test and not the whole run."""
 
@@ -183,8 +198,9 @@ def _with_time_limit(test: Test[P], seconds: float) -> Test[P]:
     async def limited(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
         with timeouts_scaled_by(self.timeout_factor):
             try:
-                async with time_limit(seconds):
-                    await test(self, *args, **kwargs)
+                await repeated_if_busy(
+                    lambda given: _run_limited(test(self, *args, **given), seconds), kwargs
+                )
             except TimeLimitExceeded:
                 type(self)._test_hung = True
                 raise

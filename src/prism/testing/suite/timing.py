@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ ROUNDING = timedelta(milliseconds=10)
 """Allowance for backends that keep expiry times in whole milliseconds, and for uneven clocks."""
 
 _POLL_SECONDS = 0.005
+_LATE_SECONDS = 5.0
 _SUITE = Path(__file__).parent
 
 # A context variable, so that helpers deep inside a test need not pass the factor along.
@@ -126,6 +127,10 @@ class Clock:
         wanted = max(SHORTEST, 2 * declared.clock_error)
         return cls(declared.granularity, declared.clock_error, -(-wanted // step) * step)
 
+    def slower(self, factor: int) -> Clock:
+        """Return the clock with a longer `short`, for a machine that is busy."""
+        return replace(self, short=self.short * factor)
+
     def earliest_expiry(self, ttl: timedelta) -> float:
         """Return the seconds after the request during which the key must still exist."""
         return (ttl - self.error).total_seconds()
@@ -138,8 +143,9 @@ class Clock:
         self, kv: FullKeyValue, key: str, ttl: timedelta | None = None
     ) -> None:
         """Wait until the key is absent; fail if it outlives its ttl (`short` by default)."""
-        latest = timedelta(seconds=self.latest_expiry(ttl or self.short)) + timedelta(seconds=5)
-        await wait_until(lambda: _is_absent(kv, key), f"{key!r} expires", latest)
+        # The ttl itself does not scale with the time limits.
+        latest = self.latest_expiry(ttl or self.short) / scaled(1.0) + _LATE_SECONDS
+        await wait_until(lambda: _is_absent(kv, key), f"{key!r} expires", timedelta(seconds=latest))
 
     async def outlive(self, kv: FullKeyValue, ttl: timedelta | None = None) -> None:
         """Wait until every key that was written before with this ttl has expired.

@@ -181,7 +181,7 @@ class WatchDelivery(WatchGroup):
             seen: list[Version | None] = []
             # Until every event was read, the watch reports a gap, or no more events come.
             with suppress(WatchEnded):
-                async with time_limit(10):
+                async with time_limit(10, "an event, or the end of the watch"):
                     while len(seen) < MANY:
                         seen.append((await anext(events)).version)
             if declared.values:
@@ -195,7 +195,10 @@ class WatchDelivery(WatchGroup):
     ) -> None:
         size = min(PASSED // 40, backend.profile.limits.max_value_bytes)
         value = bytes(size)
-        async with backend.kv.watch(key) as events, time_limit(50):
+        async with (
+            backend.kv.watch(key) as events,
+            time_limit(50, "the events, or the end of the watch"),
+        ):
             for _ in range(PASSED // size):
                 version = await backend.kv.set(key, value)
                 # Compared as a boolean: pytest would print both values in full.
@@ -214,7 +217,7 @@ class WatchDelivery(WatchGroup):
             deleting.set()
             await kv.delete(key)
 
-        async with kv.watch(key) as events, time_limit(20):
+        async with kv.watch(key) as events, time_limit(20, "the events, or the end of the watch"):
             writing = asyncio.create_task(write())
             try:
                 for number in range(REPETITIONS):
@@ -269,7 +272,7 @@ class WatchDelivery(WatchGroup):
         async with open_backend() as backend, watching(backend.kv, key) as recorder:
             await backend.kv.set(key, b"value")
             await recorder.wait_until(bool, "the put is reported")
-            async with asyncio.timeout(DRAIN.total_seconds() / 2):
+            async with time_limit(DRAIN.total_seconds() / 2, "a drain with a watch open"):
                 report = await backend.lifecycle.drain(DRAIN)
                 assert report == DrainReport(completed=0, aborted=0)
                 assert isinstance(await recorder.wait_for_end(), NotServing)
@@ -282,7 +285,7 @@ class WatchDelivery(WatchGroup):
     async def test_an_ended_watch_stays_ended(self, open_backend: OpenBackend, key: str) -> None:
         async with open_backend() as backend, backend.kv.watch(key) as events:
             await backend.lifecycle.drain(DRAIN)
-            async with time_limit(10):
+            async with time_limit(10.0, "an event of a watch that has ended"):
                 for _ in range(3):
                     with pytest.raises(PrismError):
                         await anext(events)

@@ -14,7 +14,7 @@ import pytest
 from prism.ports import Capability, Change, Event, FullKeyValue, PrismError, Profile, Version
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.group import Group
-from prism.testing.suite.timing import scaled, time_limit
+from prism.testing.suite.timing import TimeLimitExceeded, time_limit
 
 SOON = timedelta(seconds=10)
 _EVENTS_SHOWN = 20
@@ -92,19 +92,17 @@ class WatchRecorder:
                 message contains `what` and the last events.
         """
         try:
-            async with time_limit(within.total_seconds()):
+            async with time_limit(within.total_seconds(), what):
                 while not condition(self.events):
                     assert self.error is None, f"{what}: ended by {self.error!r}; {self._shown()}"
                     self._changed.clear()
                     await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(
-                f"not within {scaled(within.total_seconds()):g} s: {what}; {self._shown()}"
-            ) from None
+        except TimeLimitExceeded as error:
+            raise TimeLimitExceeded(f"{error}; {self._shown()}") from None
 
     async def wait_for_end(self, within: timedelta = SOON) -> PrismError:
         """Wait until an error ends the watch, and return that error."""
-        async with time_limit(within.total_seconds()):
+        async with time_limit(within.total_seconds(), "the end of the watch"):
             while self.error is None:
                 self._changed.clear()
                 await self._changed.wait()
@@ -146,7 +144,8 @@ async def watching(kv: FullKeyValue, prefix: str) -> AsyncIterator[WatchRecorder
 
     reading = asyncio.create_task(watch())
     try:
-        await opened
+        async with time_limit(SOON.total_seconds(), f"the start of a watch of {prefix!r}"):
+            await opened
         yield recorder
     finally:
         reading.cancel()
