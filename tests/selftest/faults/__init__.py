@@ -14,6 +14,7 @@ from tests.selftest.faults import (
     operations,
     outages,
     scans,
+    unsuspected,
     versions,
     watch_ends,
     watches,
@@ -33,6 +34,7 @@ FAULTS: tuple[type[Fault], ...] = tuple(
         outages,
         mixed_writes,
         scans,
+        unsuspected,
         watches,
         watch_ends,
     )

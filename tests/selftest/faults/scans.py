@@ -141,5 +141,5 @@ class ScansBlock(ScanFault):
 
     async def changed(self, page: Page, token: str) -> Page:
         if len(page.keys) >= 500:
-            time.sleep(0.05)  # noqa: ASYNC251
+            time.sleep(0.3)  # noqa: ASYNC251
         return page

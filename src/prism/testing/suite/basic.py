@@ -11,6 +11,7 @@ import pytest
 
 from prism.ports import MAX_KEY_BYTES, FullKeyValue, InvalidArgument, Outcome
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.every_operation import EveryOperation
 from prism.testing.suite.group import group
 from prism.testing.suite.keys_and_values import AWKWARD_KEYS, KeysAndValues
 from prism.testing.suite.workload import gather_bounded
@@ -40,7 +41,7 @@ AWKWARD_VALUES = {
 
 
 @group()
-class Basic(KeysAndValues):
+class Basic(KeysAndValues, EveryOperation):
     """get, set, delete and exists, which every backend implements."""
 
     async def test_get_returns_what_set_wrote(self, kv: FullKeyValue, key: str) -> None:

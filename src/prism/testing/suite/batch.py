@@ -113,6 +113,21 @@ class Batches(Group):
             assert entry is not None
             assert (entry.value, entry.version) == (b"5", last)
 
+    async def test_a_key_at_both_ends_of_a_full_batch_keeps_the_last_value(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        kv, limit = backend.kv, backend.profile.limits.max_batch_items
+        twice = f"{prefix}twice"
+        others = [f"{prefix}{number}" for number in range(limit - 2)]
+        puts = [Put(twice, b"first"), *(Put(key, key.encode()) for key in others)]
+        versions = await kv.set_many([*puts, Put(twice, b"last")])
+        entry = await kv.get(twice)
+        assert entry is not None
+        assert (entry.value, entry.version) == (b"last", versions[-1])
+        existed = await kv.delete_many([twice, *others, twice])
+        assert (existed[0], existed[-1]) == (True, False)
+        assert existed[1:-1] == [True] * len(others)
+
     async def test_a_key_set_twice_has_a_version_for_each_value(
         self, kv: FullKeyValue, key: str
     ) -> None:

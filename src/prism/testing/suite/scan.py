@@ -145,6 +145,20 @@ class Scans(LargeScans):
             await kv.set(key, key.encode())
         assert await keys_under(kv, prefix) == expected
 
+    @pytest.mark.parametrize("page_size", [1, 3])
+    async def test_unusual_keys_are_returned_by_pages_of_every_size(
+        self, kv: FullKeyValue, prefix: str, page_size: int
+    ) -> None:
+        # In order of code points, of UTF-16 and of letters these are in other orders.
+        names = ["", "\x00", "\x00a", " ", "%", "A", "a", "a\x00", "a|b", "a:b", "a/b", "B", "É"]
+        names += ["e\u0301", "é", "\u0800", "\ud7ff", "\ue000", "\uffff", "🔑", "🔑a", "\U0010ffff"]
+        expected = {f"{prefix}k{name}" for name in names}
+        for key in expected:
+            await kv.set(key, b"value")
+        assert await keys_under(kv, prefix, page_size=page_size) == expected
+        wide = {key for key in expected if key.startswith(f"{prefix}k🔑")}
+        assert await keys_under(kv, f"{prefix}k🔑", page_size=page_size) == wide
+
     async def test_entries_are_omitted_by_default(self, kv: FullKeyValue, prefix: str) -> None:
         await put_all(kv, prefix, 3)
         async for page in pages_under(kv, prefix):

@@ -15,6 +15,7 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.every_operation import EVERY_DELETE, delete_of
 from prism.testing.suite.group import group, needs, runs_without_capability
 from prism.testing.suite.keys_and_values import AWKWARD_KEYS
 from prism.testing.suite.scan import PATTERNS
@@ -105,6 +106,16 @@ class Watches(WatchDelivery, WatchExpiries):
         async with watching(kv, key) as recorder:
             version = await kv.set(key, b"value")
             assert await kv.delete(key) is True
+            await recorder.expect(declared.put(key, b"value", version), Event(Change.DELETE, key))
+
+    @EVERY_DELETE
+    async def test_every_kind_of_delete_is_reported(
+        self, backend: Backend, key: str, declared: DeclaredEvents, name: str
+    ) -> None:
+        kv, delete = backend.kv, delete_of(backend, name)
+        async with watching(kv, key) as recorder:
+            version = await kv.set(key, b"value")
+            await delete(kv, key)
             await recorder.expect(declared.put(key, b"value", version), Event(Change.DELETE, key))
 
     async def test_a_delete_of_an_absent_key_is_not_reported(
