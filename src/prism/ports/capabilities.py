@@ -98,6 +98,10 @@ class Profile:
         limits: limits on one request.
         hints: for capabilities that this backend lacks but could have: what to do about it.
         ephemeral: whether the data is lost when the driver's process ends.
+        shared: whether a key that one driver wrote is seen by every other driver with the same
+            settings, in whatever process. What the ports promise then holds for all of them
+            together: linearizable keys, one winner of a race, no lost increment, and watches
+            that report the writes of all.
     """
 
     driver: str
@@ -107,3 +111,4 @@ class Profile:
     limits: Limits = field(default_factory=Limits)
     hints: Mapping[Capability, str] = field(default_factory=dict)
     ephemeral: bool = False
+    shared: bool = False

@@ -12,6 +12,10 @@ For every method:
   whole or not at all. Afterwards every operation works, and no lock, task or connection is
   held.
 - As many calls of any kind as the limits admit, made at once, all finish.
+- Where `Profile.shared` says so, all of this holds for several drivers on one store together.
+- Unless `Profile.ephemeral` says so, acknowledged writes survive a stop and a start. The driver's
+  documentation says which crashes they survive. A version that is a revision never repeats for
+  a key, across restarts, deletes and expiries too.
 - `NotServing`, `BackendUnavailable` and `BackendTimeout` may be raised.
 """
 

@@ -331,20 +331,22 @@ class GetCapabilitiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCapabilitiesResponse(_message.Message):
-    __slots__ = ("driver", "driver_version", "version_kind", "capabilities", "limits", "ephemeral")
+    __slots__ = ("driver", "driver_version", "version_kind", "capabilities", "limits", "ephemeral", "shared")
     DRIVER_FIELD_NUMBER: _ClassVar[int]
     DRIVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSION_KIND_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     EPHEMERAL_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     driver: str
     driver_version: str
     version_kind: VersionKind
     capabilities: _containers.RepeatedCompositeFieldContainer[Capability]
     limits: Limits
     ephemeral: bool
-    def __init__(self, driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., version_kind: _Optional[_Union[VersionKind, str]] = ..., capabilities: _Optional[_Iterable[_Union[Capability, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., ephemeral: _Optional[bool] = ...) -> None: ...
+    shared: bool
+    def __init__(self, driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., version_kind: _Optional[_Union[VersionKind, str]] = ..., capabilities: _Optional[_Iterable[_Union[Capability, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., ephemeral: _Optional[bool] = ..., shared: _Optional[bool] = ...) -> None: ...
 
 class Capability(_message.Message):
     __slots__ = ("name", "support", "granularity", "clock_error", "notes", "event_values", "event_delay")

@@ -6,6 +6,7 @@ must catch it: so the suite itself is tested.
 
 from tests.selftest.faults import (
     cancellation,
+    common_store,
     concurrency,
     endings,
     expiry,
@@ -25,6 +26,7 @@ FAULTS: tuple[type[Fault], ...] = tuple(
     found
     for module in (
         operations,
+        common_store,
         expiry,
         keys_and_values,
         versions,

@@ -317,9 +317,13 @@ async def test_operation_without_an_answer_fails_at_the_deadline() -> None:
     await settle()
     [call] = setting.calls
     call.may_write.clear()
-    blocking, unwritten = setting.get("blocking"), setting.get("unwritten")
+    blocking = setting.get("blocking")
+    await settle()
+    unwritten = setting.get("unwritten")
     failures = await asyncio.gather(written, blocking, unwritten, return_exceptions=True)
     assert [type(failure) for failure in failures] == [BackendTimeout] * 3
+    outcomes = [failure.outcome for failure in failures if isinstance(failure, PrismError)]
+    assert outcomes == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.NOT_APPLIED]
     call.may_write.set()
     await settle()
     ids = [each.id for each in call.operations]

@@ -60,7 +60,12 @@ class PlainDriver:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] | None = None
         self.profile = Profile(
-            "plain", "1", VersionKind.DIGEST, EVERYTHING, Limits(max_page_size=50)
+            "plain",
+            "1",
+            VersionKind.DIGEST,
+            EVERYTHING,
+            Limits(max_page_size=50),
+            ephemeral=True,
         )
 
     async def initialize(self, settings: PlainSettings) -> None:

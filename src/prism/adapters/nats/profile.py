@@ -48,4 +48,4 @@ def profile_of(bucket: Bucket | None = None) -> Profile:
         # A slow network makes the estimate of the clock less exact.
         error = max(timedelta(seconds=bucket.clock.error_s), _TTL.clock_error)
         capabilities[Capability.TTL] = replace(_TTL, clock_error=error)
-    return Profile(NAME, VERSION, VersionKind.REVISION, capabilities, limits)
+    return Profile(NAME, VERSION, VersionKind.REVISION, capabilities, limits, shared=True)

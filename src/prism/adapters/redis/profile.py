@@ -75,6 +75,7 @@ def make_profile(*, max_value_bytes: int, no_watch: str = "") -> Profile:
         driver=NAME,
         version=VERSION,
         version_kind=VersionKind.DIGEST,
+        shared=True,
         capabilities={
             capability: declaration
             for capability, declaration in CAPABILITIES.items()

@@ -149,6 +149,7 @@ def capabilities_of(profile: Profile) -> pb.GetCapabilitiesResponse:
             max_page_size=limits.max_page_size,
         ),
         ephemeral=profile.ephemeral,
+        shared=profile.shared,
     )
 
 
@@ -172,6 +173,7 @@ def profile_of(message: pb.GetCapabilitiesResponse) -> Profile:
             max_page_size=limits.max_page_size,
         ),
         ephemeral=message.ephemeral,
+        shared=message.shared,
     )
 
 

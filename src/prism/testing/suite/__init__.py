@@ -19,7 +19,9 @@ from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED, Group
 from prism.testing.suite.lifecycle import LifecycleRules
 from prism.testing.suite.linearizability import Linearizability
 from prism.testing.suite.model import Model
+from prism.testing.suite.restart import Restarts
 from prism.testing.suite.scan import Scans
+from prism.testing.suite.shared_store import SharedStores
 from prism.testing.suite.ttl import Ttl
 from prism.testing.suite.watch import Watches
 from prism.testing.suite.wrapper import DriverWrapper, OperationBlocker
@@ -86,7 +88,9 @@ __all__ = [
     "Model",
     "OpenBackend",
     "OperationBlocker",
+    "Restarts",
     "Scans",
+    "SharedStores",
     "Ttl",
     "Watches",
     "Wrap",

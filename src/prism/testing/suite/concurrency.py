@@ -1,4 +1,7 @@
-"""Group concurrency: eight categories with a backend that works; two more in `failures`."""
+"""Group concurrency: eight categories with a backend that works; more in other modules.
+
+`failures` has two more, `shared_store` those of several backends on one store.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.failures import Degradation, Outages
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
 from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.shared_store import SharedStores
 from prism.testing.suite.timing import LONG, Clock, time_limit
 from prism.testing.suite.workload import RandomWorkload, gather_bounded, gather_or_cancel
 from prism.testing.suite.wrapper import OperationBlocker
@@ -476,5 +480,6 @@ class Concurrency(
     Pipeline,
     Degradation,
     Outages,
+    SharedStores,
 ):
     """Many concurrent callers, of a backend that works and of one that fails."""

@@ -29,6 +29,7 @@ from prism.testing.suite.drain import Drains
 from prism.testing.suite.endings import Endings
 from prism.testing.suite.group import NOT_REACHABLE, group
 from prism.testing.suite.operations import EVERY_OPERATION, SampleOperation
+from prism.testing.suite.restart import Restarts
 from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.wrapper import DriverWrapper
 
@@ -69,7 +70,7 @@ COMMANDS = ("initialize", "start", "drain", "stop")
 
 
 @group()
-class LifecycleRules(Drains, Endings):
+class LifecycleRules(Drains, Endings, Restarts):
     """created → initialized → running → draining → stopped, and failed."""
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
