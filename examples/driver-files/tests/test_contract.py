@@ -13,7 +13,7 @@ from prism.testing.levels import in_process, over_grpc, through_proxy
 @pytest.fixture(scope="class")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder: Path = tmp_path_factory.mktemp("files")
-    return {"path": str(folder)}
+    return {"path": str(folder), "sync": "false"}
 
 
 class TestInProcess(AcceptanceSuite):

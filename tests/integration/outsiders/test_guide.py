@@ -40,7 +40,8 @@ class TestFirstDriver(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(first: DriverSpec, tmp_path_factory: pytest.TempPathFactory) -> OpenBackend:
-        return in_process(first, {"path": str(tmp_path_factory.mktemp("guide"))})
+        folder = tmp_path_factory.mktemp("guide")
+        return in_process(first, {"path": str(folder), "sync": "false"})
 
 
 def test_the_other_code_blocks_quote_the_example() -> None:
