@@ -1,24 +1,39 @@
-"""Limits on what callers leave unfinished, or send all at once."""
+"""Limits on open calls: those of one connection leave room for others."""
 
 from __future__ import annotations
 
-import asyncio
+from datetime import timedelta
 
-from prism.adapters.grpc.transports.peer_limits import Turns
+import pytest
+
+from prism.adapters.grpc.calls import Rejected
+from prism.adapters.grpc.transports.peer_limits import PeerLimits
+from prism.domain.connection_budget import UnreadReplies
+
+_OPEN = 8192
 
 
-async def test_small_work_is_done_between_large_messages() -> None:
-    turns = Turns()
-    done: list[str] = []
+@pytest.fixture
+def limits() -> PeerLimits:
+    return PeerLimits(UnreadReplies(), timedelta(seconds=1))
 
-    async def decode(name: str) -> None:
-        await turns.take()
-        done.append(name)
 
-    async def serve_small_calls() -> None:
-        for _ in range(6):
-            await asyncio.sleep(0)
-            done.append("small")
+def test_connection_with_many_calls_is_refused_in_a_crowd(limits: PeerLimits) -> None:
+    for _ in range(32):
+        limits.join_crowd("greedy")
+    limits.open_calls = _OPEN + 1
+    with pytest.raises(Rejected, match="8,192 calls are open"):
+        limits.join_crowd("greedy")
 
-    await asyncio.gather(*(decode("large") for _ in range(3)), serve_small_calls())
-    assert "large large" not in " ".join(done)
+
+def test_connection_with_few_calls_is_served_in_a_crowd(limits: PeerLimits) -> None:
+    limits.open_calls = 2 * _OPEN
+    for _ in range(32):
+        limits.join_crowd("modest")
+
+
+def test_ended_calls_make_room(limits: PeerLimits) -> None:
+    limits.open_calls = 2 * _OPEN
+    for _ in range(100):
+        limits.join_crowd("steady")
+        limits.leave_crowd("steady")

@@ -30,7 +30,7 @@ from prism.adapters.grpc.transports.framing import (
     refused,
     rejected,
 )
-from prism.adapters.grpc.transports.peer_limits import PeerLimits
+from prism.adapters.grpc.transports.peer_limits import CROWD, PeerLimits
 from prism.adapters.grpc.transports.timeouts import NEVER, CoarseTimeouts
 from prism.ports import BackendTimeout, Exhausted, Outcome
 
@@ -87,13 +87,15 @@ class GrpcOverAsgi:
         limits = self._limits
         context = Context(scope)
         limits.open_calls += 1
+        is_crowded = limits.open_calls > CROWD
         try:
+            if is_crowded:
+                limits.join_crowd(context.connection)
             # A path that is encoded is not decoded: it names no method.
             call = self._calls.get(scope["raw_path"])
             if call is None or not _is_call(scope, context):
                 await self._refuse(scope, context, receive, send)
                 return
-            limits.check_open_calls()
             context.check_trailers()
             context.start_deadline(limits.open_calls)
             if context.encoding:
@@ -109,6 +111,8 @@ class GrpcOverAsgi:
             pass
         finally:
             limits.open_calls -= 1
+            if is_crowded:
+                limits.leave_crowd(context.connection)
 
     async def _refuse(self, scope: Scope, context: Context, receive: Receive, send: Send) -> None:
         """Answer a request that names no method, or is not gRPC.

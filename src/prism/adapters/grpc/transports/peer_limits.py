@@ -12,6 +12,12 @@ from prism.ports import Exhausted, Outcome
 
 _MAX_OPEN_CALLS = 8192
 
+CROWD = 1024
+"""Calls are counted by connection only while more than this many are open."""
+
+_FEW_CALLS = 32
+"""Calls that a connection may have open, however many others there are."""
+
 _MAX_PARTIAL_BYTES = 64 << 20
 _MAX_PARTIAL_CONNECTION_BYTES = 16 << 20
 
@@ -48,21 +54,36 @@ class PeerLimits:
         self.unread = unread
         self.stall_s = stall_timeout.total_seconds()
         self.open_calls = 0
+        self._crowd: dict[str, int] = {}
         self.turns = Turns()
         self.stalled = 0
         self._partial = ConnectionBudget(
             max_bytes=_MAX_PARTIAL_BYTES, max_connection_bytes=_MAX_PARTIAL_CONNECTION_BYTES
         )
 
-    def check_open_calls(self) -> None:
-        """Raise Rejected if too many calls and streams are open."""
-        if self.open_calls > _MAX_OPEN_CALLS:
+    def join_crowd(self, connection: str) -> None:
+        """Count a call that begins while more than `CROWD` are open, until `leave_crowd`.
+
+        Raises:
+            Rejected: too many calls and streams are open, and this connection has its share.
+        """
+        own = self._crowd.get(connection, 0) + 1
+        self._crowd[connection] = own
+        if self.open_calls > _MAX_OPEN_CALLS and own > _FEW_CALLS:
             raise refused(
                 Exhausted(
                     f"{_MAX_OPEN_CALLS:,} calls are open, which is the limit: try again later",
                     outcome=Outcome.NOT_APPLIED,
                 )
             )
+
+    def leave_crowd(self, connection: str) -> None:
+        """Forget a call that `join_crowd` counted, or refused."""
+        left = self._crowd[connection] - 1
+        if left:
+            self._crowd[connection] = left
+        else:
+            del self._crowd[connection]
 
     def partial(self, connection: str) -> PartialRequest:
         """Return a context manager that counts the bytes of one half-sent message."""
