@@ -1,0 +1,1 @@
+"""Mutation of our own drivers, gateway, servicers and client: `make mutants`."""
