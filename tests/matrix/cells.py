@@ -56,10 +56,10 @@ _ANYWHERE = {
     ),
 }
 _QUICK = {
-    "unit": ("tests/unit/cli", "tests/unit/bootstrap"),
-    "Redis": (f"{_INTEGRATION}/redis",),
-    "NATS": (f"{_INTEGRATION}/nats/test_opening.py", f"{_INTEGRATION}/nats/test_scans.py"),
-    "integration": (f"{_INTEGRATION}/backends", f"{_INTEGRATION}/cli/test_session.py"),
+    "unit": ("tests/unit/cli/test_commands.py",),
+    "Redis": (f"{_INTEGRATION}/redis/test_refusals.py",),
+    "NATS": (f"{_INTEGRATION}/nats/test_scans.py",),
+    "integration": (f"{_INTEGRATION}/backends/test_session.py",),
 }
 
 
