@@ -17,7 +17,8 @@ from typing import Self
 from tests.attack.target import STEADY, PrismProcess
 
 _GET_EVERY_S, _HEALTH_EVERY_S = 0.02, 0.2
-_TIMEOUT_S = 8.0
+_TIMEOUT_S = 30.0
+_WARM_UP_S = 90.0
 
 BIG_BYTES = 1_000_000
 
@@ -108,13 +109,13 @@ async def _watch(pipe: Connection, port: int, http_port: int, pattern: str) -> N
         fetch: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"{service}Get")
         for key, value in (("big", b"x" * BIG_BYTES), ("small", b"x")):
             request = pb.SetRequest(key=key, value=value).SerializeToString()
-            await store(request, timeout=_TIMEOUT_S, metadata=metadata)
+            await store(request, timeout=_WARM_UP_S, metadata=metadata)
         small = pb.GetRequest(key="small").SerializeToString()
         big = pb.GetRequest(key="big").SerializeToString()
         # A server that has never had work to do is smaller than it will ever be again.
         for _ in range(3):
-            ordinary = [fetch(small, timeout=_TIMEOUT_S, metadata=metadata) for _ in range(400)]
-            large = [fetch(big, timeout=_TIMEOUT_S, metadata=metadata) for _ in range(10)]
+            ordinary = [fetch(small, timeout=_WARM_UP_S, metadata=metadata) for _ in range(400)]
+            large = [fetch(big, timeout=_WARM_UP_S, metadata=metadata) for _ in range(10)]
             await asyncio.gather(*ordinary, *large)
 
         async def get() -> None:

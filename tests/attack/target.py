@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.environment import environment_without_coverage
@@ -52,6 +52,8 @@ class PrismProcess(ServerProcess):
     """
 
     name = "attacked"
+    # A proxy with patterns is several processes, which start on a machine that has other work.
+    start_timeout_s = 120.0
 
     def __init__(
         self, transport: str, *, is_proxy: bool = False, max_descriptors: int | None = None
@@ -82,7 +84,7 @@ class PrismProcess(ServerProcess):
         try:
             with urlopen(f"http://127.0.0.1:{self.http_port}/ready", timeout=3) as answer:
                 return bool(answer.status == 200)
-        except (OSError, URLError):
+        except (OSError, HTTPException):
             return False
 
     def target(self, *, is_short: bool) -> Target:

@@ -9,6 +9,7 @@ import socket
 import time
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from math import inf
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
@@ -47,8 +48,8 @@ class Limits:
 
 FULL = Limits(p99_s=0.25, health_s=1.0, kept_mib=0)
 
-SHORT = Limits(p99_s=1.0, health_s=3.0, kept_mib=32)
-"""For a machine that does other work meanwhile."""
+SHORT = Limits(p99_s=inf, health_s=inf, kept_mib=128)
+"""For a machine that does other work meanwhile: only calls that fail are judged, no times."""
 
 
 @dataclass

@@ -39,9 +39,11 @@ class ServerProcess:
         name: name of the server, for messages.
         port: port to listen on.
         folder: folder for data and log.
+        start_timeout_s: time in seconds from the launch to the first answer.
     """
 
     name: str
+    start_timeout_s = TIMEOUT_S
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -76,7 +78,7 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + self.start_timeout_s
         while not self.is_up():
             ended = self._process.poll()
             if ended is not None or time.monotonic() > deadline:
