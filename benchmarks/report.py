@@ -132,11 +132,11 @@ def _range(spread: Spread) -> str:
 
 def short_table(run: Json) -> str:
     """Return the table of the README: some comparisons, in words for any reader."""
-    medians = {row["name"]: row["median"] for row in run["rows"]}
+    found = {row["name"]: row for row in run["rows"]}
     rows = [
-        (what, f"{_figure(medians[name])} × {compared_with}")
+        (what, f"{_figure(found[name]['median'])} × {compared_with}{_missed(found[name])}")
         for name, (what, compared_with) in IN_README.items()
-        if name in medians
+        if name in found
     ]
     return "\n".join(_table(("", "speed"), rows))
 
@@ -144,12 +144,17 @@ def short_table(run: Json) -> str:
 def full_table(run: Json) -> str:
     """Return every row with its floor and aim, and where it was measured."""
     ratios = [
-        (row["what"], _speed(row), f"{row['floor']:g}", f"{row['aim']:g}")
+        (row["what"], f"{_speed(row)}{_missed(row)}", f"{row['floor']:g}", f"{row['aim']:g}")
         for row in run["rows"]
         if not row["less_is_better"]
     ]
     figures = [
-        (row["what"], _figure(row["median"]), f"{row['floor']:g}", f"{row['aim']:g}")
+        (
+            row["what"],
+            f"{_figure(row['median'])}{_missed(row)}",
+            f"{row['floor']:g}",
+            f"{row['aim']:g}",
+        )
         for row in run["rows"]
         if row["less_is_better"]
     ]
@@ -160,6 +165,11 @@ def full_table(run: Json) -> str:
         "",
         _measured(run),
     ])  # fmt: skip
+
+
+def _missed(row: Json) -> str:
+    """Return a mark for a row that is on the wrong side of its floor."""
+    return "" if row["passed"] else " **misses**"
 
 
 def _speed(row: Json) -> str:

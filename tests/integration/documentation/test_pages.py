@@ -87,6 +87,7 @@ def test_the_guide_builds_a_package_that_is_tested_and_served(
     replacements = {
         "pip install --editable": "pip install --no-build-isolation --editable",
         "/path/to/prism[testing]": "prism-kv[testing]",
+        "/path/to/prism/": f"{ROOT}/",
     }
     with Shell(tmp_path, env) as shell:
         reader = Reader(tmp_path, start_server, shell, replacements, driver)
@@ -94,4 +95,5 @@ def test_the_guide_builds_a_package_that_is_tested_and_served(
         for block in blocks(GUIDE):
             if block.language == "sh" or block.file is not None:
                 reader.read(block)
-    assert list((tmp_path / "keys").iterdir())
+    for folder in ("keys", "keys-with-ttl"):
+        assert [file for file in (tmp_path / folder).iterdir() if file.name != ".prism"]

@@ -16,6 +16,7 @@ def row(
         "min": median * 0.9,
         "max": median * 1.1,
         "floor": 0.5,
+        "passed": median <= 0.5 if less_is_better else median >= 0.5,
         "aim": 4,
         "less_is_better": less_is_better,
         "foreign_load": 0.04,

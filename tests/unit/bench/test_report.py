@@ -61,6 +61,14 @@ def test_the_full_table_has_every_row_with_bounds_and_the_machine() -> None:
         assert part in table
 
 
+def test_a_row_that_misses_its_floor_says_so_in_both_tables() -> None:
+    missing = {**RUN, "rows": [row("a", "b", 0.42), row("h", "", 0.6, less_is_better=True)]}
+    table = full_table(missing)
+    assert "| a | 0.42 × b **misses** | 0.5 | 4 |" in table
+    assert "| h | 0.60 **misses** | 0.5 | 4 |" in table
+    assert short_table(missing).endswith("| A | 0.42 × the calls of b **misses** |")
+
+
 @pytest.mark.parametrize(
     ("figure", "text"), [(0.8312, "0.83"), (9.5, "9.50"), (58.12, "58.1"), (1234.6, "1,235")]
 )
