@@ -149,8 +149,8 @@ def test_commands_need_the_admin_token_of_the_proxy(
         *("--pattern", "a=memstore", "--admin-token-file", str(tmp_path / "token"))
     ).serving()
     prism = prism_at(proxy.address)
-    assert "need the admin token" in refused(prism("patterns", "list"))
-    assert "need the admin token" in refused(prism("patterns", "events", "--follow"))
+    assert "needs the admin token" in refused(prism("patterns", "list"))
+    assert "needs the admin token" in refused(prism("patterns", "events", "--follow"))
     shown = prism.said("patterns", "list", "--admin-token-file", str(tmp_path / "token"))
     assert "serving" in shown
     assert "let-me-in" not in proxy.log

@@ -53,7 +53,7 @@ def test_config_file_can_say_what_flags_can_say(
     prism = prism_at(start_proxy("--pattern", "c=memstore").serving().address)
     assert [p["name"] for p in prism.json("patterns", "list")["patterns"]] == ["a", "b", "c"]
     prism.said("kv", "set", "one", "1")
-    assert "1 keys" in prism("kv", "set", "two", "2").stderr
+    assert "holds 1 key" in prism("kv", "set", "two", "2").stderr
     assert prism.said("kv", "get", "one", "--pattern", "b") == "1"
 
 

@@ -81,6 +81,8 @@ class PlainDriver:
         self.entries = None
 
     async def health(self) -> Health:
+        if self.entries is None:
+            return Health(HealthStatus.UNHEALTHY, "not open")
         return Health(HealthStatus.HEALTHY, "a dict")
 
     def _live(self) -> dict[str, Entry]:
@@ -197,9 +199,13 @@ SPEC = DriverSpec("plain", "1", "A dict.", PlainSettings, _plain, EVERYTHING)
 class BareDriver(DriverWrapper):
     """Driver that declares no capability, though it implements all."""
 
+    def __init__(self, inner: PlainDriver) -> None:
+        super().__init__(inner)
+        self._profile = replace(inner.profile, capabilities={})
+
     @property
     def profile(self) -> Profile:
-        return replace(self.inner.profile, capabilities={})
+        return self._profile
 
 
 def _bare() -> Driver[Any]:

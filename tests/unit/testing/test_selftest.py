@@ -80,6 +80,7 @@ def _read(report: Path) -> Results:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # the first runs all faults
 @pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_fails_the_test_it_names(results: Results, fault: type[Fault]) -> None:
