@@ -59,11 +59,13 @@ def main() -> int:
     for trial in _trials(chosen, transports, is_short=options.short):
         typer.echo(row(trial))
         trials.append(trial)
-    failed = sum(trial.has_failed for trial in trials)
+    failed = [trial for trial in trials if trial.has_failed]
     if options.write:
         table = documentation(trials, transports)
         options.write.write_text(replace_block(options.write.read_text(), BLOCK, table))
-    typer.echo(f"\n{failed} attacks succeeded" if failed else "\nno attack succeeded")
+    typer.echo(f"\n{len(failed)} attacks succeeded" if failed else "\nno attack succeeded")
+    for trial in failed:
+        typer.echo(row(trial))
     return 1 if failed else 0
 
 

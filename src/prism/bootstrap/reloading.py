@@ -69,6 +69,8 @@ class Reloader:
         self._token = configuration.settings.admin_token
         self._problems: list[str] = []
         self._requested = asyncio.Event()
+        # Before the server reads them, so that no later change is missed.
+        self._loaded = file_stamp(self._files)
 
     def request(self) -> None:
         """Read all files again, whether or not they have changed."""
@@ -78,7 +80,7 @@ class Reloader:
     async def run(self) -> None:
         """Look at the files at intervals, until cancelled."""
         loop = asyncio.get_running_loop()
-        loaded = seen = file_stamp(self._files)
+        loaded = seen = self._loaded
         tried_at = loop.time()
         while True:
             with suppress(TimeoutError):

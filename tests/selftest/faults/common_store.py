@@ -97,7 +97,7 @@ class EachBackendComparesAlone(SharedStoreFault):
             return await self.inner.set(key, value, ttl=ttl)
 
 
-class ExpireWritesWhatItRead(SharedStoreFault):
+class ExpireUndoesWritesOfOthers(SharedStoreFault):
     """Writes the value again with the new ttl, whatever another backend wrote in between."""
 
     caught_by = "test_a_change_of_the_ttl_undoes_no_write_of_another_backend"

@@ -35,7 +35,7 @@ from prism.testing.suite.wrapper import DriverWrapper
 
 CRASHES = 3
 WRITERS = 24
-READERS = 6
+READERS_OF_A_KIND = 2
 STAY = 5
 
 RETURNS_WITHIN = timedelta(seconds=5)
@@ -100,8 +100,8 @@ class EveryOperationInOutages(Group):
             async with asyncio.TaskGroup() as tasks:
                 for number in range(WRITERS):
                     tasks.create_task(load.write(number))
-                for number in range(READERS):
-                    tasks.create_task(load.read(number))
+                for read in load.reads() * READERS_OF_A_KIND:
+                    tasks.create_task(load.repeat(read))
                 try:
                     # A crash costs seconds; what is beyond the driver sees one like the others.
                     crashes = CRASHES if backend.level is Level.IN_PROCESS else 1
@@ -242,24 +242,27 @@ class _Load:
             await kind(f"{self._prefix}{writer}/{number}")
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def read(self, reader: int) -> None:
-        """Read keys that stay; a read fails, or answers what they hold."""
-        reads = [self._get, self._exists]
-        if Capability.BATCH in self._declared:
-            reads.append(self._get_many)
-        if Capability.TTL in self._declared:
-            reads.append(self._ttl)
-        if Capability.SCAN in self._declared:
-            reads.append(self._scan)
+    def reads(self) -> list[Callable[[], Awaitable[None]]]:
+        """Return the reads of keys that stay; each fails, or answers what they hold."""
+        kinds = [
+            (None, self._get),
+            (None, self._exists),
+            (Capability.BATCH, self._get_many),
+            (Capability.TTL, self._ttl),
+            (Capability.SCAN, self._scan),
+        ]
+        return [read for needed, read in kinds if needed is None or needed in self._declared]
+
+    async def repeat(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Repeat one kind of read until the load has ended, so that each crash interrupts it."""
         while not self.ended:
-            for read in reads:
-                try:
-                    await read()
-                except Away:
-                    self._failed += 1
-                    await asyncio.sleep(_AFTER_FAILURE_SECONDS)
-                else:
-                    self._succeeded += 1
+            try:
+                await read()
+            except Away:
+                self._failed += 1
+                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+            else:
+                self._succeeded += 1
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def check(self) -> None:
@@ -359,7 +362,7 @@ class _Load:
         token = ""
         while True:
             try:
-                page = await self._kv.scan(f"{self._prefix}stay/", page_size=2, page_token=token)
+                page = await self._kv.scan(f"{self._prefix}stay/", page_size=1, page_token=token)
             except ScanExpired:
                 return
             seen.update(page.keys)

@@ -152,6 +152,7 @@ class H2cornServer:
             self._supervising.cancel()
         self._supervising = asyncio.create_task(self._supervise())
         retirement = Retirement(old, serving, listening, place_of(self._listener))
+        retirement.stop_accepting()
         task = asyncio.create_task(retirement.run())
         self._retirements[task] = retirement
         task.add_done_callback(lambda done: self._retirements.pop(done, None))

@@ -59,9 +59,12 @@ class Retirement:
         self._address = address
         self._open: dict[int, _HeldConnection] = {}
 
+    def stop_accepting(self) -> None:
+        """Leave connections that are made from now on to the successor."""
+        _stop_accepting(self._listening)
+
     async def run(self) -> None:
         """Return when the last call and the last connection have ended."""
-        _stop_accepting(self._listening)
         self._open = {each.socket.fileno(): each for each in _held(self._address)}
         try:
             await asyncio.sleep(_SETTLE_S)
