@@ -205,3 +205,21 @@ def test_a_bad_limit_of_opentelemetry_is_one_plain_error(start_server: Start) ->
     assert error["message"].startswith("an OTEL_ variable is not valid: ")
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in error["message"]
     assert "exc_info" not in error
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "OTEL_PYTHON_CONTEXT",
+        "OTEL_PYTHON_TRACER_PROVIDER",
+        "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS",
+    ],
+)
+def test_a_component_of_opentelemetry_that_is_not_installed_is_one_plain_error(
+    start_server: Start, variable: str
+) -> None:
+    server = start_server("--enable-tracing", env={variable: "absent"})
+    assert server.wait() == 1
+    (error,) = [e for e in map(json.loads, server.lines) if e["level"] == "error"]
+    assert error["message"].startswith(f"{variable} names 'absent', which is not installed; ")
+    assert "exc_info" not in error

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import IO, TYPE_CHECKING
 
-from prism.adapters.observability.tracing.environment import is_disabled
+from prism.adapters.observability.tracing.environment import check_components, is_disabled
 from prism.domain.redaction import Redact
 from prism.ports import InvalidArgument
 from prism.version import VERSION
@@ -42,6 +42,7 @@ def new_tracing(
     Raises:
         InvalidArgument: OpenTelemetry rejects the value of a standard variable.
     """
+    check_components(os.environ)
     try:
         # OpenTelemetry reads its limits when it is imported.
         from prism.adapters.observability.tracing.tracing import Tracing

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass
 
 from prism.domain.addresses import is_loopback
+from prism.ports import InvalidArgument
 
 Exporter = Literal["stdout", "otlp", "none"]
 
@@ -28,11 +30,33 @@ _DEFAULT_ENDPOINT = "http://localhost:4317"
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 # With or without the prefix `parentbased_`, because a caller's decision is always respected.
 _SAMPLERS = {"always_on": 1.0, "always_off": 0.0, "traceidratio": None}
+# Variables that name components, and the group of entry points in which the SDK finds them.
+_COMPONENTS = {
+    "OTEL_PYTHON_CONTEXT": "opentelemetry_context",
+    "OTEL_PYTHON_TRACER_PROVIDER": "opentelemetry_tracer_provider",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "opentelemetry_resource_detector",
+}
+_ALL_COMPONENTS = "*"
 
 
 def is_disabled(environ: Mapping[str, str]) -> bool:
     """Return whether `OTEL_SDK_DISABLED` switches off all telemetry."""
     return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def check_components(environ: Mapping[str, str]) -> None:
+    """Raise InvalidArgument if a variable names a component that is not installed.
+
+    The SDK would print a stack trace for it.
+    """
+    for variable, group in _COMPONENTS.items():
+        for name in filter(None, map(str.strip, environ.get(variable, "").split(","))):
+            installed = entry_points(group=group).names
+            if name not in installed and name != _ALL_COMPONENTS:
+                raise InvalidArgument(
+                    f"{variable} names {name!r}, which is not installed; installed are: "
+                    f"{', '.join(sorted(installed)) or 'none'}"
+                )
 
 
 def exporter_of(option: str | None, environ: Mapping[str, str]) -> Exporter:
