@@ -12,7 +12,7 @@ REPLY_OVERHEAD_BYTES = 4096
 SMALL_REPLY_BYTES = 64 << 10
 """Replies up to this size are never refused, so no write is refused after it was applied."""
 
-MAX_UNREAD_BYTES = 160 << 20
+MAX_UNREAD_BYTES = 96 << 20
 MAX_CONNECTION_UNREAD_BYTES = 64 << 20
 
 _WAIT_FRACTION = 8
