@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,11 @@ def test_an_interrupted_run_identifies_nothing() -> None:
 
 def test_each_fault_has_a_name_of_its_own() -> None:
     assert not [name for name, n in Counter(each.__name__ for each in FAULTS).items() if n > 1]
+
+
+def test_the_documentation_says_how_many_faults_there_are() -> None:
+    page = Path(__file__).parents[3] / "docs" / "acceptance-suite.md"
+    assert f"There are {len(FAULTS)} faults." in " ".join(page.read_text().split())
 
 
 @pytest.mark.slow
