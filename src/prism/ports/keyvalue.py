@@ -135,6 +135,9 @@ class Scan(Protocol):
         """Return a page of the keys that begin with a prefix; the backend filters them.
 
         The pages of a scan contain every key that exists during the whole scan at least once.
+        A caller may rest between two pages: the next one continues, or raises `ScanExpired`.
+        Two scans at once do not affect each other, and a page of many keys does not hold up
+        the other operations of the process.
 
         Args:
             prefix: literal text, not a pattern; empty: all keys.
