@@ -39,6 +39,9 @@ PATTERNS = (_MEMSTORE, _REDIS, _NATS)
 _CALLERS = 8
 _KEYS = 500
 _FAULT_EVERY_S = 5.0
+_RECOVERS_WITHIN_S = 120.0
+"""Longest pause between two attempts of a proxy to start a pattern that fails, and more."""
+
 _QUIET_S = 20.0
 _GROWTH = 1.2
 _SLACK_MIB, _SLACK_DESCRIPTORS = 32, 12
@@ -152,11 +155,12 @@ class Load:
             await asyncio.sleep(0.5)
 
 
-async def _faults(proxy: SoakProxy, backends: Sequence[ServerProcess]) -> None:
-    """Freeze or kill something every few seconds, and repair it."""
+async def _faults(
+    proxy: SoakProxy, backends: Sequence[ServerProcess], ended: asyncio.Event
+) -> None:
+    """Freeze or kill something every few seconds, and repair it, until the event is set."""
     dice = random.Random(1)
-    while True:
-        await asyncio.sleep(_FAULT_EVERY_S)
+    while not await _is_set_within(_FAULT_EVERY_S, ended):
         kind = dice.choice(("freeze backend", "kill backend", "freeze pattern", "kill pattern"))
         if kind == "freeze backend":
             backend = dice.choice(backends)
@@ -177,6 +181,13 @@ async def _faults(proxy: SoakProxy, backends: Sequence[ServerProcess]) -> None:
                     os.kill(pid, signal.SIGCONT)
 
 
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
 async def soak(seconds: float) -> list[str]:
     """Run everything, and return what has grown or does not work."""
     with ExitStack() as stack:
@@ -188,7 +199,8 @@ async def soak(seconds: float) -> list[str]:
             running = [asyncio.create_task(load.run()) for load in loads]
             for task in running:
                 tasks.callback(task.cancel)
-            faults = asyncio.create_task(_faults(proxy, (redis, nats)))
+            ended = asyncio.Event()
+            faults = asyncio.create_task(_faults(proxy, (redis, nats), ended))
             tasks.callback(faults.cancel)
             begun = time.monotonic()
             first = Size.of(proxy)
@@ -201,33 +213,43 @@ async def soak(seconds: float) -> list[str]:
                 for task in (faults, *running):
                     if task.done():
                         task.result()
-            faults.cancel()
-            await asyncio.gather(faults, return_exceptions=True)
+            # It first repairs what is frozen or killed.
+            ended.set()
+            await faults
             return await _judge(proxy, loads, first)
 
 
 async def _judge(proxy: SoakProxy, loads: list[Load], first: Size) -> list[str]:
     """Return what is wrong once everything has had time to recover."""
     await asyncio.sleep(_QUIET_S)
-    before = {load.pattern: (load.done["OK"], load.events) for load in loads}
-    await asyncio.sleep(3)
-    last = Size.of(proxy)
-    wrong = first.growth(last)
-    for load in loads:
+    wrong = []
+    for load, problem in await asyncio.gather(*map(_recovery, loads)):
         typer.echo(
             f"{load.pattern}: {dict(load.done)}, {load.events:,} events, "
             f"{load.restarts} watches begun again"
         )
-        calls, events = before[load.pattern]
-        if load.done["OK"] == calls:
-            wrong.append(f"{load.pattern}: no call succeeds any more")
-        if load.events == events:
-            wrong.append(f"{load.pattern}: the watch sees no changes any more")
+        if problem:
+            wrong.append(f"{load.pattern}: {problem}")
+    last = Size.of(proxy)
+    wrong += first.growth(last)
     if not proxy.is_ready():
         wrong.append("the proxy is not ready")
     wrong += [f"foreign output: {line[:100]!r}" for line in proxy.foreign_lines(0)[:3]]
     typer.echo(f"  end   {last}")
     return wrong
+
+
+async def _recovery(load: Load) -> tuple[Load, str]:
+    """Wait until calls succeed and the watch sees changes; return what never does."""
+    calls, events = load.done["OK"], load.events
+    begun = time.monotonic()
+    while time.monotonic() - begun < _RECOVERS_WITHIN_S:
+        if load.done["OK"] > calls and load.events > events:
+            return load, ""
+        await asyncio.sleep(0.2)
+    if load.done["OK"] == calls:
+        return load, "no call succeeds any more"
+    return load, "the watch sees no changes any more"
 
 
 def main() -> int:
