@@ -15,6 +15,7 @@ from typing import Never, cast
 from prism.domain import batches, scans
 from prism.domain.admission import Admission
 from prism.domain.tallies import OperationTallies, operation_tallies
+from prism.domain.transactions import check_transaction
 from prism.domain.validation import (
     check_delta,
     check_key,
@@ -25,6 +26,7 @@ from prism.domain.validation import (
 from prism.domain.watches import MAX_WATCHES, Watches
 from prism.ports import (
     Capability,
+    Condition,
     Count,
     Driver,
     Entry,
@@ -40,6 +42,7 @@ from prism.ports import (
     Put,
     Unsupported,
     Version,
+    Write,
 )
 
 
@@ -218,6 +221,17 @@ class Gateway:
         with self._admission.admit(self._tallies["increment"]):
             self._require(Capability.COUNTER)
             return await self._ports.increment(key, delta)
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        with self._admission.admit(self._tallies["apply"]):
+            self._require(Capability.TRANSACTIONS)
+            self._tallies["apply"].items += len(conditions) + len(writes)
+            check_transaction(conditions, writes, self.profile)
+            if not conditions and not writes:
+                return []
+            return await self._ports.apply(conditions, writes)
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:

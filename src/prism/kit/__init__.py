@@ -7,7 +7,7 @@ means. This package imports `prism.ports` and the standard library alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Never
 
 from prism.kit.tls import (
@@ -22,11 +22,14 @@ from prism.kit.watchers import Watchers
 from prism.ports import (
     INT64_MAX,
     INT64_MIN,
+    Condition,
+    ConditionFailed,
     Entry,
     Exhausted,
     Limits,
     NotServing,
     PreconditionFailed,
+    Presence,
     PrismError,
     Version,
     VersionConflict,
@@ -40,9 +43,11 @@ __all__ = [
     "ReplyBudget",
     "Watchers",
     "add_to_counter",
+    "check_conditions",
     "clamp_page_size",
     "client_tls_context",
     "closed",
+    "condition_failed",
     "does_not_fit",
     "file_stamp",
     "load_certificate",
@@ -137,6 +142,43 @@ def version_conflict(expected: Version | None) -> VersionConflict:
     if expected is None:
         return VersionConflict("the key exists, and the write requires it to be absent")
     return VersionConflict("the key is absent, or has another version than the one expected")
+
+
+def check_conditions(
+    conditions: Sequence[Condition], version_of: Callable[[str], Version | None]
+) -> None:
+    """Raise `ConditionFailed` for the first condition that does not hold.
+
+    Args:
+        version_of: returns the version of a key; None: it is absent.
+    """
+    for index, condition in enumerate(conditions):
+        current = version_of(condition.key)
+        if not condition.is_met_by(current):
+            raise condition_failed(conditions, index, current)
+
+
+def condition_failed(
+    conditions: Sequence[Condition], index: int, current: Version | None
+) -> ConditionFailed:
+    """Return the error of a transaction.
+
+    Args:
+        index: position of the first condition that does not hold.
+        current: version that its key has; None: it is absent.
+    """
+    expected = conditions[index].expected
+    if expected is Presence.ABSENT:
+        problem = "the key exists, and the condition requires it to be absent"
+    elif expected is Presence.PRESENT:
+        problem = "the key is absent, and the condition requires it to exist"
+    else:
+        problem = "the key is absent, or has another version than the one expected"
+    return ConditionFailed(
+        f"condition {index + 1} of {len(conditions)} does not hold: {problem}",
+        index=index,
+        current=current,
+    )
 
 
 class ReplyBudget:

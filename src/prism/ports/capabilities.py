@@ -23,6 +23,7 @@ class Capability(StrEnum):
     SCAN = "scan"
     COUNTER = "counter"
     WATCH = "watch"
+    TRANSACTIONS = "transactions"
 
 
 class Support(StrEnum):
@@ -72,9 +73,10 @@ class Limits:
 
     Attributes:
         max_value_bytes: size of one value.
-        max_batch_items: number of items in one batch.
-        max_batch_bytes: size of all keys and values of one batch, and approximately the size
-            of the values in one reply.
+        max_batch_items: number of items in one batch; number of conditions and writes in one
+            transaction.
+        max_batch_bytes: size of all keys and values of one batch or one transaction, and
+            approximately the size of the values in one reply.
         max_page_size: number of keys in one page of a scan.
         max_key_bytes: size of one key.
     """

@@ -12,6 +12,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from prism.ports.values import Version
+
 
 class Outcome(StrEnum):
     """Whether a failed write took effect."""
@@ -63,6 +65,30 @@ class VersionConflict(PrismError):
     """The key does not have the version that a compare-and-set expects."""
 
     default_reason = "VERSION_CONFLICT"
+
+
+class ConditionFailed(VersionConflict):
+    """The keys do not meet a condition of a transaction.
+
+    Attributes:
+        index: position, from 0, of the first condition that is not met.
+        current: version that its key has; None: the key is absent.
+    """
+
+    default_reason = "CONDITION_FAILED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        index: int = 0,
+        current: Version | None = None,
+        reason: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, outcome=outcome)
+        self.index = index
+        self.current = current
 
 
 class ScanExpired(PrismError):

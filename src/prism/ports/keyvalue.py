@@ -27,7 +27,18 @@ from datetime import timedelta
 from typing import Protocol
 
 from prism.ports.errors import PrismError
-from prism.ports.values import Count, Entry, Event, Lifetime, Page, Persisted, Put, Version
+from prism.ports.values import (
+    Condition,
+    Count,
+    Entry,
+    Event,
+    Lifetime,
+    Page,
+    Persisted,
+    Put,
+    Version,
+    Write,
+)
 
 
 class KeyValue(Protocol):
@@ -204,7 +215,48 @@ class Watch(Protocol):
         ...
 
 
-class FullKeyValue(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Watch, Protocol):
+class Transactions(Protocol):
+    """Port of `Capability.TRANSACTIONS`: writes of several keys, all of them or none."""
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        """Write several keys at one moment, if at that moment all conditions hold.
+
+        At that moment every write takes effect or none does, whatever fails: no read, no other
+        write and no crash finds some of them. A caller who reads several keys one after the
+        other may see the moment pass; that nothing changed in between is confirmed by a
+        transaction of conditions on what was read, without writes.
+
+            stock, order = await kv.get("stock"), await kv.get("order")
+            await kv.apply(
+                [Condition.unchanged("stock", stock), Condition.unchanged("order", order)],
+                [Put("stock", b"6"), Put("order", b"1 apple"), Delete("cart")],
+            )
+
+        Args:
+            conditions: what the keys must be; keys that are written need no condition.
+            writes: a put replaces the ttl as `KeyValue.set` does. Watches report each write.
+
+        Neither names a key twice. Limits are those of a batch, for conditions and writes
+        together.
+
+        Returns:
+            For each write, in order: the new version for a put, and for a delete whether the
+            key existed.
+
+        Raises:
+            ConditionFailed: the first condition that does not hold; nothing changed.
+            InvalidArgument: an item is not valid, a key is named twice, or the backend cannot
+                write these keys together; nothing changed.
+            Exhausted: the backend has no room for all writes; nothing changed.
+        """
+        ...
+
+
+class FullKeyValue(
+    KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Watch, Transactions, Protocol
+):
     """All ports above in one: what the gateway and the gRPC client implement.
 
     Operations of a capability that the backend does not declare raise `Unsupported`.

@@ -18,6 +18,7 @@ class Keys(Enum):
 
     ONE = auto()
     MANY = auto()
+    TRANSACTION = auto()
     PREFIX = auto()
 
 
@@ -62,6 +63,7 @@ OPERATIONS: Mapping[str, OperationSpec] = {
         OperationSpec("delete_many", "BatchDelete", Keys.MANY, _BATCH, writes=True),
         OperationSpec("scan", "Scan", Keys.PREFIX, Capability.SCAN),
         OperationSpec("increment", "Increment", capability=Capability.COUNTER, writes=True),
+        OperationSpec("apply", "Apply", Keys.TRANSACTION, Capability.TRANSACTIONS, writes=True),
         OperationSpec("watch", "Watch", Keys.PREFIX, Capability.WATCH, streams=True),
     )
 }

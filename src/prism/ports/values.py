@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, StrEnum, auto
-from typing import NamedTuple, NewType
+from typing import NamedTuple, NewType, TypeAlias
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 """Bounds of a counter and of its deltas."""
@@ -31,11 +31,57 @@ class Entry(NamedTuple):
 
 
 class Put(NamedTuple):
-    """One item of `Batch.set_many`."""
+    """Write of a value: an item of `Batch.set_many`, or of a transaction."""
 
     key: str
     value: bytes
     ttl: timedelta | None = None
+
+
+class Delete(NamedTuple):
+    """Removal of a key in a transaction."""
+
+    key: str
+
+
+Write: TypeAlias = Put | Delete
+"""One write of a transaction."""
+
+
+class Presence(Enum):
+    """What a condition requires of a key whose version does not matter."""
+
+    ABSENT = auto()
+    PRESENT = auto()
+
+
+class Condition(NamedTuple):
+    """What a transaction requires of a key.
+
+    Attributes:
+        key: key that is looked at.
+        expected: version that the key must have, or whether it must exist.
+    """
+
+    key: str
+    expected: Version | Presence
+
+    @classmethod
+    def unchanged(cls, key: str, entry: Entry | None) -> Condition:
+        """Require that the key is as it was read.
+
+        Args:
+            entry: result of `get`.
+        """
+        return cls(key, Presence.ABSENT if entry is None else entry.version)
+
+    def is_met_by(self, version: Version | None) -> bool:
+        """Return whether the key may have this version; None: it may be absent."""
+        if self.expected is Presence.ABSENT:
+            return version is None
+        if self.expected is Presence.PRESENT:
+            return version is not None
+        return version == self.expected
 
 
 @dataclass(frozen=True, slots=True)

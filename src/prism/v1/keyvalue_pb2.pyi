@@ -47,6 +47,7 @@ class CapabilityName(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CAPABILITY_NAME_SCAN: _ClassVar[CapabilityName]
     CAPABILITY_NAME_COUNTER: _ClassVar[CapabilityName]
     CAPABILITY_NAME_WATCH: _ClassVar[CapabilityName]
+    CAPABILITY_NAME_TRANSACTIONS: _ClassVar[CapabilityName]
 
 class Support(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -74,6 +75,7 @@ CAPABILITY_NAME_BATCH: CapabilityName
 CAPABILITY_NAME_SCAN: CapabilityName
 CAPABILITY_NAME_COUNTER: CapabilityName
 CAPABILITY_NAME_WATCH: CapabilityName
+CAPABILITY_NAME_TRANSACTIONS: CapabilityName
 SUPPORT_UNSPECIFIED: Support
 SUPPORT_NATIVE: Support
 SUPPORT_EMULATED: Support
@@ -296,6 +298,44 @@ class IncrementResponse(_message.Message):
     version: int
     def __init__(self, value: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
+class ApplyRequest(_message.Message):
+    __slots__ = ("conditions", "writes")
+    CONDITIONS_FIELD_NUMBER: _ClassVar[int]
+    WRITES_FIELD_NUMBER: _ClassVar[int]
+    conditions: _containers.RepeatedCompositeFieldContainer[Condition]
+    writes: _containers.RepeatedCompositeFieldContainer[Write]
+    def __init__(self, conditions: _Optional[_Iterable[_Union[Condition, _Mapping]]] = ..., writes: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
+
+class Condition(_message.Message):
+    __slots__ = ("key", "version", "exists")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXISTS_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    version: int
+    exists: bool
+    def __init__(self, key: _Optional[str] = ..., version: _Optional[int] = ..., exists: _Optional[bool] = ...) -> None: ...
+
+class Write(_message.Message):
+    __slots__ = ("key", "value", "ttl", "delete")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    DELETE_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    value: bytes
+    ttl: _duration_pb2.Duration
+    delete: bool
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., delete: _Optional[bool] = ...) -> None: ...
+
+class ApplyResponse(_message.Message):
+    __slots__ = ("versions", "existed")
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    EXISTED_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    existed: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, versions: _Optional[_Iterable[int]] = ..., existed: _Optional[_Iterable[bool]] = ...) -> None: ...
+
 class WatchRequest(_message.Message):
     __slots__ = ("prefix",)
     PREFIX_FIELD_NUMBER: _ClassVar[int]
@@ -389,7 +429,7 @@ class OperateRequest(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., cancel_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Operation(_message.Message):
-    __slots__ = ("id", "timeout_ms", "traceparent", "tracestate", "pattern", "get", "set", "delete", "exists", "expire", "persist", "get_ttl", "batch_get", "batch_set", "batch_delete", "scan", "increment")
+    __slots__ = ("id", "timeout_ms", "traceparent", "tracestate", "pattern", "get", "set", "delete", "exists", "expire", "persist", "get_ttl", "batch_get", "batch_set", "batch_delete", "scan", "increment", "apply")
     ID_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
@@ -407,6 +447,7 @@ class Operation(_message.Message):
     BATCH_DELETE_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
     INCREMENT_FIELD_NUMBER: _ClassVar[int]
+    APPLY_FIELD_NUMBER: _ClassVar[int]
     id: int
     timeout_ms: int
     traceparent: str
@@ -424,7 +465,8 @@ class Operation(_message.Message):
     batch_delete: BatchDeleteRequest
     scan: ScanRequest
     increment: IncrementRequest
-    def __init__(self, id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., pattern: _Optional[str] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., set: _Optional[_Union[SetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., exists: _Optional[_Union[ExistsRequest, _Mapping]] = ..., expire: _Optional[_Union[ExpireRequest, _Mapping]] = ..., persist: _Optional[_Union[PersistRequest, _Mapping]] = ..., get_ttl: _Optional[_Union[GetTtlRequest, _Mapping]] = ..., batch_get: _Optional[_Union[BatchGetRequest, _Mapping]] = ..., batch_set: _Optional[_Union[BatchSetRequest, _Mapping]] = ..., batch_delete: _Optional[_Union[BatchDeleteRequest, _Mapping]] = ..., scan: _Optional[_Union[ScanRequest, _Mapping]] = ..., increment: _Optional[_Union[IncrementRequest, _Mapping]] = ...) -> None: ...
+    apply: ApplyRequest
+    def __init__(self, id: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., pattern: _Optional[str] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., set: _Optional[_Union[SetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., exists: _Optional[_Union[ExistsRequest, _Mapping]] = ..., expire: _Optional[_Union[ExpireRequest, _Mapping]] = ..., persist: _Optional[_Union[PersistRequest, _Mapping]] = ..., get_ttl: _Optional[_Union[GetTtlRequest, _Mapping]] = ..., batch_get: _Optional[_Union[BatchGetRequest, _Mapping]] = ..., batch_set: _Optional[_Union[BatchSetRequest, _Mapping]] = ..., batch_delete: _Optional[_Union[BatchDeleteRequest, _Mapping]] = ..., scan: _Optional[_Union[ScanRequest, _Mapping]] = ..., increment: _Optional[_Union[IncrementRequest, _Mapping]] = ..., apply: _Optional[_Union[ApplyRequest, _Mapping]] = ...) -> None: ...
 
 class OperateResponse(_message.Message):
     __slots__ = ("outcomes",)
@@ -433,7 +475,7 @@ class OperateResponse(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[OperationOutcome, _Mapping]]] = ...) -> None: ...
 
 class OperationOutcome(_message.Message):
-    __slots__ = ("id", "error", "get", "set", "delete", "exists", "expire", "persist", "get_ttl", "batch_get", "batch_set", "batch_delete", "scan", "increment")
+    __slots__ = ("id", "error", "get", "set", "delete", "exists", "expire", "persist", "get_ttl", "batch_get", "batch_set", "batch_delete", "scan", "increment", "apply")
     ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     GET_FIELD_NUMBER: _ClassVar[int]
@@ -448,6 +490,7 @@ class OperationOutcome(_message.Message):
     BATCH_DELETE_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
     INCREMENT_FIELD_NUMBER: _ClassVar[int]
+    APPLY_FIELD_NUMBER: _ClassVar[int]
     id: int
     error: _status_pb2.Status
     get: GetResponse
@@ -462,4 +505,5 @@ class OperationOutcome(_message.Message):
     batch_delete: BatchDeleteResponse
     scan: ScanResponse
     increment: IncrementResponse
-    def __init__(self, id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., get: _Optional[_Union[GetResponse, _Mapping]] = ..., set: _Optional[_Union[SetResponse, _Mapping]] = ..., delete: _Optional[_Union[DeleteResponse, _Mapping]] = ..., exists: _Optional[_Union[ExistsResponse, _Mapping]] = ..., expire: _Optional[_Union[ExpireResponse, _Mapping]] = ..., persist: _Optional[_Union[PersistResponse, _Mapping]] = ..., get_ttl: _Optional[_Union[GetTtlResponse, _Mapping]] = ..., batch_get: _Optional[_Union[BatchGetResponse, _Mapping]] = ..., batch_set: _Optional[_Union[BatchSetResponse, _Mapping]] = ..., batch_delete: _Optional[_Union[BatchDeleteResponse, _Mapping]] = ..., scan: _Optional[_Union[ScanResponse, _Mapping]] = ..., increment: _Optional[_Union[IncrementResponse, _Mapping]] = ...) -> None: ...
+    apply: ApplyResponse
+    def __init__(self, id: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., get: _Optional[_Union[GetResponse, _Mapping]] = ..., set: _Optional[_Union[SetResponse, _Mapping]] = ..., delete: _Optional[_Union[DeleteResponse, _Mapping]] = ..., exists: _Optional[_Union[ExistsResponse, _Mapping]] = ..., expire: _Optional[_Union[ExpireResponse, _Mapping]] = ..., persist: _Optional[_Union[PersistResponse, _Mapping]] = ..., get_ttl: _Optional[_Union[GetTtlResponse, _Mapping]] = ..., batch_get: _Optional[_Union[BatchGetResponse, _Mapping]] = ..., batch_set: _Optional[_Union[BatchSetResponse, _Mapping]] = ..., batch_delete: _Optional[_Union[BatchDeleteResponse, _Mapping]] = ..., scan: _Optional[_Union[ScanResponse, _Mapping]] = ..., increment: _Optional[_Union[IncrementResponse, _Mapping]] = ..., apply: _Optional[_Union[ApplyResponse, _Mapping]] = ...) -> None: ...

@@ -11,10 +11,13 @@ from redis.crc import key_slot
 
 from prism.ports import (
     BackendUnavailable,
+    Condition,
     Entry,
     FullKeyValue,
+    InvalidArgument,
     Outcome,
     Page,
+    Presence,
     PrismError,
     Put,
     ScanExpired,
@@ -92,6 +95,31 @@ async def test_key_is_found_while_its_slot_moves(cluster: RedisCluster, open_red
         outcomes = await kv.get_many(keys)
         assert {outcome.value for outcome in outcomes if isinstance(outcome, Entry)} == {b"2"}
         assert await kv.delete_many(keys) == [True] * 10
+
+
+async def test_a_transaction_needs_keys_of_one_slot(
+    cluster: RedisCluster, open_redis: Open
+) -> None:
+    migration = SlotMigration(cluster, SLOT)
+    keys = [f"{{tag}}{number}" for number in range(4)]
+    async with open_redis(cluster.url) as backend:
+        kv = backend.kv
+        with pytest.raises(InvalidArgument, match="in 2 hash slots of the Redis Cluster") as other:
+            await kv.apply([Condition("elsewhere", Presence.ABSENT)], [Put(keys[0], b"1")])
+        assert other.value.reason == "CROSS_SLOT"
+        assert other.value.outcome is Outcome.NOT_APPLIED
+        await kv.apply([], [Put(key, b"old") for key in keys])
+        migration.begin()
+        migration.migrate_keys(f"prism:{keys[0]}")
+        # While its keys are on two nodes, neither can write all of them.
+        with pytest.raises(BackendUnavailable, match="is moving the key") as moving:
+            await kv.apply([], [Put(key, b"new") for key in keys])
+        assert moving.value.outcome is Outcome.NOT_APPLIED
+        migration.migrate_keys(*(f"prism:{key}" for key in keys))
+        migration.finish()
+        found = [entry.value for entry in await kv.get_many(keys) if isinstance(entry, Entry)]
+        assert found == [b"old"] * 4
+        await kv.apply([Condition(keys[3], Presence.PRESENT)], [Put(key, b"new") for key in keys])
 
 
 async def test_scan_expires_when_a_slot_moves(cluster: RedisCluster, open_redis: Open) -> None:

@@ -10,10 +10,13 @@ import pytest
 import redis
 
 from prism.ports import (
+    Condition,
+    Delete,
     Entry,
     FullKeyValue,
     Lifetime,
     PreconditionFailed,
+    Presence,
     PrismError,
     Put,
     Version,
@@ -117,6 +120,9 @@ ON_A_LIST: dict[str, Callable[[FullKeyValue], Awaitable[object]]] = {
     "get_many": lambda kv: _only(kv.get_many(["key"])),
     "set_many": lambda kv: _only(kv.set_many([Put("key", b"value")])),
     "delete_many": lambda kv: _only(kv.delete_many(["key"])),
+    "condition": lambda kv: kv.apply([Condition("key", Presence.ABSENT)], [Put("new", b"value")]),
+    "put of a transaction": lambda kv: kv.apply([], [Put("new", b"1"), Put("key", b"value")]),
+    "delete of a transaction": lambda kv: kv.apply([], [Put("new", b"1"), Delete("key")]),
 }
 
 
@@ -130,6 +136,7 @@ async def test_key_of_another_type_fails_and_is_unchanged(
     assert refusal.value.reason == "WRONG_TYPE"
     assert raw.lrange("prism:key", 0, -1) == [b"one", b"two"]
     assert raw.ttl("prism:key") == -1
+    assert not raw.exists("prism:new")
 
 
 async def test_key_of_another_type_is_not_absent(kv: FullKeyValue, raw: redis.Redis) -> None:

@@ -12,10 +12,13 @@ import pytest
 from prism.ports import (
     AccessDenied,
     BackendUnavailable,
+    Delete,
+    Exhausted,
     HealthStatus,
     InvalidArgument,
     Outcome,
     PreconditionFailed,
+    Put,
 )
 from prism.testing import Backend
 from prism.testing.suite.timing import wait_until
@@ -170,6 +173,36 @@ async def test_denial_in_a_script_names_the_command(
                 await write
             assert refusal.value.outcome is Outcome.NOT_APPLIED
         assert await health_status(backend) is HealthStatus.HEALTHY
+
+
+@pytest.mark.parametrize("command", ["SET", "DEL"])
+async def test_a_transaction_with_a_command_that_is_denied_writes_nothing(
+    open_redis: Open, own_server: RedisServer, command: str
+) -> None:
+    own_server.ask(
+        "ACL", "SETUSER", "reader", "on", ">word", "~*", "+@all", f"-{command.lower()}", "-config"
+    )
+    own_server.ask("SET", "prism:old", "value")
+    async with open_redis(own_server.url, username="reader", password="word") as backend:
+        kv = backend.kv
+        for writes in ([Put("new", b"1"), Delete("old")], [Delete("old"), Put("new", b"1")]):
+            with pytest.raises(AccessDenied, match=f"the command {command}:") as refusal:
+                await kv.apply([], writes)
+            assert refusal.value.outcome is Outcome.NOT_APPLIED
+            assert (await kv.exists("old"), await kv.exists("new")) == (True, False)
+
+
+async def test_a_transaction_without_memory_for_it_writes_nothing(
+    open_redis: Open, own_server: RedisServer
+) -> None:
+    async with open_redis(own_server.url) as backend:
+        kv = backend.kv
+        await kv.set("old", b"value")
+        own_server.ask("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(Exhausted) as refusal:
+            await kv.apply([], [Put("new", b"1"), Delete("old")])
+        assert refusal.value.outcome is Outcome.NOT_APPLIED
+        assert (await kv.exists("old"), await kv.exists("new")) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from datetime import timedelta
 
 import pytest
 
-from prism.ports import FullKeyValue, Put, Version, VersionConflict
+from prism.ports import (
+    Condition,
+    Delete,
+    FullKeyValue,
+    Presence,
+    Put,
+    Version,
+    VersionConflict,
+)
 from tests.integration.redis.conftest import Open
 from tests.servers.redis import RedisServer
 from tests.servers.relay import TcpRelay
@@ -35,6 +43,9 @@ ONE_ROUND_TRIP: dict[str, Call] = {
     "delete_many": lambda kv: kv.delete_many([f"{n}" for n in range(100)]),
     "get_many of what fits": lambda kv: kv.get_many(["there", "absent", "number"]),
     "scan": lambda kv: kv.scan("there"),
+    "apply": lambda kv: kv.apply(
+        [Condition("there", Presence.PRESENT)], [Put("new", b"1"), Delete("absent")]
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from prism.ports import (
     KeyValue,
     OperationSpec,
     Scan,
+    Transactions,
     Watch,
 )
 from prism.v1 import keyvalue_pb2 as pb
@@ -28,6 +29,7 @@ PORTS: dict[Capability | None, type] = {
     Capability.SCAN: Scan,
     Capability.COUNTER: Counter,
     Capability.WATCH: Watch,
+    Capability.TRANSACTIONS: Transactions,
 }
 EACH_OPERATION = pytest.mark.parametrize("spec", OPERATIONS.values(), ids=lambda spec: spec.name)
 
@@ -53,6 +55,7 @@ def test_the_first_parameter_matches_how_the_operation_uses_keys(spec: Operation
         in {
             Keys.ONE: ("key",),
             Keys.MANY: ("keys", "puts"),
+            Keys.TRANSACTION: ("conditions",),
             Keys.PREFIX: ("prefix",),
         }[spec.keys]
     )

@@ -62,6 +62,7 @@ async def test_every_kind_of_operation_gets_its_own_response(open_stream: Any) -
         "batch_get": pb.BatchGetRequest(keys=["a", "b", "c"]),
         "batch_delete": pb.BatchDeleteRequest(keys=["a", "c"]),
         "scan": pb.ScanRequest(prefix="zzz"),
+        "apply": pb.ApplyRequest(writes=[pb.Write(key="one"), pb.Write(key="two", delete=True)]),
     }
     for kind in pb.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields:
         if kind.name not in requests:
@@ -76,6 +77,7 @@ async def test_every_kind_of_operation_gets_its_own_response(open_stream: Any) -
     assert outcomes["delete"].delete.existed
     assert outcomes["increment"].increment.value == 3
     assert list(outcomes["batch_get"].batch_get.found) == [True, True, False]
+    assert list(outcomes["apply"].apply.existed) == [False, False]
     assert list(outcomes["batch_delete"].batch_delete.existed) == [True, False]
 
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import pytest
 
 from prism.adapters.memstore import Memstore, MemstoreSettings
-from prism.ports import Exhausted, HealthStatus, InvalidArgument, Lifetime, Put
+from prism.ports import Delete, Exhausted, HealthStatus, InvalidArgument, Lifetime, Put
 
 Open = Callable[[MemstoreSettings], Awaitable[Memstore]]
 SECOND = timedelta(seconds=1)
@@ -27,6 +27,39 @@ async def test_a_new_key_above_max_keys_is_refused(open_memstore: Open) -> None:
         await memstore.set("c", b"3")
     assert await memstore.get("c") is None
     assert (await details(memstore))["keys"] == "2"
+
+
+async def test_a_transaction_has_room_for_all_of_its_writes_or_none(open_memstore: Open) -> None:
+    memstore = await open_memstore(MemstoreSettings(max_keys=3, max_bytes=30))
+    await memstore.set("a", b"12345")
+    await memstore.set("b", b"12345")
+    await memstore.set("c", b"12345")
+    before = [await memstore.get(key) for key in "abcd"]
+    for writes in (
+        # A key too many, and a byte too many, after writes that fit.
+        [Put("a", b""), Put("d", b"")],
+        [Put("a", b"123456789"), Put("b", b"123456789"), Put("c", b"1234567890")],
+    ):
+        with pytest.raises(Exhausted, match="max_keys is 3 and max_bytes is 30"):
+            await memstore.apply([], writes)
+        assert [await memstore.get(key) for key in "abcd"] == before
+    # What the deletes and the smaller values free counts, wherever they stand.
+    await memstore.apply([], [Put("d", b"1234567890"), Put("b", b"123456789"), Delete("a")])
+    assert (await details(memstore))["bytes"] == "27"
+    await memstore.apply([], [Put("b", b"123456789012345"), Put("d", b"12345"), Delete("a")])
+    assert (await details(memstore))["bytes"] == "28"
+
+
+async def test_a_transaction_takes_the_room_of_expired_keys(
+    open_memstore: Open, clock: Clock
+) -> None:
+    memstore = await open_memstore(MemstoreSettings(max_keys=3, max_bytes=12))
+    for key in "abc":
+        await memstore.set(key, b"123", ttl=SECOND)
+    clock.advance(2)
+    results = await memstore.apply([], [Put("a", b"123"), Delete("b"), Put("e", b"1234567")])
+    assert results[1] is False
+    assert (await details(memstore))["bytes"] == "12"
 
 
 async def test_a_write_above_max_bytes_is_refused(open_memstore: Open) -> None:

@@ -15,10 +15,13 @@ import pytest
 from prism.adapters.sqlite import Sqlite
 from prism.ports import (
     BackendUnavailable,
+    Condition,
+    Delete,
     Exhausted,
     HealthStatus,
     Internal,
     Outcome,
+    Presence,
     Put,
     VersionConflict,
 )
@@ -74,6 +77,50 @@ async def test_a_refused_write_fails_alone(driver: Sqlite) -> None:
     assert isinstance(outcomes[2], VersionConflict)
     assert [type(outcome) for outcome in outcomes].count(VersionConflict) == 1
     assert (await driver.increment("a", 0)).value == 2
+
+
+async def test_a_transaction_that_fails_half_way_undoes_its_writes_alone(
+    driver: Sqlite, path: Path
+) -> None:
+    writer = driver._writer
+    refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON entries WHEN new.key = 'bad' BEGIN"
+    writer._connection.execute(f"{refuse} SELECT RAISE(ABORT, 'refused'); END")
+    await driver.set("old", b"0")
+    commits = count_commits(driver)
+    async with driver.watch() as events:
+        outcomes = await asyncio.gather(
+            driver.set("before", b"1"),
+            driver.apply([], [Put("a", b"1"), Delete("old"), Put("bad", b"2"), Put("b", b"3")]),
+            driver.apply([Condition("before", Presence.PRESENT)], [Put("after", b"4")]),
+            return_exceptions=True,
+        )
+        seen = [(await anext(events)).key for _ in range(2)]
+    assert isinstance(outcomes[1], Internal)
+    assert outcomes[1].outcome is Outcome.NOT_APPLIED
+    assert seen == ["before", "after"]
+    # One for the writes, one for the lease of the watch.
+    assert len(commits) == 2
+    with plain(path) as other:
+        found = other.execute("SELECT key, revision FROM kv ORDER BY revision").fetchall()
+        (revision,) = other.execute("SELECT revision FROM state").fetchone()
+    assert [key for key, _ in found] == ["old", "before", "after"]
+    assert revision == found[-1][1]
+    assert outcomes[2] == [revision]
+
+
+async def test_a_transaction_that_has_no_room_changes_nothing(open_sqlite: Open) -> None:
+    driver = await open_sqlite(max_bytes=200_000)
+    await driver.set("old", b"0")
+    outcomes = await asyncio.gather(
+        driver.set("small", b"1"),
+        driver.apply([], [Put("a", b"1"), Delete("old"), Put("large", bytes(500_000))]),
+        driver.apply([], [Put("b", b"1"), Put("c", b"2")]),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], Exhausted)
+    assert outcomes[1].outcome is Outcome.NOT_APPLIED
+    found = [await driver.exists(key) for key in ("small", "old", "b", "c", "a", "large")]
+    assert found == [True, True, True, True, False, False]
 
 
 async def test_a_write_that_has_no_room_fails_alone(open_sqlite: Open) -> None:

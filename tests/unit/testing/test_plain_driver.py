@@ -11,12 +11,15 @@ from typing import Any, ClassVar
 
 import pytest
 
+from prism.kit import check_conditions
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
     Capability,
+    Condition,
     Count,
     Declaration,
+    Delete,
     DrainReport,
     Driver,
     DriverSpec,
@@ -35,6 +38,7 @@ from prism.ports import (
     Version,
     VersionConflict,
     VersionKind,
+    Write,
 )
 from prism.testing import AcceptanceSuite, DriverWrapper, Level, OpenBackend
 from prism.testing.levels import in_process
@@ -144,6 +148,19 @@ class PlainDriver:
         entry = self._live().get(key)
         if (None if entry is None else entry.version) != expected:
             raise VersionConflict("the version differs")
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        live = self._live()
+        check_conditions(conditions, lambda key: live[key].version if key in live else None)
+        return [
+            await (self.delete(write.key) if isinstance(write, Delete) else self._put(write))
+            for write in writes
+        ]
+
+    async def _put(self, put: Put) -> Version:
+        return await self.set(put.key, put.value, ttl=put.ttl)
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
         return [await self.get(key) for key in keys]

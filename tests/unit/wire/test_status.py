@@ -7,12 +7,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from prism import ports
 from prism.adapters.wire.status import error_of, status_of
-from prism.ports import Outcome, PrismError
+from prism.ports import Outcome, PrismError, Version
 
 CODES: list[tuple[type[PrismError], int]] = [
     (ports.InvalidArgument, code_pb2.INVALID_ARGUMENT),
     (ports.PreconditionFailed, code_pb2.FAILED_PRECONDITION),
     (ports.VersionConflict, code_pb2.ABORTED),
+    (ports.ConditionFailed, code_pb2.ABORTED),
     (ports.ScanExpired, code_pb2.ABORTED),
     (ports.WatchEnded, code_pb2.ABORTED),
     (ports.Unsupported, code_pb2.UNIMPLEMENTED),
@@ -48,6 +49,23 @@ def test_error_survives_a_round_trip(error: type[PrismError], code: int, outcome
     back = error_of(status_pb2.Status.FromString(status.SerializeToString()))
     assert type(back) is error
     assert (back.message, back.outcome) == ("what happened", outcome)
+
+
+@pytest.mark.parametrize("current", [None, Version(0), Version((1 << 64) - 1)])
+def test_which_condition_failed_survives_a_round_trip(current: Version | None) -> None:
+    back = error_of(status_of(ports.ConditionFailed("no", index=7, current=current)))
+    assert isinstance(back, ports.ConditionFailed)
+    assert (back.index, back.current) == (7, current)
+
+
+def test_a_failed_condition_of_another_server_may_say_nothing_of_it() -> None:
+    status = status_pb2.Status(code=code_pb2.ABORTED, message="no")
+    info = error_details_pb2.ErrorInfo(reason="CONDITION_FAILED", domain="prism")
+    info.metadata.update({"index": "-1", "current_version": "x"})
+    status.details.add().Pack(info)
+    back = error_of(status)
+    assert isinstance(back, ports.ConditionFailed)
+    assert (back.index, back.current) == (0, None)
 
 
 def test_reason_defined_by_a_driver_returns_with_the_general_class() -> None:

@@ -11,15 +11,18 @@ from google.protobuf.message import Message
 
 from prism.adapters.client.channel import Channel, ClosedChannel
 from prism.adapters.wire.keyvalue_messages import (
+    condition_message,
     duration_of,
     milliseconds_of,
     milliseconds_since_epoch,
     profile_of,
     timedelta_of,
+    write_message,
 )
 from prism.adapters.wire.methods import METHODS, Method, path_of
 from prism.adapters.wire.status import error_of
 from prism.ports import (
+    Condition,
     Count,
     Entry,
     Event,
@@ -31,6 +34,7 @@ from prism.ports import (
     Profile,
     Put,
     Version,
+    Write,
 )
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -49,6 +53,7 @@ _BATCH_SET: Method[pb.BatchSetResponse] = METHODS["batch_set"]
 _BATCH_DELETE: Method[pb.BatchDeleteResponse] = METHODS["batch_delete"]
 _SCAN: Method[pb.ScanResponse] = METHODS["scan"]
 _INCREMENT: Method[pb.IncrementResponse] = METHODS["increment"]
+_APPLY: Method[pb.ApplyResponse] = METHODS["apply"]
 
 _INT32_MAX = (1 << 31) - 1
 
@@ -197,6 +202,21 @@ class KeyValueClient:
         request = _message(pb.IncrementRequest, key=key, delta=delta)
         reply = await self._channel.operate(_INCREMENT, request)
         return Count(reply.value, Version(reply.version))
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        request = _message(
+            lambda: pb.ApplyRequest(
+                conditions=map(condition_message, conditions), writes=map(write_message, writes)
+            )
+        )
+        reply = await self._channel.operate(_APPLY, request)
+        columns = zip(writes, reply.versions, reply.existed, strict=True)
+        return [
+            Version(version) if isinstance(write, Put) else existed
+            for write, version, existed in columns
+        ]
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:

@@ -15,11 +15,13 @@ from prism.adapters.memstore.expiry import SLICE_SECONDS, Sweeper
 from prism.adapters.memstore.scan import read_page
 from prism.adapters.memstore.settings import NAME, MemstoreSettings, profile_of
 from prism.adapters.memstore.store import Store
-from prism.kit import ReplyBudget, add_to_counter, closed, version_conflict
+from prism.kit import ReplyBudget, add_to_counter, check_conditions, closed, version_conflict
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
+    Condition,
     Count,
+    Delete,
     DrainReport,
     Entry,
     Event,
@@ -34,6 +36,7 @@ from prism.ports import (
     Profile,
     Put,
     Version,
+    Write,
 )
 from prism.ports.text import counted
 
@@ -154,6 +157,24 @@ class Memstore:
         )
         number = add_to_counter(stored, delta)
         return Count(number, self._store.write(key, b"%d" % number, expires_at_ms))
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        store = self._store
+        check_conditions(conditions, store.version)
+        return store.write_together(
+            [
+                (write.key, None, None)
+                if isinstance(write, Delete)
+                else (
+                    write.key,
+                    write.value,
+                    None if write.ttl is None else self._deadline(write.ttl),
+                )
+                for write in writes
+            ]
+        )
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:

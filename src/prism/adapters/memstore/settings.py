@@ -34,6 +34,7 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
         notes="An expiry is usually reported within 0.2 s; when a million keys expire at once, it"
         " takes seconds. A watch ends when its reader is 65,536 events, or 16 MiB, behind.",
     ),
+    Capability.TRANSACTIONS: Declaration(),
 }
 
 

@@ -9,7 +9,7 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from prism.adapters.memstore.expiry import TimingWheel
@@ -131,6 +131,41 @@ class Store:
             self.watchers.notify(Change.PUT, key, value, Version(self._version))
         return Version(self._version)
 
+    def version(self, key: str) -> Version | None:
+        """Return the version of a key, or None when the key is absent or expired."""
+        entry = self.read(key)
+        return None if entry is None else entry.version
+
+    def write_together(
+        self, writes: Sequence[tuple[str, bytes | None, int | None]]
+    ) -> list[Version | bool]:
+        """Write several keys, each at most once: all or none.
+
+        Args:
+            writes: key, value and deadline of each; without a value the key is deleted.
+
+        Returns:
+            For each write, in order: its version, or whether the deleted key existed.
+
+        Raises:
+            Exhausted: the values exceed a limit even after dropping expired keys; nothing
+                changed.
+        """
+        order: Sequence[int] = range(len(writes))
+        if self._limited and writes:
+            self._make_room_together(writes)
+            # What frees room comes first, so that no write on the way exceeds a limit.
+            order = sorted(order, key=lambda index: self._growth(*writes[index][:2]))
+        results: list[Version | bool] = [False] * len(writes)
+        for index in order:
+            key, value, deadline_ms = writes[index]
+            if value is not None:
+                results[index] = self.write(key, value, deadline_ms)
+            elif self.read(key) is not None:
+                self.remove(key)
+                results[index] = True
+        return results
+
     def remove(self, key: str) -> None:
         """Delete a stored key; it may be expired."""
         stamp = self._shards[hash(key) % SHARDS].stamps[key]
@@ -237,6 +272,33 @@ class Store:
                 f"the memstore holds {self.bytes} bytes, this write needs {growth} more and"
                 f" max_bytes is {self._max_bytes}: delete some keys, or raise the setting max_bytes"
             )
+
+    def _make_room_together(self, writes: Sequence[tuple[str, bytes | None, int | None]]) -> None:
+        """Check the limits before writes; drop expired keys where that is necessary."""
+        while True:
+            growths = [self._growth(key, value) for key, value, _ in writes]
+            more_keys, more_bytes = (sum(each) for each in zip(*growths, strict=True))
+            fits = more_keys <= 0 or self.keys + more_keys <= self._max_keys
+            if fits and (more_bytes <= 0 or self.bytes + more_bytes <= self._max_bytes):
+                return
+            if self._drop_some_expired():
+                continue
+            raise Exhausted(
+                f"the memstore holds {counted(self.keys, 'key')} and {self.bytes} bytes, these"
+                f" writes need {more_keys} keys and {more_bytes} bytes more, max_keys is"
+                f" {self._max_keys} and max_bytes is {self._max_bytes}: delete some keys, or raise"
+                " the setting"
+            )
+
+    def _growth(self, key: str, value: bytes | None) -> tuple[int, int]:
+        """Return how many more keys and bytes a write stores; None: a delete."""
+        old = self._shards[hash(key) % SHARDS].values.get(key)
+        keys, size = 0, 0
+        if old is not None:
+            keys, size = -1, -_size(key) - len(old)
+        if value is not None:
+            keys, size = keys + 1, size + _size(key) + len(value)
+        return keys, size
 
     def _drop_some_expired(self) -> bool:
         """Drop some expired keys that no sweep has dropped yet; return False if there are none."""

@@ -25,7 +25,7 @@ from prism.adapters.redis.executor import send_batch
 from prism.adapters.redis.operations import Command, Operation, Reply, load_commands
 from prism.adapters.redis.settings import Address, RedisSettings
 from prism.kit import ClientTls
-from prism.ports import Unsupported
+from prism.ports import InvalidArgument, Unsupported
 
 _MAX_REDIRECTIONS = 5
 
@@ -137,6 +137,16 @@ class ClusterExecutor:
                 )
                 results[index] = replies[len(loads) :]
         return results
+
+    def check_together(self, keys: Sequence[bytes]) -> None:
+        slots = {key_slot(key) for key in keys}
+        if len(slots) > 1:
+            raise InvalidArgument(
+                f"the keys of the transaction are in {len(slots)} hash slots of the Redis Cluster, "
+                "and it writes keys of one slot together only: give all of them a common part in "
+                "braces, such as {order 7}",
+                reason="CROSS_SLOT",
+            )
 
     async def servers(self) -> Sequence[NodeServer]:
         await self._refresh_topology()

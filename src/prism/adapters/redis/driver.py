@@ -39,6 +39,7 @@ from prism.kit import closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
+    Condition,
     Count,
     DrainReport,
     Entry,
@@ -52,6 +53,7 @@ from prism.ports import (
     Profile,
     Put,
     Version,
+    Write,
 )
 
 _log = logging.getLogger(__name__)
@@ -144,6 +146,13 @@ class Redis:
 
     async def increment(self, key: str, delta: int = 1) -> Count:
         return await self._runner.run(operations.increment(self._redis_key(key), delta))
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        keys = [self._redis_key(item.key) for item in (*conditions, *writes)]
+        self._executor.check_together(keys)
+        return await self._runner.run(operations.apply(keys, conditions, writes))
 
     def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         return self._watcher.watch(prefix)

@@ -87,6 +87,10 @@ class Executor(Protocol):
         """
         ...
 
+    def check_together(self, keys: Sequence[bytes]) -> None:
+        """Raise InvalidArgument unless one script can work on all these keys."""
+        ...
+
     async def servers(self) -> Sequence[Server]:
         """Return every server that has keys of its own; raises what redis-py raises."""
         ...
@@ -243,6 +247,9 @@ class SingleServerExecutor:
     async def send_many(self, batch: Sequence[Operation[object]]) -> list[list[Reply]]:
         retryable = not any(operation.writes for operation in batch)
         return await send_batch(self._server, batch, retryable=retryable)
+
+    def check_together(self, keys: Sequence[bytes]) -> None:
+        """Do nothing: the server has every key."""
 
     async def servers(self) -> Sequence[Server]:
         return [self._server]

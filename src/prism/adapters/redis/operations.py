@@ -14,14 +14,20 @@ from datetime import timedelta
 from hashlib import sha1
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from prism.kit import condition_failed
 from prism.ports import (
+    Condition,
     Count,
+    Delete,
     Entry,
     Lifetime,
     Persisted,
     PreconditionFailed,
+    Presence,
+    Put,
     Version,
     VersionConflict,
+    Write,
 )
 
 Result_co = TypeVar("Result_co", covariant=True)
@@ -184,6 +190,43 @@ def increment(key: bytes, delta: int) -> Operation[Count]:
     return Operation(key, (INCREMENT_SCRIPT.call(key, delta),), decode)
 
 
+def apply(
+    keys: Sequence[bytes], conditions: Sequence[Condition], writes: Sequence[Write]
+) -> Operation[list[Version | bool]]:
+    """Write several keys if all conditions hold, in a script.
+
+    Args:
+        keys: keys in Redis: those of the conditions, then those of the writes.
+    """
+    arguments: list[bytes | str | int] = [len(conditions)]
+    arguments += [_expected(condition) for condition in conditions]
+    for write in writes:
+        if isinstance(write, Delete):
+            arguments.append("DEL")
+        else:
+            ttl = 0 if write.ttl is None else _milliseconds(write.ttl)
+            arguments += ["SET", write.value, ttl]
+
+    def decode(replies: Sequence[Reply]) -> list[Version | bool]:
+        failed, *rest = replies[0]
+        if failed:
+            current = Version(int(rest[0], 16)) if rest[0] else None
+            raise condition_failed(conditions, failed - 1, current)
+        return [
+            version_of(write.value) if isinstance(write, Put) else existed == 1
+            for write, existed in zip(writes, rest, strict=True)
+        ]
+
+    command = APPLY_SCRIPT.call_with(keys, *arguments)
+    return Operation(keys[0], (command,), decode, writes=bool(writes))
+
+
+def _expected(condition: Condition) -> str:
+    if isinstance(condition.expected, Presence):
+        return condition.expected.name
+    return _hexadecimal(condition.expected)
+
+
 def _is_one(replies: Sequence[Reply]) -> bool:
     return bool(replies[0] == 1)
 
@@ -217,7 +260,7 @@ def _hexadecimal(version: Version) -> str:
 
 
 class Script:
-    """Lua script that works on one key, with at most one command in a line.
+    """Lua script that works on the keys that it is called with, with at most one command in a line.
 
     It is called by its digest; a server that does not know it has to load it first.
 
@@ -231,8 +274,12 @@ class Script:
         self.load_command: Command = ("SCRIPT", "LOAD", text)
 
     def call(self, key: bytes, *arguments: bytes | str | int) -> Command:
-        """Return the command that runs the script."""
+        """Return the command that runs the script on one key."""
         return ("EVALSHA", self.digest, 1, key, *arguments)
+
+    def call_with(self, keys: Sequence[bytes], *arguments: bytes | str | int) -> Command:
+        """Return the command that runs the script on several keys."""
+        return ("EVALSHA", self.digest, len(keys), *keys, *arguments)
 
 
 SET_SCRIPT = Script(
@@ -307,9 +354,54 @@ return redis.call('GET', KEYS[1])
 """
 )
 
+# ARGV: the number of conditions, what each expects, and each write: DEL, or SET, value and ttl.
+# KEYS: those of the conditions, then those of the writes. Redis does not undo what a script wrote
+# before it failed, so whatever can fail comes first: keys of another type, and what the user may
+# not do. Once a script has written, the server itself refuses it nothing: it looks at its memory,
+# disk and replicas before the first write only.
+APPLY_SCRIPT = Script(
+    """\
+local conditions = tonumber(ARGV[1])
+for i = 1, conditions do
+  local held = redis.call('GET', KEYS[i])
+  local version = held and redis.sha1hex(held):sub(1, 16) or ''
+  local expected = ARGV[i + 1]
+  local holds = version == expected
+  if expected == 'ABSENT' then holds = not held elseif expected == 'PRESENT' then holds = held end
+  if not holds then return {i, version} end
+end
+local at = conditions + 2
+for i = conditions + 1, #KEYS do
+  redis.call('STRLEN', KEYS[i])
+  local name = ARGV[at]
+  if not redis.acl_check_cmd(name, KEYS[i], unpack(name == 'SET' and {''} or {})) then
+    return redis.error_reply("ACL failure: not allowed to run the '" .. name .. "' command")
+  end
+  at = at + (name == 'SET' and 3 or 1)
+end
+local answer = {0}
+at = conditions + 2
+for i = conditions + 1, #KEYS do
+  if ARGV[at] == 'DEL' then
+    answer[#answer + 1] = redis.call('DEL', KEYS[i])
+    at = at + 1
+  else
+    if ARGV[at + 2] == '0' then
+      redis.call('SET', KEYS[i], ARGV[at + 1])
+    else
+      redis.call('SET', KEYS[i], ARGV[at + 1], 'PX', ARGV[at + 2])
+    end
+    answer[#answer + 1] = 1
+    at = at + 3
+  end
+end
+return answer
+"""
+)
+
 ALL_SCRIPTS = (
     SET_SCRIPT, DELETE_SCRIPT, EXPIRE_SCRIPT, PERSIST_SCRIPT, GET_SCRIPT,
-    COMPARE_AND_SET_SCRIPT, COMPARE_AND_DELETE_SCRIPT, INCREMENT_SCRIPT,
+    COMPARE_AND_SET_SCRIPT, COMPARE_AND_DELETE_SCRIPT, INCREMENT_SCRIPT, APPLY_SCRIPT,
 )  # fmt: skip
 
 COMMAND_NAMES = frozenset(

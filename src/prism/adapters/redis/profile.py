@@ -52,6 +52,11 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
         event_values=False,
         event_delay=None,
     ),
+    Capability.TRANSACTIONS: Declaration(
+        notes="A script on the server. On a Cluster, all keys of a transaction must be in one hash "
+        "slot: give them a common part in braces, such as {order 7}. A failover may lose an "
+        "acknowledged transaction, as a whole."
+    ),
 }
 
 NO_NOTIFICATIONS = "set notify-keyspace-events to KEA in Redis, and restart Prism"

@@ -21,6 +21,7 @@ from prism.kit import closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
+    Condition,
     Count,
     DrainReport,
     Entry,
@@ -34,6 +35,7 @@ from prism.ports import (
     Profile,
     Put,
     Version,
+    Write,
 )
 
 _CLOSED = closed("the SQLite file")
@@ -122,6 +124,14 @@ class Sqlite:
 
     async def increment(self, key: str, delta: int = 1) -> Count:
         return await self._writer.write(lambda transaction: transaction.increment(key, delta))
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        return await self._writer.write(
+            lambda transaction: transaction.apply(conditions, writes),
+            sum(len(put.key) + len(put.value) for put in writes if isinstance(put, Put)),
+        )
 
     def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         return self._maintenance.watch(prefix)

@@ -37,6 +37,9 @@ CAPABILITIES: Mapping[Capability, Declaration] = {
         " an expiry within 0.5 s. A watch ends when its reader is 65,536 events, or 16 MiB,"
         " behind, or when its process stands still for 10 s.",
     ),
+    Capability.TRANSACTIONS: Declaration(
+        notes="A transaction of SQLite, together with the writes of other callers."
+    ),
 }
 
 
@@ -95,4 +98,5 @@ def profile_of(max_value_bytes: int) -> Profile:
         version_kind=VersionKind.REVISION,
         capabilities=CAPABILITIES,
         limits=Limits(max_value_bytes=max_value_bytes),
+        shared=True,
     )

@@ -9,10 +9,18 @@ from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 
-from prism.kit import ReplyBudget, add_to_counter, clamp_page_size, version_conflict
+from prism.kit import (
+    ReplyBudget,
+    add_to_counter,
+    check_conditions,
+    clamp_page_size,
+    version_conflict,
+)
 from prism.ports import (
     Change,
+    Condition,
     Count,
+    Delete,
     Entry,
     InvalidArgument,
     Lifetime,
@@ -21,6 +29,7 @@ from prism.ports import (
     Persisted,
     PrismError,
     Version,
+    Write,
 )
 
 MAX_EXPIRED_PER_SWEEP = 1000
@@ -80,6 +89,10 @@ class Entries:
         if row is None or (row[1] is not None and row[1] <= clock_ms()):
             return None
         return row
+
+    def version(self, key: str) -> Version | None:
+        found = self.find(key)
+        return None if found is None else found[0]
 
     def exists(self, key: str) -> bool:
         return self.find(key) is not None
@@ -202,6 +215,28 @@ class Transaction(Entries):
         entry = self.get(key)
         number = add_to_counter(entry and entry.value, delta)
         return Count(number, self._put(key, b"%d" % number, entry and entry.expires_at_ms))
+
+    def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> list[Version | bool]:
+        check_conditions(conditions, self.version)
+        before = self.revision, len(self.events)
+        self._cursor.execute("SAVEPOINT apply")
+        try:
+            results = [
+                self.delete(write.key) if isinstance(write, Delete) else self.put(*write)
+                for write in writes
+            ]
+        except BaseException:
+            # After some errors SQLite has undone the whole transaction.
+            if self._connection.in_transaction:
+                self._cursor.execute("ROLLBACK TO apply")
+                self._cursor.execute("RELEASE apply")
+            self.revision = before[0]
+            del self.events[before[1] :]
+            raise
+        self._cursor.execute("RELEASE apply")
+        return results
 
     def sweep(self) -> int:
         """Delete some expired keys; return how many."""

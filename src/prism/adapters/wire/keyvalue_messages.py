@@ -12,16 +12,20 @@ from prism.ports import (
     MAX_TTL,
     Capability,
     Change,
+    Condition,
     Declaration,
+    Delete,
     Event,
     HealthStatus,
     InvalidArgument,
     Limits,
+    Presence,
     Profile,
     State,
     Support,
     Version,
     VersionKind,
+    Write,
 )
 from prism.v1 import keyvalue_pb2 as pb
 from prism.v1 import lifecycle_pb2 as lpb
@@ -38,6 +42,7 @@ _CAPABILITIES = {
     Capability.SCAN: pb.CAPABILITY_NAME_SCAN,
     Capability.COUNTER: pb.CAPABILITY_NAME_COUNTER,
     Capability.WATCH: pb.CAPABILITY_NAME_WATCH,
+    Capability.TRANSACTIONS: pb.CAPABILITY_NAME_TRANSACTIONS,
 }
 _SUPPORTS = {Support.NATIVE: pb.SUPPORT_NATIVE, Support.EMULATED: pb.SUPPORT_EMULATED}
 _VERSION_KINDS = {
@@ -107,6 +112,22 @@ def timestamp_of(milliseconds: int) -> Timestamp:
 def milliseconds_since_epoch(timestamp: Timestamp) -> int:
     """Convert a timestamp; the inverse of `timestamp_of`."""
     return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000
+
+
+def condition_message(condition: Condition) -> pb.Condition:
+    """Convert a condition of a transaction to a message."""
+    key, expected = condition
+    if isinstance(expected, Presence):
+        return pb.Condition(key=key, exists=expected is Presence.PRESENT)
+    return pb.Condition(key=key, version=expected)
+
+
+def write_message(write: Write) -> pb.Write:
+    """Convert a write of a transaction to a message."""
+    if isinstance(write, Delete):
+        return pb.Write(key=write.key, delete=True)
+    ttl = None if write.ttl is None else duration_of(write.ttl)
+    return pb.Write(key=write.key, value=write.value, ttl=ttl)
 
 
 def watch_event(event: Event) -> pb.WatchResponse:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from prism import ports
-from prism.ports import Outcome, PrismError
+from prism.ports import ConditionFailed, Outcome, PrismError, Version
 from prism.v1 import keyvalue_pb2 as pb
 
 DOMAIN = "prism"
@@ -19,6 +19,7 @@ _CODES: dict[type[PrismError], int] = {
     ports.PreconditionFailed: code_pb2.FAILED_PRECONDITION,
     ports.IllegalTransition: code_pb2.FAILED_PRECONDITION,
     ports.VersionConflict: code_pb2.ABORTED,
+    ports.ConditionFailed: code_pb2.ABORTED,
     ports.ScanExpired: code_pb2.ABORTED,
     ports.WatchEnded: code_pb2.ABORTED,
     ports.Unsupported: code_pb2.UNIMPLEMENTED,
@@ -66,7 +67,10 @@ def status_of(error: PrismError, redact: Callable[[str], str] = str) -> status_p
     """
     code = next(_CODES[base] for base in type(error).__mro__ if base in _CODES)
     status = status_pb2.Status(code=code, message=sendable(redact(error.message)))
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    if isinstance(error, ConditionFailed):
+        info.metadata.update(_metadata_of(error))
+    status.details.add().Pack(info)
     status.details.add().Pack(pb.WriteOutcome(outcome=_OUTCOMES[error.outcome]))
     return status
 
@@ -83,24 +87,46 @@ def encodable(text: str) -> str:
 
 def error_of(status: status_pb2.Status) -> PrismError:
     """Return the error of a status, from Prism or from a library."""
-    reason, outcome = _details_of(status)
+    info, outcome = _details_of(status)
+    reason = None if info is None else info.reason
     known = _BY_REASON.get((status.code, reason)) if reason else None
-    error = known or _BY_CODE.get(status.code, ports.Internal)
+    kind = known or _BY_CODE.get(status.code, ports.Internal)
     if outcome is None:
         never_served = status.code in _NEVER_SERVED
         outcome = Outcome.NOT_APPLIED if never_served else Outcome.UNKNOWN
-    return error(status.message, reason=reason, outcome=outcome)
+    error = kind(status.message, reason=reason, outcome=outcome)
+    if info is not None and isinstance(error, ConditionFailed):
+        _read_metadata(error, info.metadata)
+    return error
 
 
-def _details_of(status: status_pb2.Status) -> tuple[str | None, Outcome | None]:
-    reason: str | None = None
+def _metadata_of(error: ConditionFailed) -> dict[str, str]:
+    metadata = {"index": str(error.index)}
+    if error.current is not None:
+        metadata["current_version"] = str(error.current)
+    return metadata
+
+
+def _read_metadata(error: ConditionFailed, metadata: Mapping[str, str]) -> None:
+    """Complete an error; what is not a number came from another server, and is left out."""
+    index, current = metadata.get("index", ""), metadata.get("current_version", "")
+    if index.isdecimal():
+        error.index = int(index)
+    if current.isdecimal():
+        error.current = Version(int(current))
+
+
+def _details_of(
+    status: status_pb2.Status,
+) -> tuple[error_details_pb2.ErrorInfo | None, Outcome | None]:
+    found: error_details_pb2.ErrorInfo | None = None
     outcome: Outcome | None = None
     for detail in status.details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo.FromString(detail.value)
             if info.domain == DOMAIN:
-                reason = info.reason
+                found = info
         elif detail.Is(pb.WriteOutcome.DESCRIPTOR):
             applied = pb.WriteOutcome.FromString(detail.value).outcome
             outcome = Outcome.NOT_APPLIED if applied == pb.OUTCOME_NOT_APPLIED else Outcome.UNKNOWN
-    return reason, outcome
+    return found, outcome

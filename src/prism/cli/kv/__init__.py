@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from typer.main import get_group
 
-from prism.cli.kv import dump, keys, load, scan
+from prism.cli.kv import apply, dump, keys, load, scan
 
 app = typer.Typer(
     name="kv",
@@ -14,7 +14,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (keys, scan, load, dump):
+for module in (keys, apply, scan, load, dump):
     app.add_typer(module.app)
 
 COMMANDS = {"kv": get_group(app)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 import json
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -34,31 +35,56 @@ def decode(line: bytes) -> Put:
     Raises:
         InvalidLine: the line is malformed.
     """
+    fields = parse(line)
+    if not isinstance(fields, tuple):
+        raise InvalidLine('not a pair: an object such as {"key":"k","value":"v"} is expected')
+    return put_of(fields_of(fields, FIELDS))
+
+
+def parse(text: bytes) -> object:
+    """Return the content of a JSON text, objects as tuples of pairs.
+
+    Raises:
+        InvalidLine: it is malformed.
+    """
     try:
-        fields = _decode(line.decode())
+        return _decode(text.decode())
     except UnicodeDecodeError as error:
         raise InvalidLine(f"not UTF-8 at byte {error.start + 1}") from None
     except RecursionError:
-        raise InvalidLine("not a pair: nested too deeply") from None
+        raise InvalidLine("nested too deeply") from None
     except json.JSONDecodeError as error:
         raise InvalidLine(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except ValueError as error:
         raise InvalidLine(f"not JSON: {error}") from None
-    if not isinstance(fields, tuple):
-        raise InvalidLine('not a pair: an object such as {"key":"k","value":"v"} is expected')
+
+
+def fields_of(pairs: tuple[tuple[str, object], ...], valid: Sequence[str]) -> dict[str, object]:
+    """Return the fields of an object of `parse`; raises InvalidLine if one is not valid."""
     given: dict[str, object] = {}
-    for name, content in fields:
-        if name not in FIELDS:
-            raise InvalidLine(f"unknown field {name!r}; valid are: {', '.join(FIELDS)}")
+    for name, content in pairs:
+        if name not in valid:
+            raise InvalidLine(f"unknown field {name!r}; valid are: {', '.join(valid)}")
         if name in given:
             raise InvalidLine(f"the field {name!r} is there twice")
         given[name] = content
+    return given
+
+
+def key_of(given: Mapping[str, object]) -> str:
+    """Return the field `key`; raises InvalidLine if it is missing or not text."""
     if "key" not in given:
         raise InvalidLine("the field 'key' is missing")
     key = given["key"]
     if not isinstance(key, str):
         raise InvalidLine("the field 'key' is not text")
-    return Put(key, _value(given), _ttl(given["ttl_ms"]) if "ttl_ms" in given else None)
+    return key
+
+
+def put_of(given: Mapping[str, object]) -> Put:
+    """Return the pair that these fields describe; raises InvalidLine if they do not."""
+    ttl = _ttl(given["ttl_ms"]) if "ttl_ms" in given else None
+    return Put(key_of(given), _value(given), ttl)
 
 
 def check(put: Put, profile: Profile) -> int:
@@ -103,7 +129,7 @@ def remaining_ms(entry: Entry) -> int | None:
     return max(1, entry.expires_at_ms - time.time_ns() // 1_000_000)
 
 
-def _value(given: dict[str, object]) -> bytes:
+def _value(given: Mapping[str, object]) -> bytes:
     if ("value" in given) == ("value_base64" in given):
         both = "value" in given
         raise InvalidLine(f"{'both' if both else 'neither'} of 'value' and 'value_base64'")

@@ -22,6 +22,7 @@ from prism.testing.suite.model import Model
 from prism.testing.suite.restart import Restarts
 from prism.testing.suite.scan import Scans
 from prism.testing.suite.shared_store import SharedStores
+from prism.testing.suite.transactions import Transactions
 from prism.testing.suite.ttl import Ttl
 from prism.testing.suite.watch import Watches
 from prism.testing.suite.wrapper import DriverWrapper, OperationBlocker
@@ -34,6 +35,7 @@ GROUPS: dict[str, type[Group]] = {
     "scan": Scans,
     "counter": Counters,
     "watch": Watches,
+    "transactions": Transactions,
     "errors": Errors,
     "lifecycle": LifecycleRules,
     "concurrency": Concurrency,
@@ -51,6 +53,7 @@ class AcceptanceSuite(
     Scans,
     Counters,
     Watches,
+    Transactions,
     Errors,
     LifecycleRules,
     Concurrency,
@@ -91,6 +94,7 @@ __all__ = [
     "Restarts",
     "Scans",
     "SharedStores",
+    "Transactions",
     "Ttl",
     "Watches",
     "Wrap",

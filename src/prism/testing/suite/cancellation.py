@@ -13,6 +13,7 @@ import pytest
 
 from prism.ports import (
     Capability,
+    Condition,
     DrainReport,
     Entry,
     FullKeyValue,
@@ -104,6 +105,13 @@ _WRITES = (
         lambda kv, key, _: kv.delete_many([key]),
         (b"5", True),
         (None, False),
+    ),
+    _Write(
+        "apply",
+        (_TTL, Capability.TRANSACTIONS),
+        lambda kv, key, version: kv.apply([Condition(key, version)], [Put(key, b"7", LONG)]),
+        (b"5", False),
+        (b"7", True),
     ),
     _Write(
         "increment",

@@ -11,6 +11,7 @@ import pytest
 from prism.ports import (
     Capability,
     Count,
+    Delete,
     Entry,
     FullKeyValue,
     Lifetime,
@@ -27,7 +28,7 @@ from prism.testing.suite.workload import gather_or_cancel
 
 TURNS = 30
 
-Delete: TypeAlias = Callable[[FullKeyValue, str], Awaitable[object]]
+DeleteCall: TypeAlias = Callable[[FullKeyValue, str], Awaitable[object]]
 
 
 async def _compare_and_delete(kv: FullKeyValue, key: str) -> None:
@@ -36,16 +37,17 @@ async def _compare_and_delete(kv: FullKeyValue, key: str) -> None:
     await kv.compare_and_delete(key, expected=entry.version)
 
 
-DELETES: Mapping[str, tuple[Capability | None, Delete]] = {
+DELETES: Mapping[str, tuple[Capability | None, DeleteCall]] = {
     "delete": (None, lambda kv, key: kv.delete(key)),
     "compare_and_delete": (Capability.COMPARE_AND_SET, _compare_and_delete),
     "delete_many": (Capability.BATCH, lambda kv, key: kv.delete_many([key])),
+    "apply": (Capability.TRANSACTIONS, lambda kv, key: kv.apply([], [Delete(key)])),
 }
 
 EVERY_DELETE = pytest.mark.parametrize("name", DELETES)
 
 
-def delete_of(backend: Backend, name: str) -> Delete:
+def delete_of(backend: Backend, name: str) -> DeleteCall:
     """Return the delete of this name; skip the test where it is not declared."""
     capability, delete = DELETES[name]
     if capability is not None:

@@ -106,6 +106,10 @@ class Group:
     def needs_watch(self, backend: Backend) -> None:
         skip_unless_declared(backend, Capability.WATCH)
 
+    @pytest.fixture
+    def needs_transactions(self, backend: Backend) -> None:
+        skip_unless_declared(backend, Capability.TRANSACTIONS)
+
 
 class SharedBackend:
     """Backend that many tests use, and that is replaced when one of them has hung.

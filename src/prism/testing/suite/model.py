@@ -15,10 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from prism.ports import (
     Capability,
+    Condition,
+    ConditionFailed,
+    Delete,
     Entry,
     Lifetime,
     Persisted,
     PreconditionFailed,
+    Presence,
     Put,
     Version,
     VersionConflict,
@@ -31,12 +35,25 @@ from prism.testing.suite.timing import LONG
 Result = TypeVar("Result")
 
 # Few, so that operations meet on a key; some are prefixes or lookalikes of others.
-NAMES = ["a", "a*", "ab", "a/b", "b", "é"]
+NAMES = ["a", "a*", "ab", "a/b", "b", "é", "{t}", "{t}a"]
+# Those that every backend can write in one transaction; see `keys_together`.
+TOGETHER = ["{t}", "{t}a", "{t}é"]
 PREFIXES = ["", "a", "a*", "a/", "b", "é", "x"]
 
 names = st.sampled_from(NAMES)
 values = st.sampled_from([b"", b"0", b"1", b"-7", b"x", b"\xff\x00"]) | st.binary(max_size=8)
 ttls = st.sampled_from([None, LONG, 2 * LONG])
+conditions = st.lists(
+    st.tuples(st.sampled_from(TOGETHER), st.sampled_from([*Presence, "current", "other"])),
+    max_size=3,
+    unique_by=lambda condition: condition[0],
+)
+# No value: a delete.
+writes = st.lists(
+    st.tuples(st.sampled_from(TOGETHER), st.none() | values, ttls),
+    max_size=3,
+    unique_by=lambda write: write[0],
+)
 several = st.lists(names, max_size=6)
 
 _RUNS = itertools.count()
@@ -218,6 +235,42 @@ class ModelMachine(RuleBasedStateMachine):
         outcomes = self.call(self.kv.delete_many([self.prefix + name for name in asked]))
         assert outcomes == [self.model.pop(name, None) is not None for name in asked]
 
+    @_declared(Capability.TRANSACTIONS)
+    @rule(conditions=conditions, writes=writes)
+    def apply(
+        self,
+        conditions: list[tuple[str, Presence | str]],
+        writes: list[tuple[str, bytes | None, timedelta | None]],
+    ) -> None:
+        current = {name: self._current(name) for name, _ in conditions}
+        asked = [
+            Condition(self.prefix + name, self._expected(current[name], kind))
+            for name, kind in conditions
+        ]
+        unmet = [
+            index
+            for index, ((name, _), condition) in enumerate(zip(conditions, asked, strict=True))
+            if not condition.is_met_by(current[name])
+        ]
+        if Capability.TTL not in self.declared:
+            writes = [(name, value, None) for name, value, _ in writes]
+        items = [
+            Delete(self.prefix + name) if value is None else Put(self.prefix + name, value, ttl)
+            for name, value, ttl in writes
+        ]
+        try:
+            results = self.call(self.kv.apply(asked, items))
+        except ConditionFailed as failure:
+            found = [(failure.index, failure.current)]
+            assert found == [(index, current[conditions[index][0]]) for index in unmet[:1]]
+            return
+        assert not unmet
+        for (name, value, ttl), result in zip(writes, results, strict=True):
+            if value is None:
+                assert result is (self.model.pop(name, None) is not None)
+            else:
+                self.wrote(name, value, Version(result), expires=ttl is not None)
+
     @_declared(Capability.SCAN)
     @rule(prefix=st.sampled_from(PREFIXES), page_size=st.integers(0, 4), with_values=st.booleans())
     def scan(self, prefix: str, page_size: int, with_values: bool) -> None:
@@ -235,6 +288,15 @@ class ModelMachine(RuleBasedStateMachine):
             assert entries is not None
             found.update(zip(page.keys, entries, strict=True))
         return found
+
+    @staticmethod
+    def _expected(current: Version | None, kind: Presence | str) -> Version | Presence:
+        """Return what a condition expects, given the version of its key."""
+        if isinstance(kind, Presence):
+            return kind
+        if current is None:
+            return Version(7)
+        return current if kind == "current" else Version(current ^ 1)
 
     def _current(self, name: str) -> Version | None:
         """Read the current version, which the model may not know."""

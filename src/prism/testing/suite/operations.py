@@ -64,6 +64,12 @@ async def _only_item(outcomes: Awaitable[Sequence[Result | PrismError]]) -> Resu
     return outcome
 
 
+async def _only_result(results: Awaitable[Sequence[Result]]) -> Result:
+    """Return the result of a transaction of one write."""
+    (result,) = await results
+    return result
+
+
 async def _open_watch(kv: FullKeyValue, prefix: str) -> None:
     async with kv.watch(prefix):
         pass
@@ -91,6 +97,7 @@ SAMPLES = (
     _sample("get_many", lambda kv, key: _only_item(kv.get_many([key]))),
     _sample("set_many", lambda kv, key: _only_item(kv.set_many([Put(key, b"1")]))),
     _sample("delete_many", lambda kv, key: _only_item(kv.delete_many([key]))),
+    _sample("apply", lambda kv, key: _only_result(kv.apply([], [Put(key, b"1")]))),
     _sample("increment", lambda kv, key: kv.increment(key)),
     _sample("scan", lambda kv, prefix: kv.scan(prefix)),
     _sample("watch", _open_watch),

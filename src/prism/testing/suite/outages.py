@@ -31,6 +31,7 @@ from prism.testing.suite.backend import Backend, BackendServer, Level, OpenBacke
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, skip_unless_declared
 from prism.testing.suite.operations import SAMPLES
 from prism.testing.suite.timing import LONG, time_limit, wait_until
+from prism.testing.suite.transactions_together import keys_together
 from prism.testing.suite.wrapper import DriverWrapper
 
 CRASHES = 3
@@ -216,6 +217,7 @@ class _Load:
         # What was said of each write: None means that it succeeded.
         self._put: dict[str, Outcome | None] = {}
         self._deleted: dict[str, Outcome | None] = {}
+        self._together: list[list[str]] = []
         self._counted: defaultdict[str, list[Outcome | None]] = defaultdict(list)
         self._succeeded = 0
         self._failed = 0
@@ -232,6 +234,7 @@ class _Load:
             (Capability.BATCH, self._set_many),
             (Capability.COMPARE_AND_SET, self._set_if_absent),
             (Capability.COUNTER, self._increment),
+            (Capability.TRANSACTIONS, self._apply),
             (None, self._delete),
         ]
         declared = [kind for needed, kind in kinds if needed is None or needed in self._declared]
@@ -276,6 +279,9 @@ class _Load:
             if said is not Outcome.UNKNOWN:
                 there = await self._kv.exists(key)
                 assert there is (said is not None), _lie(key, said, "there" if there else "absent")
+        for keys in self._together:
+            found = [await self._kv.exists(key) for key in keys]
+            assert len(set(found)) == 1, f"some writes of one transaction are there: {found}"
         for key, sayings in self._counted.items():
             entry = await self._kv.get(key)
             number = 0 if entry is None else int(entry.value)
@@ -312,6 +318,12 @@ class _Load:
             self._succeeded += 1
         for put, outcome in zip(puts, outcomes, strict=True):
             self._put[put.key] = outcome.outcome if isinstance(outcome, PrismError) else None
+
+    async def _apply(self, key: str) -> None:
+        keys = keys_together(key, 3)
+        self._together.append(keys)
+        said = await self._said(self._kv.apply([], [Put(each, b"value") for each in keys]))
+        self._put.update(dict.fromkeys(keys, said))
 
     async def _increment(self, key: str) -> None:
         counter = key.rpartition("/")[0] + "/counter"

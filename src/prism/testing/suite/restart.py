@@ -8,8 +8,11 @@ from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
     Capability,
+    Condition,
+    Delete,
     Entry,
     FullKeyValue,
+    Presence,
     Put,
     ScanExpired,
     Version,
@@ -19,6 +22,7 @@ from prism.ports import (
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED, Group, group, needs
 from prism.testing.suite.timing import LONG, Clock, wait_until
+from prism.testing.suite.transactions_together import entries_of, keys_together
 
 KEYS = 40
 PAGE = 7
@@ -97,6 +101,26 @@ class Restarts(Group):
             assert (await second.kv.increment(counter)).value == 7
         assert all(entry is None for entry in found[::2])
         assert [isinstance(entry, Entry) for entry in found[1::2]] == [True] * (KEYS // 2)
+
+    @pytest.mark.usefixtures("keeps_data", "restarts_quickly")
+    @needs(Capability.TRANSACTIONS)
+    async def test_transactions_survive_a_restart(
+        self, open_backend: OpenBackend, prefix: str
+    ) -> None:
+        keys = keys_together(prefix, KEYS)
+        async with open_backend() as first:
+            await first.kv.apply([], [Put(key, b"old") for key in keys])
+            versions = await first.kv.apply(
+                [Condition(key, Presence.PRESENT) for key in keys],
+                [*(Put(key, b"new") for key in keys[1:]), Delete(keys[0])],
+            )
+            await first.lifecycle.stop()
+        async with open_backend() as second:
+            gone, *found = await entries_of(second.kv, keys)
+        assert gone is None
+        assert [entry and (entry.value, entry.version) for entry in found] == [
+            (b"new", version) for version in versions[:-1]
+        ]
 
     @pytest.mark.usefixtures("has_revisions")
     async def test_a_revision_never_repeats_across_a_restart(

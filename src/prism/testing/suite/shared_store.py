@@ -29,6 +29,7 @@ from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.group import UNSUPPORTED, Group, group, needs
 from prism.testing.suite.histories import Recorder, check
 from prism.testing.suite.timing import LONG, Clock, wait_until
+from prism.testing.suite.transactions_together import Bank
 from prism.testing.suite.watch_recorder import DeclaredEvents, watching
 from prism.testing.suite.workload import EveryWriteWorkload, RandomWorkload, gather_or_cancel
 
@@ -202,6 +203,12 @@ class SharedStores(Group):
         entry = await stores[0].get(number)
         assert entry is not None
         assert int(entry.value) == len(workers) * (ROUNDS // 4)
+
+    @needs(Capability.TRANSACTIONS)
+    async def test_transfers_through_several_backends_keep_the_sum(
+        self, stores: list[FullKeyValue], prefix: str
+    ) -> None:
+        await Bank(prefix).run(stores)
 
     @needs(Capability.BATCH)
     async def test_batches_of_several_backends_leave_what_one_of_them_wrote(

@@ -97,6 +97,10 @@ TTL_WRITES: dict[str, tuple[Capability, TtlWrite]] = {
     ),
     "set if version": (Capability.COMPARE_AND_SET, _by_set_if_version),
     "set_many": (Capability.BATCH, _by_set_many),
+    "apply": (
+        Capability.TRANSACTIONS,
+        lambda kv, key, ttl: kv.apply([], [Put(key, b"1", ttl)]),
+    ),
     "increment": (Capability.COUNTER, _by_increment),
 }
 """Every write that gives or keeps a ttl, with the capability that it needs besides."""

@@ -28,6 +28,11 @@ async def _set_many(kv: FullKeyValue, key: str, value: bytes) -> Version:
     return outcome
 
 
+async def _apply(kv: FullKeyValue, key: str, value: bytes) -> Version:
+    (version,) = await kv.apply([], [Put(key, value)])
+    return Version(version)
+
+
 async def _get(kv: FullKeyValue, key: str) -> Entry | None:
     return await kv.get(key)
 
@@ -53,6 +58,7 @@ _WRITES: Mapping[str, tuple[Capability | None, Write]] = {
     "set": (None, _set),
     "compare_and_set": (Capability.COMPARE_AND_SET, _compare_and_set),
     "set_many": (Capability.BATCH, _set_many),
+    "apply": (Capability.TRANSACTIONS, _apply),
 }
 
 _READS: Mapping[str, tuple[Capability | None, Read]] = {

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from prism.ports import Capability, Profile, Put
+from prism.ports import Capability, Condition, Delete, Profile, Put
 from prism.testing.suite.histories import Caller
 from prism.testing.suite.timing import LONG
 
@@ -116,6 +116,7 @@ class EveryWriteWorkload:
             (Capability.BATCH, lambda _: caller.get_many(keys)),
             (Capability.BATCH, self._set_many),
             (Capability.BATCH, lambda _: caller.delete_many(keys)),
+            (Capability.TRANSACTIONS, self._apply),
         ]
         declared = profile.capabilities
         self._steps = [
@@ -135,6 +136,13 @@ class EveryWriteWorkload:
 
     async def _set_many(self, key: str) -> None:
         await self._caller.set_many([Put(each, self._value()) for each in self._keys])
+
+    async def _apply(self, key: str) -> None:
+        entry = await self._caller.get(key)
+        if entry is None or int(entry.value) >= self._APART:
+            condition = Condition.unchanged(key, entry)
+            write = Delete(key) if self._random.random() < 0.3 else Put(key, self._value())
+            await self._caller.apply([condition], [write])
 
     async def _increment(self, key: str) -> None:
         await self._caller.increment(key)

@@ -27,13 +27,17 @@ from prism.adapters.wire.keyvalue_messages import (
 from prism.adapters.wire.status import status_of
 from prism.domain.gateway import Gateway
 from prism.ports import (
+    Condition,
+    Delete,
     Entry,
     InvalidArgument,
     Persisted,
     PreconditionFailed,
+    Presence,
     PrismError,
     Put,
     Version,
+    Write,
 )
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -224,6 +228,17 @@ class KeyValueServicer:
         count = await self._gateway.increment(request.key, request.delta)
         return pb.IncrementResponse(value=count.value, version=count.version)
 
+    async def apply(self, request: pb.ApplyRequest, context: CallContext) -> pb.ApplyResponse:
+        conditions = [_condition(number, each) for number, each in enumerate(request.conditions, 1)]
+        writes = [_write(number, each) for number, each in enumerate(request.writes, 1)]
+        results = await self._gateway.apply(conditions, writes)
+        reply = pb.ApplyResponse()
+        for write, result in zip(writes, results, strict=True):
+            is_put = isinstance(write, Put)
+            reply.versions.append(result if is_put else 0)
+            reply.existed.append(bool(result) and not is_put)
+        return reply
+
     def operate(
         self, requests: AsyncIterator[pb.OperateRequest], context: CallContext
     ) -> AsyncIterator[EncodedResponse]:
@@ -246,6 +261,27 @@ class KeyValueServicer:
         self, request: pb.GetCapabilitiesRequest, context: CallContext
     ) -> pb.GetCapabilitiesResponse:
         return capabilities_of(self._gateway.describe())
+
+
+def _condition(number: int, message: pb.Condition) -> Condition:
+    by_version = message.HasField("version")
+    if by_version is message.HasField("exists"):
+        raise InvalidArgument(
+            f"condition {number} has {'both' if by_version else 'neither'} of version and exists: "
+            "give one"
+        )
+    if by_version:
+        return Condition(message.key, Version(message.version))
+    return Condition(message.key, Presence.PRESENT if message.exists else Presence.ABSENT)
+
+
+def _write(number: int, message: pb.Write) -> Write:
+    has_ttl = message.HasField("ttl")
+    if not message.delete:
+        return Put(message.key, message.value, timedelta_of(message.ttl) if has_ttl else None)
+    if message.value or has_ttl:
+        raise InvalidArgument(f"write {number} is a delete and has a value or a ttl: give one")
+    return Delete(message.key)
 
 
 def _expiry_column(entries: Sequence[Entry | None]) -> list[int]:

@@ -253,13 +253,15 @@ class DriverCollector(Collector):
             "Operations that failed; Cancelled: by the caller or its deadline.",
             labels=[*labels, ERROR],
         )
-        items = CounterMetricFamily("backend_driver_batch_items", "Keys in batches.", labels=labels)
+        items = CounterMetricFamily(
+            "backend_driver_batch_items", "Keys in batches and transactions.", labels=labels
+        )
         for operation, tally in self._gateway.tallies.items():
             names = [self._driver, operation]
             requests.add_metric(names, sum(tally.counts))
             add_durations(durations, names, tally)
             add_errors(errors, names, tally.failed)
-            if OPERATIONS[operation].keys is Keys.MANY:
+            if OPERATIONS[operation].keys in (Keys.MANY, Keys.TRANSACTION):
                 items.add_metric(names, tally.items)
         yield from (requests, durations, errors, items)
 

@@ -45,18 +45,20 @@ def database_spans(system: str) -> Describe:
         name: Description(name, {DB_SYSTEM_NAME: system, DB_OPERATION_NAME: name})
         for name in OPERATIONS
     }
-    # BATCH get, BATCH set, BATCH delete.
+    # BATCH get, BATCH set, BATCH delete, and BATCH apply of conditions and writes.
     batches = {
         name: f"BATCH {name.removesuffix('_many')}"
         for name, spec in OPERATIONS.items()
-        if spec.keys is Keys.MANY
+        if spec.keys in (Keys.MANY, Keys.TRANSACTION)
     }
 
     def describe(operation: str, arguments: Sequence[Any]) -> Description:
-        # By the convention, one item is no batch.
-        if operation not in batches or len(arguments[0]) == 1:
+        if operation not in batches:
             return single[operation]
-        name, size = batches[operation], len(arguments[0])
+        name, size = batches[operation], sum(map(len, arguments))
+        # By the convention, one item is no batch.
+        if size == 1:
+            return single[operation]
         return Description(
             name,
             {DB_SYSTEM_NAME: system, DB_OPERATION_NAME: name, DB_OPERATION_BATCH_SIZE: size},

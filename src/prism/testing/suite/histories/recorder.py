@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
+from prism import ports
 from prism.ports import (
+    Condition,
+    ConditionFailed,
     Entry,
     FullKeyValue,
     Outcome,
@@ -18,6 +21,7 @@ from prism.ports import (
     Put,
     Version,
     VersionConflict,
+    Write,
 )
 from prism.testing.suite.histories.history import (
     NEVER,
@@ -190,6 +194,25 @@ class Caller:
         for key, each in zip(keys, existed, strict=True):
             self._record(key, actions[key], begun, each)
 
+    async def apply(self, conditions: Sequence[Condition], writes: Sequence[Write]) -> bool:
+        """Return whether the conditions held; a condition that does not is not recorded."""
+        begun = time.monotonic()
+        actions: dict[str, Action] = {
+            write.key: Delete() if isinstance(write, ports.Delete) else Set(write.value)
+            for write in writes
+        }
+        try:
+            results = await self._write_many(actions, begun, self._kv.apply(conditions, writes))
+        except ConditionFailed:
+            return False
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(write, Put):
+                self._record(write.key, actions[write.key], begun, None)
+                self._recorder.remember(write.key, Version(result), write.value)
+            else:
+                self._record(write.key, actions[write.key], begun, result)
+        return True
+
     async def _write_many(
         self,
         actions: Mapping[str, Action],
@@ -199,6 +222,8 @@ class Caller:
         """Return the results of a batch; where any item failed, every write stays open."""
         try:
             return [_unless_error(outcome) for outcome in await call]
+        except ConditionFailed:
+            raise
         except BaseException:
             for key, action in actions.items():
                 self._leave_open(key, action, begun)

@@ -69,6 +69,9 @@ def kinds_of(servicer: object) -> Mapping[str, OperationKind]:
 _KEYS_OF: Mapping[Keys, Callable[[Any], tuple[str, ...]]] = {
     Keys.ONE: lambda request: (request.key,),
     Keys.MANY: lambda request: tuple(request.keys),
+    Keys.TRANSACTION: lambda request: tuple(
+        {item.key: None for items in (request.conditions, request.writes) for item in items}
+    ),
     # A scan waits for no operation, and none waits for it.
     Keys.PREFIX: lambda _: (),
 }
