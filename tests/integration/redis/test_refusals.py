@@ -185,7 +185,8 @@ async def test_a_transaction_with_a_command_that_is_denied_writes_nothing(
     own_server.ask("SET", "prism:old", "value")
     async with open_redis(own_server.url, username="reader", password="word") as backend:
         kv = backend.kv
-        for writes in ([Put("new", b"1"), Delete("old")], [Delete("old"), Put("new", b"1")]):
+        put, delete = Put("new", b"1"), Delete("old")
+        for writes in ((put, delete), (delete, put)):
             with pytest.raises(AccessDenied, match=f"the command {command}:") as refusal:
                 await kv.apply([], writes)
             assert refusal.value.outcome is Outcome.NOT_APPLIED
