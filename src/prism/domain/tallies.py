@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prism.ports import OPERATIONS
 
@@ -41,6 +42,21 @@ class Durations:
         bucket = 0 if elapsed_ns <= self._first_ns else bisect_left(self._bounds_ns, elapsed_ns)
         self.counts[bucket] += 1
         self.total_ns += elapsed_ns
+
+
+@dataclass(slots=True)
+class CallTally:
+    """Counts of the calls of one method, in plain integers.
+
+    Attributes:
+        started: calls that arrived.
+        ended: calls that were answered, failed or were cancelled.
+        failed: calls that failed or were cancelled, by status code.
+    """
+
+    started: int = 0
+    ended: int = 0
+    failed: Counter[int] = field(default_factory=Counter)
 
 
 class OperationTally(Durations):

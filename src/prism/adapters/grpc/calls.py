@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -18,12 +17,12 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.deadline import within
 from prism.adapters.grpc.element_limits import MAX_ELEMENTS, MAX_STREAM_ELEMENTS, ElementLimits
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.wire.status import status_of
 from prism.domain.admission import connection
-from prism.domain.tallies import CALL_BOUNDS_S, Durations
+from prism.domain.deadline import within
+from prism.domain.tallies import CALL_BOUNDS_S, CallTally, Durations
 from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
 
 FIRST_MESSAGE_S = 0.1
@@ -33,21 +32,6 @@ UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
 CheckPattern = Callable[[str], object]
 """Raises PreconditionFailed unless there is a pattern of this name."""
-
-
-@dataclass(slots=True)
-class CallTally:
-    """Counts of the calls of one method, in plain integers.
-
-    Attributes:
-        started: calls that arrived.
-        ended: calls that were answered, failed or were cancelled.
-        failed: calls that failed or were cancelled, by status code.
-    """
-
-    started: int = 0
-    ended: int = 0
-    failed: Counter[int] = field(default_factory=Counter)
 
 
 class CallObserver(Protocol):

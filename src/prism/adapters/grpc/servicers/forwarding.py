@@ -17,7 +17,6 @@ from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.operate import (
-    Cancellable,
     EncodedResponse,
     OnOutcome,
     OperateCall,
@@ -30,6 +29,7 @@ from prism.adapters.grpc.servicers.relay import RelayedOperation
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.relay import RelayingDriver, RelayOperation
 from prism.domain.admission import Admission, reservation
+from prism.domain.deadline import Cancellable
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.values import PatternSpec
 from prism.ports import BackendTimeout, Keys, NotServing, Outcome

@@ -9,11 +9,13 @@ from typing import Any, Protocol, TypeAlias
 
 from google.protobuf.message import Message
 
-from prism.adapters.grpc.calls import CallTally, UnaryHandler
+from prism.adapters.grpc.calls import UnaryHandler
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.wire.methods import METHODS, Method
 from prism.domain.admission import Reservation
+from prism.domain.deadline import Cancellable
+from prism.domain.tallies import CallTally
 from prism.ports import Keys
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -93,12 +95,6 @@ class Route(Protocol):
         earlier one that was sent to the same downstream.
         """
         ...
-
-
-class Cancellable(Protocol):
-    """Work that can be cancelled, such as a task or a relayed operation."""
-
-    def cancel(self) -> bool: ...
 
 
 OnOutcome: TypeAlias = "Callable[[Operation, Message | None, BaseException | None], None]"

@@ -9,11 +9,11 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.calls import CallObserver, failure_status, too_large
-from prism.adapters.grpc.deadline import overdue
 from prism.adapters.grpc.servicers.operate.operation import Operation, StreamLimits
 from prism.adapters.wire.encoding import tag_of, varint
 from prism.adapters.wire.status import status_of
 from prism.domain.connection_budget import SMALL_REPLY_BYTES, UnreadReplies
+from prism.domain.deadline import overdue
 from prism.ports import BackendUnavailable, Exhausted, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 

@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
-from prism.adapters.grpc.deadline import rest_of
 from prism.adapters.grpc.element_limits import MAX_ELEMENTS
 from prism.adapters.grpc.servicers.operate.operation import (
     Operation,
@@ -22,8 +21,10 @@ from prism.adapters.grpc.servicers.operate.operation import (
     Waiting,
 )
 from prism.adapters.grpc.servicers.operate.responses import EncodedResponse, Outbox, Responder
-from prism.adapters.grpc.servicers.operate.scheduling import Deadlines, KeyQueues, Workers
+from prism.adapters.grpc.servicers.operate.scheduling import KeyQueues
 from prism.domain.admission import Admission, reservation
+from prism.domain.deadline import Deadlines, rest_of
+from prism.domain.workers import Workers
 from prism.ports import BackendTimeout, Exhausted, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -225,7 +226,15 @@ class StreamRunner:
             if operation.task is not None:
                 operation.task.cancel()
 
-    def take(self) -> Operation | None:
+    def step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
+        while (operation := self._take()) is not None:
+            operation.task = task
+            rest = self._begin(operation)
+            if rest is not None:
+                return rest
+        return None
+
+    def _take(self) -> Operation | None:
         if self._outbox.full:
             # The caller does not read: nothing begins before it does (`resume`).
             return None
@@ -244,7 +253,7 @@ class StreamRunner:
             self._wait(operation)
         return None
 
-    def begin(self, operation: Operation) -> Awaitable[None] | None:
+    def _begin(self, operation: Operation) -> Awaitable[None] | None:
         waiting = operation.waiting
         if operation.answered:
             self._leave(operation)
