@@ -48,6 +48,7 @@ class Server:
         lines: log lines so far.
         address: gRPC address, once the server serves.
         metrics_address: HTTP address, once the server serves; None: no HTTP.
+        redis_address: address for Redis clients; empty: they are not served.
     """
 
     program: tuple[str, ...] = ("-m", "prism.bootstrap")
@@ -96,6 +97,7 @@ class Server:
             event = self.wait_for("serving")
         self.address: str = event["grpc_address"]
         self.metrics_address: str | None = event["metrics_address"]
+        self.redis_address: str = event.get("redis_address", "")
         return self
 
     def signal(self, number: signal.Signals) -> None:

@@ -39,6 +39,13 @@ class GrpcServer(Protocol):
     async def stop(self) -> None: ...
 
 
+class RedisServer(Protocol):
+    """Server of the Redis protocol."""
+
+    async def start(self) -> str: ...
+    async def stop(self) -> None: ...
+
+
 class MetricsServer(Protocol):
     """HTTP server for health, readiness, metrics and the status page."""
 
@@ -79,6 +86,7 @@ class Application:
         telemetry: Telemetry | None = None,
         request_log: RequestLog | None = None,
         reloader: Reloader,
+        redis_server: RedisServer | None = None,
     ) -> None:
         self._settings = configuration.settings
         self._lifecycle = lifecycle
@@ -89,6 +97,8 @@ class Application:
         self._telemetry = telemetry
         self._request_log = request_log
         self._reloader = reloader
+        self._redis_server = redis_server
+        self._redis_address = ""
         self._ending = asyncio.Event()
         self._stopped = asyncio.Event()
         self._addresses: ServerAddresses | None = None
@@ -143,6 +153,9 @@ class Application:
         # Tasks of the server inherit this context, in which nothing is sampled.
         with nullcontext() if self._telemetry is None else self._telemetry.none_sampled():
             grpc_addresses = await self._grpc_server.start()
+            if self._redis_server is not None:
+                stack.push_async_callback(self._redis_server.stop)
+                self._redis_address = await self._redis_server.start()
         self._addresses = ServerAddresses(grpc_addresses, metrics_address)
         reloading = asyncio.create_task(self._reloader.run())
         stack.push_async_callback(_cancel, reloading)
@@ -205,13 +218,13 @@ class Application:
     def _on_state(self, state: State) -> None:
         log.debug("the driver is %s", state)
         if state is State.RUNNING and self._addresses is not None:
-            _log_serving(self._addresses)
+            _log_serving(self._addresses, self._redis_address)
         elif state is State.STOPPED:
             self._stopped.set()
             self.end("the driver is stopped")
 
 
-def _log_serving(addresses: ServerAddresses) -> None:
+def _log_serving(addresses: ServerAddresses, redis_address: str) -> None:
     address, *others = addresses.grpc
     log.info(
         "serving",
@@ -219,6 +232,7 @@ def _log_serving(addresses: ServerAddresses) -> None:
             "grpc_address": address,
             **({"more_grpc_addresses": others} if others else {}),
             "metrics_address": addresses.metrics,
+            **({"redis_address": redis_address} if redis_address else {}),
             "pid": os.getpid(),
         },
     )

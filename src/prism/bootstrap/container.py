@@ -7,11 +7,13 @@ and the tests know that there is a container.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
 from prism.adapters.grpc.admin_guard import AdminGuard
+from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
@@ -27,11 +29,12 @@ from prism.adapters.observability.page.history import (
     RecentFailures,
 )
 from prism.adapters.observability.tracing import tracing_if
+from prism.adapters.sockets import default_max_connections
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, commander_of
 from prism.bootstrap.configuration import ServerConfiguration, secrets_of
 from prism.bootstrap.reloading import Apply, Reloader, secrets_of_driver
-from prism.bootstrap.settings import ServerSettings
+from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from prism.adapters.observability.metrics.server import DriverCollector
     from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.observability.tracing.tracing import Tracing
+    from prism.adapters.resp.listener import RespServer
 
 
 def _lifecycle(
@@ -71,14 +75,23 @@ def _metrics(
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
     listener: GrpcioServer | H2cornServer,
+    redis_server: RespServer | None,
 ) -> Metrics:
     # prometheus-client takes a tenth of a second: imported only when metrics are on.
     from prism.adapters.observability.metrics.exposition import Metrics
-    from prism.adapters.observability.metrics.server import RpcCollector, ServerCollector
+    from prism.adapters.observability.metrics.server import (
+        RedisCollector,
+        RpcCollector,
+        ServerCollector,
+    )
 
-    rpc = RpcCollector(services.calls.values(), key_value.kinds.values())
+    door = None if redis_server is None else redis_server.door
+    rpc = RpcCollector(
+        services.calls.values(), key_value.kinds.values(), () if door is None else door.commands
+    )
     server = ServerCollector(VERSION, admission, lifecycle, readiness, listener)
-    return Metrics((rpc, backend, server))
+    redis = [] if door is None else [RedisCollector(door)]
+    return Metrics((rpc, backend, server, *redis))
 
 
 def _http_server(
@@ -114,6 +127,9 @@ class CommonContainer(containers.DeclarativeContainer):
     collector: providers.Dependency[DriverCollector | PatternCollector] = providers.Dependency()
     page: providers.Dependency[StatusPage] = providers.Dependency()
     commander: providers.Dependency[Commander] = providers.Dependency()
+    redis_server: providers.Dependency[RespServer | None] = providers.Dependency(
+        default=providers.Object(None)
+    )
     apply_secrets: providers.Dependency[Apply] = providers.Dependency()
 
     tracing = providers.Singleton(
@@ -183,6 +199,7 @@ class CommonContainer(containers.DeclarativeContainer):
         lifecycle=lifecycle,
         readiness=readiness,
         listener=client_server,
+        redis_server=redis_server,
     )
     endpoints = providers.Singleton(
         Endpoints, lifecycle=lifecycle, readiness=readiness, metrics=metrics, page=page.provider
@@ -197,6 +214,7 @@ class CommonContainer(containers.DeclarativeContainer):
         guard=admin_guard,
         redactor=redactor,
         apply_secrets=apply_secrets,
+        redis_server=redis_server,
     )
     application = providers.Singleton(
         Application,
@@ -209,6 +227,7 @@ class CommonContainer(containers.DeclarativeContainer):
         telemetry=tracing,
         request_log=request_log,
         reloader=reloader,
+        redis_server=redis_server,
     )
 
 
@@ -222,6 +241,48 @@ def _driver_collector(
     from prism.adapters.observability.metrics.server import DriverCollector
 
     return DriverCollector(spec.name, spec.version, gateway, readiness)
+
+
+def _redis_server(
+    settings: ServeSettings,
+    gateway: Gateway,
+    request_log: RequestLog,
+    observer: CallObserver | None,
+    readiness: ReadinessMonitor,
+) -> RespServer | None:
+    if not settings.serves_resp:
+        return None
+    from prism.adapters.resp.door import Door, DoorOptions
+    from prism.adapters.resp.listener import ListenerOptions, RespServer
+
+    server = settings.server_options
+    options = DoorOptions(
+        max_bytes=settings.max_message_bytes,
+        max_per_connection=settings.max_in_flight_per_connection,
+        default_timeout=settings.default_timeout,
+        stall_timeout=settings.unread_reply_timeout,
+        allow_flush=settings.resp_allow_flush,
+        version=VERSION,
+    )
+    listener = ListenerOptions(
+        host=settings.resp_host or settings.host,
+        port=settings.resp_port or 0,
+        socket=settings.resp_socket,
+        tls=server.tls,
+        # The gRPC port takes half of the free descriptors by default, and this one a quarter.
+        max_connections=settings.max_connections or default_max_connections() // 2,
+        grace=server.grace,
+    )
+    door = Door(
+        gateway, options, request_log, observer=observer, count_keys=partial(_keys_of, readiness)
+    )
+    return RespServer(door, listener)
+
+
+def _keys_of(readiness: ReadinessMonitor) -> int | None:
+    """Return the number of keys at the last health check, if the driver tells it."""
+    text = readiness.details.get("keys", "")
+    return int(text) if text.isdecimal() else None
 
 
 def _server_page(**parts: Any) -> StatusPage:
@@ -276,6 +337,14 @@ class Container(containers.DeclarativeContainer):
         history=common.history,
         redact=redactor,
     )
+    redis_server = providers.Singleton(
+        _redis_server,
+        settings=settings,
+        gateway=gateway,
+        request_log=common.request_log,
+        observer=common.call_observer,
+        readiness=common.readiness,
+    )
     common.override_providers(
         driver=driver,
         key_value_servicer=key_value_servicer,
@@ -283,6 +352,7 @@ class Container(containers.DeclarativeContainer):
         collector=collector,
         page=page,
         commander=commander,
+        redis_server=redis_server,
         apply_secrets=providers.Callable(
             secrets_of_driver, configuration=configuration, lifecycle=common.lifecycle
         ),

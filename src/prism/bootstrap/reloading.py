@@ -47,6 +47,7 @@ class Reloader:
     Args:
         configuration: configuration that the server has begun with.
         server: gets changed certificates.
+        redis_server: gets them too; None: there is none.
         guard: gets a changed admin token.
         redactor: gets changed secrets first.
         apply_secrets: applies the other secrets.
@@ -60,7 +61,9 @@ class Reloader:
         guard: AdminGuard,
         redactor: Redactor,
         apply_secrets: Apply,
+        redis_server: TlsServer | None = None,
     ) -> None:
+        self._redis_server = redis_server
         self._configuration = configuration
         self._server = server
         self._guard = guard
@@ -121,7 +124,12 @@ class Reloader:
 
     async def _apply_tls(self, configuration: ServerConfiguration) -> None:
         tls = configuration.settings.server_options.tls
-        if tls is not None and await self._server.reload_tls(tls):
+        if tls is None:
+            return
+        changed = await self._server.reload_tls(tls)
+        if self._redis_server is not None:
+            changed |= await self._redis_server.reload_tls(tls)
+        if changed:
             log.info("the TLS files have changed: new connections are served with them")
 
     async def _apply_token(self, configuration: ServerConfiguration) -> None:

@@ -244,6 +244,7 @@ class ServeSettings(ServerSettings):
     GROUPS: ClassVar[Groups] = {
         "": ("driver",),
         **ServerSettings.GROUPS,
+        "Redis protocol": ("resp_port", "resp_host", "resp_socket", "resp_allow_flush"),
         "Start": ("start_timeout",),
         PATTERN: ("proxy_address", "proxy_fd", "proxy_token"),
     }
@@ -254,6 +255,20 @@ class ServeSettings(ServerSettings):
     start_timeout: timedelta = setting(
         timedelta(seconds=30),
         help="How long to wait for a backend that is not there yet; 0: give up at once.",
+    )
+    resp_port: int | None = setting(
+        None,
+        help="Serve Redis clients on this port, by convention 6379; 0 picks a free one "
+        "(default: not served).",
+    )
+    resp_host: str | None = setting(
+        None, help="Address of the Redis port (default: that of --host)."
+    )
+    resp_socket: Path | None = setting(
+        None, help="Serve Redis clients on this Unix socket instead of a port."
+    )
+    resp_allow_flush: bool = setting(
+        False, help="Let Redis clients delete all keys, by FLUSHDB and FLUSHALL."
     )
     proxy_address: str | None = setting(
         None, help="Address of the proxy that commands this server (host:port or unix:PATH)."
@@ -271,12 +286,36 @@ class ServeSettings(ServerSettings):
         ServerSettings.__post_init__(self)
         if self.start_timeout < timedelta():
             raise InvalidSetting("start_timeout", "start_timeout is below zero")
+        self._check_resp()
         if self.proxy_address is not None:
             self._check_proxy(self.proxy_address)
             return
         for name in ("proxy_fd", "proxy_token"):
             if getattr(self, name) is not None:
                 raise InvalidSetting(name, f"{name} needs proxy_address")
+
+    @property
+    def serves_resp(self) -> bool:
+        """Whether Redis clients are served."""
+        return self.resp_port is not None or self.resp_socket is not None
+
+    def _check_resp(self) -> None:
+        if self.resp_port is not None:
+            self._within("resp_port", 0, 65_535)
+            taken = {"grpc_port": self.grpc_port} if self.grpc_socket is None else {}
+            if self.metrics:
+                taken["metrics_port"] = self.metrics_port
+            for name, port in taken.items():
+                if port == self.resp_port != 0:
+                    raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
+        if self.resp_host == "":
+            raise InvalidSetting("resp_host", "resp_host is empty; leave it out for host")
+        for name, given in (
+            ("resp_host", self.resp_host),
+            ("resp_allow_flush", self.resp_allow_flush),
+        ):
+            if given and not self.serves_resp:
+                raise InvalidSetting(name, f"{name} needs resp_port or resp_socket")
 
     def _check_proxy(self, address: str) -> None:
         # Only a pattern pays for this import.

@@ -78,6 +78,7 @@ def test_options_of_a_server_are_under_headings(help_of: Callable[..., str]) -> 
         "Limits",
         "Shutdown",
         "Observability",
+        "Redis protocol",
         "Start",
         "Driver memstore",
     ]

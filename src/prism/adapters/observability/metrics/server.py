@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Protocol
 
 from google.rpc import code_pb2
@@ -140,6 +140,41 @@ class ServerCollector(Collector):
         )
 
 
+class RedisDoor(Protocol):
+    """Port for Redis clients, whose connections are counted."""
+
+    @property
+    def sessions(self) -> Sized: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def stalled(self) -> int: ...
+
+
+class RedisCollector(Collector):
+    """Metrics of the connections of Redis clients."""
+
+    def __init__(self, door: RedisDoor) -> None:
+        self._door = door
+
+    def collect(self) -> Iterator[Family]:
+        yield GaugeMetricFamily(
+            "prism_redis_connections",
+            "Open connections of Redis clients.",
+            value=len(self._door.sessions),
+        )
+        yield CounterMetricFamily(
+            "prism_redis_connections_refused",
+            "Connections of Redis clients refused or closed because too many were open.",
+            value=self._door.refused,
+        )
+        yield CounterMetricFamily(
+            "prism_redis_connections_stalled",
+            "Connections of Redis clients that did not read the replies in time.",
+            value=self._door.stalled,
+        )
+
+
 class RpcTally(Protocol):
     """Counts of one method; see `prism.adapters.grpc.calls.Tally`."""
 
@@ -168,23 +203,29 @@ class TimedRpcMethod(RpcMethod, Protocol):
 
 
 class RpcCollector(Collector):
-    """Metrics of gRPC calls, and of the operations in operation streams.
+    """Metrics of gRPC calls, of the operations in streams, and of commands of Redis clients.
 
     Args:
         methods: every method that is served.
         stream_operations: kinds of operation in a stream, each with the path of the method
             that does the same.
+        redis_commands: commands of Redis clients; those that were called.
     """
 
     def __init__(
-        self, methods: Iterable[TimedRpcMethod], stream_operations: Iterable[RpcMethod]
+        self,
+        methods: Iterable[TimedRpcMethod],
+        stream_operations: Iterable[RpcMethod],
+        redis_commands: Iterable[TimedRpcMethod] = (),
     ) -> None:
-        self._methods = tuple(methods)
+        self._grpc_methods = tuple(methods)
+        self._redis_commands = redis_commands
         self._stream_operations = tuple(stream_operations)
 
     def collect(self) -> Iterator[Family]:
-        yield _started("rpc_server_calls", "Calls that arrived.", self._methods)
-        yield _failed("rpc_server_errors", "Calls that failed, by status code.", self._methods)
+        methods = (*self._grpc_methods, *self._redis_commands)
+        yield _started("rpc_server_calls", "Calls that arrived.", methods)
+        yield _failed("rpc_server_errors", "Calls that failed, by status code.", methods)
         in_flight = GaugeMetricFamily(
             "rpc_server_calls_in_flight", "Calls that have not ended.", labels=[METHOD]
         )
@@ -193,7 +234,7 @@ class RpcCollector(Collector):
             "Time from the arrival of a call to its end; for a stream, its whole life.",
             labels=[METHOD],
         )
-        for method in self._methods:
+        for method in methods:
             in_flight.add_metric([_name(method)], method.tally.started - method.tally.ended)
             add_durations(durations, [_name(method)], method.durations)
         yield in_flight

@@ -199,7 +199,7 @@ class RequestSpans:
     def _start(self, path: str, parent: SpanContext | None, connection: str) -> _Sampled:
         method = path[1:]
         attributes: dict[str, str | int] = {
-            RPC_SYSTEM_NAME: "grpc",
+            RPC_SYSTEM_NAME: "redis" if method.startswith("redis/") else "grpc",
             RPC_METHOD: method,
             # `end` overwrites it for a failure.
             RPC_RESPONSE_STATUS_CODE: "OK",

@@ -1,7 +1,6 @@
 """KeyValueService.Operate: many independent operations over one stream."""
 
 from prism.adapters.grpc.servicers.operate.operation import (
-    Cancellable,
     OnOutcome,
     Operation,
     OperationKind,
@@ -12,7 +11,6 @@ from prism.adapters.grpc.servicers.operate.responses import EncodedResponse
 from prism.adapters.grpc.servicers.operate.stream import OperateCall
 
 __all__ = [
-    "Cancellable",
     "EncodedResponse",
     "OnOutcome",
     "OperateCall",

@@ -1,0 +1,24 @@
+"""Commands that are served, by module."""
+
+from __future__ import annotations
+
+from prism.adapters.resp.command import Spec
+from prism.adapters.resp.commands import (
+    connection,
+    counters,
+    expiry,
+    keys,
+    keyspace,
+    server,
+    strings,
+)
+
+SERVED: tuple[Spec, ...] = (
+    *strings.COMMANDS,
+    *counters.COMMANDS,
+    *keys.COMMANDS,
+    *expiry.COMMANDS,
+    *keyspace.COMMANDS,
+    *connection.COMMANDS,
+    *server.COMMANDS,
+)

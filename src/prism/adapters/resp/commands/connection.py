@@ -1,0 +1,227 @@
+"""Commands on the connection itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prism.adapters.resp.arguments import integer_of
+from prism.adapters.resp.command import Spec
+from prism.adapters.resp.errors import NOT_AN_INTEGER, SYNTAX_ERROR, CommandError
+from prism.adapters.resp.parser import Arguments
+from prism.adapters.resp.replies import EMPTY_ARRAY, OK, PONG, bulk, integer
+from prism.adapters.resp.session import Session
+
+REDIS_VERSION = "7.4.0"
+"""Version of Redis whose string commands are served; clients decide by it what to use."""
+
+
+def _ping(session: Session, arguments: Arguments) -> bytes:
+    if len(arguments) > 2:
+        raise wrong_number("ping")
+    return PONG if len(arguments) == 1 else bulk(arguments[1])
+
+
+def _echo(session: Session, arguments: Arguments) -> bytes:
+    return bulk(arguments[1])
+
+
+def _hello(session: Session, arguments: Arguments) -> bytes:
+    version, name = 3 if session.resp3 else 2, None
+    if len(arguments) > 1:
+        try:
+            version = integer_of(arguments[1])
+        except CommandError:
+            raise CommandError("ERR Protocol version is not an integer or out of range") from None
+        if version not in (2, 3):
+            raise CommandError("NOPROTO unsupported protocol version")
+    at = 2
+    while at < len(arguments):
+        option = arguments[at].upper()
+        if option == b"AUTH" and at + 2 < len(arguments):
+            raise _no_password()
+        if option == b"SETNAME" and at + 1 < len(arguments):
+            name = _valid_name(arguments[at + 1])
+            at += 2
+        else:
+            raise CommandError(
+                f"ERR Syntax error in HELLO option '{arguments[at].decode('utf-8', 'replace')}'"
+            )
+    session.choose_protocol(version)
+    if name is not None:
+        session.client_name = name
+    return session.map(
+        [
+            *(bulk(b"server"), bulk(b"redis")),
+            *(bulk(b"version"), bulk(REDIS_VERSION.encode())),
+            *(bulk(b"proto"), integer(version)),
+            *(bulk(b"id"), integer(session.id)),
+            *(bulk(b"mode"), bulk(b"standalone")),
+            *(bulk(b"role"), bulk(b"master")),
+            *(bulk(b"modules"), EMPTY_ARRAY),
+        ]
+    )
+
+
+def _auth(session: Session, arguments: Arguments) -> bytes:
+    if len(arguments) > 3:
+        raise CommandError(SYNTAX_ERROR)
+    raise _no_password()
+
+
+def _no_password() -> CommandError:
+    return CommandError(
+        "ERR AUTH called, but this port has no password: leave user and password out of the "
+        "client's configuration"
+    )
+
+
+def _select(session: Session, arguments: Arguments) -> bytes:
+    try:
+        index = integer_of(arguments[1])
+    except CommandError:
+        raise CommandError(NOT_AN_INTEGER) from None
+    if index:
+        raise CommandError("ERR DB index is out of range: there is only 0 here")
+    return OK
+
+
+def _quit(session: Session, arguments: Arguments) -> bytes:
+    session.closing = True
+    return OK
+
+
+def _reset(session: Session, arguments: Arguments) -> bytes:
+    session.reset()
+    return b"+RESET\r\n"
+
+
+def _valid_name(name: bytes) -> bytes:
+    if any(not 33 <= byte <= 126 for byte in name):
+        raise CommandError(
+            "ERR Client names cannot contain spaces, newlines or special characters."
+        )
+    return name
+
+
+def _set_name(session: Session, arguments: Arguments) -> bytes:
+    session.client_name = _valid_name(arguments[2])
+    return OK
+
+
+def _get_name(session: Session, arguments: Arguments) -> bytes:
+    return bulk(session.client_name) if session.client_name else session.null
+
+
+def _set_info(session: Session, arguments: Arguments) -> bytes:
+    name = arguments[2].decode("utf-8", "replace").lower()
+    if name not in session.library:
+        raise CommandError(f"ERR Unrecognized option '{name}'")
+    session.library[name] = _valid_name(arguments[3])
+    return OK
+
+
+def _id(session: Session, arguments: Arguments) -> bytes:
+    return integer(session.id)
+
+
+def _info(session: Session, arguments: Arguments) -> bytes:
+    return bulk(f"{session.info}\n".encode())
+
+
+def _list(session: Session, arguments: Arguments) -> bytes:
+    lines = (each.info for each in session.door.sessions)
+    return bulk("".join(f"{line}\n" for line in lines).encode())
+
+
+def _switch(session: Session, arguments: Arguments) -> bytes:
+    if arguments[2].upper() not in (b"ON", b"OFF"):
+        raise CommandError(SYNTAX_ERROR)
+    return OK
+
+
+def _reply(session: Session, arguments: Arguments) -> bytes:
+    mode = arguments[2].lower()
+    if mode not in (b"on", b"off", b"skip"):
+        raise CommandError(SYNTAX_ERROR)
+    session.replies = "begins to skip" if mode == b"skip" else mode.decode()
+    return OK
+
+
+def _tracking(session: Session, arguments: Arguments) -> bytes:
+    if arguments[2].upper() == b"OFF":
+        return OK
+    raise CommandError("ERR CLIENT TRACKING is not served: do not cache at the client")
+
+
+_SUBCOMMANDS: dict[bytes, tuple[int, Callable[[Session, Arguments], bytes]]] = {
+    b"SETNAME": (3, _set_name),
+    b"GETNAME": (2, _get_name),
+    b"SETINFO": (4, _set_info),
+    b"ID": (2, _id),
+    b"INFO": (2, _info),
+    b"LIST": (-2, _list),
+    b"NO-EVICT": (3, _switch),
+    b"NO-TOUCH": (3, _switch),
+    b"REPLY": (3, _reply),
+    b"TRACKING": (-3, _tracking),
+}
+
+
+def _client(session: Session, arguments: Arguments) -> bytes:
+    known = _SUBCOMMANDS.get(arguments[1].upper())
+    if known is None:
+        raise unknown_subcommand("CLIENT", arguments[1], _SUBCOMMANDS)
+    arity, run = known
+    if len(arguments) != arity and (arity > 0 or len(arguments) < -arity):
+        raise wrong_number(f"client|{arguments[1].decode().lower()}")
+    return run(session, arguments)
+
+
+def wrong_number(name: str) -> CommandError:
+    """Return the error for too many or too few arguments."""
+    return CommandError(f"ERR wrong number of arguments for '{name}' command")
+
+
+def unknown_subcommand(name: str, given: bytes, served: Iterable[bytes]) -> CommandError:
+    """Return the error for a subcommand that is not served."""
+    valid = ", ".join(sorted(each.decode() for each in served))
+    text = given[:64].decode("utf-8", "replace")
+    return CommandError(f"ERR unknown subcommand '{text}' of {name}: served are {valid}")
+
+
+_NO_KEYS = (0, 0, 0)
+_FLAGS = ("loading", "stale", "fast")
+
+
+def _spec(
+    name: str,
+    arity: int,
+    since: str,
+    summary: str,
+    answer: Callable[[Session, Arguments], bytes],
+    *,
+    exclusive: bool = False,
+) -> Spec:
+    return Spec(
+        name=name,
+        arity=arity,
+        summary=summary,
+        group="connection",
+        since=since,
+        flags=_FLAGS,
+        keys=_NO_KEYS,
+        answer=answer,
+        exclusive=exclusive,
+    )
+
+
+COMMANDS = (
+    _spec("ping", -1, "1.0.0", "Answers PONG, or what it is given.", _ping),
+    _spec("echo", 2, "1.0.0", "Answers what it is given.", _echo),
+    _spec("hello", -1, "6.0.0", "Chooses the version of the protocol.", _hello, exclusive=True),
+    _spec("auth", -2, "1.0.0", "Is refused: there is no password.", _auth),
+    _spec("select", 2, "1.0.0", "Chooses the database 0.", _select),
+    _spec("quit", -1, "1.0.0", "Closes the connection.", _quit, exclusive=True),
+    _spec("reset", 1, "6.2.0", "Resets the connection.", _reset, exclusive=True),
+    _spec("client", -2, "2.4.0", "Describes and names connections.", _client, exclusive=True),
+)

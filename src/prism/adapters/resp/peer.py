@@ -1,0 +1,517 @@
+"""One connection: commands in, replies out in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, cast
+
+from google.rpc import status_pb2
+
+from prism.adapters.resp import replies
+from prism.adapters.resp.command import Command
+from prism.adapters.resp.errors import not_utf8, reply_of
+from prism.adapters.resp.parser import Arguments, ProtocolError, RequestParser
+from prism.adapters.resp.session import Session
+from prism.domain.admission import connection
+from prism.domain.connection_budget import SMALL_REPLY_BYTES
+from prism.domain.deadline import Cancellable, overdue, rest_of
+from prism.ports import Exhausted, NotServing
+
+if TYPE_CHECKING:
+    from prism.adapters.resp.door import Door
+
+_MAX_RUNNING, _FIRST_RUNNING = 128, 16
+"""Commands of one connection that may wait for a backend at the same time, and at first."""
+
+_MAX_RUNNING_BYTES = 16 << 20
+"""Replies of commands that run at the same time should not be larger together."""
+
+_FLUSH_BYTES = 64 << 10
+"""Replies are sent when they have so many bytes, even if more are to come."""
+
+
+_FAREWELL_S = 1.0
+"""Time in which a client may read why its connection is closed."""
+
+
+class _Place:
+    """Place of a command among the replies that wait for those before them.
+
+    Attributes:
+        reply: its reply; None: it has none yet.
+    """
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: bytes | None) -> None:
+        self.reply = reply
+
+
+class _Running(_Place):
+    """Command that waits for a backend.
+
+    Attributes:
+        keys: keys that no later command may use until it has ended.
+        is_muted: whether its reply is left out.
+        timeout_s, task, deadline_step, overdue: see `prism.domain.deadline.Timed`.
+    """
+
+    __slots__ = (
+        "begun_ns",
+        "command",
+        "deadline_step",
+        "is_muted",
+        "keys",
+        "observed",
+        "overdue",
+        "task",
+        "timeout_s",
+    )
+
+    def __init__(
+        self, command: Command, keys: Arguments, task: Cancellable, begun_ns: int, observed: object
+    ) -> None:
+        super().__init__(None)
+        self.command = command
+        self.keys = keys
+        self.task: Cancellable | None = task
+        self.begun_ns = begun_ns
+        self.observed = observed
+        self.is_muted = False
+        self.timeout_s = 0.0
+        self.deadline_step = 0
+        self.overdue = False
+
+
+class Peer(Session, asyncio.Protocol):
+    """Protocol of one connection.
+
+    Attributes:
+        commands: commands that were parsed and have not begun.
+        is_ready, is_unparsed: whether the door has it in a queue.
+        active_ns: when its last commands began.
+    """
+
+    def __init__(self, door: Door, identity: int, name: str) -> None:
+        super().__init__(door, identity, name)
+        self.commands: deque[Arguments] = deque()
+        self.is_ready = False
+        self.is_unparsed = False
+        self.active_ns = perf_counter_ns()
+        self._parser = RequestParser(door.options.max_bytes)
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        # Replies that were not handed to the transport, and their bytes.
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        # Commands whose replies wait, in the order of the commands.
+        self._running: deque[_Place] = deque()
+        self._keys: set[bytes] = set()
+        self._is_exclusive = False
+        self._most_running = min(_MAX_RUNNING, door.options.max_per_connection)
+        self._max_running = min(_FIRST_RUNNING, self._most_running)
+        # Bytes counted as unread, by replies that the transport holds.
+        self._unread: list[int] = []
+        self._waiting_bytes = 0
+        self._is_paused = False
+        self._reads = True
+        self._ended = False
+        self._is_lost = False
+        self._last_words = b""
+        self._is_leaving = False
+        self._stall: asyncio.TimerHandle | None = None
+        self._lookup = door.commands.by_bytes.get
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_FLUSH_BYTES)
+        self.door.sessions[self] = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_leaving:
+            return
+        self._parser.feed(data)
+        self.door.received(self)
+
+    def eof_received(self) -> bool:
+        """Answer what was read, and close then: a client may send all and shut its side."""
+        self._ended = True
+        self._close_when_done()
+        # TLS cannot be shut on one side only.
+        return self._transport.get_extra_info("ssl_object") is None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._is_lost = True
+        door = self.door
+        door.sessions.pop(self, None)
+        if not door.sessions:
+            door.emptied.set()
+        if self.is_ready:
+            door.backlog -= len(self.commands)
+        self.commands.clear()
+        self._count_waiting(0)
+        self._release_unread()
+        if self._stall is not None:
+            self._stall.cancel()
+        for place in tuple(self._running):
+            if isinstance(place, _Running) and place.task is not None:
+                place.task.cancel()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+        left = self._transport.get_write_buffer_size()
+        self._stall = self.door.loop.call_later(self._stall_s, self._check_stalled, left)
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._release_unread()
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        self.door.enqueue(self)
+        self.rest()
+
+    # What a request says to an observer; see `CallContext`.
+
+    @property
+    def connection(self) -> str:
+        return self.name
+
+    def metadata(self, name: str) -> str | None:
+        """Return nothing: the protocol carries no metadata."""
+        return None
+
+    # What the door calls.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was asked that is not answered."""
+        return not (self.commands or self._running or self._out or self.is_unparsed)
+
+    def parse(self, most: int) -> int:
+        """Parse commands, at most so many; return how many there are."""
+        if self._is_lost or self.closing or self._last_words:
+            return 0
+        try:
+            parsed = self._parser.parse(most)
+        except ProtocolError as error:
+            self._refuse(str(error))
+            return 0
+        self.commands.extend(parsed)
+        if not self._parser.is_between or self._waiting_bytes:
+            try:
+                self._count_waiting(self._parser.buffered)
+            except Exhausted as error:
+                self._refuse(error.message)
+        return len(parsed)
+
+    def step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
+        """Begin commands until one waits for a backend; return the rest of its work.
+
+        None: no command can begin now.
+        """
+        door = self.door
+        commands, observer, log = self.commands, door.observer, door.log
+        connection.set(self.name)
+        while commands and not self._is_paused and not self.closing:
+            arguments = commands[0]
+            command = self._lookup(arguments[0]) or door.commands.find(arguments[0])
+            if command is None or not command.least <= len(arguments) <= command.most:
+                self._pop(door)
+                self._refuse_command(command, arguments)
+                continue
+            if self._running and not self._may_begin(command, arguments):
+                break
+            self._pop(door)
+            begun_ns = self.active_ns = perf_counter_ns()
+            command.tally.started += 1
+            observed = None
+            if observer is not None:
+                observed = observer.begin(command.path, self)
+                observer.resume(observed)
+            failure = None
+            try:
+                if command.answer is not None:
+                    reply = command.answer(self, arguments)
+                else:
+                    assert command.start is not None
+                    work = command.start(self, arguments)
+                    waits_for = work.send(None)
+                    return self._wait(command, arguments, work, waits_for, task, begun_ns, observed)
+            except StopIteration as done:
+                reply = command.encode(done.value, self)
+            except asyncio.CancelledError:
+                reply, failure = self._fail(
+                    command, RuntimeError("cancelled from within"), begun_ns
+                )
+            except Exception as error:
+                reply, failure = self._fail(command, error, begun_ns)
+            elapsed_ns = perf_counter_ns() - begun_ns
+            command.durations.add(elapsed_ns)
+            command.tally.ended += 1
+            if elapsed_ns >= log.slow_ns and failure is None:
+                log.succeeded(command.path, begun_ns)
+            if observed is not None and observer is not None:
+                observer.end(observed, failure)
+            self._put(command, reply)
+        return None
+
+    def rest(self) -> None:
+        """Send replies, and read on or not, after commands have run."""
+        self.flush()
+        if self._is_lost:
+            return
+        if self.closing and not self.is_ready:
+            self.commands.clear()
+        if self._is_leaving:
+            return
+        may_read = not (self.commands or self._is_paused or self._last_words)
+        if may_read and self._parser.has_more and not self.is_unparsed:
+            self.door.received(self)
+        if may_read != self._reads and not self._transport.is_closing():
+            self._reads = may_read
+            if may_read:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+        if self.closing or self._ended:
+            self._close_when_done()
+
+    def flush(self) -> None:
+        """Hand replies to the transport."""
+        out = self._out
+        if not out:
+            return
+        self._out = []
+        self._out_bytes = 0
+        if self._is_lost:
+            return
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if not self._is_paused and self._unread:
+            self._release_unread()
+
+    def close(self) -> None:
+        """Close the connection once everything that was read is answered."""
+        self.closing = True
+        if self.is_ready:
+            self.door.backlog -= len(self.commands)
+        for arguments in self.commands:
+            command = self.door.commands.find(arguments[0])
+            refusal = NotServing("not serving: this server is going away")
+            self._put(command, reply_of(refusal, writes=command is not None and command.writes))
+        self.commands.clear()
+        self.flush()
+        self._close_when_done()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        if not self._is_lost:
+            self._transport.abort()
+
+    # The rest of a command.
+
+    def _pop(self, door: Door) -> None:
+        self.commands.popleft()
+        door.backlog -= 1
+
+    def _may_begin(self, command: Command, arguments: Arguments) -> bool:
+        """Return whether a command may begin while others wait for the backend."""
+        if self._is_exclusive or command.exclusive or len(self._running) >= self._max_running:
+            return False
+        return command.answer is not None or self._keys.isdisjoint(command.keys_of(arguments))
+
+    def _wait(
+        self,
+        command: Command,
+        arguments: Arguments,
+        work: Coroutine[Any, Any, Any],
+        waits_for: object,
+        task: asyncio.Task[None],
+        begun_ns: int,
+        observed: object,
+    ) -> Awaitable[None]:
+        running = _Running(command, command.keys_of(arguments), task, begun_ns, observed)
+        running.timeout_s = self.door.timeout_s
+        running.is_muted = self.replies != "on" and self._mutes()
+        self._running.append(running)
+        self._keys.update(running.keys)
+        self._is_exclusive = command.exclusive
+        return self._finish(running, work, waits_for)
+
+    async def _finish(
+        self, running: _Running, work: Coroutine[Any, Any, Any], waits_for: object
+    ) -> None:
+        door, command = self.door, running.command
+        failure = None
+        door.deadlines.watch(running)
+        try:
+            reply = command.encode(await rest_of(work, waits_for), self)
+        except asyncio.CancelledError:
+            if running.overdue:
+                error = overdue(running.timeout_s)
+                reply, failure = self._fail(command, error, running.begun_ns)
+            else:
+                reply, failure = b"", _CANCELLED
+                command.tally.failed[_CANCELLED.code] += 1
+        except Exception as error:
+            reply, failure = self._fail(command, error, running.begun_ns)
+        door.deadlines.forget(running)
+        running.task = None
+        elapsed_ns = perf_counter_ns() - running.begun_ns
+        command.durations.add(elapsed_ns)
+        command.tally.ended += 1
+        if elapsed_ns >= door.log.slow_ns and failure is None:
+            door.log.succeeded(command.path, running.begun_ns)
+        if running.observed is not None and door.observer is not None:
+            door.observer.end(running.observed, failure)
+        self._keys.difference_update(running.keys)
+        self._is_exclusive = False
+        running.reply = b"" if running.is_muted else self._checked(command, reply)
+        self._put_finished()
+
+    def _fail(
+        self, command: Command, error: Exception, begun_ns: int
+    ) -> tuple[bytes, status_pb2.Status]:
+        door = self.door
+        if isinstance(error, UnicodeDecodeError):
+            error = not_utf8(error)
+        status = door.status_of(error)
+        door.log.failed(command.path, status, error, begun_ns)
+        command.tally.failed[status.code] += 1
+        return reply_of(error, writes=command.writes, redact=door.log.redact), status
+
+    def _refuse_command(self, command: Command | None, arguments: Arguments) -> None:
+        """Answer a command that is not served, or has the wrong number of arguments."""
+        name = arguments[0][:128].decode("utf-8", "replace")
+        if command is None:
+            counted = self.door.commands.unknown
+            text = (
+                f"ERR unknown command '{name}': Prism serves strings, and no other type; "
+                "COMMAND LIST names what it serves"
+            )
+        else:
+            counted = command
+            text = f"ERR wrong number of arguments for '{command.name}' command"
+        counted.tally.started += 1
+        counted.tally.ended += 1
+        counted.tally.failed[_INVALID] += 1
+        counted.durations.add(0)
+        self._put(counted, replies.error(text))
+
+    # Replies, in the order of the commands.
+
+    def _put(self, command: Command | None, reply: bytes) -> None:
+        if self.replies != "on" and self._mutes():
+            reply = b""
+        if len(reply) > SMALL_REPLY_BYTES and command is not None:
+            reply = self._checked(command, reply)
+        if self._running:
+            self._running.append(_Place(reply))
+            return
+        self._out.append(reply)
+        self._out_bytes += len(reply)
+        if self._out_bytes > _FLUSH_BYTES:
+            self.flush()
+
+    def _put_finished(self) -> None:
+        running, out = self._running, self._out
+        was_empty = not out
+        while running and (reply := running[0].reply) is not None:
+            running.popleft()
+            out.append(reply)
+        if out and was_empty:
+            self.door.flush_soon(self)
+        if self.commands:
+            self.door.enqueue(self)
+        elif self.closing or self._ended or not self._reads or self._parser.has_more:
+            self.rest()
+
+    def _checked(self, command: Command, reply: bytes) -> bytes:
+        """Return the reply, or a refusal if too much is not read already; count it as unread."""
+        size = len(reply)
+        if size <= SMALL_REPLY_BYTES:
+            if self._max_running < self._most_running:
+                self._max_running += 1
+            return reply
+        self._max_running = max(1, min(self._most_running, _MAX_RUNNING_BYTES // size))
+        try:
+            self.door.unread.check(self.name, size)
+        except Exhausted as error:
+            return reply_of(error, writes=command.writes)
+        if not self._is_lost:
+            self.door.unread.add(self.name, size)
+            self._unread.append(size)
+        return reply
+
+    def _mutes(self) -> bool:
+        """Return whether the next reply is left out, as CLIENT REPLY says."""
+        if self.replies == "begins to skip":
+            self.replies = "skip"
+        elif self.replies == "skip":
+            self.replies = "on"
+        return True
+
+    def _release_unread(self) -> None:
+        for size in self._unread:
+            self.door.unread.release(self.name, size)
+        self._unread.clear()
+
+    def _refuse(self, text: str) -> None:
+        """Answer what cannot be parsed after all that could be, and close."""
+        self._ended = True
+        self._last_words = replies.error(f"ERR Protocol error: {text}")
+        self.rest()
+
+    # The end.
+
+    def _close_when_done(self) -> None:
+        if self.is_idle and not self._is_lost and not (self._parser.has_more and self._reads):
+            if self._last_words and not self._is_leaving:
+                self._leave()
+            else:
+                self._transport.close()
+
+    def _leave(self) -> None:
+        """Say why, and close a little later: closing with unread bytes would lose the words."""
+        self._is_leaving = True
+        self._count_waiting(0)
+        self._parser = RequestParser(0)
+        self._transport.write(self._last_words)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._reads = True
+        self._transport.resume_reading()
+        self.door.loop.call_later(_FAREWELL_S, self._transport.close)
+
+    @property
+    def _stall_s(self) -> float:
+        return self.door.options.stall_timeout.total_seconds()
+
+    def _check_stalled(self, before: int) -> None:
+        """Abort the connection if the client has read nothing for long."""
+        left = self._transport.get_write_buffer_size()
+        if left < before:
+            self._stall = self.door.loop.call_later(self._stall_s, self._check_stalled, left)
+            return
+        self.door.stalled += 1
+        self._transport.abort()
+
+    def _count_waiting(self, size: int) -> None:
+        """Count the bytes of a command that is not complete."""
+        added = size - self._waiting_bytes
+        budget = self.door.waiting
+        if added > 0 and not budget.fits(self.name, added):
+            raise Exhausted("too many half-sent commands are open: finish some before others begin")
+        if self._waiting_bytes:
+            budget.remove(self.name, self._waiting_bytes)
+        if size:
+            budget.add(self.name, size)
+        self._waiting_bytes = size
+
+
+_INVALID = 3
+_CANCELLED = status_pb2.Status(code=1, message="the client has gone")
