@@ -14,6 +14,8 @@ from typing import Any
 from prism.ports import STOP_TIMEOUT, Event, Health, HealthStatus, Profile
 from tests.selftest.faults.fault import Fault
 
+_LONG_S = 3600.0
+
 
 class StopLeavesATask(Fault):
     """Never ends the task that looks after the connection."""
@@ -21,7 +23,7 @@ class StopLeavesATask(Fault):
     caught_by = "test_stop_leaves_no_task_no_thread_and_no_descriptor"
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(asyncio.Event().wait())
+        self._task = asyncio.create_task(asyncio.sleep(_LONG_S))
         await self.inner.start()
 
 
@@ -50,7 +52,7 @@ class OpenWatchesKeepTheirTask(Fault):
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
-        task = asyncio.create_task(asyncio.Event().wait())
+        task = asyncio.create_task(asyncio.sleep(_LONG_S))
         try:
             async with self.inner.watch(prefix) as events:
                 yield events

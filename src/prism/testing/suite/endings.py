@@ -20,6 +20,7 @@ from prism.testing.suite.wrapper import DriverCapture
 _STOP_TIMEOUT = timedelta(seconds=5)
 _STOP_SECONDS = 10.0
 _CALLS = 20
+_BACKENDS = 6
 _READERS = 3
 
 
@@ -33,9 +34,13 @@ class Endings(Group):
         # The first backend leaves what a process has once, such as a resolver's thread.
         await _use_and_stop(open_backend, prefix)
         before = Resources.of(Level.IN_PROCESS)
-        for _ in range(2):
+        for _ in range(_BACKENDS):
             await _use_and_stop(open_backend, prefix)
-        await before.wait_for_return("two backends that were stopped")
+        # A library may keep some for its next use, as SQLite does while the file is open
+        # elsewhere; a leak is at least one for each backend.
+        await before.wait_for_return(
+            f"{_BACKENDS} backends that were stopped", kept_descriptors=_BACKENDS - 1
+        )
 
     async def test_stop_with_calls_and_watches_open_leaves_nothing(
         self, open_backend: OpenBackend, prefix: str

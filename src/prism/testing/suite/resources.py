@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -25,13 +26,14 @@ class Resources:
         level: level of the backend.
         tasks: number of unfinished tasks of the event loop, by the name of their coroutine.
         threads: names of the running threads, without those that asyncio keeps for later use.
-        descriptors: number of open descriptors; 0 where the system does not list them.
+        descriptors: number of open descriptors by what they are: a path, `socket`, `pipe`;
+            empty where the system does not list them.
     """
 
     level: Level
     tasks: Counter[str]
     threads: Counter[str]
-    descriptors: int
+    descriptors: Counter[str]
 
     @classmethod
     def of(cls, level: Level) -> Resources:
@@ -44,22 +46,23 @@ class Resources:
         names = (getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks())
         tasks = Counter(names)
         if level is not Level.IN_PROCESS:
-            return cls(level, tasks, Counter(), 0)
+            return cls(level, tasks, Counter(), Counter())
         threads = (thread.name.rstrip("0123456789") for thread in threading.enumerate())
         return cls(
             level,
             tasks,
             Counter(name for name in threads if not name.startswith("asyncio_")),
-            sum(1 for _ in _DESCRIPTORS.iterdir()) if _DESCRIPTORS else 0,
+            _descriptors(),
         )
 
     async def wait_for_return(
-        self, what: str, *, within: timedelta = timedelta(seconds=10)
+        self, what: str, *, kept_descriptors: int = 0, within: timedelta = timedelta(seconds=10)
     ) -> None:
         """Wait until no more resources are in use than at this moment.
 
         Args:
             what: what may have left them behind, for the failure message.
+            kept_descriptors: number of further descriptors that may be open.
             within: time limit, scaled by the test's `timeout_factor`.
         """
         left = self
@@ -71,17 +74,29 @@ class Resources:
                 self,
                 tasks=now.tasks - self.tasks,
                 threads=now.threads - self.threads,
-                descriptors=max(now.descriptors - self.descriptors, 0),
+                descriptors=now.descriptors - self.descriptors,
             )
-            return not left.tasks and not left.threads and not left.descriptors
+            more = now.descriptors.total() - self.descriptors.total()
+            return not left.tasks and not left.threads and more <= kept_descriptors
 
         try:
             await wait_until(returned, f"nothing is left of {what}", within)
         except TimeLimitExceeded as error:
             raise TimeLimitExceeded(
                 f"{error}; tasks: {_shown(left.tasks)}; threads: {_shown(left.threads)}; "
-                f"descriptors: {left.descriptors}"
+                f"descriptors: {_shown(left.descriptors)}"
             ) from None
+
+
+def _descriptors() -> Counter[str]:
+    found: Counter[str] = Counter()
+    for descriptor in _DESCRIPTORS.iterdir() if _DESCRIPTORS else ():
+        try:
+            name = re.sub(r":\[\d+\]$", "", str(descriptor.readlink()))
+        except OSError:
+            name = "unknown"
+        found[name] += 1
+    return found
 
 
 def _shown(counted: Counter[str]) -> str:
