@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 import prism
-from prism.ports import AccessDenied, BackendUnavailable, Exhausted
+from prism.ports import AccessDenied, Exhausted
 from tests.servers.authority import Authority
 
 Start = Callable[..., Any]
@@ -107,27 +107,15 @@ def test_a_password_that_is_a_common_word_hides_no_field_of_the_log(
         assert event["driver"] == "slow"
 
 
-@pytest.fixture
-def wrong_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An HTTP proxy in the environment, at which nobody listens."""
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-
-
-@pytest.mark.usefixtures("wrong_proxy")
-async def test_loopback_and_unix_sockets_are_called_without_an_http_proxy(
-    start_server: Start, tmp_path: Path
+async def test_http_proxies_of_the_environment_are_not_used(
+    start_server: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     socket = tmp_path / "prism.sock"
     for server in (start_server(), start_server("--grpc-socket", str(socket))):
         async with prism.connect(server.serving().address) as kv:
             await kv.set("k", b"v")
-
-
-@pytest.mark.usefixtures("wrong_proxy")
-async def test_an_error_beyond_loopback_names_the_variable_of_the_http_proxy() -> None:
-    with pytest.raises(BackendUnavailable, match="the proxy that http_proxy names"):
-        async with prism.connect("prism.invalid:9090"):
-            pass
 
 
 @pytest.mark.parametrize("transport", ["h2corn", "grpcio"])

@@ -319,10 +319,10 @@ class ServeSettings(ServerSettings):
 
     def _check_proxy(self, address: str) -> None:
         # Only a pattern pays for this import.
-        from prism.adapters.client.errors import check_address
+        from prism.adapters.client.endpoint import Endpoint
 
         try:
-            check_address(address)
+            Endpoint.of(address)
         except InvalidArgument as error:
             raise InvalidSetting("proxy_address", error.message) from None
         if self.proxy_fd is None and self.proxy_token is None:

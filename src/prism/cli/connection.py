@@ -184,11 +184,8 @@ class ConnectionOptions:
 
     def _explained(self, error: BackendUnavailable) -> BackendUnavailable:
         """Return the error with what is wrong with the connection, if that can be found out."""
-        from prism.adapters.client.http_proxy import proxy_variable
         from prism.cli.diagnosis import explain
 
-        if proxy_variable(self.address):
-            return error
         why = explain(self.address, self._tls)
         if why is None:
             return error

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prism.adapters.client.operation_stream import PendingOperation
+from prism.adapters.client.pending_operations import PendingOperation
 from prism.adapters.grpc.servicers.operate import Operation
 from prism.adapters.grpc.servicers.relay import RelayedOperation
 from tests.integration.forwarding.fakes import Proxy

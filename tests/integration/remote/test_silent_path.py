@@ -13,6 +13,7 @@ import pytest
 
 from prism.adapters.client import channel as channel_module
 from prism.adapters.client.channel import Channel
+from prism.adapters.client.http2 import Pings
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.grpc.transports import grpcio
 from prism.ports import BackendUnavailable, Outcome, PrismError, WatchEnded
@@ -47,13 +48,7 @@ async def until_it_works(call: Callable[[], Coroutine[Any, Any, object]]) -> flo
 
 
 def ping_every(seconds: float, *, timeout_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = [
-        ("grpc.keepalive_time_ms", round(seconds * 1000)),
-        ("grpc.keepalive_timeout_ms", round(timeout_s * 1000)),
-        ("grpc.http2.ping_timeout_ms", round(timeout_s * 1000)),
-        ("grpc.http2.max_pings_without_data", 0),
-    ]
-    monkeypatch.setattr(channel_module, "_PING_OPTIONS", options)
+    monkeypatch.setattr(channel_module, "_PINGS", Pings(after_s=seconds, timeout_s=timeout_s))
     monkeypatch.setattr(channel_module, "_IDLE_CHECK_S", seconds)
 
 

@@ -1,16 +1,18 @@
-"""Operation stream of the client, on a fake grpc.aio call."""
+"""Operation stream of the client, on a fake stream of HTTP/2."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any, cast
 
-import grpc
 import pytest
-from google.rpc import status_pb2
+from google.rpc import code_pb2
 
+from prism.adapters.client.errors import ErrorTranslator
+from prism.adapters.client.grpc_call import Call, CallFailed
 from prism.adapters.client.operation_stream import OperationStream, StreamsUnsupported
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.status import status_of
@@ -24,96 +26,88 @@ from prism.ports import (
 )
 from prism.v1 import keyvalue_pb2 as pb
 
+BROKEN = CallFailed(code_pb2.UNAVAILABLE, "the connection was reset")
+MOVED = CallFailed(code_pb2.UNAVAILABLE, "the server is leaving", unseen=True, moved=True)
 
-class Call:
-    """Fake grpc.aio call, with the methods that the stream uses."""
 
-    def __init__(self) -> None:
-        self.connected = asyncio.Event()
-        self.connected.set()
-        self.may_write = asyncio.Event()
-        self.may_write.set()
+class Stream:
+    """Fake stream of HTTP/2: keeps what is sent, and is as full as the test wants.
+
+    Attributes:
+        may_write: whether what is sent leaves at once.
+    """
+
+    def __init__(self, call: Call) -> None:
         self.written: list[pb.OperateRequest] = []
-        self._incoming: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
-        self._callbacks: list[Callable[[Any], None]] = []
-        self._status = (grpc.StatusCode.OK, "", grpc.aio.Metadata())
+        self.waiting: deque[bytes] = deque()
+        self.ended = False
+        self._call = call
+        self._may_write = True
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+    @property
+    def may_write(self) -> bool:
+        return self._may_write
 
-    async def code(self) -> grpc.StatusCode:
-        return self._status[0]
+    @may_write.setter
+    def may_write(self, whether: bool) -> None:
+        self._may_write = whether
+        if whether and self.waiting:
+            self.waiting.clear()
+            self._call.on_writable()
 
-    async def details(self) -> str:
-        return self._status[1]
+    def send(self, data: bytes, *, last: bool = False) -> None:
+        self.ended = last
+        if data:
+            assert data[1:5] == (len(data) - 5).to_bytes(4, "big")
+            self.written.append(pb.OperateRequest.FromString(data[5:]))
+        if not self._may_write:
+            self.waiting.append(data)
 
-    async def trailing_metadata(self) -> grpc.aio.Metadata:
-        return self._status[2]
-
-    async def wait_for_connection(self) -> None:
-        await self.connected.wait()
-
-    async def write(self, data: bytes) -> None:
-        self.written.append(pb.OperateRequest.FromString(data))
-        await self.may_write.wait()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        data = await self._incoming.get()
-        if data is None:
-            raise StopAsyncIteration
-        if isinstance(data, Exception):
-            raise data
-        return data
+    def make_room(self, size: int) -> None: ...
 
     def cancel(self) -> None:
-        self._incoming.put_nowait(None)
+        self.ended = True
 
     @property
     def operations(self) -> list[pb.Operation]:
         return [each for message in self.written for each in message.operations]
 
     def answer(self, *outcomes: pb.OperationOutcome) -> None:
-        self._incoming.put_nowait(pb.OperateResponse(outcomes=outcomes).SerializeToString())
+        self._call.message_arrived(pb.OperateResponse(outcomes=outcomes).SerializeToString())
 
-    def finish(
-        self, code: grpc.StatusCode, details: str, trailers: Any = (), *, say: str = ""
-    ) -> None:
-        """End with a status; `say`: details that grpc.aio reports instead."""
-        metadata = grpc.aio.Metadata(*trailers)
-        self._status = (code, details, metadata)
-        for callback in self._callbacks:
-            callback(self)
-        if say:
-            code, details, metadata = grpc.StatusCode.INTERNAL, say, grpc.aio.Metadata()
-        self._incoming.put_nowait(
-            grpc.aio.AioRpcError(code, grpc.aio.Metadata(), metadata, details=details)
-        )
+    def receive(self, message: bytes) -> None:
+        self._call.message_arrived(message)
+
+    def finish(self, failed: CallFailed) -> None:
+        self._call._end(failed)
 
 
 class Setting:
-    """A stream, and the calls that it has opened."""
+    """An operation stream, and the streams of HTTP/2 that it has opened.
+
+    Attributes:
+        connected: set while there is a connection.
+        refusal: failure of the next calls that begin; None: they begin.
+    """
 
     def __init__(self, timeout_s: float = 30) -> None:
-        self.calls: list[Call] = []
-        self.prepare: Callable[[Call], None] = lambda call: None
-        self.stream = OperationStream(cast("Any", self._open), self._error, timeout_s)
+        self.calls: list[Stream] = []
+        self.prepare: Callable[[Stream], None] = lambda call: None
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.refusal: CallFailed | None = None
+        self.stream = OperationStream(
+            self._begin, ErrorTranslator("127.0.0.1:1").of_operations, timeout_s
+        )
 
-    def _open(self) -> Call:
-        self.calls.append(Call())
-        self.prepare(self.calls[-1])
-        return self.calls[-1]
-
-    @staticmethod
-    def _error(error: grpc.aio.AioRpcError) -> PrismError:
-        for key, value in error.trailing_metadata():
-            if key == "grpc-status-details-bin":
-                assert isinstance(value, bytes)
-                status = status_pb2.Status.FromString(value)
-                return NotServing(status.message)
-        return BackendUnavailable(str(error.details()))
+    async def _begin(self, call: Call) -> None:
+        await self.connected.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        stream = Stream(call)
+        self.calls.append(stream)
+        self.prepare(stream)
+        call._stream = cast("Any", stream)
 
     def get(self, key: str = "k") -> asyncio.Task[pb.GetResponse]:
         request = pb.GetRequest(key=key).SerializeToString()
@@ -152,7 +146,7 @@ async def test_operations_of_one_turn_of_the_loop_share_a_message(setting: Setti
 
 
 async def test_operations_started_during_a_write_share_the_next_message(setting: Setting) -> None:
-    setting.prepare = lambda call: call.may_write.clear()
+    setting.prepare = lambda call: setattr(call, "may_write", False)
     tasks = [setting.get("first")]
     await settle()
     for n in range(3):
@@ -160,7 +154,7 @@ async def test_operations_started_during_a_write_share_the_next_message(setting:
         await settle()
     [call] = setting.calls
     assert len(call.written) == 1
-    call.may_write.set()
+    call.may_write = True
     await settle()
     assert [len(message.operations) for message in call.written] == [1, 3]
     call.answer(*(found(each.id, b"") for each in call.operations))
@@ -188,6 +182,41 @@ async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
     await asyncio.gather(*tasks)
 
 
+async def test_half_of_many_operations_is_sent_before_the_rest_begins(setting: Setting) -> None:
+    first = setting.get("first")
+    await settle()
+    [call] = setting.calls
+    tasks = [setting.get(f"k{n}") for n in range(64)]
+    await settle()
+    assert [len(message.operations) for message in call.written] == [1, 32, 32]
+    call.answer(*(found(each.id, b"") for each in call.operations))
+    await asyncio.gather(first, *tasks)
+
+
+async def test_operations_of_a_stream_that_no_server_began_go_through_another_one(
+    setting: Setting,
+) -> None:
+    tasks = [setting.get(f"k{n}") for n in range(5)]
+    await settle()
+    later = setting.get("later")
+    setting.calls[0].finish(MOVED)
+    await settle()
+    _, call = setting.calls
+    assert [each.get.key for each in call.operations] == [*(f"k{n}" for n in range(5)), "later"]
+    call.answer(*(found(each.id, each.get.key.encode()) for each in call.operations))
+    replies = await asyncio.gather(*tasks, later)
+    assert replies[4].entry.value == b"k4"
+
+
+async def test_operations_that_every_server_refuses_to_begin_are_not_applied(
+    setting: Setting,
+) -> None:
+    setting.refusal = MOVED
+    with pytest.raises(BackendUnavailable, match="leaving") as refused:
+        await setting.get()
+    assert refused.value.outcome is Outcome.NOT_APPLIED
+
+
 async def test_cancelled_operation_is_reported_to_the_server_and_affects_no_other(
     setting: Setting,
 ) -> None:
@@ -204,14 +233,14 @@ async def test_cancelled_operation_is_reported_to_the_server_and_affects_no_othe
 
 
 async def test_operation_cancelled_before_it_was_written_is_never_sent(setting: Setting) -> None:
-    setting.prepare = lambda call: call.connected.clear()
+    setting.connected.clear()
     one, other = setting.get("one"), setting.get("other")
     await settle()
     one.cancel()
     await settle()
-    [call] = setting.calls
-    call.connected.set()
+    setting.connected.set()
     await settle()
+    [call] = setting.calls
     [message] = call.written
     assert [each.get.key for each in message.operations] == ["other"]
     assert not message.cancel_ids
@@ -222,12 +251,12 @@ async def test_operation_cancelled_before_it_was_written_is_never_sent(setting: 
 async def test_broken_stream_leaves_written_operations_unknown_and_others_not_applied(
     setting: Setting,
 ) -> None:
-    setting.prepare = lambda call: call.may_write.clear()
+    setting.prepare = lambda call: setattr(call, "may_write", False)
     written = setting.get("written")
     await settle()
     unwritten = setting.get("unwritten")
     await settle()
-    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    setting.calls[0].finish(BROKEN)
     failures = await asyncio.gather(written, unwritten, return_exceptions=True)
     assert [type(failure) for failure in failures] == [BackendUnavailable] * 2
     outcomes = [failure.outcome for failure in failures if isinstance(failure, PrismError)]
@@ -235,10 +264,11 @@ async def test_broken_stream_leaves_written_operations_unknown_and_others_not_ap
 
 
 async def test_without_a_connection_operations_are_not_applied(setting: Setting) -> None:
-    setting.prepare = lambda call: call.connected.clear()
+    setting.connected.clear()
     task = setting.get()
     await settle()
-    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "connection refused")
+    setting.refusal = CallFailed(code_pb2.UNAVAILABLE, "nothing listens there", unseen=True)
+    setting.connected.set()
     with pytest.raises(BackendUnavailable) as failure:
         await task
     assert failure.value.outcome is Outcome.NOT_APPLIED
@@ -247,7 +277,7 @@ async def test_without_a_connection_operations_are_not_applied(setting: Setting)
 async def test_stream_reopens_for_the_next_operation_and_repeats_none(setting: Setting) -> None:
     lost = setting.get("lost")
     await settle()
-    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    setting.calls[0].finish(BROKEN)
     with pytest.raises(BackendUnavailable):
         await lost
     await settle()
@@ -264,7 +294,7 @@ async def test_answer_from_an_earlier_stream_is_ignored(setting: Setting) -> Non
     lost = setting.get("lost")
     await settle()
     stale = setting.calls[0].operations[0].id
-    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    setting.calls[0].finish(BROKEN)
     with pytest.raises(BackendUnavailable):
         await lost
     task = setting.get("next")
@@ -275,16 +305,11 @@ async def test_answer_from_an_earlier_stream_is_ignored(setting: Setting) -> Non
     assert (await task).entry.value == b"next"
 
 
-@pytest.mark.parametrize("say", ["", "Internal error from Core"])
-async def test_status_of_the_stream_applies_to_unanswered_operations(
-    setting: Setting, say: str
-) -> None:
-    # The second is the text of grpc.aio when the end comes during a write.
+async def test_status_of_the_stream_applies_to_unanswered_operations(setting: Setting) -> None:
     tasks = [setting.get("a"), setting.get("b")]
     await settle()
     status = status_of(NotServing("draining")).SerializeToString()
-    trailers = (("grpc-status-details-bin", status),)
-    setting.calls[0].finish(grpc.StatusCode.UNAVAILABLE, "draining", trailers, say=say)
+    setting.calls[0].finish(CallFailed(code_pb2.UNAVAILABLE, "draining", details=status))
     for task in tasks:
         with pytest.raises(NotServing) as refusal:
             await task
@@ -294,7 +319,7 @@ async def test_status_of_the_stream_applies_to_unanswered_operations(
 async def test_server_without_streams_has_not_seen_the_operation(setting: Setting) -> None:
     tasks = [setting.get("a"), setting.get("b")]
     await settle()
-    setting.calls[0].finish(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    setting.calls[0].finish(CallFailed(code_pb2.UNIMPLEMENTED, "no such method"))
     for task in tasks:
         with pytest.raises(StreamsUnsupported):
             await task
@@ -306,7 +331,7 @@ async def test_unimplemented_after_an_answer_does_not_repeat_operations(setting:
     [call] = setting.calls
     call.answer(found(call.operations[0].id, b""))
     await tasks[0]
-    call.finish(grpc.StatusCode.UNIMPLEMENTED, "changed its mind")
+    call.finish(CallFailed(code_pb2.UNIMPLEMENTED, "changed its mind"))
     with pytest.raises(BackendUnavailable):
         await tasks[1]
 
@@ -316,7 +341,7 @@ async def test_operation_without_an_answer_fails_at_the_deadline() -> None:
     written = setting.get("written")
     await settle()
     [call] = setting.calls
-    call.may_write.clear()
+    call.may_write = False
     blocking = setting.get("blocking")
     await settle()
     unwritten = setting.get("unwritten")
@@ -324,7 +349,7 @@ async def test_operation_without_an_answer_fails_at_the_deadline() -> None:
     assert [type(failure) for failure in failures] == [BackendTimeout] * 3
     outcomes = [failure.outcome for failure in failures if isinstance(failure, PrismError)]
     assert outcomes == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.NOT_APPLIED]
-    call.may_write.set()
+    call.may_write = True
     await settle()
     ids = [each.id for each in call.operations]
     assert [each for message in call.written for each in message.cancel_ids] == ids
@@ -332,7 +357,7 @@ async def test_operation_without_an_answer_fails_at_the_deadline() -> None:
 
 
 async def test_closing_fails_pending_operations(setting: Setting) -> None:
-    setting.prepare = lambda call: call.may_write.clear()
+    setting.prepare = lambda call: setattr(call, "may_write", False)
     written = setting.get("written")
     await settle()
     unwritten = setting.get("unwritten")
@@ -349,7 +374,7 @@ async def test_closing_fails_pending_operations(setting: Setting) -> None:
 async def test_undecodable_message_ends_the_stream(setting: Setting) -> None:
     task = setting.get()
     await settle()
-    setting.calls[0]._incoming.put_nowait(b"\xff")
+    setting.calls[0].receive(b"\xff")
     with pytest.raises(BackendUnavailable) as failure:
         await task
     assert failure.value.outcome is Outcome.UNKNOWN

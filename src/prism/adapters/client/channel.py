@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
-import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from prism.adapters.client.errors import ErrorTranslator, OpenCall
-from prism.adapters.client.http_proxy import proxy_options
+from prism.adapters.client.endpoint import Endpoint
+from prism.adapters.client.errors import ErrorTranslator
+from prism.adapters.client.forks import generation
+from prism.adapters.client.grpc_call import (
+    Call,
+    CallFailed,
+    MessageStream,
+    UnaryCall,
+    request_headers,
+)
+from prism.adapters.client.http2 import Pings
+from prism.adapters.client.http2_stream import Headers
 from prism.adapters.client.operation_stream import (
     CLOSED,
     OperationStream,
     StreamsUnsupported,
 )
+from prism.adapters.client.pending_operations import TIMEOUT_MARGIN_S
 from prism.adapters.client.propagation import Forwarded, TraceContext
-from prism.adapters.client.watch import UnaryStreamMethod, Watches
+from prism.adapters.client.shared_connection import SharedConnection, begin_call
+from prism.adapters.client.watch import Watches
 from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
-from prism.kit import FileStamp, client_tls_context, file_stamp, plain_private_key
-from prism.ports import BackendUnavailable, Event, InvalidArgument, NotServing
+from prism.kit import FileStamp, client_tls_context, file_stamp
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    Event,
+    Internal,
+    InvalidArgument,
+    NotServing,
+    Outcome,
+    PrismError,
+)
 from prism.v1 import keyvalue_pb2 as pb
 
 _log = logging.getLogger(__name__)
@@ -35,33 +55,8 @@ _log = logging.getLogger(__name__)
 PATTERN = "prism-pattern"
 """Metadata key by which a call names a pattern."""
 
-_OPTIONS = [
-    # The server limits its replies; a second limit here could only disagree.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # Whether to repeat a write is the caller's decision: no policy for retries is taken from
-    # anywhere. What is left of them are calls that no server has begun, such as those on the
-    # way to a server that is leaving.
-    ("grpc.enable_retries", 1),
-    ("grpc.service_config_disable_resolution", 1),
-    # Each channel has a connection of its own, with the server's limit on calls in flight.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A server that returns is found again within a second, not in minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    # Longest duration of one attempt to connect, in spite of its name.
-    ("grpc.min_reconnect_backoff_ms", 3000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
-
-# A path that drops everything is noticed in the sum of both times, at most 4 s. gRPC pings
-# only while there are calls, and keeps a ping of its own, which measures the bandwidth, as
-# the only one in flight: its timeout has to be the same.
-_PING_OPTIONS = [
-    ("grpc.keepalive_time_ms", 1500),
-    ("grpc.keepalive_timeout_ms", 2500),
-    ("grpc.http2.ping_timeout_ms", 2500),
-    ("grpc.http2.max_pings_without_data", 0),
-]
+_PINGS = Pings(after_s=1.0, timeout_s=1.5)
+"""A path that drops everything is noticed within 3.5 s, while something is open."""
 
 # Other servers disconnect a client that pings more than twice, in 5 minutes, without getting
 # data; 2 to 4 s of an idle stream are at most two pings.
@@ -70,18 +65,15 @@ _IDLE_CHECK_S = 2.0
 # Files are looked at when a call begins, so seldom that it costs nothing.
 _TLS_CHECK_S = 1.0
 
-_RETIRED_GRACE_S = 86_400.0
-"""Time for the calls on a connection that is replaced."""
+_MOVES = 3
+"""How often a call that no server has begun is sent over another connection."""
 
-_TOO_MANY_PINGS = "too many pings"
-_SILENCE = ("ping timeout", "keepalive")
+_TOO_MANY_PINGS = "too_many_pings"
 
 _STREAMED_BYTES = 128 << 10
 
-# gRPC treats a longer timeout, which overflows, as expired.
+# A longer timeout overflows on the way.
 _LONGEST_S = 10.0**8
-
-_UnaryMethod: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +97,13 @@ class TLS:
         """What changes when a file changes."""
         return file_stamp((self.ca, self.cert, self.key))
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Return gRPC credentials; raises InvalidArgument that names an unusable file."""
-        # grpc would report nothing but an unreachable server.
-        client_tls_context(ca=self.ca, cert=self.cert, key=self.key, key_password=self.key_password)
-        try:
-            return grpc.ssl_channel_credentials(
-                None if self.ca is None else self.ca.read_bytes(),
-                None if self.key is None else plain_private_key(self.key, self.key_password),
-                None if self.cert is None else self.cert.read_bytes(),
-            )
-        except OSError as error:
-            raise InvalidArgument(
-                f"the TLS file {error.filename} cannot be read: {error.strerror}"
-            ) from None
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context of a connection; raises InvalidArgument that names a bad file."""
+        context = client_tls_context(
+            ca=self.ca, cert=self.cert, key=self.key, key_password=self.key_password
+        )
+        context.set_alpn_protocols(["h2"])
+        return context
 
 
 class ClosedChannel:
@@ -179,8 +164,9 @@ class Channel:
         forwarded: Callable[[], Forwarded | None] | None = None,
     ) -> None:
         self.address = address
-        self._errors = ErrorTranslator(address, name, self._on_broken)
-        self._pings = not address.startswith("unix:")
+        self._endpoint = Endpoint.of(address)
+        self._errors = ErrorTranslator(address, name)
+        self._pings = None if address.startswith("unix:") else _PINGS
         self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
         self._metadata = _metadata(admin_token, pattern)
         self._trace_context = trace_context
@@ -188,20 +174,22 @@ class Channel:
         self._tls = tls
         self._tls_stamp = None if tls is None else tls.stamp
         self._tls_checked_at = 0.0
-        self._credentials = None if tls is None else tls.credentials()
-        self._channel = self._open()
-        self._retired: dict[asyncio.Task[None], grpc.aio.Channel] = {}
-        self._watches = Watches(self._open, self._errors, self._timeout_s)
-        self._methods: dict[str, _UnaryMethod] = {}
+        self._context = None if tls is None else tls.context()
+        self._streams = streams
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin without connections: at first, and in a child that was forked."""
+        self._generation = generation()
+        self._connection = self._new_connection()
+        self._watches = Watches(self._new_connection, self._errors, self._timeout_s)
         self._operations = OperationStream(
             self._open_stream,
             self._errors.of_operations,
             self._timeout_s,
-            idle_check_s=_IDLE_CHECK_S if self._pings else None,
-            is_leaving=self._is_leaving,
+            idle_check_s=None if self._pings is None else _IDLE_CHECK_S,
         )
-        self._streams = streams
-        self._closed = False
 
     @property
     def streams(self) -> bool:
@@ -214,6 +202,8 @@ class Channel:
         Raises:
             PrismError: sent by the server, or the stream broke.
         """
+        if self._generation != generation():
+            self._begin()
         if self._streams:
             encoded = request.SerializeToString()
             caller = None if self._forwarded is None else self._forwarded()
@@ -261,31 +251,48 @@ class Channel:
         Raises:
             PrismError: sent by the server, or the call failed on the way.
         """
-        if self._closed:
-            raise NotServing(CLOSED)
-        if self._tls is not None:
-            self._follow_tls_files(self._tls)
-        method = self._methods.get(path)
-        if method is None:
-            # Bytes both ways: messages are encoded here.
-            method = self._methods[path] = self._channel.unary_unary(path)
         caller = None if self._forwarded is None else self._forwarded()
-        seconds = self._timeout_s if timeout is None else timeout.total_seconds()
+        if caller is not None:
+            seconds = min(caller.timeout_s, _LONGEST_S)
+        else:
+            seconds = self._timeout_s if timeout is None else timeout.total_seconds()
+        headers = self._headers(path, self._current_metadata(caller), seconds)
+        data = await self._call(headers, request.SerializeToString(), seconds)
+        return _decoded(reply_type, data)
+
+    async def _call(self, headers: Headers, request: bytes, seconds: float) -> bytes:
+        """Make a unary call, over another connection if the server has not begun it."""
+        sent = False
+        moves = 0
         try:
-            data = await method(
-                request.SerializeToString(),
-                timeout=seconds if caller is None else min(caller.timeout_s, _LONGEST_S),
-                metadata=self._current_metadata(caller),
+            # The server's error about a deadline says whether the call took effect.
+            async with asyncio.timeout(seconds + TIMEOUT_MARGIN_S):
+                while True:
+                    call = UnaryCall()
+                    try:
+                        await self._begin_call(call, headers, request)
+                        sent = True
+                        return await call.answer()
+                    except CallFailed as failed:
+                        if not (failed.moved and moves < _MOVES):
+                            raise self._error_of(failed) from None
+                        sent = False
+                        moves += 1
+        except TimeoutError:
+            if sent:
+                raise BackendTimeout(f"no answer within the deadline of {seconds:.3g} s") from None
+            raise BackendTimeout(
+                f"{self._errors.server} was not reached within the deadline of {seconds:.3g} s",
+                outcome=Outcome.NOT_APPLIED,
+            ) from None
+
+    def _error_of(self, failed: CallFailed) -> PrismError:
+        if self._closed:
+            return BackendUnavailable(
+                "the connection was closed before the answer came",
+                outcome=Outcome.NOT_APPLIED if failed.unseen else Outcome.UNKNOWN,
             )
-        except grpc.aio.AioRpcError as error:
-            raise self._errors.of_call(error) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not self._closed or task is None or task.cancelling():
-                raise
-            # Closing cancels the calls of callers that did not cancel them.
-            raise BackendUnavailable("the connection was closed before the answer came") from None
-        return reply_type.FromString(data)
+        return self._errors.of_call(failed)
 
     async def stream(
         self, path: str, request: Message, reply_type: type[Reply]
@@ -295,17 +302,29 @@ class Channel:
         Raises:
             PrismError: sent by the server, or the call failed on the way, at any message.
         """
-        if self._closed:
-            raise NotServing(CLOSED)
-        method: UnaryStreamMethod = self._channel.unary_stream(path)
-        call = method(request.SerializeToString(), metadata=self._current_metadata(None))
+        call = MessageStream()
+        headers = self._headers(path, self._current_metadata(None), None)
         try:
+            await self._begin_call(call, headers, request.SerializeToString())
             async for data in call:
-                yield reply_type.FromString(data)
-        except grpc.aio.AioRpcError as error:
-            raise self._errors.of_call(error) from None
+                yield _decoded(reply_type, data)
+        except CallFailed as failed:
+            raise self._error_of(failed) from None
         finally:
             call.cancel()
+
+    async def _begin_call(self, call: Call, headers: Headers, request: bytes) -> None:
+        """Begin a call with one message; raises CallFailed."""
+        if self._closed:
+            raise NotServing(CLOSED)
+        if self._generation != generation():
+            self._begin()
+        await begin_call(self._usable_connection(), call, headers, request, last=True)
+
+    def _usable_connection(self) -> SharedConnection:
+        if self._tls is not None:
+            self._follow_tls_files(self._tls)
+        return self._connection
 
     def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Watch over a connection that only watches share.
@@ -314,18 +333,20 @@ class Channel:
             PrismError: on entering: refused by the server, or not started in time.
             WatchEnded: on reading: the watch ended, or the connection broke.
         """
+        if self._generation != generation():
+            self._begin()
+        if self._tls is not None:
+            self._follow_tls_files(self._tls)
         caller = None if self._forwarded is None else self._forwarded()
-        return self._watches.open(request, self._current_metadata(caller))
+        headers = self._headers(path_of("Watch"), self._current_metadata(caller), None)
+        return self._watches.open(request, headers)
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail. Safe more than once."""
         self._closed = True
         await self._operations.close()
         await self._watches.close()
-        for task in self._retired:
-            task.cancel()
-        for channel in (self._channel, *self._retired.values()):
-            await channel.close()
+        await self._connection.close()
 
     def use_tls(self, tls: TLS) -> None:
         """Use these files, or this password, for every connection from now on.
@@ -333,9 +354,9 @@ class Channel:
         Raises:
             InvalidArgument: a file cannot be used; nothing is changed.
         """
-        self._credentials = tls.credentials()
+        self._context = tls.context()
         self._tls, self._tls_stamp = tls, tls.stamp
-        self._replace_channel()
+        self._renew_connections()
 
     def _follow_tls_files(self, tls: TLS) -> None:
         """Replace the connection if the files have changed."""
@@ -352,19 +373,11 @@ class Channel:
         except InvalidArgument as error:
             _log.warning("%s; those loaded before stay in use", error.message)
 
-    def _replace_channel(self) -> None:
-        """Send further calls over another connection; calls in flight end on the present one."""
-        old, self._channel = self._channel, self._open()
-        self._methods.clear()
-        self._watches.retire_connections()
+    def _renew_connections(self) -> None:
+        """Send further calls over other connections; calls in flight end on the present ones."""
+        self._connection.renew()
+        self._watches.renew_connections()
         self._operations.renew()
-        task = asyncio.create_task(old.close(_RETIRED_GRACE_S))
-        self._retired[task] = old
-        task.add_done_callback(lambda done: self._retired.pop(done, None))
-
-    def _is_leaving(self) -> bool:
-        """Whether the server wants no more calls on the connection of the open stream."""
-        return self._channel.get_state() is not grpc.ChannelConnectivity.READY
 
     def _current_trace(self, caller: Forwarded | None) -> TraceContext | None:
         trace = None if self._trace_context is None else self._trace_context()
@@ -379,32 +392,25 @@ class Channel:
         fields = zip(TraceContext._fields, trace, strict=True)
         return (*self._metadata, *(field for field in fields if field[1]))
 
-    def _open_stream(self) -> OpenCall:
-        if self._tls is not None:
-            self._follow_tls_files(self._tls)
-        call: OpenCall = self._channel.stream_stream(path_of("Operate"))(metadata=self._metadata)
-        return call
+    def _headers(
+        self, path: str, metadata: tuple[tuple[str, str], ...], timeout_s: float | None
+    ) -> Headers:
+        tls = self._tls is not None
+        return request_headers(self._endpoint, path, metadata, tls=tls, timeout_s=timeout_s)
 
-    def _open(self) -> grpc.aio.Channel:
-        options = [*_OPTIONS, *proxy_options(self.address)]
-        if self._pings:
-            options += _PING_OPTIONS
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(self.address, options)
-        return grpc.aio.secure_channel(self.address, self._credentials, options)
+    async def _open_stream(self, call: Call) -> None:
+        headers = self._headers(path_of("Operate"), self._metadata, None)
+        await begin_call(self._usable_connection(), call, headers, None, last=False)
 
-    def _on_broken(self, details: str) -> None:
-        """Handle an error that the gRPC library made: the connection cannot be used."""
-        if self._closed:
-            return
-        details = details.lower().replace("_", " ")
-        if _TOO_MANY_PINGS in details and self._pings:
-            # Once at most.
-            self._pings = False
-            self._replace_channel()
-        elif any(text in details for text in _SILENCE):
-            # Their connections take the same path.
-            self._watches.end_all(f"the connection to {self.address} stopped answering")
+    def _new_connection(self) -> SharedConnection:
+        return SharedConnection(
+            self._endpoint, lambda: self._context, lambda: self._pings, self._on_lost
+        )
+
+    def _on_lost(self, reason: str) -> None:
+        """Ping no more, once a server has ended a connection for that."""
+        if _TOO_MANY_PINGS in reason:
+            self._pings = None
 
 
 def _metadata(admin_token: str | None, pattern: str | None) -> tuple[tuple[str, str], ...]:
@@ -417,3 +423,10 @@ def _metadata(admin_token: str | None, pattern: str | None) -> tuple[tuple[str, 
     if pattern:
         metadata.append((PATTERN, pattern))
     return tuple(metadata)
+
+
+def _decoded(reply_type: type[Reply], data: bytes) -> Reply:
+    try:
+        return reply_type.FromString(data)
+    except DecodeError:
+        raise Internal("the server sent an answer that cannot be decoded") from None

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from prism.adapters.client.errors import ErrorTranslator
+from prism.adapters.client.grpc_call import Call, CallFailed
+from prism.adapters.client.http2_stream import Headers
 from prism.adapters.client.operation_stream import CLOSED
+from prism.adapters.client.shared_connection import SharedConnection, begin_call
 from prism.adapters.wire.keyvalue_messages import event_of
-from prism.adapters.wire.methods import path_of
 from prism.ports import BackendTimeout, Event, Internal, NotServing, PrismError, WatchEnded
 from prism.v1 import keyvalue_pb2 as pb
-
-UnaryStreamMethod: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
-WatchCall: TypeAlias = "grpc.aio.UnaryStreamCall[bytes, bytes]"
 
 MAX_CONNECTION_WATCHES = 100
 """Watches on one connection: fewer than any Prism server allows."""
@@ -33,6 +30,9 @@ MAX_EVENTS = 65_536
 MAX_BYTES = 16 << 20
 MAX_TOTAL_BYTES = 64 << 20
 """Maximum size of the events that all watches of a client have not read."""
+
+_MOVES = 3
+"""How often a watch that no server has begun is sent over another connection."""
 
 _EVENT_OVERHEAD_BYTES = 64
 _RESTART = "start a new watch and re-read the keys"
@@ -47,10 +47,10 @@ class _Connection:
         usable: whether more watches may use it.
     """
 
-    __slots__ = ("channel", "usable", "watches")
+    __slots__ = ("shared", "usable", "watches")
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
+    def __init__(self, shared: SharedConnection) -> None:
+        self.shared = shared
         self.watches = 0
         self.usable = True
 
@@ -59,17 +59,17 @@ class Watches:
     """All watches of a channel.
 
     Args:
-        open_connection: opens a connection to the server.
+        new_connection: makes a connection to the server, which the first watch opens.
         timeout_s: longest time until the server confirms the start of a watch.
     """
 
     def __init__(
         self,
-        open_connection: Callable[[], grpc.aio.Channel],
+        new_connection: Callable[[], SharedConnection],
         errors: ErrorTranslator,
         timeout_s: float,
     ) -> None:
-        self._open_connection = open_connection
+        self._new_connection = new_connection
         self._errors = errors
         self._timeout_s = timeout_s
         self._connections: list[_Connection] = []
@@ -78,7 +78,7 @@ class Watches:
 
     @asynccontextmanager
     async def open(
-        self, request: pb.WatchRequest, metadata: tuple[tuple[str, str], ...]
+        self, request: pb.WatchRequest, headers: Headers
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """Yield the events of a watch that the server has started; leaving ends the watch.
 
@@ -86,25 +86,17 @@ class Watches:
             PrismError: the server refused the watch, or did not start it in time.
         """
         async with self._connection() as connection:
-            # Without a deadline: a watch lasts until one side ends it.
-            method: UnaryStreamMethod = connection.channel.unary_stream(path_of("Watch"))
-            call = method(request.SerializeToString(), metadata=metadata)
-            messages = aiter(call)
+            call = await self._started(connection, request, headers)
+            events = call.events
+            self._unread.watches.add(events)
             try:
-                await self._wait_started(messages)
-                async with _reading(call, messages, self._errors, self._unread) as events:
-                    yield events
+                yield events
             finally:
+                self._unread.watches.discard(events)
                 # Cancelling tells the server that nobody reads.
-                call.cancel()
+                events.end(WatchEnded(f"the watch was left: {_RESTART}"))
 
-    def end_all(self, reason: str) -> None:
-        """End every watch: the path that their connections take is of no use."""
-        self.retire_connections()
-        for events in tuple(self._unread.watches):
-            events.end(WatchEnded(f"{reason}: {_RESTART}"))
-
-    def retire_connections(self) -> None:
+    def renew_connections(self) -> None:
         """Open further watches on new connections."""
         for connection in self._connections:
             connection.usable = False
@@ -112,8 +104,10 @@ class Watches:
     async def close(self) -> None:
         """Close the connections; their watches end. Safe more than once."""
         self._closed = True
+        for events in tuple(self._unread.watches):
+            events.end(NotServing(CLOSED))
         for connection in tuple(self._connections):
-            await connection.channel.close()
+            await connection.shared.close()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[_Connection]:
@@ -123,7 +117,7 @@ class Watches:
             if connection.usable and connection.watches < MAX_CONNECTION_WATCHES:
                 break
         else:
-            connection = _Connection(self._open_connection())
+            connection = _Connection(self._new_connection())
             self._connections.append(connection)
         connection.watches += 1
         try:
@@ -132,20 +126,76 @@ class Watches:
             connection.watches -= 1
             if not connection.watches:
                 self._connections.remove(connection)
-                await connection.channel.close()
+                await connection.shared.close()
 
-    async def _wait_started(self, messages: AsyncIterator[bytes]) -> None:
+    async def _started(
+        self, connection: _Connection, request: pb.WatchRequest, headers: Headers
+    ) -> _WatchCall:
+        """Begin a watch, and return its call once the server has confirmed it."""
+        moves = 0
         try:
+            # A limit here, and none of the call: a watch lasts until one side ends it.
             async with asyncio.timeout(self._timeout_s):
-                with _translated(self._errors.of_call):
-                    data = await anext(messages)
+                while True:
+                    call = _WatchCall(self._unread, self._errors)
+                    try:
+                        message = request.SerializeToString()
+                        await begin_call(connection.shared, call, headers, message, last=True)
+                        await call.started
+                    except CallFailed as failed:
+                        if self._closed:
+                            raise NotServing(CLOSED) from None
+                        if failed.moved and moves < _MOVES:
+                            moves += 1
+                            continue
+                        raise self._errors.of_call(failed) from None
+                    except BaseException:
+                        call.cancel()
+                        raise
+                    return call
         except TimeoutError:
             raise BackendTimeout(
                 f"the server did not begin the watch within {self._timeout_s:.3g} s"
             ) from None
-        first = _decode(data)
-        if first.WhichOneof("message") != "started":
-            raise Internal("the server sent an event before it confirmed the watch")
+
+
+class _WatchCall(Call):
+    """Call of a watch.
+
+    Attributes:
+        started: done when the server has confirmed the watch.
+        events: what arrives after that.
+    """
+
+    def __init__(self, unread: _Unread, errors: ErrorTranslator) -> None:
+        super().__init__()
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.events = _Events(self, unread)
+        self._errors = errors
+
+    def message_arrived(self, message: bytes) -> None:
+        if self.started.done():
+            self.events.put(message)
+            return
+        try:
+            confirmed = _decode(message).WhichOneof("message") == "started"
+        except Internal as error:
+            self.started.set_exception(error)
+            return
+        if confirmed:
+            self.started.set_result(None)
+        else:
+            self.started.set_exception(
+                Internal("the server sent an event before it confirmed the watch")
+            )
+
+    def ended(self, failed: CallFailed | None) -> None:
+        if self.started.done():
+            self.events.finish(
+                WatchEnded(_ENDED) if failed is None else self._errors.of_watch(failed)
+            )
+        else:
+            self.started.set_exception(failed or WatchEnded(_ENDED))
 
 
 class _Unread:
@@ -167,23 +217,6 @@ class _Unread:
             max(self.watches, key=lambda events: events.size).fall_behind()
 
 
-@asynccontextmanager
-async def _reading(
-    call: WatchCall, messages: AsyncIterator[bytes], errors: ErrorTranslator, unread: _Unread
-) -> AsyncIterator[_Events]:
-    events = _Events(call, unread)
-    unread.watches.add(events)
-    task = asyncio.create_task(events.read(messages, errors.of_watch))
-    try:
-        yield events
-    finally:
-        task.cancel()
-        events.end(WatchEnded(f"the watch was left: {_RESTART}"))
-        unread.watches.discard(events)
-        with suppress(asyncio.CancelledError):
-            await task
-
-
 class _Events:
     """Events of a watch, after Started, that arrived and are not read yet.
 
@@ -193,7 +226,7 @@ class _Events:
 
     __slots__ = ("__weakref__", "_arrived", "_call", "_ended", "_messages", "_unread", "size")
 
-    def __init__(self, call: WatchCall, unread: _Unread) -> None:
+    def __init__(self, call: Call, unread: _Unread) -> None:
         self._call = call
         self._unread = unread
         self._messages: deque[bytes] = deque()
@@ -201,26 +234,12 @@ class _Events:
         self._ended: PrismError | None = None
         self.size = 0
 
-    async def read(
-        self,
-        messages: AsyncIterator[bytes],
-        translate: Callable[[grpc.aio.AioRpcError], PrismError],
-    ) -> None:
-        """Keep what arrives, until the watch ends."""
-        try:
-            with _translated(translate):
-                async for data in messages:
-                    self._put(data)
-            raise WatchEnded(_ENDED)
-        except PrismError as error:
-            self._end(error)
-
     def end(self, error: PrismError) -> None:
         """Drop the unread events, and raise `error` to the reader instead."""
         self._unread.size -= self.size
         self.size = 0
         self._messages.clear()
-        self._end(error)
+        self.finish(error)
         self._call.cancel()
 
     def fall_behind(self) -> None:
@@ -253,7 +272,8 @@ class _Events:
             )
         return event
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Keep a message that arrived."""
         if self._ended is not None:
             return
         self._messages.append(data)
@@ -265,7 +285,8 @@ class _Events:
             self.fall_behind()
         self._wake()
 
-    def _end(self, error: PrismError) -> None:
+    def finish(self, error: PrismError) -> None:
+        """Raise `error` to the reader after the events that have arrived."""
         if self._ended is None:
             self._ended = error
         self._wake()
@@ -273,23 +294,6 @@ class _Events:
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
-
-
-@contextmanager
-def _translated(translate: Callable[[grpc.aio.AioRpcError], PrismError]) -> Iterator[None]:
-    """Translate what reading a call raises; `translate` is for errors of the call."""
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        raise translate(error) from None
-    except StopAsyncIteration:
-        raise WatchEnded(_ENDED) from None
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # Closing the connection cancels its calls, which their readers did not.
-        raise NotServing(CLOSED) from None
 
 
 def _decode(data: bytes) -> pb.WatchResponse:

@@ -8,11 +8,11 @@ import os
 from contextlib import suppress
 from datetime import timedelta
 
-import grpc
-
+from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.errors import ErrorTranslator
-from prism.adapters.client.http_proxy import DIRECT
-from prism.adapters.control.stream import ControlCall, ProxyStream, StreamBroken
+from prism.adapters.client.grpc_call import CallFailed, MessageStream, request_headers
+from prism.adapters.client.http2_stream import StreamLost
+from prism.adapters.control.stream import ProxyStream, StreamBroken
 from prism.adapters.wire.keyvalue_messages import STATES, capabilities_of, timedelta_of
 from prism.adapters.wire.pattern_messages import PROTOCOL_VERSION
 from prism.domain.debug_events import DebugEventBuffer
@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 
 GONE_AFTER = timedelta(seconds=10)
 
-# Each call has a connection of its own, and so does not wait for the backoff of another.
-_OPTIONS = [("grpc.use_local_subchannel_pool", 1), DIRECT]
 _CONNECT = "/prism.v1.PatternControlService/Connect"
 _BACKOFF = BackoffPolicy(
     initial=timedelta(milliseconds=100),
@@ -97,6 +95,7 @@ class ControlClient:
         gone_after: timedelta | None = GONE_AFTER,
     ) -> None:
         self._address = address
+        self._endpoint = Endpoint.of(address)
         self._errors = ErrorTranslator(address)
         self._lifecycle = lifecycle
         self._events = events
@@ -155,17 +154,25 @@ class ControlClient:
     async def _connect(self, registration: pb.Registration) -> str:
         """Open a stream, and keep it until it ends; return why it ended."""
         metadata = (("authorization", f"Bearer {self._credential}"),)
+        headers = request_headers(self._endpoint, _CONNECT, metadata)
+        call = MessageStream()
         try:
-            async with grpc.aio.insecure_channel(self._address, _OPTIONS) as channel:
-                call: ControlCall = channel.stream_stream(_CONNECT)(metadata=metadata)
+            # Each stream has a connection of its own. Silence is noticed by the stream.
+            connection = await self._endpoint.connect(None)
+            try:
+                await call.begin(connection, headers)
                 stream = ProxyStream(call, self._events)
                 registration.state = STATES[await self._lifecycle.state()]
                 await self._run(stream, await stream.register(registration))
+            finally:
+                await connection.close()
             return "it ended the stream"
         except StreamBroken as broken:
             return str(broken)
-        except grpc.aio.AioRpcError as failure:
-            error = self._errors.of_call(failure)
+        except StreamLost as lost:
+            return lost.reason
+        except CallFailed as failed:
+            error = self._errors.of_call(failed)
             if isinstance(error, _PERMANENT):
                 raise self._refused(error) from None
             return error.message

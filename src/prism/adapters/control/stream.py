@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TypeAlias
 
-import grpc
 from google.protobuf.message import DecodeError
 
-from prism.adapters.client.errors import TrueStatus
+from prism.adapters.client.grpc_call import MessageStream
 from prism.adapters.wire.pattern_messages import debug_event_message
 from prism.domain.debug_events import DebugEventBuffer
 from prism.v1 import pattern_pb2 as pb
-
-ControlCall: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
 _SILENT_STEPS = 2
 _ACCEPTED_WITHIN_S = 5.0
@@ -33,9 +29,8 @@ class ProxyStream:
         call: call that has just begun.
     """
 
-    def __init__(self, call: ControlCall, events: DebugEventBuffer) -> None:
+    def __init__(self, call: MessageStream, events: DebugEventBuffer) -> None:
         self._call = call
-        self._true_status = TrueStatus(call)
         self._events = events
         self._wake = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -47,13 +42,11 @@ class ProxyStream:
         """Register, and return the proxy's reply.
 
         Raises:
-            AioRpcError: the proxy refused the registration, or there is no connection.
+            CallFailed: the proxy refused the registration, or the connection broke.
             StreamBroken: no valid reply came.
         """
-        # After a refusal the write fails, and the read raises the status.
-        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            message = pb.ConnectRequest(registration=registration)
-            await self._call.write(message.SerializeToString())
+        message = pb.ConnectRequest(registration=registration)
+        await self._call.write(message.SerializeToString())
         response = await self._read(_ACCEPTED_WITHIN_S / _SILENT_STEPS)
         if response is None:
             raise StreamBroken("it ended the stream")
@@ -70,7 +63,7 @@ class ProxyStream:
                 None: it never does.
 
         Raises:
-            AioRpcError: the proxy ended the stream with an error, or the connection broke.
+            CallFailed: the proxy ended the stream with an error, or the connection broke.
             StreamBroken: nothing came for too long.
         """
         self._interval_s = interval_s
@@ -108,32 +101,26 @@ class ProxyStream:
             for _ in range(_SILENT_STEPS):
                 if (await asyncio.wait((reading,), timeout=step_s))[0]:
                     data = reading.result()
-                    if isinstance(data, bytes):
-                        return pb.ConnectResponse.FromString(data)
-                    return None
+                    return None if data is None else pb.ConnectResponse.FromString(data)
             raise StreamBroken(f"it was silent for {_SILENT_STEPS * (step_s or 0):g} s")
         except DecodeError:
             raise StreamBroken("it sent a message that cannot be decoded") from None
-        except grpc.aio.AioRpcError as error:
-            raise await self._true_status.of(error) from None
         finally:
             reading.cancel()
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        # When the stream has ended, the read raises the reason.
-        with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-            while True:
-                # Cleared before the search, or an event added during it would wait.
-                self._wake.clear()
-                while (message := self._next_message(loop.time())) is not None:
-                    await self._call.write(message)
-                if self._finishing:
-                    await self._call.done_writing()
-                    return
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._heartbeat_at):
-                        await self._wake.wait()
+        while True:
+            # Cleared before the search, or an event added during it would wait.
+            self._wake.clear()
+            while (message := self._next_message(loop.time())) is not None:
+                await self._call.write(message)
+            if self._finishing:
+                self._call.finish_sending()
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heartbeat_at):
+                    await self._wake.wait()
 
     def _next_message(self, now: float) -> bytes | None:
         if now >= self._heartbeat_at:

@@ -1,0 +1,53 @@
+"""What a forked child inherits: connections that belong to its parent, and are left alone.
+
+A child has the descriptors of its parent. One that wrote to a connection would break it, and one
+that kept the descriptor would keep the connection open after its parent has gone.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Protocol
+from weakref import WeakSet
+
+
+class Inherited(Protocol):
+    """Something with a descriptor that a child must not use."""
+
+    @property
+    def descriptor(self) -> int:
+        """Number of the descriptor; negative: none is open."""
+        ...
+
+
+_open: WeakSet[Inherited] = WeakSet()
+_generation = 0
+
+
+def generation() -> int:
+    """Return how many forks lie between this process and the one that imported this module."""
+    return _generation
+
+
+def leave_to_parent(inherited: Inherited) -> None:
+    """Close the descriptor in every child that is forked from now on, while the object lives."""
+    _open.add(inherited)
+
+
+def _begin_child() -> None:
+    global _generation
+    _generation += 1
+    descriptors = [each.descriptor for each in tuple(_open)]
+    _open.clear()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            # The number stays taken, because the objects of the parent's loop, of which the child
+            # has copies, close it when they are collected.
+            with suppress(OSError):
+                os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
+
+
+os.register_at_fork(after_in_child=_begin_child)

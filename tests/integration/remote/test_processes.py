@@ -1,0 +1,64 @@
+"""The client in processes that fork, that have several event loops, and that import little."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import prism
+from tests.servers.relay import TcpRelay
+
+
+async def run(*command: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("how", ["after", "during"])
+async def test_forked_child_has_connections_of_its_own(serve: Any, how: str) -> None:
+    served = await serve()
+    async with TcpRelay(int(served.address.rpartition(":")[2])) as relay:
+        script = str(Path(__file__).parent / "forking.py")
+        status, output = await run(script, f"127.0.0.1:{relay.port}", how)
+        assert (status, output) == (0, "fine\n")
+
+
+async def test_three_event_loops_use_clients_at_once(serve: Any) -> None:
+    served = await serve()
+    failures: list[BaseException] = []
+
+    async def use(key: str) -> None:
+        async with prism.connect(served.address) as kv:
+            for _ in range(20):
+                await asyncio.gather(*(kv.increment(key) for _ in range(10)))
+            assert (await kv.increment(key, 0)).value == 200
+
+    def in_thread(key: str) -> None:
+        try:
+            asyncio.run(use(key))
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=in_thread, args=(f"k{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        await asyncio.sleep(0.01)
+    assert not failures
+
+
+async def test_client_imports_neither_grpc_nor_what_only_servers_need() -> None:
+    heavy = ("grpc", "h2corn", "dependency_injector", "opentelemetry", "typer", "rich", "uvloop")
+    code = f"import sys, prism; prism.connect; print([n for n in {heavy!r} if n in sys.modules])"
+    assert await run("-c", code) == (0, "[]\n")
