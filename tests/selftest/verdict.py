@@ -109,6 +109,9 @@ class _Outcomes:
         items[:] = selected
 
     def _samples(self, function: str) -> bool:
+        if self._fault.with_server:
+            # Only the tests of one group are left to choose from.
+            return True
         return crc32(f"{self._fault.__name__} {function}".encode()) % SHARE == 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

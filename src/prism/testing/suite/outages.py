@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from prism.ports import (
     Driver,
     FullKeyValue,
     Outcome,
+    Page,
     PrismError,
     Put,
     ScanExpired,
@@ -108,7 +109,7 @@ class EveryOperationInOutages(Group):
                     crashes = CRASHES if backend.level is Level.IN_PROCESS else 1
                     for _ in range(crashes):
                         await wait_until(load.succeeds(_SUCCESSES), "calls succeed", FAILS_WITHIN)
-                        await server.kill()
+                        await load.crash(server)
                         try:
                             await wait_until(load.fails(_FAILURES), "calls fail", FAILS_WITHIN)
                         finally:
@@ -268,6 +269,19 @@ class _Load:
                 self._succeeded += 1
             await asyncio.sleep(_PAUSE_SECONDS)
 
+    async def crash(self, server: BackendServer) -> None:
+        """Kill the server; where the backend has scans, between two pages of one."""
+        if Capability.SCAN not in self._declared:
+            await server.kill()
+            return
+        async with aclosing(self._pages()) as pages:
+            seen = {*(await anext(pages)).keys}
+            await server.kill()
+            with suppress(ScanExpired, *Away):
+                async for page in pages:
+                    seen.update(page.keys)
+                assert seen == {*self._staying}, "a scan ended early in a crash"
+
     async def check(self) -> None:
         """Compare what the writes said with what is there now."""
         await wait_until_serving(self._kv, self._prefix)
@@ -371,17 +385,18 @@ class _Load:
 
     async def _scan(self) -> None:
         seen: set[str] = set()
+        with suppress(ScanExpired):
+            async for page in self._pages():
+                seen.update(page.keys)
+            assert seen == {*self._staying}, "a scan missed keys during an outage"
+
+    async def _pages(self) -> AsyncGenerator[Page, None]:
         token = ""
         while True:
-            try:
-                page = await self._kv.scan(f"{self._prefix}stay/", page_size=1, page_token=token)
-            except ScanExpired:
+            page = await self._kv.scan(f"{self._prefix}stay/", page_size=1, page_token=token)
+            yield page
+            if not (token := page.next_token):
                 return
-            seen.update(page.keys)
-            token = page.next_token
-            if not token:
-                break
-        assert seen == {*self._staying}, "a scan missed keys during an outage"
 
 
 def _lie(key: str, said: Outcome | None, found: str) -> str:
