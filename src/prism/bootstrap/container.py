@@ -262,6 +262,7 @@ def _redis_server(
         default_timeout=settings.default_timeout,
         stall_timeout=settings.unread_reply_timeout,
         allow_flush=settings.resp_allow_flush,
+        loose_transactions=settings.resp_transactions == "loose",
         version=VERSION,
     )
     listener = ListenerOptions(

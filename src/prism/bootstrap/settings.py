@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prism.adapters.grpc.transports.options import ServerOptions
 
 Transport = Literal["h2corn", "grpcio"]
+RespTransactions = Literal["strict", "loose"]
 TraceExporter = Literal["stdout", "otlp", "jaeger"]
 
 # Part of a message that is reserved for what frames keys and values.
@@ -244,7 +245,13 @@ class ServeSettings(ServerSettings):
     GROUPS: ClassVar[Groups] = {
         "": ("driver",),
         **ServerSettings.GROUPS,
-        "Redis protocol": ("resp_port", "resp_host", "resp_socket", "resp_allow_flush"),
+        "Redis protocol": (
+            "resp_port",
+            "resp_host",
+            "resp_socket",
+            "resp_allow_flush",
+            "resp_transactions",
+        ),
         "Start": ("start_timeout",),
         PATTERN: ("proxy_address", "proxy_fd", "proxy_token"),
     }
@@ -269,6 +276,11 @@ class ServeSettings(ServerSettings):
     )
     resp_allow_flush: bool = setting(
         False, help="Let Redis clients delete all keys, by FLUSHDB and FLUSHALL."
+    )
+    resp_transactions: RespTransactions = setting(
+        "strict",
+        help="MULTI of Redis clients where the driver has no transactions: strict refuses it, "
+        "loose runs its commands one after another.",
     )
     proxy_address: str | None = setting(
         None, help="Address of the proxy that commands this server (host:port or unix:PATH)."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 from hiredis import Reader
@@ -32,7 +33,9 @@ _INTEGERS = st.sampled_from(
         *(b"-9223372036854775808", b"9223372036854775808"),
     ]
 )
-_FLOATS = st.sampled_from([b"0.5", b"-2.25", b"1e1", b"x", b"", b"0", b".5", b"5.", b"-0"])
+_FLOATS = st.sampled_from(
+    [b"0.5", b"-2.25", b"1e1", b"x", b"", b"0", b".5", b"5.", b"-0", b"1000.1"]
+)
 # Far ahead, so that no key expires while a sequence runs; and the past.
 _SECONDS = st.sampled_from([b"100", b"5000", b"0", b"-1", b"x"])
 _MILLISECONDS = st.sampled_from([b"100000", b"5000000", b"0", b"-1"])
@@ -134,6 +137,33 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
 
 _TIMES = (b"ttl", b"pttl", b"expiretime", b"pexpiretime")
 _UNORDERED = (b"keys", b"scan")
+_NOT_IN_TRANSACTIONS = (b"dbsize", b"hello", b"client", b"watch")
+
+_TOGETHER: st.SearchStrategy[Command] = st.one_of(
+    _command("rename", _KEYS, _KEYS),
+    _command("renamenx", _KEYS, _KEYS),
+    _command("msetnx", _KEYS, _VALUES, _KEYS, _VALUES),
+    _command("watch", _KEYS),
+    _command("unwatch"),
+    _command("exec"),
+    _command("discard"),
+)
+"""Commands that need transactions of the backend, or look for one that was begun."""
+
+_QUEUED = st.one_of(COMMANDS, _TOGETHER).filter(
+    lambda command: command[0].lower() not in (*_TIMES, *_UNORDERED, *_NOT_IN_TRANSACTIONS)
+)
+_BLOCK = st.tuples(
+    st.lists(_QUEUED, max_size=8), st.sampled_from([b"exec", b"EXEC", b"discard"])
+).map(lambda parts: [(b"multi",), *parts[0], (parts[1],)])
+
+_SINGLE = COMMANDS.map(lambda command: [command])
+_SEQUENCES = st.lists(_SINGLE, min_size=1, max_size=25)
+_SEQUENCES_WITH_TRANSACTIONS = st.lists(
+    st.one_of(_SINGLE, _SINGLE, _TOGETHER.map(lambda command: [command]), _BLOCK),
+    min_size=1,
+    max_size=15,
+)
 
 
 class RawConnection:
@@ -199,13 +229,20 @@ def _sorted(reply: object) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("driver", "granularity_ms", "examples"),
-    [("memstore", 1, 150), ("sqlite", 1, 60), ("redis", 1, 60), ("nats", 1000, 40)],
+    ("driver", "granularity_ms", "examples", "sequences"),
+    [
+        ("memstore", 1, 150, _SEQUENCES_WITH_TRANSACTIONS),
+        ("sqlite", 1, 60, _SEQUENCES_WITH_TRANSACTIONS),
+        ("redis", 1, 60, _SEQUENCES_WITH_TRANSACTIONS),
+        ("nats", 1000, 40, _SEQUENCES),
+    ],
+    ids=["memstore", "sqlite", "redis", "nats"],
 )
 def test_replies_are_those_of_redis(
     driver: str,
     granularity_ms: int,
     examples: int,
+    sequences: st.SearchStrategy[list[list[Command]]],
     serve_backend: ServeBackend,
     redis_to_compare: RedisServer,
 ) -> None:
@@ -216,15 +253,15 @@ def test_replies_are_those_of_redis(
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(st.lists(COMMANDS, min_size=1, max_size=25))
-    def compare(commands: list[Command]) -> None:
+    @given(sequences)
+    def compare(blocks: list[list[Command]]) -> None:
         with (
             contextlib.closing(RawConnection(redis_to_compare.port)) as real,
             contextlib.closing(RawConnection(port)) as prism,
         ):
             for each in (real, prism):
                 assert each.ask((b"FLUSHDB",)) == b"+OK\r\n"
-            for command in commands:
+            for command in chain.from_iterable(blocks):
                 expected, actual = real.ask(command), prism.ask(command)
                 _assert_alike(command, expected, actual, granularity_ms)
 

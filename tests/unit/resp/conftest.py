@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from prism.adapters.resp.listener import ListenerOptions, RespServer
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
-from prism.ports import Entry, Limits, Version
+from prism.ports import Capability, Declaration, Entry, Limits, Version
 
 TIMEOUT_S = 20.0
 
@@ -37,6 +37,10 @@ class Slow(Memstore):
         self.release = asyncio.Event()
         self.waiting = 0
         self.log: list[str] = []
+
+    def lacks(self, capabilities: Mapping[Capability, Declaration]) -> None:
+        """Declare only these capabilities from now on."""
+        self._profile = replace(self._profile, capabilities=capabilities)
 
     async def get(self, key: str) -> Entry | None:
         await self._wait(key)

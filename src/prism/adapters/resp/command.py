@@ -34,6 +34,8 @@ class Spec:
         keys: positions of the first and the last key, and the step between keys; the last one
             counts from the end if it is negative; zeros: there are no keys.
         exclusive: whether it waits for the commands before it, and those after it wait for it.
+        is_queued: whether it waits for EXEC after MULTI.
+        find_keys: finds the keys where their positions depend on the arguments.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Spec:
     encode: Encode | None = None
     answer: Answer | None = None
     exclusive: bool = False
+    is_queued: bool = True
+    find_keys: Callable[[Arguments], Arguments] | None = None
 
     @property
     def writes(self) -> bool:
@@ -55,6 +59,8 @@ class Spec:
 
     def keys_of(self, arguments: Arguments) -> Arguments:
         """Return the keys among the arguments."""
+        if self.find_keys is not None:
+            return self.find_keys(arguments)
         first, last, step = self.keys
         if not first:
             return []
@@ -81,6 +87,7 @@ class Command:
         "durations",
         "encode",
         "exclusive",
+        "is_queued",
         "keys_of",
         "least",
         "most",
@@ -102,6 +109,7 @@ class Command:
         self.encode = spec.encode or as_is
         self.answer = spec.answer
         self.exclusive = spec.exclusive
+        self.is_queued = spec.is_queued
         self.keys_of = spec.keys_of
         self.writes = spec.writes
         self.tally = CallTally()

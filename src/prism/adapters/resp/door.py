@@ -15,6 +15,7 @@ from google.rpc import status_pb2
 from prism.adapters.resp.command import Commands
 from prism.adapters.resp.commands import SERVED
 from prism.adapters.resp.cursors import Cursors
+from prism.adapters.resp.scripts import Scripts
 from prism.adapters.wire.status import status_of
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
@@ -63,6 +64,8 @@ class DoorOptions:
         default_timeout: time that a command may take.
         stall_timeout: time that a client may take to read a reply.
         allow_flush: whether FLUSHDB and FLUSHALL delete all keys.
+        loose_transactions: whether transactions run one command after another where the
+            driver has none.
         version: version of Prism.
     """
 
@@ -71,6 +74,7 @@ class DoorOptions:
     default_timeout: timedelta = timedelta(seconds=30)
     stall_timeout: timedelta = timedelta(seconds=20)
     allow_flush: bool = False
+    loose_transactions: bool = False
     version: str = ""
 
 
@@ -109,6 +113,7 @@ class Door:
         self.count_keys = count_keys
         self.commands = Commands(SERVED)
         self.cursors = Cursors()
+        self.scripts = Scripts()
         self.sessions: dict[Peer, None] = {}
         self.emptied = asyncio.Event()
         self.accepted = 0

@@ -12,6 +12,7 @@ from google.rpc import status_pb2
 
 from prism.adapters.resp import replies
 from prism.adapters.resp.command import Command
+from prism.adapters.resp.commands.transactions import DISCARDED, queue
 from prism.adapters.resp.errors import not_utf8, reply_of
 from prism.adapters.resp.parser import Arguments, ProtocolError, RequestParser
 from prism.adapters.resp.session import Session
@@ -224,6 +225,10 @@ class Peer(Session, asyncio.Protocol):
                 self._pop(door)
                 self._refuse_command(command, arguments)
                 continue
+            if self.transaction is not None and command.is_queued:
+                self._pop(door)
+                self._put(command, queue(self.transaction, command, arguments, door.options))
+                continue
             if self._running and not self._may_begin(command, arguments):
                 break
             self._pop(door)
@@ -396,6 +401,8 @@ class Peer(Session, asyncio.Protocol):
         else:
             counted = command
             text = f"ERR wrong number of arguments for '{command.name}' command"
+        if self.transaction is not None:
+            self.transaction.refusal = DISCARDED
         counted.tally.started += 1
         counted.tally.ended += 1
         counted.tally.failed[_INVALID] += 1

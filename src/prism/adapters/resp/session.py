@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from prism.adapters.resp.replies import NULL_2, NULL_3, array
+from prism.ports import (
+    Batch,
+    CompareAndSet,
+    Counter,
+    Entry,
+    Expiry,
+    KeyValue,
+    Profile,
+    Scan,
+    Transactions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from prism.adapters.resp.command import Command
     from prism.adapters.resp.door import Door
-    from prism.domain.gateway import Gateway
+    from prism.adapters.resp.parser import Arguments
+
+
+class Backend(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Transactions, Protocol):
+    """What commands call: the gateway, or what a transaction sees of it."""
+
+    @property
+    def profile(self) -> Profile:
+        """Profile of the driver."""
+        ...
+
+    def describe(self) -> Profile:
+        """Return the profile; raises NotServing before the driver was started."""
+        ...
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Commands between MULTI and EXEC.
+
+    Attributes:
+        size: bytes of their arguments.
+        refusal: why EXEC will refuse them; empty: it will not.
+    """
+
+    commands: list[tuple[Command, Arguments]] = field(default_factory=list)
+    size: int = 0
+    refusal: str = ""
 
 
 class Session:
@@ -26,13 +66,15 @@ class Session:
         resp3: whether the client has chosen RESP3.
         client_name: as the client calls itself; empty: it does not.
         library: name and version of the client's library.
+        transaction: commands since MULTI; None: there was none.
+        watched: what the keys of WATCH held.
         replies: whether replies are sent: `on`, `off`, or `skip` for the next one.
         closing: whether the connection closes after the replies.
     """
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
         self.door = door
-        self.gateway: Gateway = door.gateway
+        self.gateway: Backend = door.gateway
         self.id = identity
         self.name = name
         self.connected_at = time.monotonic()
@@ -46,6 +88,8 @@ class Session:
         self.client_name = b""
         self.library = {"lib-name": b"", "lib-ver": b""}
         self.replies = "on"
+        self.transaction: Transaction | None = None
+        self.watched: dict[str, Entry | None] = {}
 
     def choose_protocol(self, version: int) -> None:
         """Reply in RESP2 or in RESP3 from now on."""

@@ -12,7 +12,7 @@ from prism.adapters.resp.errors import KeyChanged
 from prism.ports import Entry, Lifetime, VersionConflict
 
 if TYPE_CHECKING:
-    from prism.domain.gateway import Gateway
+    from prism.adapters.resp.session import Backend
 
 ATTEMPTS = 64
 """Attempts until the command gives up; each of many racers wins once in so many."""
@@ -43,7 +43,7 @@ Change = Callable[[Entry | None], Write | Delete | None]
 """Returns what to write, given what the key holds; None: nothing."""
 
 
-async def update(gateway: Gateway, key: str, change: Change) -> Entry | None:
+async def update(gateway: Backend, key: str, change: Change) -> Entry | None:
     """Read a key and write what follows from it, as one step; return what was read.
 
     Raises:

@@ -9,8 +9,10 @@ from prism.adapters.resp.commands import (
     expiry,
     keys,
     keyspace,
+    scripting,
     server,
     strings,
+    transactions,
 )
 
 SERVED: tuple[Spec, ...] = (
@@ -19,6 +21,8 @@ SERVED: tuple[Spec, ...] = (
     *keys.COMMANDS,
     *expiry.COMMANDS,
     *keyspace.COMMANDS,
+    *transactions.COMMANDS,
+    *scripting.COMMANDS,
     *connection.COMMANDS,
     *server.COMMANDS,
 )

@@ -201,6 +201,7 @@ def _spec(
     answer: Callable[[Session, Arguments], bytes],
     *,
     exclusive: bool = False,
+    is_queued: bool = True,
 ) -> Spec:
     return Spec(
         name=name,
@@ -212,6 +213,7 @@ def _spec(
         keys=_NO_KEYS,
         answer=answer,
         exclusive=exclusive,
+        is_queued=is_queued,
     )
 
 
@@ -221,7 +223,7 @@ COMMANDS = (
     _spec("hello", -1, "6.0.0", "Chooses the version of the protocol.", _hello, exclusive=True),
     _spec("auth", -2, "1.0.0", "Is refused: there is no password.", _auth),
     _spec("select", 2, "1.0.0", "Chooses the database 0.", _select),
-    _spec("quit", -1, "1.0.0", "Closes the connection.", _quit, exclusive=True),
-    _spec("reset", 1, "6.2.0", "Resets the connection.", _reset, exclusive=True),
+    _spec("quit", -1, "1.0.0", "Closes the connection.", _quit, exclusive=True, is_queued=False),
+    _spec("reset", 1, "6.2.0", "Resets the connection.", _reset, exclusive=True, is_queued=False),
     _spec("client", -2, "2.4.0", "Describes and names connections.", _client, exclusive=True),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine
-from decimal import Context, Decimal, Overflow
+from fractions import Fraction
 from typing import Any
 
 from prism.adapters.resp.arguments import integer_of
@@ -20,10 +20,12 @@ _NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1
 _LONGEST_NUMBER = 256
 _NOT_A_FLOAT = "ERR value is not a valid float"
 
-# Redis adds 80-bit numbers and prints 17 digits after the point. Numbers in decimal have more
-# digits than those, and so the same result wherever Redis's is exact.
-_PLACES = Decimal("1e-17")
-_ARITHMETIC = Context(prec=5000, Emax=4932, Emin=-4950, traps=[Overflow])
+# Redis adds numbers of 80 bits, as x86 has them: 64 for the digits, 15 for the exponent.
+_DIGITS = 64
+_LARGEST = Fraction(2) ** 16384
+
+_PLACES = 17
+"""Decimal places that Redis prints, less the zeros at the end."""
 
 
 def _count_of(count: Count, session: Session) -> bytes:
@@ -50,16 +52,15 @@ def _decrby(session: Session, arguments: Arguments) -> Coroutine[Any, Any, Count
 
 
 async def _incrbyfloat(session: Session, arguments: Arguments) -> bytes:
-    delta = _decimal_of(arguments[2])
+    delta = _number_of(arguments[2])
     total = b""
 
     def change(entry: Entry | None) -> Write:
         nonlocal total
-        number = Decimal(0) if entry is None else _decimal_of(entry.value)
-        try:
-            result = _ARITHMETIC.add(number, delta)
-        except Overflow:
-            raise CommandError("ERR increment would produce NaN or Infinity") from None
+        number = Fraction(0) if entry is None else _number_of(entry.value)
+        result = _rounded(number + delta)
+        if abs(result) >= _LARGEST:
+            raise CommandError("ERR increment would produce NaN or Infinity")
         total = _text_of(result)
         return Write(total)
 
@@ -67,16 +68,31 @@ async def _incrbyfloat(session: Session, arguments: Arguments) -> bytes:
     return bulk(total)
 
 
-def _decimal_of(text: bytes) -> Decimal:
+def _number_of(text: bytes) -> Fraction:
     if len(text) > _LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
         raise CommandError(_NOT_A_FLOAT)
-    return Decimal(text.decode())
+    number = _rounded(Fraction(text.decode()))
+    if abs(number) >= _LARGEST:
+        raise CommandError(_NOT_A_FLOAT)
+    return number
 
 
-def _text_of(number: Decimal) -> bytes:
-    text = format(number.quantize(_PLACES, context=_ARITHMETIC), "f")
-    text = text.rstrip("0").rstrip(".")
-    return b"0" if text in ("-0", "") else text.encode()
+def _rounded(number: Fraction) -> Fraction:
+    """Return the nearest number that has 64 binary digits."""
+    size = number.numerator.bit_length() - number.denominator.bit_length()
+    shift = _DIGITS - size
+    digits = round(number * Fraction(2) ** shift)
+    if digits.bit_length() > _DIGITS:
+        shift -= 1
+        digits = round(number * Fraction(2) ** shift)
+    return Fraction(digits) / Fraction(2) ** shift
+
+
+def _text_of(number: Fraction) -> bytes:
+    scaled = round(abs(number) * 10**_PLACES)
+    whole, places = divmod(scaled, 10**_PLACES)
+    text = f"{whole}.{places:0{_PLACES}d}".rstrip("0").rstrip(".")
+    return b"%b%b" % (b"-" if number < 0 and scaled else b"", text.encode())
 
 
 _FLAGS = ("write", "denyoom", "fast")

@@ -27,9 +27,11 @@ def _expire(
     session: Session, arguments: Arguments, *, unit_ms: int, since_epoch: bool, name: str
 ) -> Work:
     key = arguments[1].decode()
+    # Redis looks at the options first, and so tells of a mistake in them first.
+    conditions = _conditions_of(arguments[3:])
     ttl = ttl_of(integer_of(arguments[2]), unit_ms, name, since_epoch=since_epoch)
-    if len(arguments) > 3:
-        return _expire_if(session, key, ttl, _conditions_of(arguments[3:]))
+    if conditions:
+        return _expire_if(session, key, ttl, conditions)
     if ttl <= _ZERO:
         # Redis deletes what has expired.
         return session.gateway.delete(key)

@@ -9,8 +9,9 @@ from typing import Any
 from prism.adapters.resp.arguments import keys_of
 from prism.adapters.resp.command import Spec
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
+from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import Arguments
-from prism.adapters.resp.replies import ONE, ZERO, integer, simple
+from prism.adapters.resp.replies import OK, ONE, ZERO, integer, simple
 from prism.adapters.resp.session import Session
 from prism.adapters.resp.updates import Write, update
 from prism.ports import Capability, Entry, PrismError
@@ -111,6 +112,33 @@ async def _copy(session: Session, arguments: Arguments) -> bytes:
     return ONE if copied else ZERO
 
 
+def _rename(session: Session, arguments: Arguments) -> Work:
+    return _renamed(session, *keys_of(arguments[1:]), replaces=True)
+
+
+def _renamenx(session: Session, arguments: Arguments) -> Work:
+    return _renamed(session, *keys_of(arguments[1:]), replaces=False)
+
+
+async def _renamed(session: Session, source: str, target: str, *, replaces: bool) -> bytes:
+    async def run(overlay: Overlay) -> bytes:
+        entry = await overlay.get(source)
+        if entry is None:
+            raise CommandError("ERR no such key")
+        if not replaces and await overlay.exists(target):
+            return ZERO
+        if source != target:
+            lifetime = await overlay.ttl(source)
+            ttl = None if lifetime is None else lifetime.remaining
+            await overlay.set(target, entry.value, ttl=ttl)
+            await overlay.delete(source)
+        return OK if replaces else ONE
+
+    reply = await transact(session.gateway, run)
+    assert reply is not None
+    return reply
+
+
 _READ = ("readonly", "fast")
 
 COMMANDS = (
@@ -157,6 +185,26 @@ COMMANDS = (
         keys=(1, -1, 1),
         start=_exists,
         encode=count_or_reply,
+    ),
+    Spec(
+        name="rename",
+        arity=3,
+        summary="Gives a key another name.",
+        group="generic",
+        since="1.0.0",
+        flags=("write",),
+        keys=(1, 2, 1),
+        start=_rename,
+    ),
+    Spec(
+        name="renamenx",
+        arity=3,
+        summary="Gives a key another name that is free.",
+        group="generic",
+        since="1.0.0",
+        flags=("write", "fast"),
+        keys=(1, 2, 1),
+        start=_renamenx,
     ),
     Spec(
         name="type",

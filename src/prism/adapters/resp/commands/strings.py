@@ -15,11 +15,12 @@ from prism.adapters.resp.arguments import (
 )
 from prism.adapters.resp.command import Spec
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
+from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, ONE, ZERO, array, bulk, integer
 from prism.adapters.resp.session import Session
 from prism.adapters.resp.updates import Delete, Write, update
-from prism.ports import Capability, Entry, PrismError, Put, Unsupported, VersionConflict
+from prism.ports import Entry, PrismError, Put, VersionConflict
 
 _ZERO = timedelta()
 
@@ -165,24 +166,25 @@ def _getdel(session: Session, arguments: Arguments) -> Work:
 
 
 async def _getex(session: Session, arguments: Arguments) -> bytes:
-    key, ttl, persists = arguments[1].decode(), None, False
-    if len(arguments) > 2:
-        option = arguments[2].upper()
-        if option == b"PERSIST" and len(arguments) == 3:
-            persists = True
-        elif option in EXPIRY_OPTIONS and len(arguments) == 4:
-            unit_ms, since_epoch = EXPIRY_OPTIONS[option]
-            ttl = positive_ttl(arguments[3], unit_ms, "getex", since_epoch=since_epoch)
-        else:
-            raise CommandError(SYNTAX_ERROR)
-    gateway = session.gateway
-    if ttl is not None and ttl <= _ZERO:
-        return value_of(await update(gateway, key, lambda _: Delete()), session)
+    option = arguments[2].upper() if len(arguments) > 2 else b""
+    persists = option == b"PERSIST" and len(arguments) == 3
+    expires = option in EXPIRY_OPTIONS and len(arguments) == 4
+    if option and not (persists or expires):
+        raise CommandError(SYNTAX_ERROR)
+    key, gateway = arguments[1].decode(), session.gateway
     entry = await gateway.get(key)
-    if entry is not None and persists:
+    if entry is None:
+        # Redis does not look at the time then.
+        return session.null
+    if persists:
         await gateway.persist(key)
-    elif entry is not None and ttl is not None:
-        await gateway.expire(key, ttl)
+    elif expires:
+        unit_ms, since_epoch = EXPIRY_OPTIONS[option]
+        ttl = positive_ttl(arguments[3], unit_ms, "getex", since_epoch=since_epoch)
+        if ttl > _ZERO:
+            await gateway.expire(key, ttl)
+        else:
+            entry = await update(gateway, key, lambda _: Delete())
     return value_of(entry, session)
 
 
@@ -231,12 +233,21 @@ async def _put(session: Session, batch: list[Put]) -> None:
 async def _msetnx(session: Session, arguments: Arguments) -> bytes:
     if len(arguments) % 2 == 0:
         raise CommandError("ERR wrong number of arguments for 'msetnx' command")
-    if len(arguments) > 3:
-        raise Unsupported(
-            "MSETNX of several keys needs transactions, which this port does not offer"
-        )
-    reply = await _set_absent(session, arguments[1].decode(), arguments[2], None)
-    return ONE if reply is OK else ZERO
+    keys, values = keys_of(arguments[1::2]), arguments[2::2]
+    if len(keys) == 1:
+        return ONE if await _set_absent(session, keys[0], values[0], None) is OK else ZERO
+
+    async def run(overlay: Overlay) -> bytes:
+        for key in keys:
+            if await overlay.exists(key):
+                return ZERO
+        for key, value in zip(keys, values, strict=True):
+            await overlay.set(key, value)
+        return ONE
+
+    reply = await transact(session.gateway, run)
+    assert reply is not None
+    return reply
 
 
 async def _append(session: Session, arguments: Arguments) -> bytes:
@@ -286,11 +297,6 @@ async def _getrange(session: Session, arguments: Arguments) -> bytes:
     first = max(start + size, 0) if start < 0 else start
     last = max(end + size, 0) if end < 0 else end
     return bulk(value[first : last + 1])
-
-
-def needs(capability: Capability) -> str:
-    """Return the flag that says which capability a command needs."""
-    return f"needs-{capability}"
 
 
 _READ = ("readonly", "fast")
@@ -398,7 +404,7 @@ COMMANDS = (
     Spec(
         name="msetnx",
         arity=-3,
-        summary="Sets the value of a key that does not exist.",
+        summary="Sets the values of keys, if none of them exists.",
         group="string",
         since="1.0.1",
         flags=_WRITE,

@@ -1,0 +1,263 @@
+"""What a transaction sees: the backend's keys, under the writes that it has collected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from prism.adapters.resp.arguments import now_ms
+from prism.adapters.resp.errors import CommandError, KeyChanged
+from prism.adapters.resp.updates import ATTEMPTS, pause
+from prism.domain.validation import check_key, check_ttl, check_value
+from prism.kit import add_to_counter, version_conflict
+from prism.ports import (
+    Condition,
+    ConditionFailed,
+    Count,
+    Delete,
+    Entry,
+    Lifetime,
+    Page,
+    Persisted,
+    PrismError,
+    Profile,
+    Put,
+    Version,
+)
+
+if TYPE_CHECKING:
+    from prism.adapters.resp.session import Backend
+
+Result = TypeVar("Result")
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class _Key:
+    """A key as the transaction sees it.
+
+    Attributes:
+        read: what the backend has, if that was read.
+        was_read: whether it was.
+        now: what the transaction sees; None: no such key.
+        changed: whether the transaction writes it.
+    """
+
+    now: Entry | None
+    read: Entry | None = None
+    was_read: bool = False
+    changed: bool = False
+
+
+class Overlay:
+    """Key-value ports over a gateway, whose writes take effect together with `commit`.
+
+    A key is read from the backend once. What was read is a condition of the commit, so the
+    whole transaction happens at one moment.
+    """
+
+    def __init__(self, gateway: Backend) -> None:
+        self._gateway = gateway
+        self._keys: dict[str, _Key] = {}
+        self._loading = asyncio.Lock()
+        self._versions = 0
+
+    @property
+    def profile(self) -> Profile:
+        """Profile of the gateway."""
+        return self._gateway.profile
+
+    def describe(self) -> Profile:
+        """Return the profile; raises NotServing before the driver was started."""
+        return self._gateway.describe()
+
+    async def commit(self, watched: Sequence[Condition] = ()) -> None:
+        """Write all that was collected, if what was read and watched is unchanged.
+
+        Raises:
+            ConditionFailed: something has changed; its `index` counts from the watched keys.
+        """
+        names = {condition.key for condition in watched}
+        conditions = [*watched]
+        writes: list[Put | Delete] = []
+        for key, state in self._keys.items():
+            if state.was_read and key not in names:
+                conditions.append(Condition.unchanged(key, state.read))
+            if not state.changed:
+                continue
+            lifetime = _lifetime_of(state.now)
+            if state.now is None or lifetime is None:
+                if not state.was_read or state.read is not None:
+                    writes.append(Delete(key))
+            else:
+                writes.append(Put(key, state.now.value, lifetime.remaining))
+        if conditions or writes:
+            await self._gateway.apply(conditions, writes)
+
+    def watched_entry(self, key: str) -> Entry | None:
+        """Return what the backend had when the key was read; None: it was absent, or not read."""
+        state = self._keys.get(key)
+        return None if state is None else state.read
+
+    async def get(self, key: str) -> Entry | None:
+        check_key(key)
+        state = self._keys.get(key)
+        if state is None:
+            async with self._loading:
+                state = self._keys.get(key) or await self._load(key)
+        if _lifetime_of(state.now) is None:
+            return None
+        return state.now
+
+    async def exists(self, key: str) -> bool:
+        return await self.get(key) is not None
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        check_key(key)
+        check_value(value, self.profile.limits.max_value_bytes)
+        expires_at_ms = None
+        if ttl is not None:
+            check_ttl(ttl)
+            expires_at_ms = now_ms() + -(-ttl // _MILLISECOND)
+        self._versions += 1
+        # No version of a backend is below zero.
+        entry = Entry(value, Version(-self._versions), expires_at_ms)
+        self._write(key, entry)
+        return entry.version
+
+    async def delete(self, key: str) -> bool:
+        existed = await self.exists(key)
+        if existed:
+            self._write(key, None)
+        return existed
+
+    async def expire(self, key: str, ttl: timedelta) -> bool:
+        check_ttl(ttl)
+        entry = await self.get(key)
+        if entry is None:
+            return False
+        await self.set(key, entry.value, ttl=ttl)
+        return True
+
+    async def ttl(self, key: str) -> Lifetime | None:
+        return _lifetime_of(await self.get(key))
+
+    async def persist(self, key: str) -> Persisted:
+        entry = await self.get(key)
+        if entry is None:
+            return Persisted.NO_KEY
+        if entry.expires_at_ms is None:
+            return Persisted.NO_EXPIRY
+        await self.set(key, entry.value)
+        return Persisted.EXPIRY_REMOVED
+
+    async def compare_and_set(
+        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
+    ) -> Version:
+        await self._check(key, expected)
+        return await self.set(key, value, ttl=ttl)
+
+    async def compare_and_delete(self, key: str, *, expected: Version) -> None:
+        await self._check(key, expected)
+        self._write(key, None)
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        return [await self.get(key) for key in keys]
+
+    async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
+        return [await self.set(put.key, put.value, ttl=put.ttl) for put in puts]
+
+    async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
+        return [await self.delete(key) for key in keys]
+
+    async def increment(self, key: str, delta: int = 1) -> Count:
+        entry = await self.get(key)
+        number = add_to_counter(None if entry is None else entry.value, delta)
+        lifetime = _lifetime_of(entry)
+        ttl = None if lifetime is None else lifetime.remaining
+        return Count(number, await self.set(key, b"%d" % number, ttl=ttl))
+
+    async def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Page:
+        raise CommandError("ERR a transaction of Prism cannot look through all keys")
+
+    async def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Put | Delete]
+    ) -> list[Version | bool]:
+        """Add to this transaction; the conditions are those on keys that it has read."""
+        for condition in conditions:
+            await self.get(condition.key)
+        results: list[Version | bool] = []
+        for write in writes:
+            if isinstance(write, Put):
+                results.append(await self.set(write.key, write.value, ttl=write.ttl))
+            else:
+                results.append(await self.delete(write.key))
+        return results
+
+    async def _load(self, key: str) -> _Key:
+        entry = await self._gateway.get(key)
+        now = entry
+        if entry is not None and entry.expires_at_ms is not None:
+            # The clock of the backend may be another.
+            lifetime = await self._gateway.ttl(key)
+            if lifetime is None:
+                entry = now = None
+            elif lifetime.remaining is not None:
+                left_ms = -(-lifetime.remaining // _MILLISECOND)
+                now = entry._replace(expires_at_ms=now_ms() + left_ms)
+        state = self._keys[key] = _Key(now, entry, was_read=True)
+        return state
+
+    def _write(self, key: str, entry: Entry | None) -> None:
+        state = self._keys.get(key)
+        if state is None:
+            self._keys[key] = _Key(entry, changed=True)
+        else:
+            state.now, state.changed = entry, True
+
+    async def _check(self, key: str, expected: Version | None) -> None:
+        entry = await self.get(key)
+        if (None if entry is None else entry.version) != expected:
+            raise version_conflict(expected)
+
+
+def _lifetime_of(entry: Entry | None) -> Lifetime | None:
+    if entry is None:
+        return None
+    if entry.expires_at_ms is None:
+        return Lifetime()
+    left_ms = entry.expires_at_ms - now_ms()
+    return Lifetime(left_ms * _MILLISECOND) if left_ms > 0 else None
+
+
+async def transact(
+    gateway: Backend,
+    run: Callable[[Overlay], Awaitable[Result]],
+    watched: Sequence[Condition] = (),
+) -> Result | None:
+    """Run commands on an overlay, and commit it: again, as long as others change what they read.
+
+    Returns:
+        What `run` returned; None: a watched key has changed, and nothing was written.
+    """
+    for attempt in range(ATTEMPTS):
+        overlay = Overlay(gateway)
+        result = await run(overlay)
+        try:
+            await overlay.commit(watched)
+        except ConditionFailed as failure:
+            if failure.index < len(watched):
+                return None
+            await pause(attempt)
+        else:
+            return result
+    raise KeyChanged(
+        f"the keys were changed by others {ATTEMPTS} times while this was about to write them: "
+        "try again; nothing was written"
+    )
