@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prism.adapters.sqlite.changes import ChangeLog
 from prism.adapters.sqlite.maintenance import Maintenance
-from prism.adapters.sqlite.reader import Reader
+from prism.adapters.sqlite.reader import THREADS, Reader
 from prism.adapters.sqlite.schema import never_wait, open_reader, open_writer
 from prism.adapters.sqlite.settings import NAME, SqliteSettings, profile_of
 from prism.adapters.sqlite.table import Entries
@@ -138,7 +138,7 @@ class Sqlite:
 
     async def initialize(self, settings: SqliteSettings) -> None:
         lock_timeout_s = settings.lock_timeout.total_seconds()
-        connection, reading = await asyncio.to_thread(_open, settings)
+        connection, reading, *for_threads = await asyncio.to_thread(_open, settings)
         log = ChangeLog(connection, secrets.token_hex(8))
         maintenance = Maintenance(log)
         writer = Writer(
@@ -148,7 +148,7 @@ class Sqlite:
             log=log,
             on_commit=maintenance.report,
         )
-        reader = Reader(reading, settings.path, lock_timeout_s=lock_timeout_s)
+        reader = Reader(reading, for_threads, settings.path)
         maintenance.bind(writer, reader)
         self._profile = profile_of(settings.max_value_bytes)
         self._path = settings.path
@@ -198,16 +198,22 @@ class Sqlite:
         return Health(HealthStatus.HEALTHY, f"{self._path} has {details['bytes']} bytes", details)
 
 
-def _open(settings: SqliteSettings) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Open the connection that writes and the one that reads in the event loop."""
-    writing = open_writer(settings)
+def _open(settings: SqliteSettings) -> list[sqlite3.Connection]:
+    """Open the connection that writes, the one that reads in the event loop, and the others.
+
+    All of them now: SQLite keeps the descriptor of a closed connection for the next one while
+    another driver of the process has the file open, so each driver needs as many as the last.
+    """
+    opened = [open_writer(settings)]
     try:
-        reading = open_reader(settings.path, settings.lock_timeout.total_seconds())
-        never_wait(reading)
+        while len(opened) < 2 + THREADS:
+            opened.append(open_reader(settings.path, settings.lock_timeout.total_seconds()))
+        never_wait(opened[1])
     except BaseException:
-        writing.close()
+        for connection in opened:
+            connection.close()
         raise
-    return writing, reading
+    return opened
 
 
 def _put(put: Put) -> Work[Version]:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import resource
 import sqlite3
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from prism.adapters.sqlite.errors import is_busy, is_damage, translate
-from prism.adapters.sqlite.schema import open_reader
 from prism.adapters.sqlite.table import Entries
 from prism.ports import PrismError
 
@@ -38,22 +36,27 @@ class Reader:
 
     Args:
         connection: connection of `open_reader` that never waits, for the event loop.
-        path: file of the connection.
-        lock_timeout_s: seconds to wait while another process opens or closes the file.
+        for_threads: connections of `open_reader`, one for each thread.
+        path: file of the connections.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, *, lock_timeout_s: float
+        self,
+        connection: sqlite3.Connection,
+        for_threads: Sequence[sqlite3.Connection],
+        path: Path,
     ) -> None:
         self._path = path
-        self._lock_timeout_s = lock_timeout_s
         self._connection = connection
         self._entries = Entries(self._connection)
         self._avoid_loop_until = 0.0
         self._blocks_read = _blocks_read_by_this_thread()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="prism-sqlite-reader")
-        self._thread_local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._threads = ThreadPoolExecutor(
+            len(for_threads), thread_name_prefix="prism-sqlite-reader"
+        )
+        self._for_threads = for_threads
+        # The last one first: it has the most pages in memory.
+        self._idle = [Entries(each) for each in for_threads]
         self.damage: PrismError | None = None
         """Error that told that the file is damaged; None: no read has met a damage."""
 
@@ -92,7 +95,7 @@ class Reader:
         self._connection.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._threads.shutdown)
-        for connection in self._opened:
+        for connection in self._for_threads:
             connection.close()
 
     def _waited_for_the_disk(self) -> bool:
@@ -104,15 +107,13 @@ class Reader:
         return self._blocks_read > before
 
     def _read_here(self, work: Callable[[Entries], Result]) -> Result:
-        entries: Entries | None = getattr(self._thread_local, "entries", None)
-        if entries is None:
-            connection = open_reader(self._path, self._lock_timeout_s)
-            self._opened.append(connection)
-            entries = self._thread_local.entries = Entries(connection)
+        entries = self._idle.pop()
         try:
             return work(entries)
         except sqlite3.Error as error:
             raise self._translate(error) from error
+        finally:
+            self._idle.append(entries)
 
     def _translate(self, error: sqlite3.Error) -> PrismError:
         translated = translate(error, self._path)
