@@ -53,9 +53,11 @@ class Pod:
 
     def __init__(self, variant: str) -> None:
         self.objects = rendered(KUBERNETES / variant)
-        self.deployment = only("Deployment", self.objects)
-        self.labels: Tree = self.deployment["spec"]["template"]["metadata"]["labels"]
-        self.spec: Tree = self.deployment["spec"]["template"]["spec"]
+        (self.workload,) = (
+            each for each in self.objects if each["kind"] in ("Deployment", "StatefulSet")
+        )
+        self.labels: Tree = self.workload["spec"]["template"]["metadata"]["labels"]
+        self.spec: Tree = self.workload["spec"]["template"]["spec"]
         self.containers: list[Tree] = [
             *self.spec.get("initContainers", ()),
             *self.spec["containers"],

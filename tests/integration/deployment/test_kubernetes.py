@@ -142,7 +142,9 @@ def test_containers_run_without_root_a_token_or_service_links(variant: str) -> N
 @Variant
 def test_mounts_have_volumes_and_files_are_in_mounts(variant: str) -> None:
     pod = Pod(variant)
+    claims = pod.workload["spec"].get("volumeClaimTemplates", ())
     volumes = {volume["name"] for volume in pod.spec["volumes"]}
+    volumes |= {claim["metadata"]["name"] for claim in claims}
     mounts = {m["name"]: m["mountPath"] for m in pod.prism["volumeMounts"]}
     assert mounts.keys() == volumes
     files = [value for value in pod.env.values() if value.startswith("/")]
@@ -154,9 +156,9 @@ def test_mounts_have_volumes_and_files_are_in_mounts(variant: str) -> None:
 @ServiceVariant
 def test_a_budget_keeps_a_replica_where_there_are_several(variant: str) -> None:
     pod = Pod(variant)
-    replicas = pod.deployment["spec"]["replicas"]
-    # Replicas of the embedded store would each have keys of their own.
-    assert (replicas == 1) == (variant == "memstore")
+    replicas = pod.workload["spec"]["replicas"]
+    # Replicas of the embedded store, and on files, would each have keys of their own.
+    assert (replicas == 1) == (variant in ("memstore", "sqlite"))
     budget = only("PodDisruptionBudget", pod.objects)["spec"]
     assert budget["maxUnavailable"] == 1
 
@@ -212,6 +214,38 @@ def test_components_can_be_combined(components: tuple[str, ...], tmp_path: Path)
     )
     for tree in objects:
         validate(tree, VERSIONS[-1], strict=True)
+
+
+@pytest.mark.parametrize("variant", ["redis", "sqlite"])
+def test_tls_and_a_token_can_be_added_to_every_kind_of_workload(
+    variant: str, tmp_path: Path
+) -> None:
+    objects = build(
+        tmp_path,
+        resources=[f"../deploy/{variant}"],
+        components=["../deploy/components/tls", "../deploy/components/admin-token"],
+    )
+    (workload,) = (each for each in objects if each["kind"] in ("Deployment", "StatefulSet"))
+    validate(workload, VERSIONS[-1], strict=True)
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    names = {each["name"] for each in container["env"]}
+    assert {"PRISM_TLS_CERT", "PRISM_ADMIN_TOKEN_FILE"} <= names
+
+
+def test_the_file_is_on_a_volume_that_outlives_the_pod() -> None:
+    pod = Pod("sqlite")
+    services = [each["metadata"]["name"] for each in pod.objects if each["kind"] == "Service"]
+    assert pod.workload["kind"] == "StatefulSet"
+    assert pod.workload["spec"]["serviceName"] in services
+    (claim,) = pod.workload["spec"]["volumeClaimTemplates"]
+    (mount,) = (
+        each for each in pod.prism["volumeMounts"] if each["name"] == claim["metadata"]["name"]
+    )
+    settings = yaml.safe_load(pod.config)["drivers"]["sqlite"]
+    assert settings["path"].startswith(mount["mountPath"] + "/")
+    size = claim["spec"]["resources"]["requests"]["storage"]
+    # The file, its log, and a backup beside it.
+    assert 2 * settings["max_bytes"] < int(size.removesuffix("Gi")) << 30
 
 
 _PATHS = {"startup": "/health", "liveness": "/health", "readiness": "/ready"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.integration.conftest import ProxyServer, Server
-from tests.integration.deployment.files import Pod
+from tests.integration.deployment.files import KUBERNETES, Pod
 from tests.integration.documentation.reader import StartServer
 from tests.servers.nats import NatsServer
 from tests.servers.redis import RedisServer
@@ -92,7 +93,7 @@ def _write_certificate(container: Container, certificate: tuple[Path, Path]) -> 
 CA = ("--tls-ca", "/run/secrets/tls/ca.crt")
 
 
-@pytest.mark.parametrize("variant", ["memstore", "redis", "nats", "proxy"])
+@pytest.mark.parametrize("variant", ["memstore", "sqlite", "redis", "nats", "proxy"])
 def test_a_variant_serves_with_its_files(
     variant: str,
     tmp_path: Path,
@@ -103,6 +104,7 @@ def test_a_variant_serves_with_its_files(
     replacements = {
         "redis": {"redis://redis:6379/0": redis_server.url},
         "nats": {"nats://nats:4222": nats_server.url, "replicas: 3": "replicas: 1"},
+        "sqlite": {"/var/lib/prism/": f"{tmp_path}/var/lib/prism/"},
     }
     replacements["proxy"] = {**replacements["redis"], **replacements["nats"]}
     container = Container(variant, tmp_path, replacements.get(variant, {}))
@@ -116,6 +118,23 @@ def test_a_variant_serves_with_its_files(
     # Without a token nobody can stop it from outside.
     refused = container.run(server, "prism", "lifecycle", "stop", *_at(server))
     assert (refused.returncode, "--admin-token-file" in refused.stderr) == (1, True)
+
+
+def test_a_new_pod_finds_the_keys_on_the_volume(tmp_path: Path, start_server: StartServer) -> None:
+    replacements = {"/var/lib/prism/": f"{tmp_path}/var/lib/prism/"}
+    container = Container("sqlite", tmp_path, replacements)
+    first = container.start(start_server)
+    container.run(first, "prism", "kv", "set", "greeting", "hello", *_at(first))
+    first.stop()
+    second = container.start(start_server)
+    found = container.run(second, "prism", "kv", "get", "greeting", *_at(second))
+    assert (found.returncode, found.stdout) == (0, "hello")
+    # The command in the head of kustomization.yaml.
+    head = (KUBERNETES / "sqlite" / "kustomization.yaml").read_text()
+    (command,) = re.findall(r"-- (prism backup .*)", head)
+    copied = container.run(second, *command.split())
+    assert copied.returncode == 0, copied.stderr
+    assert (container.mounts["/var/lib/prism"] / "monday.db").is_file()
 
 
 def test_a_secure_proxy_can_be_administered(

@@ -18,10 +18,11 @@ from contextlib import closing
 from pathlib import Path
 
 from prism.adapters.sqlite import Sqlite, SqliteSettings
-from prism.ports import Put
+from prism.ports import Condition, Presence, Put
 
 CALLERS = 16
 MAX_SECONDS = 0.15
+SIDES = ("left", "right")
 
 
 async def write_forever(path: Path, acknowledged: int, number: int) -> None:
@@ -40,6 +41,12 @@ async def write_forever(path: Path, acknowledged: int, number: int) -> None:
             elif caller == 1:
                 await driver.set_many([Put(f"{key}/{n}", key.encode()) for n in range(5)])
                 os.write(acknowledged, b"".join(b"%s/%d\n" % (key.encode(), n) for n in range(5)))
+            elif caller < 5:
+                await driver.apply(
+                    [Condition(f"{key}/left", Presence.ABSENT)],
+                    [Put(f"{key}/{side}", key.encode()) for side in SIDES],
+                )
+                os.write(acknowledged, b"".join(f"{key}/{side}\n".encode() for side in SIDES))
             else:
                 await driver.set(key, key.encode())
                 os.write(acknowledged, key.encode() + b"\n")
@@ -79,6 +86,8 @@ def check(path: Path, acknowledged: list[str]) -> None:
     counted = acknowledged.count("counter")
     assert int(there.get("counter", b"0")) >= counted, (there.get("counter"), counted)
     lost = [key for key in acknowledged if key != "counter" and key not in there]
+    left, right = ({key.rpartition("/")[0] for key in there if key.endswith(s)} for s in SIDES)
+    assert left == right, f"transactions are there by half: {sorted(left ^ right)[:3]}"
     assert not lost, f"{len(lost)} acknowledged writes are lost, such as {lost[:3]}"
 
 

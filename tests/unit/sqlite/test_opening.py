@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prism.adapters.sqlite import SqliteSettings
+from prism.adapters.sqlite import Sqlite, SqliteSettings
 from prism.adapters.sqlite.schema import APPLICATION_ID
 from prism.ports import (
     BackendUnavailable,
@@ -21,6 +21,8 @@ from prism.ports import (
     PreconditionFailed,
     PrismError,
 )
+from prism.testing import Level
+from prism.testing.suite.resources import Resources
 from tests.unit.sqlite.conftest import Open, plain
 
 
@@ -154,3 +156,29 @@ async def test_synchronous_is_what_sqlite_is_told(
     connection: sqlite3.Connection = driver._writer._connection
     assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_the_health_has_the_size_and_its_limit(open_sqlite: Open) -> None:
+    driver = await open_sqlite(max_bytes=1_000_000)
+    await driver.set("key", bytes(10_000))
+    details = (await driver.health()).details
+    assert details["max_bytes"] == "1000000"
+    assert 0 < int(details["bytes"]) <= 1_000_000
+    assert int(details["log_bytes"]) > 10_000
+    assert details["sqlite_version"] == sqlite3.sqlite_version
+    unlimited = await open_sqlite()
+    assert (await unlimited.health()).details["max_bytes"] == "unlimited"
+
+
+async def test_drivers_of_one_process_leave_no_more_descriptors_each_time(
+    open_sqlite: Open, driver: Sqlite
+) -> None:
+    async def open_and_stop(readers: int) -> int:
+        other = await open_sqlite()
+        await asyncio.gather(*(other.scan() for _ in range(readers)))
+        await other.stop()
+        return Resources.of(Level.IN_PROCESS).descriptors
+
+    # SQLite keeps the descriptors of closed connections while `driver` has the file open.
+    first = await open_and_stop(1)
+    assert await open_and_stop(4) == first

@@ -51,6 +51,7 @@ class Sqlite:
     def __init__(self) -> None:
         self._profile = profile_of(max_value_bytes=1 << 20)
         self._path = Path()
+        self._max_bytes = 0
         self._set_closed()
 
     def _set_closed(self) -> None:
@@ -151,7 +152,7 @@ class Sqlite:
         reader = Reader(reading, for_threads, settings.path)
         maintenance.bind(writer, reader)
         self._profile = profile_of(settings.max_value_bytes)
-        self._path = settings.path
+        self._path, self._max_bytes = settings.path, settings.max_bytes
         self._writer, self._reader, self._maintenance = writer, reader, maintenance
 
     async def start(self) -> None:
@@ -177,7 +178,12 @@ class Sqlite:
         """
         if self._writer is _CLOSED:
             return Health(HealthStatus.UNHEALTHY, "the SQLite file is not open", {"backend": NAME})
-        details = {"backend": NAME, "path": str(self._path)}
+        details = {
+            "backend": NAME,
+            "path": str(self._path),
+            "max_bytes": str(self._max_bytes or "unlimited"),
+            "sqlite_version": sqlite3.sqlite_version,
+        }
         try:
             details |= await self._reader.read_in_thread(Entries.size)
             details["log_bytes"] = str(await asyncio.to_thread(_size_of_log, self._path))
