@@ -177,7 +177,7 @@ async def test_drivers_of_one_process_leave_no_more_descriptors_each_time(
         other = await open_sqlite()
         await asyncio.gather(*(other.scan() for _ in range(readers)))
         await other.stop()
-        return Resources.of(Level.IN_PROCESS).descriptors
+        return Resources.of(Level.IN_PROCESS).descriptors.total()
 
     # SQLite keeps the descriptors of closed connections while `driver` has the file open.
     first = await open_and_stop(1)
