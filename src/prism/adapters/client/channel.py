@@ -196,8 +196,29 @@ class Channel:
         """Whether operations go through a stream, as far as is known."""
         return self._streams
 
-    async def operate(self, method: Method[Reply], request: Message) -> Reply:
+    @property
+    def timeout_s(self) -> float:
+        """Timeout of each call, in seconds."""
+        return self._timeout_s
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection for further calls."""
+        return self._connection.is_open
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed for good."""
+        return self._closed
+
+    async def operate(
+        self, method: Method[Reply], request: Message, left_s: float | None = None
+    ) -> Reply:
         """Send an operation, through the stream if the server supports it.
+
+        Args:
+            left_s: seconds until its deadline, which the caller enforces by cancelling; None:
+                the channel's timeout holds and is enforced here.
 
         Raises:
             PrismError: sent by the server, or the stream broke.
@@ -212,14 +233,15 @@ class Channel:
                 streamed, left_s = True, caller.timeout_s
             else:
                 # A large one would delay those after it, and gains nothing.
-                streamed, left_s = len(encoded) <= _STREAMED_BYTES, None
+                streamed = len(encoded) <= _STREAMED_BYTES
             if streamed:
                 try:
                     trace = self._current_trace(caller)
                     return await self._operations.call(method, encoded, trace, left_s)
                 except StreamsUnsupported:
                     self._streams = False
-        return await self.unary(method.path, request, method.reply_type)
+        timeout = None if left_s is None else timedelta(seconds=left_s)
+        return await self.unary(method.path, request, method.reply_type, timeout=timeout)
 
     def relay(
         self, name: str, operation: pb.Operation, waiter: Waiter

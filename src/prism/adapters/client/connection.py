@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prism.adapters.client.channel import TLS, Channel
-from prism.adapters.client.key_value import KeyValueClient
+from prism.adapters.client.key_value import KeyValueClient, Operations
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
 from prism.adapters.client.propagation import trace_context_source
-from prism.ports import Profile
+from prism.adapters.client.retry import RetryingChannel
+from prism.ports import BackendTimeout, BackendUnavailable, NotServing, Profile
 
 if TYPE_CHECKING:
     from prism.adapters.client.patterns import PatternsClient
 
 CALL_TIMEOUT = timedelta(seconds=5)
+
+_LOOK_AGAIN_S = 0.1
 
 
 class AdminClient:
@@ -48,11 +52,13 @@ class Client(KeyValueClient):
 
     Attributes:
         profile: name, capabilities and limits of the server's driver.
+        once: the same operations, each tried once.
     """
 
-    def __init__(self, channel: Channel, profile: Profile) -> None:
-        super().__init__(channel)
+    def __init__(self, channel: Channel, operations: Operations, profile: Profile) -> None:
+        super().__init__(operations)
         self.profile = profile
+        self.once = KeyValueClient(channel)
         self._admin = AdminClient(channel)
 
     @property
@@ -74,6 +80,8 @@ async def connect(
     tls: TLS | None = None,
     admin_token: str | None = None,
     pattern: str | None = None,
+    retry: bool = False,
+    wait_for_server: timedelta = timedelta(0),
 ) -> AsyncIterator[Client]:
     """Connect to a Prism server, for as long as the context lasts.
 
@@ -90,6 +98,11 @@ async def connect(
         tls: certificates; None: plain text.
         admin_token: token for lifecycle and pattern calls, if the server requires one.
         pattern: name of the proxy's pattern that serves the calls; None: its default.
+        retry: whether an operation is repeated within its timeout, where that is safe: if the
+            server has not applied it, because it leaves, is overloaded or cannot be reached, or
+            if it only reads. `Client.once` has the operations without retries.
+        wait_for_server: how long to wait for a server that does not answer or has not started
+            yet, before this fails.
 
     Raises:
         InvalidArgument: the address has neither form, or a TLS file cannot be used.
@@ -100,7 +113,15 @@ async def connect(
     async with _opened(
         address, timeout=timeout, tls=tls, admin_token=admin_token, pattern=pattern
     ) as channel:
-        yield Client(channel, await KeyValueClient(channel).fetch_profile())
+        profile = await _profile(channel, wait_for_server)
+        if not retry:
+            yield Client(channel, channel, profile)
+            return
+        retrying = RetryingChannel(channel)
+        try:
+            yield Client(channel, retrying, profile)
+        finally:
+            retrying.close()
 
 
 @asynccontextmanager
@@ -121,6 +142,19 @@ async def connect_admin(
     """
     async with _opened(address, timeout=timeout, tls=tls, admin_token=admin_token) as channel:
         yield AdminClient(channel)
+
+
+async def _profile(channel: Channel, wait_for_server: timedelta) -> Profile:
+    """Return the profile of the server; repeat until it serves, or the time has passed."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_for_server.total_seconds()
+    while True:
+        try:
+            return await KeyValueClient(channel).fetch_profile()
+        except (BackendUnavailable, BackendTimeout, NotServing):
+            if loop.time() + _LOOK_AGAIN_S > deadline:
+                raise
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 @asynccontextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from prism.adapters.client.channel import Channel, ClosedChannel
 from prism.adapters.wire.keyvalue_messages import (
     condition_message,
     duration_of,
@@ -19,7 +18,7 @@ from prism.adapters.wire.keyvalue_messages import (
     timedelta_of,
     write_message,
 )
-from prism.adapters.wire.methods import METHODS, Method, path_of
+from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.status import error_of
 from prism.ports import (
     Condition,
@@ -58,13 +57,32 @@ _APPLY: Method[pb.ApplyResponse] = METHODS["apply"]
 _INT32_MAX = (1 << 31) - 1
 
 
+class Operations(Protocol):
+    """What carries the operations: a channel, or something around one."""
+
+    async def unary(
+        self,
+        path: str,
+        request: Message,
+        reply_type: type[Reply],
+        *,
+        timeout: timedelta | None = None,
+    ) -> Reply: ...
+
+    async def operate(self, method: Method[Reply], request: Message) -> Reply: ...
+
+    def watch(
+        self, request: pb.WatchRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[Event]]: ...
+
+
 class KeyValueClient:
     """Key-value operations of a Prism server; the ports describe each method.
 
     The server validates and knows its capabilities; its errors are raised here as there.
     """
 
-    def __init__(self, channel: Channel | ClosedChannel) -> None:
+    def __init__(self, channel: Operations) -> None:
         self._channel = channel
 
     async def fetch_profile(self) -> Profile:

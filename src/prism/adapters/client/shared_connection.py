@@ -37,6 +37,11 @@ class SharedConnection:
         self._open: set[Http2Connection] = set()
         self._closed = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a usable connection."""
+        return self._current is not None and self._current.usable
+
     async def get(self) -> Http2Connection:
         """Return a usable connection.
 
