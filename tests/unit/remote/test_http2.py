@@ -376,3 +376,32 @@ async def test_server_that_accepts_and_says_nothing_is_no_connection(
     await until(lambda: bool(writers))
     server.close()
     writers[0].close()
+
+
+async def test_the_window_of_a_stream_whose_end_has_arrived_with_its_last_data() -> None:
+    async with connected() as (client, peer):
+        task = client.unary()
+        stream = await peer.stream()
+        message = bytes((1 << 20) + 500)
+        framed = b"\0" + len(message).to_bytes(4, "big") + message
+        peer.start(stream)
+        peer.raw(stream, framed[:-1000])
+        peer.codec.send_data(stream, framed[-1000:])
+        peer.finish(stream)
+        assert await task == message
+        other = client.unary()
+        peer.answer(await peer.stream(2), b"answer")
+        assert await other == b"answer"
+
+
+async def test_data_that_waits_when_room_and_the_end_of_its_stream_arrive_together() -> None:
+    async with connected(initial_window_size=10) as (client, peer):
+        task = client.unary(bytes(100))
+        stream = await peer.stream()
+        await peer.until(lambda: stream in peer.received)
+        peer.codec.increment_flow_control_window(50, stream)
+        peer.reset(stream, ErrorCodes.CANCEL)
+        assert "CANCEL" in str(await failure_of(task))
+        other = client.unary(b"")
+        peer.answer(await peer.stream(2), b"answer")
+        assert await other == b"answer"

@@ -214,6 +214,15 @@ class Http2Connection(asyncio.Protocol):
         """Send one frame of the data that waits; False: not now."""
         if self._paused:
             return False
+        try:
+            return self._try_to_send_frame(stream)
+        except ProtocolError:
+            # The codec knows the end of a stream before its last events are handled.
+            stream.waiting.clear()
+            self._blocked.pop(stream.id, None)
+            return False
+
+    def _try_to_send_frame(self, stream: Http2Stream) -> bool:
         data = stream.waiting[0]
         size = len(data)
         if size:
@@ -245,7 +254,9 @@ class Http2Connection(asyncio.Protocol):
     def return_window(self, stream: Http2Stream, size: int) -> None:
         """Let the server send more on a stream."""
         if stream.id in self._streams:
-            self._codec.increment_flow_control_window(size, stream.id)
+            # The codec knows the end of a stream before its last events are handled.
+            with suppress(ProtocolError):
+                self._codec.increment_flow_control_window(size, stream.id)
             self._flush()
 
     def reset(self, stream: Http2Stream) -> None:
