@@ -21,7 +21,7 @@ import redis
 
 import prism
 from prism import TLS
-from prism.ports import NotServing, Outcome, PrismError
+from prism.ports import BackendUnavailable, NotServing, Outcome, PrismError
 from tests.integration.conftest import TIMEOUT_S
 from tests.servers.authority import Authority
 from tests.servers.process import free_port
@@ -172,7 +172,8 @@ class Writers:
             except PrismError as error:
                 if not self.ending:
                     self.failures.append(error.message)
-                elif isinstance(error, NotServing):
+                elif isinstance(error, NotServing | BackendUnavailable):
+                    # It drains, or has gone already.
                     if error.outcome is Outcome.NOT_APPLIED:
                         self.attempted[key] = number - 1
                     return
