@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ PROGRAMS = {
 }
 
 
+@pytest.fixture
+def empty_redis() -> Iterator[RedisServer]:
+    """A Redis without the keys of other tests, which the commands of a page would copy."""
+    with RedisServer() as server:
+        yield server
+
+
 @pytest.mark.parametrize("page", [*PAGES, GUIDE])
 def test_every_block_is_a_file_a_shell_block_or_python(page: str) -> None:
     assert [
@@ -46,13 +54,13 @@ def test_every_block_of_a_page_works(
     page: str,
     tmp_path: Path,
     start_server: StartServer,
-    redis_server: RedisServer,
+    empty_redis: RedisServer,
     nats_server: NatsServer,
 ) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     other = start_server().serving()
     replacements = {
-        "redis://127.0.0.1:6379": f"redis://127.0.0.1:{redis_server.port}",
+        "redis://127.0.0.1:6379": f"redis://127.0.0.1:{empty_redis.port}",
         "nats://127.0.0.1:4222": nats_server.url,
         "other-host:9090": other.address,
         "--duration 10s": "--duration 1s",
