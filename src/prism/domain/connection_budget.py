@@ -69,7 +69,7 @@ class UnreadReplies:
 
     A caller that reads more slowly than it asks must not fill the memory. While more than
     an eighth of a limit is used, further calls wait before they begin (`wait_for_room`). A reply
-    that exceeds a limit is refused (`check`): that happens when many calls with large
+    that exceeds a limit is refused (`refusal_of`): that happens when many calls with large
     replies began while there was room.
 
     Args:
@@ -116,21 +116,25 @@ class UnreadReplies:
             self._released.clear()
             await self._released.wait()
 
-    def check(self, connection: str, size: int) -> None:
-        """Raise Exhausted if a reply of this size exceeds a limit.
+    def refusal_of(self, connection: str, size: int) -> Exhausted | None:
+        """Return why a reply of this size exceeds a limit; None: it does not.
 
-        Small replies never do, nor does the first reply of a connection.
+        Small replies never do, nor does the first reply of a connection. The error is not
+        raised here: its traceback would refer to the frame that holds the reply, and keep
+        the reply until the garbage collector runs.
         """
         budget = self._bytes
-        if size > SMALL_REPLY_BYTES and not budget.fits(connection, size):
-            unread = budget.used_by(connection)
-            if unread or budget.used > budget.max_bytes:
-                budget.refused += 1
-                raise Exhausted(
-                    f"{unread:,} bytes of replies to this connection are not read yet, "
-                    f"{budget.used:,} of all: read replies before asking for more",
-                    outcome=Outcome.UNKNOWN,
-                )
+        if size <= SMALL_REPLY_BYTES or budget.fits(connection, size):
+            return None
+        unread = budget.used_by(connection)
+        if not unread and budget.used <= budget.max_bytes:
+            return None
+        budget.refused += 1
+        return Exhausted(
+            f"{unread:,} bytes of replies to this connection are not read yet, "
+            f"{budget.used:,} of all: read replies before asking for more",
+            outcome=Outcome.UNKNOWN,
+        )
 
     def add(self, connection: str, size: int) -> None:
         """Count a reply until `release` is called with the same arguments."""

@@ -72,7 +72,7 @@ async def slow_reader(target: Target) -> str:
 async def broken_streams(target: Target) -> str:
     """Thousands of operation streams that are cancelled before their replies are read."""
     done = 0
-    for _ in range(target.size(200, 5)):
+    for _ in range(target.size(200, 12)):
         async with Peer.connect(target.grpc_port, window=0, reads=False) as peer:
             for _ in range(16):
                 stream = peer.call(OPERATE, None, *target.headers)

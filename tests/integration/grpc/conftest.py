@@ -61,6 +61,7 @@ class Served:
     admission: Admission
     lifecycle: LifecycleMachine
     readiness: ReadinessMonitor
+    unread: UnreadReplies
     server: Any
 
     async def call(
@@ -112,12 +113,13 @@ async def serving(
         readiness,
         options,
     )
-    server = TRANSPORTS[transport](services, options, UnreadReplies())
+    unread = UnreadReplies()
+    server = TRANSPORTS[transport](services, options, unread)
     (address,) = await server.start()
     try:
         await lifecycle.initialize({})
         await lifecycle.start()
-        yield Served(address, driver, admission, lifecycle, readiness, server)
+        yield Served(address, driver, admission, lifecycle, readiness, unread, server)
     finally:
         driver.release.set()
         await lifecycle.stop()

@@ -445,10 +445,9 @@ class Peer(Session, asyncio.Protocol):
                 self._max_running += 1
             return reply
         self._max_running = max(1, min(self._most_running, _MAX_RUNNING_BYTES // size))
-        try:
-            self.door.unread.check(self.name, size)
-        except Exhausted as error:
-            return reply_of(error, writes=command.writes)
+        refusal = self.door.unread.refusal_of(self.name, size)
+        if refusal is not None:
+            return reply_of(refusal, writes=command.writes)
         if not self._is_lost:
             self.door.unread.add(self.name, size)
             self._unread.append(size)

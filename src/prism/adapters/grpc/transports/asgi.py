@@ -32,7 +32,7 @@ from prism.adapters.grpc.transports.framing import (
 )
 from prism.adapters.grpc.transports.peer_limits import CROWD, PeerLimits
 from prism.adapters.grpc.transports.timeouts import NEVER, CoarseTimeouts
-from prism.ports import BackendTimeout, Exhausted, Outcome
+from prism.ports import BackendTimeout, Outcome
 
 Event = Mapping[str, Any]
 Scope = Mapping[str, Any]
@@ -190,10 +190,9 @@ class GrpcOverAsgi:
 
     def _count_reply(self, connection: str, size: int) -> None:
         """Count a reply as unread; raise Rejected if too much is unread."""
-        try:
-            self._limits.unread.check(connection, size)
-        except Exhausted as error:
-            raise refused(error) from None
+        refusal = self._limits.unread.refusal_of(connection, size)
+        if refusal is not None:
+            raise refused(refusal)
         self._limits.unread.add(connection, size)
 
     async def _send(self, send: Send, *events: Event) -> None:

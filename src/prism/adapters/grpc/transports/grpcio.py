@@ -28,7 +28,7 @@ from prism.adapters.grpc.transports.peer_limits import Turns
 from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.domain.connection_budget import UnreadReplies
-from prism.ports import BackendTimeout, Exhausted, Outcome, PreconditionFailed
+from prism.ports import BackendTimeout, Outcome, PreconditionFailed
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -202,10 +202,9 @@ def _count_reply(
     unread: UnreadReplies, connection: str, size: int, context: ServicerContext
 ) -> None:
     """Count a reply as unread until the call is over, which is when the caller has read it."""
-    try:
-        unread.check(connection, size)
-    except Exhausted as error:
-        raise refused(error) from None
+    refusal = unread.refusal_of(connection, size)
+    if refusal is not None:
+        raise refused(refusal)
     unread.add(connection, size)
 
     def release(_: Any) -> None:

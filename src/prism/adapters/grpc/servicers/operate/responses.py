@@ -60,9 +60,9 @@ class Outbox:
         """Whether a message must be sent before more operations are read."""
         return self._bytes > self._max_message_bytes
 
-    def check_room(self, reply: bytes) -> None:
-        """Raise Exhausted if the caller has too much unread for this large reply."""
-        self._unread.check(self._connection, len(reply))
+    def refusal_of(self, reply: bytes) -> Exhausted | None:
+        """Return why the caller has too much unread for this large reply; None: there is room."""
+        return self._unread.refusal_of(self._connection, len(reply))
 
     def put(self, identity: int, tag: bytes, reply: bytes) -> None:
         """Add an outcome: the encoded reply, under the tag of its field."""
@@ -155,11 +155,7 @@ class Responder:
         """Return why a large reply cannot be sent; None: it can."""
         if len(reply) > self._max_reply_bytes:
             return too_large(reply, self._max_reply_bytes)
-        try:
-            self._outbox.check_room(reply)
-        except Exhausted as refusal:
-            return refusal
-        return None
+        return self._outbox.refusal_of(reply)
 
     def fail(self, operation: Operation, error: Exception) -> None:
         """Answer with the error."""

@@ -264,11 +264,13 @@ class StreamRunner:
             self._begin_late(operation, waiting)
         elif self._relay(operation):
             return None
+        reply: Message | None = None
         try:
             work = operation.kind.handler(operation.request, operation)
             waits_for = work.send(None)
         except StopIteration as done:
-            self._responder.reply(operation, done.value)
+            # Answered below: an error made here would refer to this one, and so to the reply.
+            reply = done.value
         except asyncio.CancelledError:
             self._responder.cancel(operation, Outcome.UNKNOWN)
         except Exception as error:
@@ -279,6 +281,8 @@ class StreamRunner:
             if waiting is not None:
                 # The operation may have been refused before the gateway claimed the reservation.
                 reservation.set(None)
+        if reply is not None:
+            self._responder.reply(operation, reply)
         self._leave(operation)
         return None
 
