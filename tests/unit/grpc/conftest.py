@@ -75,6 +75,8 @@ class StreamClient:
         self.messages: list[pb.OperateResponse] = []
         self.order: list[int] = []
         self.ended: BaseException | None = None
+        self.reads = asyncio.Event()
+        self.reads.set()
         self._requests: asyncio.Queue[pb.OperateRequest | Exception | None] = asyncio.Queue()
         self.task = asyncio.create_task(self._converse())
 
@@ -83,6 +85,11 @@ class StreamClient:
 
     def half_close(self, error: Exception | None = None) -> None:
         self._requests.put_nowait(error)
+
+    @property
+    def everything_is_read(self) -> bool:
+        """Whether the servicer has read all that was sent."""
+        return self._requests.empty()
 
     async def outcome(self, identity: int) -> pb.OperationOutcome:
         await until(lambda: bool(self.outcomes[identity]))
@@ -99,6 +106,7 @@ class StreamClient:
         connection.set("somebody")
         try:
             async for message in self.servicer.operate(self._read(), Context()):
+                await self.reads.wait()
                 response = pb.OperateResponse.FromString(message.SerializeToString())
                 self.messages.append(response)
                 for outcome in response.outcomes:

@@ -47,6 +47,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+async def fill_outbox(stream: Any) -> None:
+    """Ask for large values until replies wait, because the caller does not read."""
+    stream.reads.clear()
+    stream.send(get(1, "k"), get(2, "k"), get(3, "k"))
+    await until(lambda: stream.admission.unread.used > 1_800_000)
+
+
 async def test_every_kind_of_operation_gets_its_own_response(open_stream: Any) -> None:
     stream = await open_stream()
     requests: dict[str, Any] = {
@@ -179,6 +186,31 @@ async def test_operation_cancelled_before_it_begins_is_not_applied(open_stream: 
     assert stream.admission.in_flight == 2
     stream.driver.release.set()
     assert (await stream.outcome(3)).get.entry.value == b"1"
+
+
+async def test_operations_are_cancelled_while_their_caller_does_not_read(open_stream: Any) -> None:
+    stream = await open_stream(max_message_bytes=1 << 20)
+    await stream.driver.set("k", b"x" * 900_000)
+    await fill_outbox(stream)
+    for identity in range(4, 21):
+        stream.send(get(identity, "k"))
+    stream.send(cancel=tuple(range(1, 21)))
+    await until(lambda: stream.everything_is_read)
+    stream.reads.set()
+    for identity in range(4, 21):
+        assert error(await stream.outcome(identity)).outcome is Outcome.NOT_APPLIED
+
+
+async def test_requests_wait_while_their_caller_does_not_read(open_stream: Any) -> None:
+    stream = await open_stream(max_message_bytes=1 << 20)
+    await stream.driver.set("k", b"x" * 900_000)
+    await fill_outbox(stream)
+    for identity in range(4, 24):
+        stream.send(put(identity, f"{identity}", b"y" * 100_000))
+    await asyncio.sleep(0.05)
+    assert not stream.everything_is_read
+    stream.reads.set()
+    await asyncio.gather(*map(stream.outcome, range(1, 24)))
 
 
 async def test_operation_behind_a_cancelled_one_on_its_key_can_time_out(open_stream: Any) -> None:

@@ -145,7 +145,10 @@ class Call:
         self._begun = False
         self._over = False
         self._finished = False
-        self._partial = bytearray()
+        # Parts of messages that are not complete, joined once they are: every byte is copied
+        # as seldom as possible, which is what large messages cost.
+        self._parts: list[bytes] = []
+        self._received = 0
         self._needed = _PREFIX_BYTES
 
     async def begin(
@@ -224,7 +227,7 @@ class Call:
     def on_data(self, data: bytes, *, last: bool) -> None:
         if self._over:
             return
-        if not self._partial and len(data) >= _PREFIX_BYTES and not data[0]:
+        if not self._parts and len(data) >= _PREFIX_BYTES and not data[0]:
             size = _PREFIX_BYTES + int.from_bytes(data[1:5], "big")
             if size == len(data):
                 # Nearly always, one frame has one message.
@@ -239,18 +242,20 @@ class Call:
         self._end(CallFailed.of_stream(lost))
 
     def _assemble(self, data: bytes) -> None:
-        partial = self._partial
-        partial += data
-        if len(partial) < self._needed:
+        self._parts.append(data)
+        self._received += len(data)
+        if self._received < self._needed:
             # Of a message that has begun, the rest may always come.
             self._make_room(len(data))
             return
+        received = b"".join(self._parts)
+        self._parts.clear()
         start = 0
-        while len(partial) - start >= _PREFIX_BYTES:
-            if partial[start]:
+        while len(received) - start >= _PREFIX_BYTES:
+            if received[start]:
                 self._fail(code_pb2.INTERNAL, "the server compressed a message, unasked")
                 return
-            size = int.from_bytes(partial[start + 1 : start + _PREFIX_BYTES], "big")
+            size = int.from_bytes(received[start + 1 : start + _PREFIX_BYTES], "big")
             if size > _MAX_MESSAGE_BYTES:
                 self._fail(
                     code_pb2.RESOURCE_EXHAUSTED,
@@ -258,14 +263,16 @@ class Call:
                 )
                 return
             end = start + _PREFIX_BYTES + size
-            if len(partial) < end:
+            if len(received) < end:
                 self._needed = end - start
                 break
-            self._take(bytes(partial[start + _PREFIX_BYTES : end]), 0)
+            self._take(received[start + _PREFIX_BYTES : end], 0)
             start = end
         else:
             self._needed = _PREFIX_BYTES
-        del partial[:start]
+        self._received = len(received) - start
+        if self._received:
+            self._parts.append(received[start:])
         self._make_room(len(data))
 
     def _take(self, message: bytes, size: int) -> None:

@@ -29,8 +29,9 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame
 
 from prism.adapters.client.connection_errors import reason_of, reason_of_first_bytes
 from prism.adapters.client.forks import leave_to_parent
@@ -46,6 +47,9 @@ from prism.adapters.client.http2_stream import (
 # stream that nobody reads delays no other.
 _CONNECTION_WINDOW = 16 << 20
 _INITIAL_WINDOW = 65_535
+
+# Each frame costs the codec the same; by default a server sends 16 KB in one.
+_MAX_FRAME_BYTES = 256 << 10
 
 _LAST_STREAM_ID = (1 << 31) - 1
 _FIRST_BYTES = 64
@@ -66,11 +70,35 @@ class Pings:
     timeout_s: float
 
 
+class _DataFrame(DataFrame):
+    """Frame without its bytes in its representation.
+
+    `H2Connection` makes the representation of every frame, for a log that nobody reads. With
+    the bytes it costs as much as the rest of a large message.
+    """
+
+    def _body_repr(self) -> str:
+        return f"{len(self.data)} bytes"
+
+
+class _FrameBuffer(FrameBuffer):
+    def __next__(self) -> Frame:
+        frame = super().__next__()
+        if type(frame) is DataFrame:
+            frame.__class__ = _DataFrame
+        return frame
+
+
 class _Codec(H2Connection):
     """`H2Connection` that goes on with the open streams after a GOAWAY.
 
     Its own state machine ends every stream then, while the server still answers them.
     """
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        self.incoming_buffer = _FrameBuffer(server=False)
+        self._frame_dispatch_table[_DataFrame] = self._receive_data_frame
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
@@ -88,8 +116,10 @@ def _new_codec() -> H2Connection:
             SettingCodes.ENABLE_PUSH: 0,
             SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             SettingCodes.MAX_HEADER_LIST_SIZE: 64 << 10,
+            SettingCodes.MAX_FRAME_SIZE: _MAX_FRAME_BYTES,
         },
     )
+    codec.max_inbound_frame_size = _MAX_FRAME_BYTES
     codec.initiate_connection()
     codec.increment_flow_control_window(_CONNECTION_WINDOW - _INITIAL_WINDOW)
     return codec

@@ -33,6 +33,11 @@ _MIN_PER_TURN, _MAX_PER_TURN = 16, 256
 of a smaller message are begun in several turns too, so that its caller reads the first
 outcomes, and sends more, while the last operations are still running."""
 
+_MAX_AHEAD_BYTES = 256 << 10
+"""Messages that are read while the caller does not read its outcomes: some, for they may
+cancel the operations that it does not want any more, such as those of a proxy's callers
+that have gone."""
+
 
 class OperateCall:
     """Serves one stream of operations.
@@ -107,6 +112,8 @@ class OperateCall:
             self._outbox.close()
 
     async def _read(self, requests: AsyncIterator[pb.OperateRequest]) -> None:
+        # Bytes of messages read while the outbox was full.
+        ahead = 0
         async for request in requests:
             operations = request.operations
             if len(request.cancel_ids) > MAX_ELEMENTS:
@@ -121,7 +128,8 @@ class OperateCall:
                 self._runner.add(operations[begin : begin + count])
             if request.cancel_ids:
                 self._runner.cancel(request.cancel_ids)
-            while self._outbox.full:
+            ahead = ahead + request.ByteSize() if self._outbox.full else 0
+            while ahead > _MAX_AHEAD_BYTES and self._outbox.full:
                 self._outbox_drained = self._loop.create_future()
                 await self._outbox_drained
 
