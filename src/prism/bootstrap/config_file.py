@@ -18,19 +18,26 @@ DEFAULT_PATH = Path("config.yaml")
 """Config file that is read when none is named and this one exists in the working directory."""
 
 
-def read(path: Path) -> dict[str, object]:
-    """Return the content of a TOML file if the name ends in .toml, else of a YAML file."""
+def read(path: Path, what: str = "config file") -> dict[str, object]:
+    """Return the content of a TOML file if the name ends in .toml, else of a YAML file.
+
+    Args:
+        what: what the file is, for error messages.
+
+    Raises:
+        InvalidArgument: it cannot be read, or has another form.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InvalidArgument(f"cannot read the config file {path}: {error.strerror}") from None
+        raise InvalidArgument(f"cannot read the {what} {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InvalidArgument(f"the config file {path} is not UTF-8") from None
+        raise InvalidArgument(f"the {what} {path} is not UTF-8") from None
     tree = _parse_toml(path, text) if path.suffix == ".toml" else _parse_yaml(path, text)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise InvalidArgument(f"{path}: a config file must be a mapping of names to values")
+        raise InvalidArgument(f"{path}: a {what} must be a mapping of names to values")
     return tree
 
 

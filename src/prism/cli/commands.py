@@ -25,6 +25,7 @@ _MODULES = {
     "proxy": "serve",
     "config": "config",
     "drivers": "drivers",
+    "policy": "policy",
     "backup": "backup",
     "restore": "backup",
     # On the client's side.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from prism.domain.addresses import peer_of
+
 PATTERN = "prism-pattern"
 """Metadata key by which a call names a pattern."""
 
@@ -29,3 +31,12 @@ class CallContext(Protocol):
     def metadata(self, name: str) -> str | None:
         """Return the first value of a metadata key; None: there is none."""
         ...
+
+
+def peer_of_call(context: CallContext) -> str:
+    """Return by what the peer of a call is told apart from others, whatever its port."""
+    connection = context.connection
+    if not connection:
+        return "a local socket"
+    host = connection.removeprefix("ipv4:").removeprefix("ipv6:").rpartition(":")[0]
+    return peer_of(host.replace("%5B", "[").replace("%5D", "]").strip("[]"))

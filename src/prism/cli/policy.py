@@ -1,0 +1,136 @@
+"""`prism policy`: questions to a policy file, its examples, and tokens for callers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from prism.cli.errors import ExitStatus, print_message
+from prism.cli.parameters import AsJson, PanelCommand, example
+from prism.cli.streams import write_json, write_line
+from prism.ports.text import counted
+
+if TYPE_CHECKING:
+    from prism.domain.access.decisions import Question
+
+app = typer.Typer(rich_markup_mode=None)
+
+PolicyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Policy file.")]
+
+
+@app.command(
+    cls=PanelCommand,
+    epilog=example("policy check policy.toml --as token:orders --may write --key orders/1"),
+)
+def check(
+    file: PolicyArgument,
+    names: Annotated[
+        list[str],
+        typer.Option(
+            "--as",
+            metavar="IDENTITY",
+            help="Name of the caller, such as token:orders; repeatable, for one who has several.",
+        ),
+    ],
+    action: Annotated[
+        str,
+        typer.Option(
+            "--may", metavar="ACTION", help="read, write, delete, scan, watch, observe or admin."
+        ),
+    ],
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Key to read, write or delete.")
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", metavar="TEXT", help="Prefix to scan or watch; default: all."),
+    ] = None,
+    pattern: Annotated[
+        str, typer.Option("--pattern", metavar="NAME", help="Pattern of a proxy.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a policy lets a caller do something, and by which rule; 1 if it does not."""
+    from prism.bootstrap.policy_file import parse_action, parse_identity, read_policy
+    from prism.domain.access.decisions import ask, decide
+
+    content = read_policy(file)
+    question = ask(
+        parse_identity(names), parse_action(action), key=key, prefix=prefix, pattern=pattern
+    )
+    decision = decide(content.policy, question)
+    if as_json:
+        write_json(
+            allowed=decision.allowed,
+            rule=None if decision.rule is None else decision.rule.name,
+            within=list(decision.within),
+            **_fields(question),
+        )
+    else:
+        write_line(str(decision))
+    if not decision.allowed:
+        raise typer.Exit(ExitStatus.FAILURE)
+
+
+@app.command(cls=PanelCommand, epilog=example("policy test policy.toml"))
+def test(file: PolicyArgument, as_json: AsJson = False) -> None:
+    """Check a policy file, and that its examples hold; 1 if one does not."""
+    from prism.bootstrap.policy_file import read_policy, text_of_broken
+
+    content = read_policy(file)
+    broken = [text_of_broken(*each) for each in content.broken_examples()]
+    count = len(content.examples)
+    if as_json:
+        write_json(rules=len(content.policy.rules), examples=count, broken=broken)
+    else:
+        for text in broken:
+            print_message(text)
+        write_line(
+            f"{file}: {counted(len(content.policy.rules), 'rule')}; "
+            f"{count - len(broken):,} of {count:,} examples hold"
+        )
+    if broken:
+        raise typer.Exit(ExitStatus.FAILURE)
+
+
+@app.command(cls=PanelCommand, epilog=example("policy token orders"))
+def token(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Name of the caller; its identity is token:NAME."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Make a token: print it, and the line with its hash for the server's file of tokens."""
+    from prism.domain.access.tokens import new_token
+
+    secret, line = new_token(name)
+    if as_json:
+        write_json(token=secret, line=line)
+    else:
+        write_line(f"token for the caller:  {secret}")
+        write_line(f"line for the server:   {line}")
+
+
+def _fields(question: Question) -> dict[str, object]:
+    return {
+        "as": list(question.identity.names),
+        "may": str(question.action),
+        "key": question.key,
+        "pattern": question.pattern or None,
+    }
+
+
+_GROUP = TyperGroup(
+    name="policy",
+    help="Check a policy, which says who may do what; make tokens.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    commands=[*get_group(app).commands.values()],
+)
+
+COMMANDS = {"policy": _GROUP}

@@ -1,0 +1,1 @@
+"""Who may do what: identities, and one policy that every door asks."""

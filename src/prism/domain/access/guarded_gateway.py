@@ -1,0 +1,254 @@
+"""Gateway behind a policy: asks whether the caller may do an operation, then calls the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from prism.domain.access.control import AccessControl, check_prefix, permitted
+from prism.domain.access.policy import BY_PREFIX, Action, Rights, limited_ttl, may_last
+from prism.domain.admission import Admission
+from prism.domain.gateway import Gateway
+from prism.ports import (
+    Condition,
+    Count,
+    Entry,
+    Event,
+    Lifetime,
+    Page,
+    Persisted,
+    PrismError,
+    Profile,
+    Put,
+    Version,
+    Write,
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_READ, _WRITE, _DELETE = Action.READ, Action.WRITE, Action.DELETE
+
+_SCAN = BY_PREFIX[Action.SCAN]
+_SCAN_VALUES = (*_SCAN, Action.READ)
+_WATCH = BY_PREFIX[Action.WATCH]
+
+
+class GuardedGateway:
+    """Implementation of `FullKeyValue` around a gateway.
+
+    What tells about a key needs `read` as well: a condition, the sum of a counter, the values
+    of a scan or a watch. Methods that only check return what the gateway returns, so that an
+    operation costs no coroutine more.
+
+    Args:
+        pattern: name of the proxy's pattern behind the gateway; empty: there are none.
+    """
+
+    def __init__(self, gateway: Gateway, control: AccessControl, pattern: str = "") -> None:
+        self._gateway = gateway
+        self._control = control
+        self._pattern = pattern
+
+    @property
+    def profile(self) -> Profile:
+        """Profile of the gateway."""
+        return self._gateway.profile
+
+    @property
+    def admission(self) -> Admission:
+        """Admission of the gateway."""
+        return self._gateway.admission
+
+    def describe(self) -> Profile:
+        """Return the profile, if the caller may do anything; raises as `Gateway.describe`."""
+        self._control.check_pattern(self._pattern)
+        return self._gateway.describe()
+
+    def check_unchanged(self, operation: str, key: str) -> bool:
+        """Check an operation on one key that is passed on as a message.
+
+        Returns:
+            Whether the policy lets it be passed on as it is. False: a rule about ttls applies.
+
+        Raises:
+            PrismError: as the operation itself.
+        """
+        rules = [permitted(self._rights, action, key) for action in _ACTIONS[operation]]
+        return all(rule.max_ttl is None and rule.default_ttl is None for rule in rules)
+
+    def get(self, key: str) -> Coroutine[Any, Any, Entry | None]:
+        permitted(self._rights, _READ, key)
+        return self._gateway.get(key)
+
+    def set(
+        self, key: str, value: bytes, *, ttl: timedelta | None = None
+    ) -> Coroutine[Any, Any, Version]:
+        rule = permitted(self._rights, _WRITE, key)
+        return self._gateway.set(key, value, ttl=limited_ttl(rule, ttl))
+
+    def delete(self, key: str) -> Coroutine[Any, Any, bool]:
+        permitted(self._rights, _DELETE, key)
+        return self._gateway.delete(key)
+
+    def exists(self, key: str) -> Coroutine[Any, Any, bool]:
+        permitted(self._rights, _READ, key)
+        return self._gateway.exists(key)
+
+    def expire(self, key: str, ttl: timedelta) -> Coroutine[Any, Any, bool]:
+        rule = permitted(self._rights, _WRITE, key)
+        limited_ttl(rule, ttl)
+        return self._gateway.expire(key, ttl)
+
+    def ttl(self, key: str) -> Coroutine[Any, Any, Lifetime | None]:
+        permitted(self._rights, _READ, key)
+        return self._gateway.ttl(key)
+
+    def persist(self, key: str) -> Coroutine[Any, Any, Persisted]:
+        may_last(permitted(self._rights, _WRITE, key))
+        return self._gateway.persist(key)
+
+    def compare_and_set(
+        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
+    ) -> Coroutine[Any, Any, Version]:
+        rights = self._rights
+        permitted(rights, _READ, key)
+        ttl = limited_ttl(permitted(rights, _WRITE, key), ttl)
+        return self._gateway.compare_and_set(key, value, expected=expected, ttl=ttl)
+
+    def compare_and_delete(self, key: str, *, expected: Version) -> Coroutine[Any, Any, None]:
+        rights = self._rights
+        permitted(rights, _READ, key)
+        permitted(rights, _DELETE, key)
+        return self._gateway.compare_and_delete(key, expected=expected)
+
+    def get_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[Entry | PrismError | None]]:
+        return _with_permitted(self._gateway.get_many, keys, self._key_check(_READ))
+
+    def set_many(self, puts: Sequence[Put]) -> Coroutine[Any, Any, list[Version | PrismError]]:
+        rights = self._rights
+        return _with_permitted(
+            self._gateway.set_many, puts, lambda put: _permitted_put(put, rights)
+        )
+
+    def delete_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[bool | PrismError]]:
+        return _with_permitted(self._gateway.delete_many, keys, self._key_check(_DELETE))
+
+    def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Coroutine[Any, Any, Page]:
+        check_prefix(self._rights, _SCAN_VALUES if values else _SCAN, prefix)
+        return self._gateway.scan(prefix, page_size=page_size, page_token=page_token, values=values)
+
+    def increment(self, key: str, delta: int = 1) -> Coroutine[Any, Any, Count]:
+        rights = self._rights
+        permitted(rights, _READ, key)
+        may_last(permitted(rights, _WRITE, key))
+        return self._gateway.increment(key, delta)
+
+    def apply(
+        self, conditions: Sequence[Condition], writes: Sequence[Write]
+    ) -> Coroutine[Any, Any, list[Version | bool]]:
+        rights = self._rights
+        for condition in conditions:
+            permitted(rights, _READ, condition.key)
+        return self._gateway.apply(
+            conditions, [_permitted_write(write, rights) for write in writes]
+        )
+
+    @asynccontextmanager
+    async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
+        self._check_watch(prefix)
+        async with self._gateway.watch(prefix) as events:
+            yield _PermittedEvents(events, self._control, lambda: self._check_watch(prefix))
+
+    def _check_watch(self, prefix: str) -> None:
+        check_prefix(self._rights, _WATCH, prefix)
+
+    def _key_check(self, action: Action) -> Callable[[str], str]:
+        rights = self._rights
+
+        def check(key: str) -> str:
+            permitted(rights, action, key)
+            return key
+
+        return check
+
+    @property
+    def _rights(self) -> Rights:
+        return self._control.rights(self._pattern)
+
+
+# What an operation on one key that a proxy passes on as a message needs.
+_ACTIONS = {
+    "get": (_READ,),
+    "set": (_WRITE,),
+    "delete": (_DELETE,),
+    "exists": (_READ,),
+    "expire": (_WRITE,),
+    "ttl": (_READ,),
+    "persist": (_WRITE,),
+    "compare_and_set": (_READ, _WRITE),
+    "compare_and_delete": (_READ, _DELETE),
+    "increment": (_READ, _WRITE),
+}
+
+
+def _permitted_put(put: Put, rights: Rights) -> Put:
+    """Return a put with the ttl that the policy gives it; raises if it is not allowed."""
+    rule = permitted(rights, _WRITE, put.key)
+    ttl = limited_ttl(rule, put.ttl)
+    return put if ttl is put.ttl else put._replace(ttl=ttl)
+
+
+def _permitted_write(write: Write, rights: Rights) -> Write:
+    if isinstance(write, Put):
+        return _permitted_put(write, rights)
+    permitted(rights, _DELETE, write.key)
+    return write
+
+
+async def _with_permitted(
+    call: Callable[[Sequence[Item]], Coroutine[Any, Any, list[Result | PrismError]]],
+    items: Sequence[Item],
+    check: Callable[[Item], Item],
+) -> list[Result | PrismError]:
+    """Call with the items that are allowed; return all outcomes in the order of the request."""
+    errors: dict[int, PrismError] = {}
+    allowed: list[Item] = []
+    for index, item in enumerate(items):
+        try:
+            allowed.append(check(item))
+        except PrismError as error:
+            errors[index] = error
+    if not errors:
+        return await call(allowed)
+    outcomes = iter(await call(allowed) if allowed else [])
+    return [errors[index] if index in errors else next(outcomes) for index in range(len(items))]
+
+
+class _PermittedEvents:
+    """Events of one watch, until the caller may not see them any more."""
+
+    __slots__ = ("_check", "_control", "_generation", "_next")
+
+    def __init__(
+        self, events: AsyncIterator[Event], control: AccessControl, check: Callable[[], None]
+    ) -> None:
+        self._next = events.__anext__
+        self._control = control
+        self._check = check
+        self._generation = control.generation
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._next()
+        if self._generation != self._control.generation:
+            # Until the check passes, no event is shown.
+            self._check()
+            self._generation = self._control.generation
+        return event

@@ -1,0 +1,74 @@
+"""Identities, and the caller of the current request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+_ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls, by every name that its credentials prove.
+
+    Attributes:
+        names: such as `token:orders`, `spiffe://prod/orders`, `dns:orders.internal`,
+            `cn:orders` or `uid:1000`; never empty.
+    """
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.names)
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether the caller has shown no credentials."""
+        return self.names == (_ANONYMOUS,)
+
+
+ANONYMOUS = Identity((_ANONYMOUS,))
+"""The identity of a caller without credentials."""
+
+
+def bare_name(name: str) -> str:
+    """Return a name without its kind: `orders` for `token:orders`; SPIFFE ids stay whole."""
+    kind, separator, rest = name.partition(":")
+    return name if not separator or kind == "spiffe" else rest
+
+
+class Caller:
+    """Caller of one request, or of many on one stream.
+
+    Attributes:
+        identity: who it is.
+        generation: generation of the access control at which that was found out.
+    """
+
+    __slots__ = ("_identify", "generation", "identity")
+
+    def __init__(
+        self, identity: Identity, generation: int, identify: Callable[[], Identity] | None = None
+    ) -> None:
+        """Make a caller.
+
+        Args:
+            identify: finds the identity again, when tokens may have changed; raises
+                Unauthenticated if its credentials are not valid any more. None: it stays.
+        """
+        self.identity = identity
+        self.generation = generation
+        self._identify = identify
+
+    def renew(self, generation: int) -> None:
+        """Find out again who it is; raises Unauthenticated if its credentials are not valid."""
+        if self._identify is not None:
+            self.identity = self._identify()
+        self.generation = generation
+
+
+# A context variable, because the key-value ports have no parameter for the caller.
+current_caller: ContextVar[Caller | None] = ContextVar("current_caller", default=None)
+"""Caller of the current request, set by a door; None: nobody has identified it."""
