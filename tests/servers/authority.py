@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
-_NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1\n"
+_NAMES = "DNS:localhost,IP:127.0.0.1"
 
 
 class Authority:
@@ -20,7 +20,6 @@ class Authority:
 
     def __init__(self, name: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="prism-authority-"))
-        (self._folder / "names").write_text(_NAMES)
         self._openssl(
             *("req", "-x509", *_KEY, "-nodes", "-keyout", "ca.key", "-out", "ca.pem"),
             *("-days", "2", "-subj", f"/CN={name}"),
@@ -30,12 +29,16 @@ class Authority:
     def __del__(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def issue(self, name: str, password: str | None = None) -> tuple[bytes, bytes]:
-        """Return a certificate for localhost and its private key, in PEM.
+    def issue(
+        self, name: str, password: str | None = None, names: str = _NAMES
+    ) -> tuple[bytes, bytes]:
+        """Return a certificate and its private key, in PEM.
 
         Args:
             password: password to encrypt the key with; None: not encrypted.
+            names: its alternative names, as openssl writes them; by default those of localhost.
         """
+        (self._folder / "names").write_text(f"subjectAltName={names}\n")
         encryption = ("-nodes",) if password is None else ("-passout", f"pass:{password}")
         self._openssl(
             *("req", *_KEY, *encryption, "-keyout", "key", "-out", "csr", "-subj", f"/CN={name}")
@@ -46,10 +49,12 @@ class Authority:
         )
         return (self._folder / "cert").read_bytes(), (self._folder / "key").read_bytes()
 
-    def write(self, folder: Path, name: str, password: str | None = None) -> tuple[Path, Path]:
+    def write(
+        self, folder: Path, name: str, password: str | None = None, names: str = _NAMES
+    ) -> tuple[Path, Path]:
         """Write an issued certificate and its key into a folder, and return the two paths."""
         cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-        for path, content in zip((cert, key), self.issue(name, password), strict=True):
+        for path, content in zip((cert, key), self.issue(name, password, names), strict=True):
             replace_file(path, content)
         return cert, key
 

@@ -41,12 +41,16 @@ class HttpRequest(NamedTuple):
         path: without the query.
         query: text after the `?`.
         accept: the header of that name.
+        authorization: the header of that name; None: there is none.
+        peer: address of the other side.
     """
 
     method: str
     path: str
     query: str
     accept: str
+    authorization: str | None = None
+    peer: str = ""
 
 
 class HttpResponse(NamedTuple):
@@ -207,7 +211,7 @@ class _Connection:
             return None
         if event.http_version not in (b"1.0", b"1.1"):
             raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=505)
-        return _request_of(event)
+        return _request_of(event, self._writer)
 
     async def send(self, response: HttpResponse, *, head: bool) -> None:
         """Send the response, without its body if the request was HEAD.
@@ -261,7 +265,7 @@ class _Connection:
         return bool(data)
 
 
-def _request_of(event: h11.Request) -> HttpRequest:
+def _request_of(event: h11.Request, writer: asyncio.StreamWriter) -> HttpRequest:
     path, _, query = event.target.partition(b"?")
     accepted = b",".join(value for name, value in event.headers if name == b"accept")
     return HttpRequest(
@@ -269,7 +273,17 @@ def _request_of(event: h11.Request) -> HttpRequest:
         path.decode("latin-1"),
         query.decode("latin-1"),
         accepted.decode("latin-1"),
+        _header(event, b"authorization"),
+        (writer.get_extra_info("peername") or ("",))[0],
     )
+
+
+def _header(event: h11.Request, name: bytes) -> str | None:
+    """Return the first value of a header; None: there is none."""
+    for each, value in event.headers:
+        if each == name:
+            return bytes(value).decode("latin-1")
+    return None
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -53,6 +53,9 @@ class RemoteSettings:
     tls_key_password: str | None = setting(
         None, help="Password of that key, if it is encrypted", secret=True
     )
+    token: str | None = setting(
+        None, help="Token by which the policy of the server knows this one", secret=True
+    )
 
     @property
     def files(self) -> TLS | None:
@@ -86,6 +89,7 @@ class Remote(KeyValueClient):
                 settings.address,
                 timeout=settings.timeout,
                 tls=settings.files,
+                admin_token=settings.token,
                 trace_context=trace_context_source(),
             )
         )

@@ -34,7 +34,13 @@ Settings = TypeVar("Settings", bound=ServerSettings)
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://[^/\s]+:\d+", re.IGNORECASE)
 
 # Variables of the command line that are not settings of a server.
-_OTHER_VARIABLES = {"PRISM_CONFIG", "PRISM_ADDRESS", "PRISM_PATTERN", "PRISM_TRACEBACK"}
+_OTHER_VARIABLES = {
+    "PRISM_CONFIG",
+    "PRISM_ADDRESS",
+    "PRISM_PATTERN",
+    "PRISM_TOKEN_FILE",
+    "PRISM_TRACEBACK",
+}
 
 
 class Source(IntEnum):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
-from prism.adapters.grpc.admin_guard import AdminGuard
+from prism.adapters.grpc.admin_guard import AdminGuard, Guard, PolicyGuard
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
@@ -30,11 +30,13 @@ from prism.adapters.observability.page.history import (
 )
 from prism.adapters.observability.tracing import tracing_if
 from prism.adapters.sockets import default_max_connections
+from prism.bootstrap.access import Access, access_of, authentication_of
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, commander_of
 from prism.bootstrap.configuration import ServerConfiguration, secrets_of
 from prism.bootstrap.reloading import Apply, Reloader, secrets_of_driver
 from prism.bootstrap.settings import ServerSettings, ServeSettings
+from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -92,6 +94,10 @@ def _metrics(
     server = ServerCollector(VERSION, admission, lifecycle, readiness, listener)
     redis = [] if door is None else [RedisCollector(door)]
     return Metrics((rpc, backend, server, *redis))
+
+
+def _admin_guard(token_guard: AdminGuard, access: Access | None) -> Guard:
+    return token_guard if access is None else PolicyGuard(access.control)
 
 
 def _http_server(
@@ -158,9 +164,11 @@ class CommonContainer(containers.DeclarativeContainer):
     readiness = providers.Singleton(ReadinessMonitor, lifecycle=lifecycle)
 
     server_options = settings.server_options
-    admin_guard = providers.Singleton(
+    access = providers.Singleton(access_of, settings=settings)
+    token_guard = providers.Singleton(
         AdminGuard, token=settings.admin_token, required=server_options.is_remote
     )
+    admin_guard = providers.Singleton(_admin_guard, token_guard=token_guard, access=access)
     lifecycle_servicer = providers.Singleton(
         LifecycleServicer, lifecycle=lifecycle, guard=admin_guard
     )
@@ -173,6 +181,7 @@ class CommonContainer(containers.DeclarativeContainer):
         observer=call_observer,
         log=request_log,
         proxy_admin=proxy_admin_servicer,
+        authenticate=providers.Callable(authentication_of, access=access, settings=settings),
     )
     client_server = providers.Singleton(
         server_on,
@@ -202,7 +211,12 @@ class CommonContainer(containers.DeclarativeContainer):
         redis_server=redis_server,
     )
     endpoints = providers.Singleton(
-        Endpoints, lifecycle=lifecycle, readiness=readiness, metrics=metrics, page=page.provider
+        Endpoints,
+        lifecycle=lifecycle,
+        readiness=readiness,
+        metrics=metrics,
+        page=page.provider,
+        logins=providers.Callable(lambda access: access and access.logins, access=access),
     )
     http_server = providers.Singleton(
         _http_server, settings=settings, endpoints=endpoints.provider, history=history
@@ -211,7 +225,8 @@ class CommonContainer(containers.DeclarativeContainer):
         Reloader,
         configuration,
         server=grpc_server,
-        guard=admin_guard,
+        guard=token_guard,
+        access=access,
         redactor=redactor,
         apply_secrets=apply_secrets,
         redis_server=redis_server,
@@ -233,6 +248,10 @@ class CommonContainer(containers.DeclarativeContainer):
 
 def _traced(driver: Driver[Any], spec: DriverSpec, tracing: Tracing | None) -> Driver[Any]:
     return driver if tracing is None else tracing.around_driver(driver, spec.name)
+
+
+def _guarded(gateway: Gateway, access: Access | None) -> Gateway | GuardedGateway:
+    return gateway if access is None else GuardedGateway(gateway, access.control)
 
 
 def _driver_collector(
@@ -312,7 +331,7 @@ class Container(containers.DeclarativeContainer):
     )
     key_value_servicer = providers.Singleton(
         KeyValueServicer,
-        gateway=gateway,
+        gateway=providers.Callable(_guarded, gateway=gateway, access=common.access),
         default_timeout=settings.default_timeout,
         max_message_bytes=settings.max_message_bytes,
         observer=common.call_observer,

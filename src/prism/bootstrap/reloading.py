@@ -1,4 +1,4 @@
-"""Certificates and secrets in files: read again when a file changes, and at SIGHUP."""
+"""Certificates, secrets and policies in files: read again when a file changes, and at SIGHUP."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.transports.tls import ServerTls
+from prism.bootstrap.access import Access
 from prism.bootstrap.configuration import ServerConfiguration
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.redaction import Redactor
@@ -49,6 +50,7 @@ class Reloader:
         server: gets changed certificates.
         redis_server: gets them too; None: there is none.
         guard: gets a changed admin token.
+        access: reads a changed policy and changed tokens; None: there is no policy.
         redactor: gets changed secrets first.
         apply_secrets: applies the other secrets.
     """
@@ -62,7 +64,9 @@ class Reloader:
         redactor: Redactor,
         apply_secrets: Apply,
         redis_server: TlsServer | None = None,
+        access: Access | None = None,
     ) -> None:
+        self._access = access
         self._redis_server = redis_server
         self._configuration = configuration
         self._server = server
@@ -77,7 +81,7 @@ class Reloader:
 
     def request(self) -> None:
         """Read all files again, whether or not they have changed."""
-        log.info("SIGHUP: certificates and secrets are read again")
+        log.info("SIGHUP: certificates, secrets and the policy are read again")
         self._requested.set()
 
     async def run(self) -> None:
@@ -107,7 +111,13 @@ class Reloader:
             problems.append(error.message)
         else:
             self._redactor.register(configuration.secrets)
-            for apply in (self._apply_tls, self._apply_token, self._apply_secrets):
+            for apply in (
+                self._apply_tls,
+                self._apply_token,
+                self._apply_tokens,
+                self._apply_policy,
+                self._apply_secrets,
+            ):
                 try:
                     await apply(configuration)
                 except PrismError as error:
@@ -138,6 +148,14 @@ class Reloader:
             self._token = token
             self._guard.expect(token)
             log.info("the admin token has changed")
+
+    async def _apply_tokens(self, _configuration: ServerConfiguration) -> None:
+        if self._access is not None and self._access.reload_tokens():
+            log.info("the tokens have changed: each operation is checked against them")
+
+    async def _apply_policy(self, _configuration: ServerConfiguration) -> None:
+        if self._access is not None and self._access.reload_policy():
+            log.info("the policy has changed: each operation is checked against it")
 
 
 def secrets_of_driver(configuration: ServerConfiguration, lifecycle: LifecycleMachine) -> Apply:

@@ -15,13 +15,21 @@ def read_secret(path: Path) -> str:
     Raises:
         InvalidArgument: the file cannot be read, is empty, or is not text.
     """
+    secret = read_text(path).strip()
+    if not secret:
+        raise InvalidArgument(f"{path} is empty")
+    return secret
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, without a byte order mark.
+
+    Raises:
+        InvalidArgument: the file cannot be read, or is not text.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidArgument(f"{path} is not UTF-8") from None
-    secret = text.strip()
-    if not secret:
-        raise InvalidArgument(f"{path} is empty")
-    return secret

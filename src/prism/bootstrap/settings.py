@@ -65,6 +65,8 @@ class ServerSettings:
             "tls_key_password",
             "tls_client_ca",
             "admin_token",
+            "policy",
+            "tokens",
         ),
         LIMITS: (
             "default_timeout",
@@ -118,6 +120,12 @@ class ServerSettings:
         None,
         secret=True,
         help="Token that lifecycle calls must carry; required unless the server is on loopback.",
+    )
+    policy: Path | None = setting(
+        None, help="File that says who may do what; without it every caller may do everything."
+    )
+    tokens: Path | None = setting(
+        None, help="File with the hashes of the tokens by which --policy knows callers."
     )
     reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
     default_timeout: timedelta = setting(
@@ -184,6 +192,13 @@ class ServerSettings:
         token = self.admin_token
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise InvalidSetting("admin_token", "admin_token must be printable ASCII, not empty")
+        if self.tokens is not None and self.policy is None:
+            raise InvalidSetting("tokens", "tokens needs policy, which says what they allow")
+        if token is not None and self.policy is not None:
+            raise InvalidSetting(
+                "admin_token",
+                "admin_token and policy exclude each other: a rule with admin says who administers",
+            )
         if self.trace_ratio is not None and not 0 <= self.trace_ratio <= 1:
             raise InvalidSetting(
                 "trace_ratio", f"trace_ratio is {self.trace_ratio}; it must be 0 to 1"
@@ -299,6 +314,8 @@ class ServeSettings(ServerSettings):
         if self.start_timeout < timedelta():
             raise InvalidSetting("start_timeout", "start_timeout is below zero")
         self._check_resp()
+        if self.policy is not None and self.proxy_address is not None:
+            raise InvalidSetting("policy", "the proxy asks the policy: give it to the proxy")
         if self.proxy_address is not None:
             self._check_proxy(self.proxy_address)
             return
@@ -322,6 +339,11 @@ class ServeSettings(ServerSettings):
                     raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
         if self.resp_host == "":
             raise InvalidSetting("resp_host", "resp_host is empty; leave it out for host")
+        if self.serves_resp and self.policy is not None:
+            name = "resp_socket" if self.resp_port is None else "resp_port"
+            raise InvalidSetting(
+                name, f"{name} and policy exclude each other: Redis clients show no credentials"
+            )
         for name, given in (
             ("resp_host", self.resp_host),
             ("resp_allow_flush", self.resp_allow_flush),

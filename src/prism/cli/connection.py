@@ -98,6 +98,7 @@ class ConnectionOptions:
     Attributes:
         timeout: time to wait for each reply.
         pattern: pattern of a proxy that serves the calls; None: the proxy's default.
+        token_file: file with the token by which a server with a policy knows the caller.
         admin_token_file: file with the token for lifecycle and pattern commands.
         tracing: tracing of this command; None: off.
     """
@@ -112,6 +113,7 @@ class ConnectionOptions:
     enable_tracing: bool = False
     trace_exporter: str | None = None
     pattern: str | None = None
+    token_file: Path | None = None
     admin_token_file: Path | None = None
     tracing: ClientTracing | None = None
 
@@ -120,6 +122,8 @@ class ConnectionOptions:
             raise typer.BadParameter("--tls-cert and --tls-key go together")
         if self.tls_key_password_file is not None and self.tls_key is None:
             raise typer.BadParameter("--tls-key-password-file needs --tls-key")
+        if self.token_file is not None and self.admin_token_file is not None:
+            raise typer.BadParameter("--token-file and --admin-token-file exclude each other")
 
     def call(self, operation: str, call: Callable[[Client], Awaitable[Result]]) -> Result:
         """Connect, make one call, and close.
@@ -156,7 +160,13 @@ class ConnectionOptions:
                 client = tracing.around_client(client, self.address)
             return await task(client)
 
-        client = connect(self.address, timeout=self.timeout, tls=self._tls, pattern=self.pattern)
+        client = connect(
+            self.address,
+            timeout=self.timeout,
+            tls=self._tls,
+            token=None if self.token_file is None else read_secret(self.token_file),
+            pattern=self.pattern,
+        )
         try:
             return _run(client, traced_task)
         except BackendUnavailable as error:
@@ -166,20 +176,24 @@ class ConnectionOptions:
         """Connect, run a task that administers the server, and close."""
         from prism import connect_admin
 
-        token = None if self.admin_token_file is None else read_secret(self.admin_token_file)
-        client = connect_admin(self.address, timeout=self.timeout, tls=self._tls, admin_token=token)
+        file = self.admin_token_file or self.token_file
+        token = None if file is None else read_secret(file)
+        client = connect_admin(self.address, timeout=self.timeout, tls=self._tls, token=token)
         try:
             return _run(client, task)
         except BackendUnavailable as error:
             raise self._explained(error) from None
         except Unauthenticated as error:
+            if file is not None:
+                raise
             raise Unauthenticated(
-                "this needs the admin token of the server: give --admin-token-file FILE",
+                "this needs the admin token of the server: give --admin-token-file FILE, or "
+                "--token-file FILE where the server has a policy",
                 reason=error.reason,
             ) from None
         except AccessDenied as error:
-            if self.admin_token_file is not None:
-                error.add_note(f"the token comes from {self.admin_token_file}")
+            if file is not None:
+                error.add_note(f"the token comes from {file}")
             raise
 
     def _explained(self, error: BackendUnavailable) -> BackendUnavailable:
@@ -293,6 +307,13 @@ _ADMIN_TOKEN_FILE = _connection_option(
     help="File with the admin token, which a server that is not on loopback requires.",
 )
 _COMMON = (
+    _connection_option(
+        param_decls=["--token-file"],
+        metavar="FILE",
+        type=Path,
+        envvar="PRISM_TOKEN_FILE",
+        help="File with the token by which a server with a policy knows the caller.",
+    ),
     _connection_option(
         param_decls=["--timeout"],
         metavar="DURATION",

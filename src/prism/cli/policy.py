@@ -76,8 +76,8 @@ def check(
         raise typer.Exit(ExitStatus.FAILURE)
 
 
-@app.command(cls=PanelCommand, epilog=example("policy test policy.toml"))
-def test(file: PolicyArgument, as_json: AsJson = False) -> None:
+@app.command("test", cls=PanelCommand, epilog=example("policy test policy.toml"))
+def run_examples(file: PolicyArgument, as_json: AsJson = False) -> None:
     """Check a policy file, and that its examples hold; 1 if one does not."""
     from prism.bootstrap.policy_file import read_policy, text_of_broken
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextvars import copy_context
 from typing import Protocol
 
 
@@ -36,6 +37,8 @@ class Workers:
     def __init__(self, work: Work) -> None:
         self._source = work
         self._loop = asyncio.get_running_loop()
+        # Whatever starts a task: an outcome may arrive in the context of another caller.
+        self._context = copy_context()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
         self._waiting = 0
@@ -71,7 +74,7 @@ class Workers:
 
     def _start(self) -> None:
         self._starting += 1
-        task = self._loop.create_task(self._work())
+        task = self._loop.create_task(self._work(), context=self._context.copy())
         self._tasks.add(task)
 
     def _check(self) -> None:

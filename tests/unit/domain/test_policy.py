@@ -32,11 +32,11 @@ EXAMPLES = int(os.environ.get("PRISM_POLICY_EXAMPLES", "150"))
 REQUESTS = 20
 
 # Prefixes of rules have up to three of these characters; a key that ends with a z meets no
-# rule whose prefix is longer than what precedes the z.
+# rule whose prefix is longer than what precedes the z. The last two are those of {name}.
 UNIVERSE = [
     "".join(letters) + end for length in range(5) for letters in product("ab/", repeat=length)
     for end in ("", "z")
-]  # fmt: skip
+] + ["anonymous/", "anonymous/z"]  # fmt: skip
 
 NAMES = ("token:a", "token:b", "dns:a", "spiffe://a/b", "cn:a/b", "anonymous")
 KEY_ACTIONS = [action for action in Action if action.is_for_keys]

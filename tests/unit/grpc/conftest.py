@@ -55,6 +55,7 @@ class Held(Memstore):
 class Context:
     connection = "somebody"
     pattern = ""
+    certificate = ""
     timeout_s = None
 
     def metadata(self, name: str) -> str | None:

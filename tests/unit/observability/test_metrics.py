@@ -21,6 +21,7 @@ OPERATION = {"driver": "memstore", "operation": "get"}
 class Context:
     connection = "c"
     pattern = ""
+    certificate = ""
     timeout_s = None
 
     def metadata(self, name: str) -> str | None:

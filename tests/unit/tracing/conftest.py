@@ -25,6 +25,7 @@ class Request:
 
     connection = "10.0.0.7:4711"
     pattern = ""
+    certificate = ""
     timeout_s: float | None = None
 
     def __init__(self, **metadata: str) -> None:

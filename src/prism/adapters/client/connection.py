@@ -13,7 +13,13 @@ from prism.adapters.client.key_value import KeyValueClient, Operations
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
 from prism.adapters.client.propagation import trace_context_source
 from prism.adapters.client.retry import RetryingChannel
-from prism.ports import BackendTimeout, BackendUnavailable, NotServing, Profile
+from prism.ports import (
+    BackendTimeout,
+    BackendUnavailable,
+    InvalidArgument,
+    NotServing,
+    Profile,
+)
 
 if TYPE_CHECKING:
     from prism.adapters.client.patterns import PatternsClient
@@ -79,6 +85,7 @@ async def connect(
     timeout: timedelta = CALL_TIMEOUT,
     tls: TLS | None = None,
     admin_token: str | None = None,
+    token: str | None = None,
     pattern: str | None = None,
     retry: bool = False,
     wait_for_server: timedelta = timedelta(0),
@@ -97,6 +104,7 @@ async def connect(
         timeout: longest duration of each call, connecting included.
         tls: certificates; None: plain text.
         admin_token: token for lifecycle and pattern calls, if the server requires one.
+        token: token by which a server with a policy knows the caller; replaces `admin_token`.
         pattern: name of the proxy's pattern that serves the calls; None: its default.
         retry: whether an operation is repeated within its timeout, where that is safe: if the
             server has not applied it, because it leaves, is overloaded or cannot be reached, or
@@ -111,7 +119,11 @@ async def connect(
         NotServing: the server has not started yet.
     """
     async with _opened(
-        address, timeout=timeout, tls=tls, admin_token=admin_token, pattern=pattern
+        address,
+        timeout=timeout,
+        tls=tls,
+        token=_one_token(admin_token, token),
+        pattern=pattern,
     ) as channel:
         profile = await _profile(channel, wait_for_server)
         if not retry:
@@ -131,6 +143,7 @@ async def connect_admin(
     timeout: timedelta = CALL_TIMEOUT,
     tls: TLS | None = None,
     admin_token: str | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[AdminClient]:
     """Connect to administer a server, whatever the state of its driver.
 
@@ -140,7 +153,9 @@ async def connect_admin(
     Raises:
         InvalidArgument: the address has neither form, or a TLS file cannot be used.
     """
-    async with _opened(address, timeout=timeout, tls=tls, admin_token=admin_token) as channel:
+    async with _opened(
+        address, timeout=timeout, tls=tls, token=_one_token(admin_token, token)
+    ) as channel:
         yield AdminClient(channel)
 
 
@@ -157,20 +172,27 @@ async def _profile(channel: Channel, wait_for_server: timedelta) -> Profile:
         await asyncio.sleep(_LOOK_AGAIN_S)
 
 
+def _one_token(admin_token: str | None, token: str | None) -> str | None:
+    """Return the only token that is given; a call carries one."""
+    if admin_token is not None and token is not None:
+        raise InvalidArgument("admin_token and token exclude each other: give one")
+    return token if admin_token is None else admin_token
+
+
 @asynccontextmanager
 async def _opened(
     address: str,
     *,
     timeout: timedelta,
     tls: TLS | None,
-    admin_token: str | None,
+    token: str | None,
     pattern: str | None = None,
 ) -> AsyncIterator[Channel]:
     channel = Channel(
         address,
         timeout=timeout,
         tls=tls,
-        admin_token=admin_token,
+        admin_token=token,
         pattern=pattern,
         trace_context=trace_context_source(),
     )

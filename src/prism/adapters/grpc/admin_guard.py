@@ -6,6 +6,8 @@ import hmac
 from typing import Protocol
 
 from prism.adapters.grpc.context import CallContext, peer_of_call
+from prism.domain.access.control import AccessControl
+from prism.domain.access.policy import Action
 from prism.domain.login_attempts import LoginAttempts
 from prism.ports import AccessDenied, Unauthenticated
 
@@ -63,3 +65,13 @@ class AdminGuard:
             return
         self._attempts.failed(peer)
         raise AccessDenied("the admin token is wrong")
+
+
+class PolicyGuard:
+    """Check that the policy lets the caller administer the server."""
+
+    def __init__(self, control: AccessControl) -> None:
+        self._control = control
+
+    async def check(self, context: CallContext) -> None:
+        self._control.check_server(Action.ADMIN)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+)
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,6 +39,8 @@ UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
 CheckPattern = Callable[[str], object]
 """Raises PreconditionFailed unless there is a pattern of this name."""
+Authenticate = Callable[[CallContext], Awaitable[None] | None]
+"""Identifies the caller of a call; returns what refuses it, if its credentials are wrong."""
 
 
 class CallObserver(Protocol):
@@ -82,6 +91,7 @@ class _Method:
         path: path such as `/prism.v1.KeyValueService/Get`.
         max_reply_bytes: maximum size of a reply that a caller can be expected to receive.
         check_pattern: checks the pattern that a call names; None: it is ignored.
+        authenticate: identifies the caller; None: nobody asks who calls.
         log: log of calls that fail or are slow.
         element_limits: bound on the elements of a request; None: it has no repeated field.
     """
@@ -91,6 +101,7 @@ class _Method:
     max_reply_bytes: int
     element_limits: ElementLimits | None = None
     check_pattern: CheckPattern | None = None
+    authenticate: Authenticate | None = None
     log: RequestLog = field(default_factory=RequestLog)
     observer: CallObserver | None = None
     tally: CallTally = field(default_factory=CallTally)
@@ -161,6 +172,11 @@ class UnaryCall(_Method):
         failure = None
         timeout_s = context.timeout_s
         try:
+            if (
+                self.authenticate is not None
+                and (refusal := self.authenticate(context)) is not None
+            ):
+                await refusal
             self._check_pattern(context)
             request = self._decode(payload)
             reply = await within(
@@ -206,6 +222,11 @@ class StreamCall(_Method):
         requests = (self._decode(payload) async for payload in payloads)
         try:
             try:
+                if (
+                    self.authenticate is not None
+                    and (refusal := self.authenticate(context)) is not None
+                ):
+                    await refusal
                 self._check_pattern(context)
             except PrismError:
                 await _first_of(payloads)
@@ -233,6 +254,7 @@ def calls_of(
     default_timeout: timedelta | None,
     max_message_bytes: int,
     check_pattern: CheckPattern | None = None,
+    authenticate: Authenticate | None = None,
     log: RequestLog | None = None,
     observer: CallObserver | None = None,
 ) -> Mapping[str, Call]:
@@ -259,6 +281,7 @@ def calls_of(
             "handler": handler,
             "max_reply_bytes": max_message_bytes,
             "check_pattern": check_pattern,
+            "authenticate": authenticate,
             "log": log or RequestLog(),
             "observer": None if method.name == "Operate" else observer,
         }

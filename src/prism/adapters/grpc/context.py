@@ -32,6 +32,11 @@ class CallContext(Protocol):
         """Return the first value of a metadata key; None: there is none."""
         ...
 
+    @property
+    def certificate(self) -> str:
+        """Certificate of the caller that the transport has verified, in PEM; empty: none."""
+        ...
+
 
 def peer_of_call(context: CallContext) -> str:
     """Return by what the peer of a call is told apart from others, whatever its port."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
-from prism.adapters.grpc.calls import Call, CallObserver, calls_of
+from prism.adapters.grpc.calls import Authenticate, Call, CallObserver, calls_of
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers import health, reflection
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
@@ -53,6 +53,7 @@ class Services:
         observer: observer of Prism's own services; probes and reflection would be noise.
         log: log of calls that fail or are slow.
         proxy_admin: administration of a proxy's patterns; None: not a proxy.
+        authenticate: identifies the callers of Prism's own services; None: nobody asks.
 
     Attributes:
         calls: calls by path, such as `/prism.v1.KeyValueService/Get`.
@@ -69,26 +70,27 @@ class Services:
         observer: CallObserver | None = None,
         log: RequestLog | None = None,
         proxy_admin: ProxyAdminServicer | None = None,
+        authenticate: Authenticate | None = None,
     ) -> None:
         timeout = options.default_timeout
         serve = partial(calls_of, max_message_bytes=options.max_message_bytes, log=log)
+        serve_own = partial(serve, observer=observer, authenticate=authenticate)
         checks = health.HealthServicer(readiness, (KEY_VALUE.full_name,))
         calls = {
-            **serve(
+            **serve_own(
                 KEY_VALUE,
                 key_value,
                 default_timeout=timeout,
-                observer=observer,
                 check_pattern=key_value.route_of,
             ),
             # A drain has a timeout of its own, so only the caller's deadline applies.
-            **serve(LIFECYCLE, lifecycle, default_timeout=None, observer=observer),
+            **serve_own(LIFECYCLE, lifecycle, default_timeout=None),
             **serve(health.SERVICE, checks, default_timeout=timeout),
         }
         served = [KEY_VALUE, LIFECYCLE, health.SERVICE]
         if proxy_admin is not None:
             served.append(PROXY_ADMIN)
-            calls |= serve(PROXY_ADMIN, proxy_admin, default_timeout=None, observer=observer)
+            calls |= serve_own(PROXY_ADMIN, proxy_admin, default_timeout=None)
         if options.reflection:
             describes = reflection.ReflectionServicer([each.full_name for each in served])
             calls |= serve(reflection.SERVICE, describes, default_timeout=None)

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 
 from prism.adapters.http_server import HttpRequest, HttpResponse, HttpServer
 from prism.adapters.observability.page.history import OperationSamples
+from prism.domain.access.logins import Logins
+from prism.domain.access.policy import Action
+from prism.domain.addresses import peer_of
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.ports import Exhausted, PrismError, Unauthenticated
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
@@ -28,6 +32,9 @@ _PAGE_HEADERS = (
 )
 _ALLOW = ((b"allow", b"GET, HEAD, OPTIONS"),)
 
+_OPEN = ("/health", "/ready")
+"""Paths that are answered to everybody, since probes show no credentials."""
+
 _MAX_CONNECTIONS = 64
 
 
@@ -37,6 +44,7 @@ class Endpoints:
     Args:
         readiness: decides what `/ready` answers.
         page: returns the page, made at the first call.
+        logins: identifies callers, whom the policy must let `observe`; None: nobody asks.
     """
 
     def __init__(
@@ -45,7 +53,9 @@ class Endpoints:
         readiness: ReadinessMonitor,
         metrics: Metrics,
         page: Callable[[], StatusPage],
+        logins: Logins | None = None,
     ) -> None:
+        self._logins = logins
         self._lifecycle = lifecycle
         self._readiness = readiness
         self._metrics = metrics
@@ -66,6 +76,11 @@ class Endpoints:
         if request.method not in ("GET", "HEAD"):
             refusal = _json(405, error="only GET, HEAD and OPTIONS are allowed")
             return refusal._replace(headers=_ALLOW)
+        if self._logins is not None and request.path not in _OPEN:
+            try:
+                await _check(self._logins, request)
+            except PrismError as error:
+                return _refusal_of(error)
         return await route(request)
 
     async def _show_page(self, request: HttpRequest) -> HttpResponse:
@@ -122,6 +137,22 @@ class EndpointServer:
                 await self._sampling
             self._sampling = None
         await self._server.stop()
+
+
+async def _check(logins: Logins, request: HttpRequest) -> None:
+    """Return if the policy lets the caller observe; raises PrismError."""
+    if not logins.identify(request.authorization):
+        await logins.refuse(peer_of(request.peer))
+    logins.control.check_server(Action.OBSERVE)
+
+
+def _refusal_of(error: PrismError) -> HttpResponse:
+    refusal = _json(403, error=error.message)
+    if isinstance(error, Unauthenticated):
+        return refusal._replace(status=401, headers=((b"www-authenticate", b"Bearer"),))
+    if isinstance(error, Exhausted):
+        return refusal._replace(status=429, headers=((b"retry-after", b"2"),))
+    return refusal
 
 
 def _json(code: int, /, **pairs: str) -> HttpResponse:

@@ -104,6 +104,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         max_message_bytes=settings.max_message_bytes,
         observer=common.call_observer,
         log=common.request_log,
+        control=providers.Callable(lambda access: access and access.control, access=common.access),
     )
     proxy_admin_servicer = providers.Singleton(
         ProxyAdminServicer,

@@ -28,6 +28,8 @@ from prism.adapters.grpc.servicers.operate import (
 from prism.adapters.grpc.servicers.relay import RelayedOperation
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.relay import RelayingDriver, RelayOperation
+from prism.domain.access.control import AccessControl
+from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission, reservation
 from prism.domain.deadline import Cancellable
 from prism.domain.gateway import Gateway
@@ -97,11 +99,13 @@ class Upstream(NamedTuple):
 
     Attributes:
         gateway: the proxy's gateway to the process.
+        guarded: the same gateway behind the policy; None: there is no policy.
         servicer: servicer in front of that gateway.
         relay: sends operations as messages; None: the driver cannot.
     """
 
     gateway: Gateway
+    guarded: GuardedGateway | None
     servicer: KeyValueServicer
     relay: RelayOperation | None
 
@@ -113,9 +117,10 @@ class PatternRoute:
         name: name of the pattern.
     """
 
-    __slots__ = ("_upstream", "name", "pattern")
+    __slots__ = ("_control", "_upstream", "name", "pattern")
 
-    def __init__(self, pattern: RoutablePattern) -> None:
+    def __init__(self, pattern: RoutablePattern, control: AccessControl | None) -> None:
+        self._control = control
         self.name = pattern.spec.name
         self.pattern = pattern
         self._upstream: Upstream | None = None
@@ -136,7 +141,10 @@ class PatternRoute:
         if upstream is None or upstream.gateway is not gateway:
             driver = gateway.driver
             relay = driver.relay if isinstance(driver, RelayingDriver) else None
-            upstream = self._upstream = Upstream(gateway, KeyValueServicer(gateway), relay)
+            control = self._control
+            guarded = None if control is None else GuardedGateway(gateway, control, self.name)
+            servicer = KeyValueServicer(guarded or gateway)
+            upstream = self._upstream = Upstream(gateway, guarded, servicer, relay)
         return upstream
 
 
@@ -153,6 +161,7 @@ class ForwardingServicer:
         max_message_bytes: maximum size of one message in a stream.
         log: log of operations in a stream that fail or are slow.
         observer: observer of operations in a stream.
+        control: decides which patterns and keys callers may use; None: all.
     """
 
     def __init__(
@@ -164,7 +173,9 @@ class ForwardingServicer:
         max_message_bytes: int = 4 << 20,
         log: RequestLog | None = None,
         observer: CallObserver | None = None,
+        control: AccessControl | None = None,
     ) -> None:
+        self._control = control
         self._patterns = patterns
         self._admission = admission
         self._observer = observer
@@ -184,11 +195,16 @@ class ForwardingServicer:
         return self._kinds
 
     def route_of(self, pattern: str) -> PatternRoute:
-        """Return the route to the pattern that a call names; raises as `PatternFinder.find`."""
+        """Return the route to the pattern that a call names; raises as `PatternFinder.find`.
+
+        A caller who may do nothing with a pattern is refused, whether there is one or not.
+        """
+        if pattern and self._control is not None:
+            self._control.check_pattern(pattern)
         found = self._patterns.find(pattern)
         route = self._routes.get(found)
         if route is None:
-            route = self._routes[found] = PatternRoute(found)
+            route = self._routes[found] = PatternRoute(found, self._control)
         return route
 
     def relay(self, operation: Operation, on_outcome: OnOutcome) -> Cancellable | None:
@@ -198,8 +214,12 @@ class ForwardingServicer:
         if upstream is None or upstream.relay is None or method.keys is not Keys.ONE:
             return None
         self._admission.check_open()
+        name = method.operation_of(operation.request)
+        guarded = upstream.guarded
+        if guarded is not None and not guarded.check_unchanged(name, operation.keys[0]):
+            return None
         gateway = upstream.gateway
-        tally = gateway.tallies[method.operation_of(operation.request)]
+        tally = gateway.tallies[name]
         relayed = RelayedOperation(operation, on_outcome, gateway.admission, tally)
         return relayed if relayed.send(upstream.relay) else None
 

@@ -25,6 +25,7 @@ from prism.adapters.wire.keyvalue_messages import (
     watch_event,
 )
 from prism.adapters.wire.status import status_of
+from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.gateway import Gateway
 from prism.ports import (
     Condition,
@@ -70,7 +71,7 @@ class KeyValueServicer:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: Gateway | GuardedGateway,
         *,
         default_timeout: timedelta = timedelta(seconds=30),
         max_message_bytes: int = 4 << 20,
@@ -83,10 +84,6 @@ class KeyValueServicer:
         self._limits = StreamLimits(
             default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
         )
-
-    @property
-    def gateway(self) -> Gateway:
-        return self._gateway
 
     @staticmethod
     def route_of(pattern: str) -> _LocalRoute:

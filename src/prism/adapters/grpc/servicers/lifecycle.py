@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prism.adapters.grpc.admin_guard import AdminGuard
+from prism.adapters.grpc.admin_guard import Guard
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.wire.keyvalue_messages import HEALTH, STATES, timedelta_of
 from prism.adapters.wire.status import encodable
@@ -17,7 +17,7 @@ from prism.v1 import lifecycle_pb2 as pb
 class LifecycleServicer:
     """One method for each call of `proto/prism/v1/lifecycle.proto`, which describes them."""
 
-    def __init__(self, lifecycle: LifecycleControl, guard: AdminGuard) -> None:
+    def __init__(self, lifecycle: LifecycleControl, guard: Guard) -> None:
         self._lifecycle = lifecycle
         self._guard = guard
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
-from prism.adapters.grpc.admin_guard import AdminGuard
+from prism.adapters.grpc.admin_guard import Guard
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.wire.keyvalue_messages import timedelta_of
 from prism.adapters.wire.proxy_messages import (
@@ -37,7 +37,7 @@ class ProxyAdminServicer:
     def __init__(
         self,
         patterns: Supervisor,
-        guard: AdminGuard,
+        guard: Guard,
         validate: Callable[[PatternSpec], PatternSpec],
     ) -> None:
         self._patterns = patterns

@@ -362,6 +362,7 @@ class Context:
     __slots__ = (
         "_deadline",
         "_headers",
+        "_scope",
         "connection",
         "encoding",
         "is_grpc",
@@ -370,6 +371,7 @@ class Context:
     )
 
     def __init__(self, scope: Scope) -> None:
+        self._scope = scope
         client = scope.get("client")
         # Connections over a Unix socket cannot be told apart.
         self.connection = f"{client[0]}:{client[1]}" if client else ""
@@ -408,6 +410,12 @@ class Context:
         if self._deadline is None:
             return None
         return max(self._deadline - asyncio.get_running_loop().time(), 0.0)
+
+    @property
+    def certificate(self) -> str:
+        tls = self._scope.get("extensions", {}).get("tls")
+        chain = None if tls is None else tls["client_cert_chain"]
+        return chain[0] if chain else ""
 
     def metadata(self, name: str) -> str | None:
         value = self._headers.get(name.encode("latin-1"))

@@ -147,6 +147,12 @@ class _Context:
     def timeout_s(self) -> float | None:
         return self._context.time_remaining()
 
+    @property
+    def certificate(self) -> str:
+        for certificate in self._context.auth_context().get("x509_pem_cert", ()):
+            return certificate.decode("ascii")
+        return ""
+
     def metadata(self, name: str) -> str | None:
         found: Iterable[tuple[str, str | bytes]] = self._context.invocation_metadata() or ()
         # Every call runs this, so a loop instead of a slower generator.

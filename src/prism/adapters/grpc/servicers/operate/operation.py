@@ -230,6 +230,10 @@ class Operation:
     def pattern(self) -> str:
         return self.route.name
 
+    @property
+    def certificate(self) -> str:
+        return self._stream.certificate
+
     def metadata(self, name: str) -> str | None:
         """The operation's own trace context; everything else comes with the stream."""
         if name == "traceparent":

@@ -1,0 +1,85 @@
+"""The policy and the tokens of a server, from their files, and again when these change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prism.adapters.grpc.authentication import Authentication
+from prism.bootstrap.policy_file import load_policy
+from prism.bootstrap.secret_files import read_text
+from prism.bootstrap.settings import ServerSettings
+from prism.domain.access.control import AccessControl
+from prism.domain.access.logins import Logins
+from prism.domain.access.tokens import Tokens, parse_tokens
+from prism.ports import InvalidArgument
+
+
+class Access:
+    """Access control of one server.
+
+    Args:
+        policy: file with the policy.
+        tokens: file with the hashes of tokens; None: no token is valid.
+
+    Attributes:
+        control: decides what callers may do.
+        logins: identifies callers.
+
+    Raises:
+        InvalidArgument: a file cannot be read, or is not valid.
+    """
+
+    def __init__(self, policy: Path, tokens: Path | None) -> None:
+        self._policy_file = policy
+        self._tokens_file = tokens
+        self._policy = load_policy(policy)
+        self._tokens = _load_tokens(tokens)
+        self.control = AccessControl(self._policy)
+        self.logins = Logins(self.control, self._tokens)
+
+    def reload_policy(self) -> bool:
+        """Decide by the present content of the file; return whether it has changed.
+
+        Raises:
+            InvalidArgument: as the constructor; nothing is changed.
+        """
+        policy = load_policy(self._policy_file)
+        if policy == self._policy:
+            return False
+        self._policy = policy
+        self.control.replace(policy)
+        return True
+
+    def reload_tokens(self) -> bool:
+        """Let the tokens in the file be valid, and no others; as `reload_policy`."""
+        tokens = _load_tokens(self._tokens_file)
+        if tokens == self._tokens:
+            return False
+        self._tokens = tokens
+        self.logins.replace_tokens(tokens)
+        return True
+
+
+def access_of(settings: ServerSettings) -> Access | None:
+    """Return the access control of a server; None: it has no policy, and nobody asks."""
+    return None if settings.policy is None else Access(settings.policy, settings.tokens)
+
+
+def authentication_of(access: Access | None, settings: ServerSettings) -> Authentication | None:
+    """Return what identifies the callers of gRPC; None: nobody asks."""
+    if access is None:
+        return None
+    # The socket is open to the user of this process alone.
+    names = () if settings.grpc_socket is None else (f"uid:{os.getuid()}",)
+    return Authentication(access.logins, names)
+
+
+def _load_tokens(path: Path | None) -> Tokens:
+    if path is None:
+        return Tokens()
+    text = read_text(path)
+    try:
+        return parse_tokens(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error.message}") from None

@@ -1,0 +1,79 @@
+"""Logins: from the credentials that a caller shows to the caller of the request."""
+
+from __future__ import annotations
+
+from prism.domain.access.control import AccessControl
+from prism.domain.access.identity import ANONYMOUS, Caller, Identity, current_caller
+from prism.domain.access.tokens import Tokens, digest_of
+from prism.domain.login_attempts import LoginAttempts
+from prism.ports import Unauthenticated
+
+
+class Logins:
+    """Identifies the callers of every door.
+
+    A caller that shows no token and has no other name is anonymous, which the policy may
+    allow something. One that shows a wrong token is refused.
+
+    Attributes:
+        control: decides what callers may do.
+    """
+
+    def __init__(self, control: AccessControl, tokens: Tokens) -> None:
+        self.control = control
+        self._tokens = tokens
+        self._attempts = LoginAttempts("token")
+
+    def replace_tokens(self, tokens: Tokens) -> None:
+        """Let these tokens be valid from now on, and no others."""
+        self._tokens = tokens
+        self.control.credentials_changed()
+
+    def identify(self, authorization: str | None, names: tuple[str, ...] = ()) -> bool:
+        """Make a caller the current one; False: it shows a token that is not valid.
+
+        Args:
+            authorization: `Bearer TOKEN`, as the caller sent it; None: nothing was sent.
+            names: names that are proven otherwise, as by a certificate.
+        """
+        generation = self.control.generation
+        if authorization is None:
+            identity = Identity(names) if names else ANONYMOUS
+            current_caller.set(Caller(identity, generation))
+            return True
+        scheme, _, token = authorization.partition(" ")
+        digest = digest_of(token.strip())
+        found = self._find(digest, names) if scheme.lower() == "bearer" else None
+        if found is None:
+            return False
+
+        def find_again() -> Identity:
+            again = self._find(digest, names)
+            if again is None:
+                raise _refusal("the token is not valid any more")
+            return again
+
+        current_caller.set(Caller(found, generation, find_again))
+        return True
+
+    async def refuse(self, peer: str) -> None:
+        """Refuse a wrong token: at once the first time, and later after a pause that grows.
+
+        Callers of the same address with a right token do not wait. A token has 256 random
+        bits, so the pauses are not what keeps anybody from guessing one.
+
+        Raises:
+            Unauthenticated: always, unless Exhausted.
+            Exhausted: too many calls of the peer wait for such a refusal.
+        """
+        await self._attempts.wait_for_turn(peer)
+        self._attempts.failed(peer)
+        raise _refusal("the token is not valid")
+
+    def _find(self, digest: bytes, names: tuple[str, ...]) -> Identity | None:
+        found = self._tokens.find(digest)
+        return Identity((*found.names, *names)) if found is not None and names else found
+
+
+def _refusal(what: str) -> Unauthenticated:
+    return Unauthenticated(f"{what}: send 'authorization: Bearer …' with one that is")
