@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from prism.bootstrap.secret_files import read_text
 from prism.cli.errors import ExitStatus, print_message
 from prism.cli.parameters import AsJson, PanelCommand, example
 from prism.cli.streams import write_json, write_line
@@ -97,23 +98,43 @@ def run_examples(file: PolicyArgument, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitStatus.FAILURE)
 
 
-@app.command(cls=PanelCommand, epilog=example("policy token orders"))
+@app.command(cls=PanelCommand, epilog=example("policy token orders --add-to tokens"))
 def token(
     name: Annotated[
         str,
         typer.Argument(metavar="NAME", help="Name of the caller; its identity is token:NAME."),
     ],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--add-to",
+            metavar="FILE",
+            help="Add the line to this file, which --tokens of a server names; print the token.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token: print it, and the line with its hash for the server's file of tokens."""
     from prism.domain.access.tokens import new_token
 
     secret, line = new_token(name)
+    if file is not None:
+        _add_line(file, line)
     if as_json:
         write_json(token=secret, line=line)
+    elif file is not None:
+        write_line(secret)
     else:
         write_line(f"token for the caller:  {secret}")
         write_line(f"line for the server:   {line}")
+
+
+def _add_line(file: Path, line: str) -> None:
+    """Add a line to a file, which is created if it does not exist."""
+    before = read_text(file) if file.exists() else ""
+    separator = "" if not before or before.endswith("\n") else "\n"
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(f"{separator}{line}\n")
 
 
 def _fields(question: Question) -> dict[str, object]:

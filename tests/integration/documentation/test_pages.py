@@ -23,6 +23,7 @@ PAGES = (
     "docs/command-line.md",
     "docs/proxy.md",
     "docs/concurrency.md",
+    "docs/access.md",
 )
 
 # Programs that an installed environment has; this one has only the libraries.

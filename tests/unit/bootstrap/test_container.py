@@ -42,15 +42,15 @@ def proxy_container() -> ProxyContainer:
 async def test_every_provider_of_a_server_resolves(make: Callable[..., Container]) -> None:
     container = make(enable_tracing=True, resp_port=0)
     for name, provider in {**container.providers, **container.common().providers}.items():
-        # Only a proxy has one.
-        assert (provider() is None) == (name == "proxy_admin_servicer"), name
+        # Only a proxy has the first, and a server with a policy the second.
+        assert (provider() is None) == (name in ("proxy_admin_servicer", "access")), name
 
 
 async def test_every_provider_of_a_proxy_resolves() -> None:
     container = proxy_container()
     for name, provider in {**container.providers, **container.common().providers}.items():
-        # Only a server has one.
-        assert (provider() is None) == (name == "redis_server"), name
+        # Only a server has the first, and a proxy with a policy the second.
+        assert (provider() is None) == (name in ("redis_server", "access")), name
     assert "gateway" not in {*container.providers, *container.common().providers}
 
 
