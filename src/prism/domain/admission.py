@@ -15,7 +15,7 @@ from typing import Protocol
 
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.tallies import OperationTally
-from prism.ports import DrainReport, Exhausted, NotServing, Outcome
+from prism.ports import DrainReport, Exhausted, NotServing, Outcome, PrismError
 from prism.ports.text import counted
 
 # Context variables, because the gateway implements the key-value ports: their methods have no
@@ -126,7 +126,12 @@ class Admission:
         if held is not None:
             reservation.set(None)
             return held.claim(tally)
-        return _Slot(self, self._check_limits(), tally)
+        if self._refusal is not None or len(self._slots) >= self._max_in_flight:
+            raise self._refused()
+        name = connection.get()
+        if name:
+            self._count_for(name)
+        return _Slot(self, name, tally)
 
     def reserve(self, aborted: Callable[[], None]) -> Reservation:
         """Admit an operation that has to wait before it begins; it is in flight from now on.
@@ -166,28 +171,36 @@ class Admission:
 
     def _check_limits(self) -> str:
         """Count an operation for its connection; return the name of the connection."""
-        if self._refusal is not None:
-            self.refused += 1
-            raise self.refusal()
-        if len(self._slots) >= self._max_in_flight:
-            self.shed += 1
-            raise Exhausted(
-                f"the limit of {counted(self._max_in_flight, 'call')} in flight is reached; "
-                "try again later, or raise --max-in-flight",
-                reason="TOO_MANY_IN_FLIGHT",
-            )
+        if self._refusal is not None or len(self._slots) >= self._max_in_flight:
+            raise self._refused()
         name = connection.get()
         if name:
-            count = self._by_connection.get(name, 0)
-            if count >= self._max_per_connection:
-                self.shed += 1
-                raise Exhausted(
-                    f"the limit of {counted(count, 'call')} in flight on this connection is "
-                    "reached; wait for some to end, or raise --max-in-flight-per-connection",
-                    reason="TOO_MANY_IN_FLIGHT",
-                )
-            self._by_connection[name] = count + 1
+            self._count_for(name)
         return name
+
+    def _count_for(self, name: str) -> None:
+        counts = self._by_connection
+        count = counts.get(name, 0)
+        if count >= self._max_per_connection:
+            self.shed += 1
+            raise Exhausted(
+                f"the limit of {counted(count, 'call')} in flight on this connection is "
+                "reached; wait for some to end, or raise --max-in-flight-per-connection",
+                reason="TOO_MANY_IN_FLIGHT",
+            )
+        counts[name] = count + 1
+
+    def _refused(self) -> PrismError:
+        """Count a refused operation; return its error."""
+        if self._refusal is not None:
+            self.refused += 1
+            return self.refusal()
+        self.shed += 1
+        return Exhausted(
+            f"the limit of {counted(self._max_in_flight, 'call')} in flight is reached; "
+            "try again later, or raise --max-in-flight",
+            reason="TOO_MANY_IN_FLIGHT",
+        )
 
     async def drain(self, timeout: timedelta) -> DrainReport:
         """Wait for the operations in flight, then abort those that are left.

@@ -20,7 +20,7 @@ from prism.adapters.wire.status import status_of
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
 from prism.domain.gateway import Gateway
-from prism.domain.workers import Workers
+from prism.domain.standby import Standby
 from prism.ports import Internal, NotServing, PrismError
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _COMMANDS_PER_TURN, _COMMANDS_PER_PEER = 4096, 256
 """Commands that one turn of the loop parses, of all connections and of each."""
+
+_ENOUGH = 128
+"""Commands that are counted of those that could begin."""
 
 _MAX_WAITING_BYTES, _MAX_PEER_WAITING_BYTES = 64 << 20, 16 << 20
 """Bytes that may wait to be run, or to be completed, of all connections and of each."""
@@ -81,9 +84,8 @@ class DoorOptions:
 class Door:
     """Parts that all connections of the port share, and the order in which they are served.
 
-    One task runs the commands of all connections one after the other, as long as none waits
-    for a backend: a command of the embedded store costs no task. Each that waits keeps its
-    task, and another one goes on with the rest.
+    Commands begin where their bytes arrive: one of the embedded store is answered there, and
+    costs no task and no turn of the loop. Each that waits for a backend gets a task.
 
     Args:
         count_keys: returns the number of keys if it is known.
@@ -127,22 +129,21 @@ class Door:
             max_bytes=_MAX_WAITING_BYTES, max_connection_bytes=_MAX_PEER_WAITING_BYTES
         )
         self.timeout_s = options.default_timeout.total_seconds()
-        self.backlog = 0
         self._ready: deque[Peer] = deque()
         self._unparsed: deque[Peer] = deque()
         self._left = _COMMANDS_PER_TURN
-        self._turn_is_scheduled = False
         self._dirty: list[Peer] = []
 
     def open(self) -> None:
         """Begin to serve, on the loop that runs."""
         self.loop = asyncio.get_running_loop()
         self.deadlines = Deadlines(self.loop)
-        self._workers = Workers(self)
+        self._standby = Standby(self)
+        self._standby.start(1)
 
     def close(self) -> None:
         """End what still runs."""
-        self._workers.close()
+        self._standby.close()
         self.deadlines.close()
 
     @property
@@ -154,36 +155,55 @@ class Door:
             return False
         return True
 
+    @property
+    def backlog(self) -> int:
+        """Number of commands that may be able to begin, of the first connections."""
+        count = 0
+        for peer in self._ready:
+            count += len(peer.commands)
+            if count >= _ENOUGH:
+                break
+        return count
+
     def received(self, peer: Peer) -> None:
-        """Parse what a connection has received, in this turn of the loop or in a later one."""
+        """Run what a connection has received, or a part of it; not to be called in a task."""
+        self.parse(peer)
+        if self._ready:
+            self._standby.run()
+
+    def run(self) -> None:
+        """Run commands that can begin now; not to be called in a task."""
+        self._standby.run()
+
+    def parse(self, peer: Peer) -> None:
+        """Parse what a connection has received, now or in the next turn of the loop."""
         if self._left > 0 and not self._unparsed:
-            self._parse(peer)
-        elif not peer.is_unparsed:
+            self._left -= peer.parse(_COMMANDS_PER_PEER)
+            self.enqueue(peer)
+            return
+        if not self._unparsed:
+            self.loop.call_soon(self._next_turn)
+        if not peer.is_unparsed:
             peer.is_unparsed = True
             self._unparsed.append(peer)
-        if not self._turn_is_scheduled:
-            self._turn_is_scheduled = True
-            self.loop.call_soon(self._next_turn)
 
     def enqueue(self, peer: Peer) -> None:
         """Let the commands of a connection run that could not before."""
         if peer.commands and not peer.is_ready:
             peer.is_ready = True
             self._ready.append(peer)
-            self.backlog += len(peer.commands)
-            self._workers.ensure_workers()
 
     def step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
         ready = self._ready
         while ready:
             peer = ready[0]
             rest = peer.step(task)
+            if rest is None or not peer.commands:
+                ready.popleft()
+                peer.is_ready = False
+                peer.rest()
             if rest is not None:
                 return rest
-            ready.popleft()
-            peer.is_ready = False
-            self.backlog -= len(peer.commands)
-            peer.rest()
         return None
 
     def flush_soon(self, peer: Peer) -> None:
@@ -198,29 +218,19 @@ class Door:
             error = Internal("internal error")
         return status_of(error, self.log.redact)
 
-    def _parse(self, peer: Peer) -> None:
-        parsed = peer.parse(_COMMANDS_PER_PEER)
-        if not parsed:
-            return
-        self._left -= parsed
-        if peer.is_ready:
-            self.backlog += parsed
-            self._workers.ensure_workers()
-        else:
-            self.enqueue(peer)
-
     def _next_turn(self) -> None:
-        self._turn_is_scheduled = False
+        """Parse what had to wait; each connection once."""
         self._left = _COMMANDS_PER_TURN
-        for _ in range(len(self._unparsed)):
-            if self._left <= 0:
-                break
-            peer = self._unparsed.popleft()
+        unparsed, self._unparsed = self._unparsed, deque()
+        while unparsed and self._left > 0:
+            peer = unparsed.popleft()
             peer.is_unparsed = False
-            self._parse(peer)
-        if self._unparsed:
-            self._turn_is_scheduled = True
-            self.loop.call_soon(self._next_turn)
+            self.parse(peer)
+        if unparsed:
+            if not self._unparsed:
+                self.loop.call_soon(self._next_turn)
+            self._unparsed.extendleft(reversed(unparsed))
+        self._standby.run()
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []

@@ -96,6 +96,19 @@ class RequestParser:
         """
         if self._error is not None:
             raise self._error
+        if self.is_between and not self.has_more:
+            # Most often one command of one key has arrived, and nothing else.
+            parts = self._rest.split(b"\r\n", 6)
+            if len(parts) == 6 and parts[0] == b"*2" and not parts[5]:
+                name, key = parts[2], parts[4]
+                if (
+                    len(name) < _SHORT
+                    and len(key) < _SHORT
+                    and _HEADER[len(name)] == parts[1]
+                    and _HEADER[len(key)] == parts[3]
+                ):
+                    self._rest = b""
+                    return [[name, key]]
         commands: list[Arguments] = []
         try:
             if self._partial is None:

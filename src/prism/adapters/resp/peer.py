@@ -33,6 +33,8 @@ _MAX_RUNNING_BYTES = 16 << 20
 _FLUSH_BYTES = 64 << 10
 """Replies are sent when they have so many bytes, even if more are to come."""
 
+_SHORT_BYTES = 256
+"""Replies up to this size are not counted: those of one turn have no more than that, together."""
 
 _FAREWELL_S = 1.0
 """Time in which a client may read why its connection is closed."""
@@ -151,8 +153,6 @@ class Peer(Session, asyncio.Protocol):
         door.sessions.pop(self, None)
         if not door.sessions:
             door.emptied.set()
-        if self.is_ready:
-            door.backlog -= len(self.commands)
         self.commands.clear()
         self._count_waiting(0)
         self._release_unread()
@@ -175,6 +175,7 @@ class Peer(Session, asyncio.Protocol):
             self._stall = None
         self.door.enqueue(self)
         self.rest()
+        self.door.run()
 
     # What a request says to an observer; see `CallContext`.
 
@@ -216,35 +217,37 @@ class Peer(Session, asyncio.Protocol):
         None: no command can begin now.
         """
         door = self.door
-        commands, observer, log = self.commands, door.observer, door.log
+        commands, lookup = self.commands, self._lookup
+        observer, log = door.observer, door.log
         connection.set(self.name)
+        # Each command begins when the one before it has ended.
+        begun_ns = self.active_ns = perf_counter_ns()
         while commands and not self._is_paused and not self.closing:
             arguments = commands[0]
-            command = self._lookup(arguments[0]) or door.commands.find(arguments[0])
+            command = lookup(arguments[0]) or door.commands.find(arguments[0])
             if command is None or not command.least <= len(arguments) <= command.most:
-                self._pop(door)
+                commands.popleft()
                 self._refuse_command(command, arguments)
                 continue
             if self.transaction is not None and command.is_queued:
-                self._pop(door)
+                commands.popleft()
                 self._put(command, queue(self.transaction, command, arguments, door.options))
                 continue
             if self._running and not self._may_begin(command, arguments):
                 break
-            self._pop(door)
-            begun_ns = self.active_ns = perf_counter_ns()
-            command.tally.started += 1
+            commands.popleft()
             observed = None
             if observer is not None:
                 observed = observer.begin(command.path, self)
                 observer.resume(observed)
             failure = None
             try:
-                if command.answer is not None:
+                start = command.start
+                if start is None:
+                    assert command.answer is not None
                     reply = command.answer(self, arguments)
                 else:
-                    assert command.start is not None
-                    work = command.start(self, arguments)
+                    work = start(self, arguments)
                     waits_for = work.send(None)
                     return self._wait(command, arguments, work, waits_for, task, begun_ns, observed)
             except StopIteration as done:
@@ -255,28 +258,33 @@ class Peer(Session, asyncio.Protocol):
                 )
             except Exception as error:
                 reply, failure = self._fail(command, error, begun_ns)
-            elapsed_ns = perf_counter_ns() - begun_ns
+            ended_ns = perf_counter_ns()
+            elapsed_ns = ended_ns - begun_ns
+            tally = command.tally
+            tally.started += 1
+            tally.ended += 1
             command.durations.add(elapsed_ns)
-            command.tally.ended += 1
             if elapsed_ns >= log.slow_ns and failure is None:
                 log.succeeded(command.path, begun_ns)
+            begun_ns = ended_ns
             if observed is not None and observer is not None:
                 observer.end(observed, failure)
-            self._put(command, reply)
+            if len(reply) > _SHORT_BYTES or self._running or self.replies != "on":
+                self._put(command, reply)
+            else:
+                self._out.append(reply)
         return None
 
     def rest(self) -> None:
         """Send replies, and read on or not, after commands have run."""
         self.flush()
-        if self._is_lost:
+        if self._is_lost or self._is_leaving:
             return
         if self.closing and not self.is_ready:
             self.commands.clear()
-        if self._is_leaving:
-            return
         may_read = not (self.commands or self._is_paused or self._last_words)
         if may_read and self._parser.has_more and not self.is_unparsed:
-            self.door.received(self)
+            self.door.parse(self)
         if may_read != self._reads and not self._transport.is_closing():
             self._reads = may_read
             if may_read:
@@ -302,8 +310,6 @@ class Peer(Session, asyncio.Protocol):
     def close(self) -> None:
         """Close the connection once everything that was read is answered."""
         self.closing = True
-        if self.is_ready:
-            self.door.backlog -= len(self.commands)
         for arguments in self.commands:
             command = self.door.commands.find(arguments[0])
             refusal = NotServing("not serving: this server is going away")
@@ -318,10 +324,6 @@ class Peer(Session, asyncio.Protocol):
             self._transport.abort()
 
     # The rest of a command.
-
-    def _pop(self, door: Door) -> None:
-        self.commands.popleft()
-        door.backlog -= 1
 
     def _may_begin(self, command: Command, arguments: Arguments) -> bool:
         """Return whether a command may begin while others wait for the backend."""
@@ -339,6 +341,7 @@ class Peer(Session, asyncio.Protocol):
         begun_ns: int,
         observed: object,
     ) -> Awaitable[None]:
+        command.tally.started += 1
         running = _Running(command, command.keys_of(arguments), task, begun_ns, observed)
         running.timeout_s = self.door.timeout_s
         running.is_muted = self.replies != "on" and self._mutes()
