@@ -8,9 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from prism.adapters.client.channel import TLS, Channel, ClosedChannel
+from prism.adapters.client.connection import open_server
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
 from prism.adapters.client.propagation import Forwarded, trace_context_source
+from prism.adapters.client.servers import Servers
 from prism.adapters.wire.relay import RelayOperation
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -44,7 +46,9 @@ _AT_BEST: Mapping[Capability, Declaration] = {
 class RemoteSettings:
     """Address of the other server, and how to connect to it."""
 
-    address: str = setting("127.0.0.1:9090", help="Prism server: host:port or unix:PATH")
+    address: str = setting(
+        "127.0.0.1:9090", help="Prism server: host:port or unix:PATH, or several with commas"
+    )
     timeout: timedelta = setting(timedelta(seconds=5), help="Timeout of each call to the server")
     tls: bool = setting(False, help="Use TLS")
     tls_ca: Path | None = setting(None, help="PEM file of the authority to trust")
@@ -67,11 +71,14 @@ class RemoteSettings:
 
 
 class Remote(KeyValueClient):
-    """A `Driver` whose operations are calls to another Prism server."""
+    """A `Driver` whose operations are calls to another Prism server, or several of one store.
+
+    It repeats nothing: the application's client does, and repetitions of both would multiply.
+    """
 
     def __init__(self) -> None:
         super().__init__(ClosedChannel())
-        self._open: Channel | None = None
+        self._open: Channel | Servers | None = None
         self._profile = Profile("remote", VERSION, VersionKind.DIGEST)
 
     @property
@@ -81,20 +88,19 @@ class Remote(KeyValueClient):
     @property
     def relay(self) -> RelayOperation | None:
         """Relays an operation as a message; None: not connected. See `RelayingDriver`."""
-        return None if self._open is None else self._open.relay
+        return self._open.relay if isinstance(self._open, Channel) else None
 
     async def initialize(self, settings: RemoteSettings) -> None:
-        await self.connect(
-            Channel(
-                settings.address,
-                timeout=settings.timeout,
-                tls=settings.files,
-                admin_token=settings.token,
-                trace_context=trace_context_source(),
-            )
+        server = open_server(
+            settings.address,
+            timeout=settings.timeout,
+            tls=settings.files,
+            admin_token=settings.token,
+            trace_context=trace_context_source(),
         )
+        await self.connect(server if isinstance(server, Servers) else server.channel)
 
-    async def connect(self, channel: Channel) -> None:
+    async def connect(self, channel: Channel | Servers) -> None:
         """Use this channel, which `stop` closes, or this method if it fails.
 
         Raises:
@@ -103,6 +109,8 @@ class Remote(KeyValueClient):
         self._channel = self._open = channel
         try:
             self._profile = await self.fetch_profile()
+            if isinstance(channel, Servers):
+                await channel.wait(channel.timeout_s)
         except BaseException:
             await self.stop()
             raise

@@ -73,6 +73,11 @@ def parse_address(given: str) -> str:
     return given
 
 
+def parse_addresses(given: str) -> str:
+    """Return one address or several with commas; raises ValueError, as `parse_address` does."""
+    return ",".join(parse_address(each.strip()) for each in given.split(","))
+
+
 def _without_path(location: str) -> str:
     """Return host and port of a URL without its scheme, with a port if it has none."""
     host = location.partition("/")[0] or "localhost"
@@ -200,7 +205,8 @@ class ConnectionOptions:
         """Return the error with what is wrong with the connection, if that can be found out."""
         from prism.cli.diagnosis import explain
 
-        why = explain(self.address, self._tls)
+        # Of several, each failed in its own way; the error has one of them.
+        why = None if "," in self.address else explain(self.address, self._tls)
         if why is None:
             return error
         return BackendUnavailable(
@@ -271,25 +277,29 @@ _connection_option = partial(TyperOption, show_envvar=True, rich_help_panel="Con
 _tls_option = partial(TyperOption, rich_help_panel="TLS")
 _tracing_option = partial(TyperOption, show_envvar=True, rich_help_panel="Tracing")
 
-_ADDRESS = _connection_option(
+_address_option = partial(
+    _connection_option,
     param_decls=["--address"],
     metavar="HOST:PORT|unix:PATH",
-    type=parser(parse_address),
     default=DEFAULT_ADDRESS,
     envvar="PRISM_ADDRESS",
     show_default=True,
-    help="Address of the server.",
+)
+_ADDRESS = _address_option(type=parser(parse_address), help="Address of the server.")
+_ADDRESSES = _address_option(
+    type=parser(parse_addresses),
+    help="Address of the server, or of several with one store, with commas.",
 )
 _ADDRESS_ARGUMENT = TyperArgument(
     param_decls=["address"],
     metavar="ADDRESS",
-    type=parser(parse_address),
+    type=parser(parse_addresses),
     default=DEFAULT_ADDRESS,
     required=False,
     envvar="PRISM_ADDRESS",
     show_envvar=True,
     show_default=True,
-    help="Address of the server: HOST:PORT or unix:PATH.",
+    help="Address of the server: HOST:PORT or unix:PATH, or several with commas.",
 )
 _PATTERN = _connection_option(
     param_decls=["--pattern"],
@@ -381,7 +391,7 @@ class ClientCommand(PanelCommand):
 class KeyCommand(ClientCommand):
     """Command that calls keys, which a pattern of a proxy may serve."""
 
-    connection_parameters = (_ADDRESS, _PATTERN, *_COMMON)
+    connection_parameters = (_ADDRESSES, _PATTERN, *_COMMON)
 
 
 class BenchCommand(ClientCommand):

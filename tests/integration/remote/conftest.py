@@ -70,11 +70,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(transport: str, *, operate: bool, timeout: timedelta) -> AsyncIterator[Served]:
+async def serving(
+    transport: str, *, operate: bool = True, timeout: timedelta, **where: Any
+) -> AsyncIterator[Served]:
     driver = Slow()
     admission = Admission(max_in_flight=20_000, max_per_connection=20_000)
     lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
-    options = ServerOptions(port=0, grace=timedelta(seconds=20))
+    options = ServerOptions(**{"port": 0, **where}, grace=timedelta(seconds=20))
     services = Services(
         KeyValueServicer(Gateway(driver, admission, Limits())),
         LifecycleServicer(lifecycle, AdminGuard(None, required=False)),

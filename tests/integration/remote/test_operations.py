@@ -212,7 +212,8 @@ def test_writes_are_unknown_after_the_server_is_killed(
     server = start_server("--driver", "slow", "--slow-released-by", str(gate)).serving()
 
     async def run() -> list[Any]:
-        async with prism.connect(server.address, timeout=timedelta(seconds=20)) as kv:
+        client = prism.connect(server.address, timeout=timedelta(seconds=20), retry=False)
+        async with client as kv:
             await kv.set("k", b"v")
             # Of one key, so that the write waits in line at the server.
             waiting = [

@@ -11,6 +11,7 @@ from prism.adapters.client import retry
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.retry import RetryingChannel
+from prism.adapters.client.server import Server
 from prism.domain.token_bucket import TokenBucket
 from prism.ports import (
     BackendTimeout,
@@ -54,7 +55,7 @@ class FakeChannel:
 
 
 def client_of(channel: FakeChannel) -> KeyValueClient:
-    return KeyValueClient(RetryingChannel(cast("Channel", channel)))
+    return KeyValueClient(RetryingChannel(Server(cast("Channel", channel))))
 
 
 def unavailable(outcome: Outcome) -> BackendUnavailable:

@@ -144,6 +144,8 @@ class Channel:
         trace_context: finds the trace context to send; None: none is ever sent.
         forwarded: finds the incoming call on whose behalf a call is made, whose deadline
             then replaces the timeout; None: there never is one.
+        endpoint: where the server listens; None: as the address says.
+        on_lost: called when a connection has ended, with the reason; None: nobody asks.
 
     Raises:
         InvalidArgument: the address has neither form, a TLS file cannot be used, or the
@@ -162,9 +164,12 @@ class Channel:
         streams: bool = True,
         trace_context: Callable[[], TraceContext | None] | None = None,
         forwarded: Callable[[], Forwarded | None] | None = None,
+        endpoint: Endpoint | None = None,
+        on_lost: Callable[[str], None] | None = None,
     ) -> None:
         self.address = address
-        self._endpoint = Endpoint.of(address)
+        self._endpoint = endpoint or Endpoint.of(address)
+        self._notify_lost = on_lost
         self._errors = ErrorTranslator(address, name)
         self._pings = None if address.startswith("unix:") else _PINGS
         self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
@@ -205,6 +210,11 @@ class Channel:
     def is_connected(self) -> bool:
         """Whether there is a connection for further calls."""
         return self._connection.is_open
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether there is a connection for further calls that is not silent."""
+        return self._connection.is_answering
 
     @property
     def is_closed(self) -> bool:
@@ -433,6 +443,8 @@ class Channel:
         """Ping no more, once a server has ended a connection for that."""
         if _TOO_MANY_PINGS in reason:
             self._pings = None
+        if self._notify_lost is not None and not self._closed:
+            self._notify_lost(reason)
 
 
 def _metadata(admin_token: str | None, pattern: str | None) -> tuple[tuple[str, str], ...]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from prism.adapters.client.addresses import Addresses
 from prism.adapters.client.channel import TLS, Channel
-from prism.adapters.client.key_value import KeyValueClient, Operations
+from prism.adapters.client.endpoint import Endpoint
+from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
 from prism.adapters.client.propagation import trace_context_source
 from prism.adapters.client.retry import RetryingChannel
+from prism.adapters.client.server import Server
+from prism.adapters.client.servers import Servers
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -54,28 +58,33 @@ class AdminClient:
 
 
 class Client(KeyValueClient):
-    """Connection to a Prism server: every method of `prism.ports.FullKeyValue`.
+    """Connection to a Prism server, or several: every method of `prism.ports.FullKeyValue`.
 
     Attributes:
         profile: name, capabilities and limits of the server's driver.
         once: the same operations, each tried once.
     """
 
-    def __init__(self, channel: Channel, operations: Operations, profile: Profile) -> None:
-        super().__init__(operations)
+    def __init__(self, server: Server | Servers, retry: bool, profile: Profile) -> None:
+        once = server.channel if isinstance(server, Server) else server
+        super().__init__(RetryingChannel(server) if retry else once)
         self.profile = profile
-        self.once = KeyValueClient(channel)
-        self._admin = AdminClient(channel)
+        self.once = KeyValueClient(once)
+        self._server = server
 
     @property
     def lifecycle(self) -> LifecycleClient:
-        """Lifecycle commands of the server."""
+        """Lifecycle commands of the server; raises InvalidArgument if there are several."""
         return self._admin.lifecycle
 
     @property
     def patterns(self) -> PatternsClient:
-        """Patterns of a proxy; other servers answer Unsupported."""
+        """Patterns of a proxy; other servers answer Unsupported. As for `lifecycle`."""
         return self._admin.patterns
+
+    @property
+    def _admin(self) -> AdminClient:
+        return AdminClient(self._server.only_channel)
 
 
 @asynccontextmanager
@@ -87,7 +96,7 @@ async def connect(
     admin_token: str | None = None,
     token: str | None = None,
     pattern: str | None = None,
-    retry: bool = False,
+    retry: bool = True,
     wait_for_server: timedelta = timedelta(0),
 ) -> AsyncIterator[Client]:
     """Connect to a Prism server, for as long as the context lasts.
@@ -100,15 +109,16 @@ async def connect(
     context of the current span.
 
     Args:
-        address: `host:port` or `unix:PATH`.
-        timeout: longest duration of each call, connecting included.
+        address: `host:port` or `unix:PATH`, or several with commas between them, whose servers
+            have one store. A host may have several addresses; they are looked up again.
+        timeout: longest duration of each call, connecting and retries included.
         tls: certificates; None: plain text.
         admin_token: token for lifecycle and pattern calls, if the server requires one.
         token: token by which a server with a policy knows the caller; replaces `admin_token`.
         pattern: name of the proxy's pattern that serves the calls; None: its default.
         retry: whether an operation is repeated within its timeout, where that is safe: if the
             server has not applied it, because it leaves, is overloaded or cannot be reached, or
-            if it only reads. `Client.once` has the operations without retries.
+            if it only reads. `Client.once` has the operations without retries, for single calls.
         wait_for_server: how long to wait for a server that does not answer or has not started
             yet, before this fails.
 
@@ -118,22 +128,42 @@ async def connect(
         BackendUnavailable, BackendTimeout: no server answers at the address.
         NotServing: the server has not started yet.
     """
-    async with _opened(
+    server = open_server(
         address,
         timeout=timeout,
         tls=tls,
-        token=_one_token(admin_token, token),
+        admin_token=_one_token(admin_token, token),
         pattern=pattern,
-    ) as channel:
-        profile = await _profile(channel, wait_for_server)
-        if not retry:
-            yield Client(channel, channel, profile)
-            return
-        retrying = RetryingChannel(channel)
-        try:
-            yield Client(channel, retrying, profile)
-        finally:
-            retrying.close()
+        trace_context=trace_context_source(),
+    )
+    try:
+        profile = await _profile(server, wait_for_server)
+        yield Client(server, retry, profile)
+    finally:
+        await server.close()
+
+
+def open_server(address: str, *, timeout: timedelta, **options: Any) -> Server | Servers:
+    """Return the server at an address, or the servers; the first call connects.
+
+    Args:
+        options: arguments of `Channel`.
+
+    Raises:
+        InvalidArgument: an address has neither form, or a TLS file cannot be used.
+    """
+    addresses = Addresses.of(address)
+    if not addresses.may_be_several:
+        return Server(Channel(address, timeout=timeout, **options))
+
+    def open_channel(endpoint: Endpoint, on_lost: Callable[[str], None]) -> Channel:
+        return Channel(
+            str(endpoint), timeout=timeout, endpoint=endpoint, on_lost=on_lost, **options
+        )
+
+    # A mistake in the options is an error now, and not at the first call.
+    open_channel(addresses.endpoints[0], lambda _: None)
+    return Servers(addresses, open_channel, timeout.total_seconds())
 
 
 @asynccontextmanager
@@ -153,19 +183,28 @@ async def connect_admin(
     Raises:
         InvalidArgument: the address has neither form, or a TLS file cannot be used.
     """
-    async with _opened(
-        address, timeout=timeout, tls=tls, token=_one_token(admin_token, token)
-    ) as channel:
+    channel = Channel(
+        address,
+        timeout=timeout,
+        tls=tls,
+        admin_token=_one_token(admin_token, token),
+        trace_context=trace_context_source(),
+    )
+    try:
         yield AdminClient(channel)
+    finally:
+        await channel.close()
 
 
-async def _profile(channel: Channel, wait_for_server: timedelta) -> Profile:
+async def _profile(server: Server | Servers, wait_for_server: timedelta) -> Profile:
     """Return the profile of the server; repeat until it serves, or the time has passed."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_for_server.total_seconds()
     while True:
         try:
-            return await KeyValueClient(channel).fetch_profile()
+            profile = await KeyValueClient(server).fetch_profile()
+            await server.wait(server.timeout_s)
+            return profile
         except (BackendUnavailable, BackendTimeout, NotServing):
             if loop.time() + _LOOK_AGAIN_S > deadline:
                 raise
@@ -177,26 +216,3 @@ def _one_token(admin_token: str | None, token: str | None) -> str | None:
     if admin_token is not None and token is not None:
         raise InvalidArgument("admin_token and token exclude each other: give one")
     return token if admin_token is None else admin_token
-
-
-@asynccontextmanager
-async def _opened(
-    address: str,
-    *,
-    timeout: timedelta,
-    tls: TLS | None,
-    token: str | None,
-    pattern: str | None = None,
-) -> AsyncIterator[Channel]:
-    channel = Channel(
-        address,
-        timeout=timeout,
-        tls=tls,
-        admin_token=token,
-        pattern=pattern,
-        trace_context=trace_context_source(),
-    )
-    try:
-        yield channel
-    finally:
-        await channel.close()

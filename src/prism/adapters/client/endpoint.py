@@ -32,11 +32,13 @@ class Endpoint:
         host: name or address; empty: a Unix socket.
         port: TCP port.
         path: path of the Unix socket; empty: TCP.
+        ip: the one of the host's addresses to connect to; empty: the first that accepts.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    ip: str = ""
 
     @classmethod
     def of(cls, address: str) -> Self:
@@ -47,7 +49,7 @@ class Endpoint:
                 raise InvalidArgument("the address 'unix:' names no socket; give unix:PATH")
             return cls(path=path)
         host, _, port = address.rpartition(":")
-        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        if not host or "," in host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
             raise InvalidArgument(f"the address {address!r} is neither host:port nor unix:PATH")
         return cls(host=host.strip("[]"), port=int(port))
 
@@ -58,6 +60,12 @@ class Endpoint:
             return b"localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}".encode("idna" if not host.isascii() else "ascii")
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" + (f" ({self.ip})" if self.ip else "")
 
     async def connect(
         self,
@@ -110,7 +118,7 @@ class Endpoint:
         if self.path:
             return await _connected(socket.AF_UNIX, self.path)
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(self.ip or self.host, self.port, type=socket.SOCK_STREAM)
         # asyncio can race them, and loses a socket if it is cancelled in the wrong moment.
         for family, _, _, _, address in found[:-1]:
             with suppress(OSError):

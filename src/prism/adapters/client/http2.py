@@ -136,6 +136,7 @@ class Http2Connection(asyncio.Protocol):
         ready: done when the server has answered as HTTP/2; its exception is a `StreamLost`.
         reason: why it has ended; None: it is open.
         leaving: whether no more streams may begin on it.
+        doubtful: whether it was silent, and has not answered the ping that followed yet.
     """
 
     def __init__(self, pings: Pings | None, on_lost: Callable[[str], None] | None = None) -> None:
@@ -144,6 +145,7 @@ class Http2Connection(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.reason: str | None = None
         self.leaving = False
+        self.doubtful = False
         self._pings = pings
         self._on_lost = on_lost
         self._codec = _new_codec()
@@ -345,6 +347,7 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        self.doubtful = False
         if self._transport is None or self._transport.is_closing():
             return
         if not self.ready.done():
@@ -469,6 +472,7 @@ class Http2Connection(asyncio.Protocol):
             self._heard = False
             self._timer = self._loop.call_later(self._pings.after_s, self._check)
             return
+        self.doubtful = True
         self._codec.ping(b"prism-kv")
         self._flush()
         self._timer = self._loop.call_later(self._pings.timeout_s, self._judge)

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from prism.adapters.client.channel import Channel
+from prism.adapters.client.key_value import Operations
 from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.keyvalue_messages import HEALTH_OF, STATE_OF, duration_of
 from prism.adapters.wire.methods import Reply
@@ -111,7 +112,7 @@ async def pattern_lifecycle(name: str, address: str) -> AsyncIterator[LifecycleC
         await channel.close()
 
 
-async def serving_status(channel: Channel) -> str:
+async def serving_status(channel: Operations) -> str:
     """Return the status of the server as a whole: `SERVING`, `NOT_SERVING`, …
 
     https://github.com/grpc/grpc/blob/master/doc/health-checking.md

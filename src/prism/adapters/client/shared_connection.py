@@ -42,6 +42,11 @@ class SharedConnection:
         """Whether there is a usable connection."""
         return self._current is not None and self._current.usable
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether there is a usable connection that is not silent."""
+        return self.is_open and self._current is not None and not self._current.doubtful
+
     async def get(self) -> Http2Connection:
         """Return a usable connection.
 
