@@ -45,7 +45,10 @@ async def run() -> None:
 async def _use(proxy: Proxy, admin: PatternsClient) -> None:
     async with AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(prism.connect(proxy.address, pattern=name))
+            # Without retries, to show what a caller is told meanwhile.
+            name: await stack.enter_async_context(
+                prism.connect(proxy.address, pattern=name, retry=False)
+            )
             for name in NAMES
         }
         _step("The output of `prism patterns list`:")

@@ -1,7 +1,8 @@
 """One key-value interface in front of any backend.
 
-`prism.connect` is for applications, `prism.ports` and `prism.serve_driver` for authors of
-drivers, and `prism.testing` for checking that a driver keeps its promises.
+`prism.connect` and `prism.connect_sync` are for applications, `prism.ports` and
+`prism.serve_driver` for authors of drivers, and `prism.testing` for checking that a driver keeps
+its promises.
 """
 
 from __future__ import annotations
@@ -9,10 +10,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from prism.adapters.client import TLS, AdminClient, Client, connect, connect_admin
+    from prism.adapters.client import (
+        TLS,
+        AdminClient,
+        BlockingClient,
+        Client,
+        connect,
+        connect_admin,
+        connect_sync,
+    )
     from prism.cli.serve_driver import serve_driver
 
-__all__ = ["TLS", "AdminClient", "Client", "connect", "connect_admin", "serve_driver"]
+__all__ = [
+    "TLS",
+    "AdminClient",
+    "BlockingClient",
+    "Client",
+    "connect",
+    "connect_admin",
+    "connect_sync",
+    "serve_driver",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -38,7 +38,7 @@ async def test_call_in_flight_is_finished_and_new_calls_are_refused(
 ) -> None:
     release = tmp_path / "release"
     server = start_server("--driver", "slow", "--slow-released-by", str(release)).serving()
-    async with prism.connect(server.address) as kv:
+    async with prism.connect(server.address, retry=False) as kv:
         await kv.set("slow", b"answer")
         in_flight = asyncio.create_task(kv.get("slow"))
         await asyncio.to_thread(server.wait_for, "in flight")
@@ -62,7 +62,7 @@ async def test_call_longer_than_the_drain_timeout_is_aborted(
         *("--driver", "slow", "--slow-released-by", str(tmp_path / "never")),
         *("--drain-timeout", "10ms"),
     ).serving()
-    async with prism.connect(server.address) as kv:
+    async with prism.connect(server.address, retry=False) as kv:
         in_flight = asyncio.create_task(kv.get("slow"))
         await asyncio.to_thread(server.wait_for, "in flight")
         server.signal(signal.SIGTERM)
@@ -79,7 +79,7 @@ async def test_second_signal_exits_at_once(
 ) -> None:
     server = start_server("--driver", "slow", "--slow-released-by", str(tmp_path / "never"))
     server.serving()
-    async with prism.connect(server.address) as kv:
+    async with prism.connect(server.address, retry=False) as kv:
         in_flight = asyncio.create_task(kv.get("slow"))
         await asyncio.to_thread(server.wait_for, "in flight")
         server.signal(signal.SIGTERM)
@@ -104,7 +104,7 @@ async def test_calls_are_served_during_the_drain_delay_which_a_stop_shortens(
     server = start_server("--drain-delay", "1h").serving()
     server.signal(signal.SIGTERM)
     await asyncio.to_thread(server.wait_for, "shutting down")
-    async with prism.connect(server.address) as kv:
+    async with prism.connect(server.address, retry=False) as kv:
         await kv.set("k", b"v")
     async with connect_admin(server.address) as admin:
         await admin.lifecycle.stop()
@@ -144,7 +144,7 @@ async def test_prism_lifecycle_stop_finishes_calls_in_flight(
 ) -> None:
     release = tmp_path / "release"
     server = start_server("--driver", "slow", "--slow-released-by", str(release)).serving()
-    async with prism.connect(server.address) as kv:
+    async with prism.connect(server.address, retry=False) as kv:
         await kv.set("slow", b"answer")
         in_flight = asyncio.create_task(kv.get("slow"))
         await asyncio.to_thread(server.wait_for, "in flight")

@@ -37,7 +37,7 @@ class Done(NamedTuple):
 
 async def do_work(address: str) -> Done:
     """Send calls and streams that succeed and that fail."""
-    async with connect(address) as kv:
+    async with connect(address, retry=False) as kv:
         async with kv.watch("") as events:
             await kv.set("key", b"value")
             await anext(events)

@@ -52,7 +52,7 @@ async def recovered(call: Callable[[], Awaitable[Result]]) -> Result:
 
 
 async def test_a_server_that_was_killed_is_missed_and_found_again(deployment: Deployment) -> None:
-    async with prism.connect(deployment.prism.address, timeout=DEADLINE) as kv:
+    async with prism.connect(deployment.prism.address, timeout=DEADLINE, retry=False) as kv:
         await kv.set("key", b"value")
         await deployment.backend.kill()
         for _ in range(3):
@@ -72,7 +72,7 @@ async def test_a_server_that_was_killed_is_missed_and_found_again(deployment: De
 async def test_a_server_that_hangs_costs_a_caller_no_more_than_its_deadline(
     deployment: Deployment,
 ) -> None:
-    async with prism.connect(deployment.prism.address, timeout=DEADLINE) as kv:
+    async with prism.connect(deployment.prism.address, timeout=DEADLINE, retry=False) as kv:
         await kv.set("key", b"value")
         await deployment.backend.pause()
         try:
@@ -116,7 +116,7 @@ async def test_what_a_failed_write_said_is_true_afterwards(deployment: Deploymen
         while sum(map(like, said.values())) < begun + number:
             await asyncio.sleep(0.001)
 
-    async with prism.connect(deployment.prism.address, timeout=DEADLINE) as kv:
+    async with prism.connect(deployment.prism.address, timeout=DEADLINE, retry=False) as kv:
         writers = [asyncio.create_task(write(kv, number)) for number in range(WRITERS)]
         for _ in range(2):
             await more(NEWS, lambda outcome: outcome is None)

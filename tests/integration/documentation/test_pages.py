@@ -20,6 +20,7 @@ GUIDE = "docs/write-a-driver.md"
 PAGES = (
     "README.md",
     "docs/quick-start.md",
+    "docs/client.md",
     "docs/command-line.md",
     "docs/proxy.md",
     "docs/concurrency.md",

@@ -53,7 +53,7 @@ async def test_each_commanded_health_check_with_a_new_result_is_an_event(
     start_pattern()
     stream = await proxy.stream()
     await stream.start_driver()
-    async with prism.connect(stream.registration.data_address) as kv:
+    async with prism.connect(stream.registration.data_address, retry=False) as kv:
         for number in range(1, 4):
             await kv.set(f"k{number}", b"v")
             await stream.check_health()
@@ -65,7 +65,7 @@ async def test_health_is_an_event_without_a_command(proxy: FakeProxy, start_patt
     start_pattern()
     stream = await proxy.stream()
     await stream.start_driver()
-    async with prism.connect(stream.registration.data_address) as kv:
+    async with prism.connect(stream.registration.data_address, retry=False) as kv:
         await kv.set("k", b"v")
     await stream.debug_event(_with_keys(1))
 

@@ -42,7 +42,7 @@ async def test_proxy_commands_the_whole_life_of_a_pattern(
         assert await lifecycle.state() is State.INITIALIZED
         await lifecycle.start()
         assert await lifecycle.state() is State.RUNNING
-        async with prism.connect(stream.registration.data_address) as kv:
+        async with prism.connect(stream.registration.data_address, retry=False) as kv:
             await kv.set("k", b"v")
             health = await lifecycle.health()
             assert health.status is HealthStatus.HEALTHY
@@ -117,7 +117,7 @@ async def test_commands_are_answered_while_64_callers_keep_the_pattern_busy(
     await stream.start_driver()
     done = asyncio.Event()
     async with (
-        prism.connect(stream.registration.data_address) as kv,
+        prism.connect(stream.registration.data_address, retry=False) as kv,
         stream.commands() as lifecycle,
     ):
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import prism
@@ -77,6 +78,49 @@ def during(address: str) -> None:
         runner.run(connecting.__aexit__(None, None, None))
 
 
+def blocking(address: str) -> None:
+    """Fork while a blocking client is open and threads use it, as a server with workers does."""
+
+    def use_open(key: str) -> None:
+        for _ in range(20):
+            kv.increment(key)
+        with kv.watch(key) as events:
+            kv.delete(key)
+            assert next(events).key == key
+
+    stopped = threading.Event()
+
+    def keep_busy() -> None:
+        while not stopped.is_set():
+            kv.get("busy")
+
+    def child(key: str) -> None:
+        # At once, while nothing has begun in this process.
+        threads = [threading.Thread(target=use_open, args=(f"{key}/{n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        use_open(key)
+        kv.close()
+
+    with prism.connect_sync(address) as kv, kv.watch("watched") as events:
+        busy = threading.Thread(target=keep_busy)
+        busy.start()
+        use_open("parent")
+        for number in range(3):
+            assert child_of(lambda: child(f"child {number}")) == 0  # noqa: B023
+        process = multiprocessing.get_context("fork").Process(target=child, args=("process",))
+        process.start()
+        process.join(20)
+        assert process.exitcode == 0
+        stopped.set()
+        busy.join()
+        use_open("parent")
+        kv.set("watched", b"v")
+        assert next(events).key == "watched"
+
+
 if __name__ == "__main__":
-    {"after": after, "during": during}[sys.argv[2]](sys.argv[1])
+    {"after": after, "during": during, "blocking": blocking}[sys.argv[2]](sys.argv[1])
     sys.stdout.write("fine\n")

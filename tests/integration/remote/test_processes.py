@@ -25,7 +25,7 @@ async def run(*command: str) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("how", ["after", "during"])
+@pytest.mark.parametrize("how", ["after", "during", "blocking"])
 async def test_forked_child_has_connections_of_its_own(serve: Any, how: str) -> None:
     served = await serve()
     async with TcpRelay(int(served.address.rpartition(":")[2])) as relay:

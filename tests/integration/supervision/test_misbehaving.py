@@ -36,7 +36,7 @@ async def test_pattern_killed_under_load_returns_and_others_are_not_affected(
     done = asyncio.Event()
 
     async def write(pattern: str) -> None:
-        async with prism.connect(proxy.address, pattern=pattern) as kv:
+        async with prism.connect(proxy.address, pattern=pattern, retry=False) as kv:
             while not done.is_set():
                 try:
                     await kv.set(f"key {written[pattern]}", b"")

@@ -65,7 +65,7 @@ async def test_no_call_fails_and_every_acknowledged_write_is_kept(
         *("--store-key-prefix", "replacing:"),
     )
     old = await proxy.process_id("store")
-    async with prism.connect(proxy.address) as kv, proxy.admin() as admin:
+    async with prism.connect(proxy.address, retry=False) as kv, proxy.admin() as admin:
         load = Load(kv)
         running = asyncio.create_task(load.run())
         while len(load.acknowledged) < PER_SECOND:

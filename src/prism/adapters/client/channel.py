@@ -375,6 +375,9 @@ class Channel:
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail. Safe more than once."""
+        if self._generation != generation():
+            # Those of the parent are left to it.
+            self._begin()
         self._closed = True
         await self._operations.close()
         await self._watches.close()

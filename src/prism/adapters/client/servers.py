@@ -208,6 +208,8 @@ class Servers:
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail. Safe more than once."""
+        if self._generation != generation():
+            self._begin()
         self._closed = True
         if self._look_up_timer is not None:
             self._look_up_timer.cancel()

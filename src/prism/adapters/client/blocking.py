@@ -1,0 +1,170 @@
+"""`prism.connect_sync`: the client for programs that block, from any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import timedelta
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+from prism.adapters.client.background_loop import background_loop
+from prism.adapters.client.channel import TLS
+from prism.adapters.client.connection import CALL_TIMEOUT, Client, connect
+from prism.adapters.client.key_value import KeyValueClient
+from prism.ports import Event, Profile
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+def _blocking(
+    method: Callable[Concatenate[Any, Args], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate[Any, Args], Result]:
+    """Return a method that waits for the asynchronous method of the same name."""
+
+    @wraps(method)
+    def call(self: Any, *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        # Found by name, because the client may have a method of its own.
+        asynchronous = getattr(self._asynchronous, method.__name__)
+        result: Result = background_loop().call(asynchronous(*args, **kwargs))
+        return result
+
+    return cast("Callable[Concatenate[Any, Args], Result]", call)
+
+
+class BlockingKeyValue:
+    """Key-value operations that block; each is as `prism.ports` describes it.
+
+    Safe to use from many threads at once, whose operations share messages, and in a child that
+    was forked.
+    """
+
+    def __init__(self, asynchronous: KeyValueClient) -> None:
+        self._asynchronous = asynchronous
+
+    fetch_profile = _blocking(KeyValueClient.fetch_profile)
+    get = _blocking(KeyValueClient.get)
+    set = _blocking(KeyValueClient.set)
+    compare_and_set = _blocking(KeyValueClient.compare_and_set)
+    delete = _blocking(KeyValueClient.delete)
+    compare_and_delete = _blocking(KeyValueClient.compare_and_delete)
+    exists = _blocking(KeyValueClient.exists)
+    expire = _blocking(KeyValueClient.expire)
+    ttl = _blocking(KeyValueClient.ttl)
+    persist = _blocking(KeyValueClient.persist)
+    get_many = _blocking(KeyValueClient.get_many)
+    set_many = _blocking(KeyValueClient.set_many)
+    delete_many = _blocking(KeyValueClient.delete_many)
+    scan = _blocking(KeyValueClient.scan)
+    increment = _blocking(KeyValueClient.increment)
+    apply = _blocking(KeyValueClient.apply)
+
+    @contextmanager
+    def watch(self, prefix: str = "") -> Iterator[Iterator[Event]]:
+        """Watch, and yield an iterator that waits for each event; see `prism.ports.Watch`."""
+        with _entered(self._asynchronous.watch(prefix)) as events:
+            yield _iterated(events)
+
+
+class BlockingClient(BlockingKeyValue):
+    """Connection of `prism.connect_sync`: every operation of `Client`, blocking.
+
+    A context manager that closes it at the end.
+
+    Attributes:
+        profile: name, capabilities and limits of the server's driver.
+        once: the same operations, each tried once.
+    """
+
+    def __init__(self, connection: AbstractAsyncContextManager[Client]) -> None:
+        self._connection = connection
+        client = background_loop().call(_enter(connection))
+        super().__init__(client)
+        self.profile: Profile = client.profile
+        self.once = BlockingKeyValue(client.once)
+        self._closed = False
+
+    def close(self) -> None:
+        """Close the connection; calls of other threads fail. Safe more than once."""
+        if not self._closed:
+            self._closed = True
+            background_loop().call(_exit(self._connection))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def connect_sync(
+    address: str,
+    *,
+    timeout: timedelta = CALL_TIMEOUT,
+    tls: TLS | None = None,
+    admin_token: str | None = None,
+    pattern: str | None = None,
+    retry: bool = True,
+    wait_for_server: timedelta = timedelta(0),
+) -> BlockingClient:
+    """Connect to a Prism server from a program that blocks.
+
+        with prism.connect_sync("127.0.0.1:9090") as kv:
+            kv.set("greeting", b"hello")
+            entry = kv.get("greeting")
+
+    One client is enough for all threads: operations that they start at the same time go into one
+    message. It needs no event loop of the program. A child that was forked can go on with the
+    client of its parent, and has connections of its own.
+
+    Arguments and errors are those of `prism.connect`.
+    """
+    return BlockingClient(
+        connect(
+            address,
+            timeout=timeout,
+            tls=tls,
+            admin_token=admin_token,
+            pattern=pattern,
+            retry=retry,
+            wait_for_server=wait_for_server,
+        )
+    )
+
+
+@contextmanager
+def _entered(context: AbstractAsyncContextManager[Result]) -> Iterator[Result]:
+    entered = background_loop().call(_enter(context))
+    try:
+        yield entered
+    finally:
+        background_loop().call(_exit(context))
+
+
+async def _enter(context: AbstractAsyncContextManager[Result]) -> Result:
+    return await context.__aenter__()
+
+
+async def _exit(context: AbstractAsyncContextManager[Any]) -> None:
+    await context.__aexit__(None, None, None)
+
+
+def _iterated(items: AsyncIterator[Result]) -> Iterator[Result]:
+    """Yield what an asynchronous iterator yields."""
+    end = object()
+
+    async def following() -> Any:
+        return await anext(items, end)
+
+    while True:
+        item = background_loop().call(following())
+        if item is end:
+            return
+        yield item
