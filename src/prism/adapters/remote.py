@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from prism.adapters.client.channel import TLS, Channel, ClosedChannel
-from prism.adapters.client.connection import open_server
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
+from prism.adapters.client.opening import open_server
 from prism.adapters.client.propagation import Forwarded, trace_context_source
 from prism.adapters.client.servers import Servers
 from prism.adapters.wire.relay import RelayOperation

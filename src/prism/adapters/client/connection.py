@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from prism.adapters.client.addresses import Addresses
 from prism.adapters.client.channel import TLS, Channel
-from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
+from prism.adapters.client.opening import open_server
 from prism.adapters.client.propagation import trace_context_source
 from prism.adapters.client.retry import RetryingChannel
 from prism.adapters.client.server import Server
@@ -141,29 +140,6 @@ async def connect(
         yield Client(server, retry, profile)
     finally:
         await server.close()
-
-
-def open_server(address: str, *, timeout: timedelta, **options: Any) -> Server | Servers:
-    """Return the server at an address, or the servers; the first call connects.
-
-    Args:
-        options: arguments of `Channel`.
-
-    Raises:
-        InvalidArgument: an address has neither form, or a TLS file cannot be used.
-    """
-    addresses = Addresses.of(address)
-    if not addresses.may_be_several:
-        return Server(Channel(address, timeout=timeout, **options))
-
-    def open_channel(endpoint: Endpoint, on_lost: Callable[[str], None]) -> Channel:
-        return Channel(
-            str(endpoint), timeout=timeout, endpoint=endpoint, on_lost=on_lost, **options
-        )
-
-    # A mistake in the options is an error now, and not at the first call.
-    open_channel(addresses.endpoints[0], lambda _: None)
-    return Servers(addresses, open_channel, timeout.total_seconds())
 
 
 @asynccontextmanager
