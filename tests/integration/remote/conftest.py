@@ -33,14 +33,21 @@ OPERATE = "/prism.v1.KeyValueService/Operate"
 
 
 class Slow(Memstore):
-    """Memstore whose get of keys that begin with `slow` waits until released."""
+    """Memstore whose get of keys that begin with `slow` waits until released.
+
+    Attributes:
+        waiting: number of these that wait.
+        keys_read: keys that were asked for.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.waiting = 0
+        self.keys_read: list[str] = []
         self.release = asyncio.Event()
 
     async def get(self, key: str) -> Entry | None:
+        self.keys_read.append(key)
         if key.startswith("slow"):
             self.waiting += 1
             try:

@@ -46,30 +46,11 @@ async def answering(kv: prism.Client, *servers: Served) -> None:
             server.driver.keys_read.clear()
         await asyncio.gather(*(kv.get(f"seek-{n}") for n in range(8)))
 
-    for server in servers:
-        Reads.follow(server)
     async with asyncio.timeout(30):
         await look()
         while not all(server.driver.keys_read for server in servers):
             await asyncio.sleep(0.01)
             await look()
-
-
-class Reads:
-    """Notes the keys that the driver of a server reads."""
-
-    @staticmethod
-    def follow(server: Served) -> None:
-        if hasattr(server.driver, "keys_read"):
-            return
-        read = server.driver.get
-        server.driver.keys_read = []
-
-        async def get(key: str) -> Any:
-            server.driver.keys_read.append(key)
-            return await read(key)
-
-        server.driver.get = get  # type: ignore[method-assign]
 
 
 async def test_calls_go_to_the_server_with_the_fewest_in_flight(serve_at: Any) -> None:
