@@ -173,7 +173,7 @@ async def test_a_file_that_cannot_be_used_is_logged_once_and_the_old_one_stays(
     replace_file(cert, other_cert)
     event = await asyncio.to_thread(server.wait_for, "the TLS certificate")
     assert event["level"] == "warning"
-    assert "do not work together" in event["message"]
+    assert "do not belong together" in event["message"]
     assert event["message"].endswith("what was loaded before stays in use")
     for _ in range(2):
         server.signal(signal.SIGHUP)
@@ -183,7 +183,7 @@ async def test_a_file_that_cannot_be_used_is_logged_once_and_the_old_one_stays(
     replace_file(key, other_key)
     await asyncio.to_thread(server.wait_for, "the TLS files have changed")
     assert served_certificate(server.address).encode() == other_cert
-    assert server.log.count("do not work together") == 1
+    assert server.log.count("do not belong together") == 1
 
 
 async def test_a_folder_that_kubernetes_replaces_is_noticed(

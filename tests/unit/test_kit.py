@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from prism.kit import (
     client_tls_context,
     closed,
     plain_private_key,
+    tls_problem,
     version_conflict,
 )
 from prism.ports import (
@@ -127,8 +129,23 @@ def test_a_tls_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     for ca in (absent, empty):
         with pytest.raises(InvalidArgument, match=ca.name):
             client_tls_context(ca=ca)
-    with pytest.raises(InvalidArgument, match=r"absent\.pem and .*empty\.pem"):
+    with pytest.raises(InvalidArgument, match=r"absent\.pem cannot be read: No such file"):
         client_tls_context(cert=absent, key=empty)
+    with pytest.raises(InvalidArgument, match=r"empty\.pem holds no certificate in PEM"):
+        client_tls_context(cert=empty, key=empty)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("WRONG_VERSION_NUMBER", "it does not speak TLS"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "TLS failed: tlsv1 alert unknown ca"),
+    ],
+)
+def test_failed_handshake_is_explained(error: str, says: str) -> None:
+    failure = ssl.SSLError(1, f"[SSL: {error}] somewhere (_ssl.c:1006)")
+    failure.reason = error
+    assert tls_problem(failure) == says
 
 
 def test_usable_tls_files_are_loaded(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from prism.adapters.client.channel import TLS, Channel, ClosedChannel
+from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
 from prism.adapters.client.opening import open_server
@@ -61,13 +62,18 @@ class RemoteSettings:
         None, help="Token by which the policy of the server knows this one", secret=True
     )
 
+    def __post_init__(self) -> None:
+        """Raise InvalidArgument if the address is none, or TLS files are given without TLS."""
+        Endpoint.of(self.address)
+        if any((self.tls_ca, self.tls_cert, self.tls_key)) and not self.tls:
+            raise InvalidArgument("TLS files are given and tls is false; set tls to true")
+
     @property
     def files(self) -> TLS | None:
         """Files of the connection; None: plain text."""
-        given = (self.tls_ca, self.tls_cert, self.tls_key)
-        if any(given) and not self.tls:
-            raise InvalidArgument("TLS files are given and tls is false; set tls to true")
-        return TLS(*given, self.tls_key_password) if self.tls else None
+        if not self.tls:
+            return None
+        return TLS(self.tls_ca, self.tls_cert, self.tls_key, self.tls_key_password)
 
 
 class Remote(KeyValueClient):

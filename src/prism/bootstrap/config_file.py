@@ -33,7 +33,10 @@ def read(path: Path, what: str = "config file") -> dict[str, object]:
         raise InvalidArgument(f"cannot read the {what} {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidArgument(f"the {what} {path} is not UTF-8") from None
-    tree = _parse_toml(path, text) if path.suffix == ".toml" else _parse_yaml(path, text)
+    try:
+        tree = _parse_toml(path, text) if path.suffix == ".toml" else _parse_yaml(path, text)
+    except RecursionError:
+        raise InvalidArgument(f"{path} is nested too deeply") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):

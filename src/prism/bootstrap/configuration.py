@@ -240,10 +240,23 @@ def read_file(
     file: Path | None, default_file: Path | None
 ) -> tuple[Path | None, Mapping[str, object]]:
     """Return the config file to use, if any, and its content."""
-    if file is None and default_file is not None and default_file.exists():
+    if file is None and default_file is not None and _exists(default_file):
         check_unnamed_config(default_file)
         file = default_file
     return file, config_file.read(file) if file is not None else {}
+
+
+def _exists(default_file: Path) -> bool:
+    try:
+        default_file.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InvalidArgument(
+            f"cannot look for {default_file} in the working folder: {error.strerror}; start in "
+            "another folder, or name a config file with --config"
+        ) from None
+    return True
 
 
 def _choice(
@@ -305,7 +318,8 @@ def server_settings(settings_type: type[Settings], values: Sequence[Value]) -> S
         return parse_settings(settings_type, own)
     except InvalidSetting as error:
         origin = next(v.origin for v in values if v.option.path == error.name)
-        raise InvalidArgument(f"{error.message} ({origin})") from None
+        where = "" if origin == "default" else f" ({origin})"
+        raise InvalidArgument(f"{error.message}{where}") from None
 
 
 def chosen_texts(values: Iterable[Value]) -> dict[str, str]:
@@ -330,7 +344,8 @@ def is_service_link(option: Option, text: str) -> bool:
 
     https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
     """
-    return option.field.type is int and _SERVICE_LINK.fullmatch(text) is not None
+    is_port = option.field.type is int or option.variable.endswith("_PORT")
+    return is_port and _SERVICE_LINK.fullmatch(text) is not None
 
 
 def service_links(environ: Mapping[str, str], options: Iterable[Option]) -> list[str]:

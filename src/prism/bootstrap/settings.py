@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from prism.domain.watches import MAX_WATCHES
+from prism.kit import is_host
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, Limits, setting
 
 if TYPE_CHECKING:
@@ -203,10 +204,8 @@ class ServerSettings:
             raise InvalidSetting(
                 "trace_ratio", f"trace_ratio is {self.trace_ratio}; it must be 0 to 1"
             )
-        if not self.host:
-            raise InvalidSetting("host", "host is empty; 0.0.0.0 means every IPv4 address")
-        if self.metrics_host == "":
-            raise InvalidSetting("metrics_host", "metrics_host is empty; leave it out for host")
+        self._check_host("host")
+        self._check_host("metrics_host")
         for name in ("tls_cert", "tls_key"):
             if getattr(self, name) is None and (self.tls_cert or self.tls_key):
                 raise InvalidSetting(name, f"{name} is missing: a certificate needs its key")
@@ -245,6 +244,15 @@ class ServerSettings:
         """Limits of values and batches, which leave room in a message for what frames them."""
         room = self.max_message_bytes - _FRAMING_BYTES
         return Limits(max_value_bytes=room, max_batch_bytes=room)
+
+    def _check_host(self, name: str) -> None:
+        host = getattr(self, name)
+        if host is not None and not is_host(host):
+            raise InvalidSetting(
+                name,
+                f"{name} is {host!r}; it must be the name or address of a host, such as 0.0.0.0 "
+                "for every IPv4 address, without scheme and port",
+            )
 
     def _within(self, name: str, low: int, high: int | None) -> None:
         value = getattr(self, name)
@@ -311,6 +319,8 @@ class ServeSettings(ServerSettings):
 
     def __post_init__(self) -> None:
         ServerSettings.__post_init__(self)
+        if not self.driver:
+            raise InvalidSetting("driver", "driver is empty; `prism drivers` lists the drivers")
         if self.start_timeout < timedelta():
             raise InvalidSetting("start_timeout", "start_timeout is below zero")
         self._check_resp()
@@ -337,8 +347,7 @@ class ServeSettings(ServerSettings):
             for name, port in taken.items():
                 if port == self.resp_port != 0:
                     raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
-        if self.resp_host == "":
-            raise InvalidSetting("resp_host", "resp_host is empty; leave it out for host")
+        self._check_host("resp_host")
         if self.serves_resp and self.policy is not None:
             name = "resp_socket" if self.resp_port is None else "resp_port"
             raise InvalidSetting(

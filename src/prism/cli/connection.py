@@ -20,6 +20,7 @@ from typer.core import TyperArgument, TyperOption
 from prism.bootstrap.secret_files import read_secret
 from prism.cli.errors import note_outcome
 from prism.cli.parameters import PanelCommand, complete_from, parser, positive_duration
+from prism.kit import is_host
 from prism.ports import (
     AccessDenied,
     BackendUnavailable,
@@ -66,7 +67,7 @@ def parse_address(given: str) -> str:
         raise ValueError(
             f"{given!r} has no port: give host:port, such as {given or 'localhost'}:9090"
         )
-    if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+    if not (is_host(host) and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
         raise ValueError(
             f"{given!r} is neither host:port, with a port from 1 to 65535, nor unix:PATH"
         )

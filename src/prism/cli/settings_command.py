@@ -215,7 +215,15 @@ class _SettingOption(TyperOption):
         from prism.bootstrap.configuration import is_service_link
 
         text = super().resolve_envvar_value(ctx)
-        return None if text is not None and is_service_link(self._option, text) else text
+        if text is None or is_service_link(self._option, text):
+            return None
+        if self._option.is_switch:
+            # Typer's own text would list a dozen spellings.
+            try:
+                self._option.field.parse(text)
+            except InvalidArgument as error:
+                raise typer.BadParameter(error.message, ctx=ctx, param=self) from None
+        return text
 
 
 def _setting_option(option: Option) -> TyperOption:

@@ -157,6 +157,9 @@ def _parse(kind: object, text: str) -> object:
     if kind in (int, float) and not _NUMBER.fullmatch(text):
         # int() and float() also accept 1_000, spaces, nan and inf.
         raise ValueError(text)
+    if kind is Path and not text:
+        # An empty path would be the working folder.
+        raise ValueError(text)
     if kind in (str, int, float, Path) or (isinstance(kind, type) and issubclass(kind, Enum)):
         return kind(text)
     raise TypeError(f"a setting cannot be of type {kind!r}")

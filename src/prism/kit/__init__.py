@@ -10,13 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Never
 
+from prism.kit.hosts import is_host
 from prism.kit.tls import (
     ClientTls,
     FileStamp,
     client_tls_context,
     file_stamp,
+    load_authorities,
     load_certificate,
     plain_private_key,
+    tls_problem,
 )
 from prism.kit.watchers import Watchers
 from prism.ports import (
@@ -50,8 +53,11 @@ __all__ = [
     "condition_failed",
     "does_not_fit",
     "file_stamp",
+    "is_host",
+    "load_authorities",
     "load_certificate",
     "plain_private_key",
+    "tls_problem",
     "version_conflict",
 ]
 

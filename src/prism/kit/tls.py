@@ -14,6 +14,8 @@ _log = logging.getLogger(__name__)
 
 _DECRYPT_S = 10.0
 
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
+
 FileStamp = tuple[tuple[int, int, int, int] | None, ...]
 """What changes when one of several files is replaced or written."""
 
@@ -123,18 +125,27 @@ def client_tls_context(
         raise InvalidArgument(
             f"a TLS certificate and its key belong together: {cert or key} is given alone"
         )
-    try:
-        context = ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise InvalidArgument(f"the TLS file {ca} cannot be used: {error}") from None
+    if ca is None:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load_authorities(context, ca)
     if cert is not None and key is not None:
-        try:
-            load_certificate(context, cert, key, key_password)
-        except OSError as error:
-            raise InvalidArgument(
-                f"the TLS files {cert} and {key} cannot be used: {error}"
-            ) from None
+        load_certificate(context, cert, key, key_password)
     return context
+
+
+def load_authorities(context: ssl.SSLContext, path: Path) -> None:
+    """Trust the authorities in a PEM file.
+
+    Raises:
+        InvalidArgument: the file cannot be read, or holds no certificate.
+    """
+    _content(path)
+    try:
+        context.load_verify_locations(path)
+    except OSError:
+        raise InvalidArgument(f"{path} holds no certificate of an authority in PEM") from None
 
 
 def load_certificate(
@@ -143,8 +154,8 @@ def load_certificate(
     """Load a certificate and its private key into the context.
 
     Raises:
-        InvalidArgument: the key is encrypted, and the password is missing or wrong.
-        OSError: a file cannot be read or used.
+        InvalidArgument: a file cannot be read or used, or the key is encrypted, and the password
+            is missing or wrong.
     """
     asked = False
 
@@ -158,10 +169,40 @@ def load_certificate(
 
     try:
         context.load_cert_chain(cert, key, password=password)
-    except (ssl.SSLError, ValueError):
+    except (OSError, ValueError) as error:
         if asked:
             raise _wrong_password(key) from None
-        raise
+        raise InvalidArgument(_problem_with(cert, key, error)) from None
+
+
+def _problem_with(cert: Path, key: Path, error: Exception) -> str:
+    """Return why a certificate and its key cannot be loaded; OpenSSL names no file."""
+    for what, path, mark in (
+        ("certificate", cert, b"CERTIFICATE-----"),
+        ("private key", key, b"PRIVATE KEY-----"),
+    ):
+        if mark not in _content(path):
+            return f"{path} holds no {what} in PEM"
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return f"the TLS certificate {cert} and key {key} do not belong together"
+    return f"the TLS certificate {cert} and key {key} cannot be used: a file is damaged"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"the TLS file {path} cannot be read: {error.strerror}") from None
+
+
+def tls_problem(error: ssl.SSLError) -> str:
+    """Return why a server cannot be reached over TLS, as the end of a sentence about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if error.reason in _NO_TLS:
+        return "it does not speak TLS"
+    # Without the line of OpenSSL's source.
+    return f"TLS failed: {(error.reason or 'no reason given').lower().replace('_', ' ')}"
 
 
 def plain_private_key(key: Path, key_password: str | None) -> bytes:

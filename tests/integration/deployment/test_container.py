@@ -19,6 +19,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from prism.bootstrap.probe import address_in
 from prism.bootstrap.settings import ServeSettings
 from prism.domain.settings import parse_duration
 from tests.integration.deployment.files import DEPLOY, read
@@ -95,11 +96,32 @@ def test_the_command_serves_and_exits_with_0_on_sigterm(tmp_path: Path) -> None:
         port = event["metrics_address"].rpartition(":")[2]
         with urlopen(f"http://127.0.0.1:{port}/ready") as answer:
             assert json.load(answer) == {"status": "ready"}
+        assert _check_health(port).returncode == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     finally:
         process.kill()
         process.communicate()
+    done = _check_health(port)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"prism: no answer from http://127.0.0.1:{port}/health: ")
+
+
+@pytest.mark.parametrize(
+    ("environ", "address"),
+    [
+        ({}, ("127.0.0.1", 9091)),
+        ({"PRISM_HOST": "0.0.0.0", "PRISM_METRICS_PORT": "80"}, ("127.0.0.1", 80)),
+        ({"PRISM_HOST": "10.0.0.7"}, ("10.0.0.7", 9091)),
+        ({"PRISM_HOST": "10.0.0.7", "PRISM_METRICS_HOST": "[::]"}, ("::1", 9091)),
+        ({"PRISM_METRICS_PORT": "tcp://10.0.0.5:80"}, ("127.0.0.1", 9091)),
+    ],
+)
+def test_health_check_asks_where_variables_place_the_endpoints(
+    environ: dict[str, str], address: tuple[str, int]
+) -> None:
+    assert address_in(environ) == address
 
 
 def test_the_compose_file_is_valid() -> None:
@@ -157,6 +179,21 @@ def _locked(name: str) -> dict[str, str]:
 def _instructions(name: str) -> list[str]:
     text = DOCKERFILE.read_text().replace("\\\n", " ")
     return re.findall(rf"^{name} (.+)$", text, re.MULTILINE)
+
+
+def _check_health(port: str) -> subprocess.CompletedProcess[str]:
+    """Run the health check of the image."""
+    (check,) = _instructions("HEALTHCHECK")
+    program, *arguments = json.loads(check.partition(" CMD ")[2])
+    assert program == "python"
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**_clean(), **_environment(), "PRISM_METRICS_PORT": port},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -180,6 +180,10 @@ def test_the_pod_monitor_finds_the_pods_and_their_port(variant: str) -> None:
     assert monitor["spec"]["selector"]["matchLabels"].items() <= pod.labels.items()
     ports = {port["name"] for port in pod.prism["ports"]}
     assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= ports
+    # The alerts match this job; annotations would have the pods scraped a second time.
+    assert pod.labels[monitor["spec"]["jobLabel"]] == "prism"
+    annotations = pod.workload["spec"]["template"]["metadata"].get("annotations", {})
+    assert not any(name.startswith("prometheus.io/") for name in annotations)
 
 
 @pytest.mark.parametrize("variant", ["redis", "nats", "proxy"])

@@ -101,8 +101,10 @@ async def test_mutual_tls_requires_a_client_certificate(serve: Any, certificates
     ("cert", "key", "says"),
     [
         ("absent.pem", "server.key", "absent.pem cannot be read"),
-        ("server.pem", "client.key", "do not work together"),
-        ("names", "server.key", "do not work together"),
+        ("server.pem", "client.key", "do not belong together"),
+        ("server.key", "server.key", "server.key holds no certificate in PEM"),
+        ("server.pem", "server.pem", "server.pem holds no private key in PEM"),
+        (".", "server.key", "cannot be read: Is a directory"),
     ],
 )
 async def test_error_names_the_tls_file_that_cannot_be_used(

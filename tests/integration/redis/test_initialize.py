@@ -14,6 +14,7 @@ import pytest
 
 from prism.ports import (
     AccessDenied,
+    BackendTimeout,
     BackendUnavailable,
     Capability,
     Exhausted,
@@ -261,6 +262,23 @@ async def test_another_client_certificate_is_shown_to_the_next_connection(
                     assert await backend.kv.exists("key") is True
                     break
                 await asyncio.sleep(0.05)
+
+
+async def test_server_without_tls_is_reported(
+    open_redis: Open, redis_server: RedisServer, certificate: tuple[Path, Path]
+) -> None:
+    url = f"rediss://localhost:{redis_server.port}"
+    with pytest.raises(BackendTimeout, match="does it speak TLS"):
+        async with open_redis(url, tls_ca=str(certificate[0]), timeout="200ms"):
+            pass
+
+
+async def test_server_that_is_no_sentinel_is_reported(
+    open_redis: Open, redis_server: RedisServer
+) -> None:
+    with pytest.raises(InvalidArgument, match="a server there is no sentinel"):
+        async with open_redis(f"redis+sentinel://127.0.0.1:{redis_server.port}/main"):
+            pass
 
 
 async def test_tls_files_without_tls_are_refused(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from prism.bootstrap.configuration import choose, misspelt_variables
+from prism.bootstrap.configuration import choose, misspelt_variables, read_file
+from prism.ports import InvalidArgument
 
 Prism = Callable[..., Result]
 Install = Callable[..., Path]
@@ -33,10 +34,22 @@ def _installed(install: Install) -> None:
         ([], {"PRISM_METRICS_PORT": "-1"}, "0 to 65535 (environment PRISM_METRICS_PORT)"),
         (["--log-format", "xml"], {}, "log_format is 'xml'; it must be one of json, text"),
         ([], {"PRISM_DEFAULT_TIMEOUT": "30"}, "a duration such as 1500ms, 2s, 5m, 1h or 1d"),
-        ([], {"PRISM_REFLECTION": "perhaps"}, "not a valid boolean"),
+        ([], {"PRISM_REFLECTION": "perhaps"}, "'PRISM_REFLECTION'"),
+        ([], {"PRISM_REFLECTION": "perhaps"}, "reflection is 'perhaps'; it must be true or false"),
+        (
+            [],
+            {"PRISM_HOST": "tcp://10.0.0.1:80"},
+            "host is 'tcp://10.0.0.1:80'; it must be the name",
+        ),
+        (["--host", "localhost:9090"], {}, "host is 'localhost:9090'; it must be the name"),
+        (["--host", ""], {}, "host is ''; it must be the name or address"),
+        (["--metrics-host", "[::1"], {}, "metrics_host is '[::1'; it must be the name"),
+        (["--resp-port", "0", "--resp-host", "a b"], {}, "resp_host is 'a b'; it must be the name"),
+        (["--driver", ""], {}, "driver is empty"),
+        (["--grpc-socket", ""], {}, "grpc_socket is ''; it must be a path"),
         (["--max-in-flight", "0"], {}, "max_in_flight is 0; it must be 1 or more"),
         (["--max-message-bytes", "100"], {}, "max_message_bytes is 100; it must be 1048576 to"),
-        (["--tls-cert", "a.pem"], {}, "tls_key is missing"),
+        (["--tls-cert", "a.pem"], {}, "tls_key is missing: a certificate needs its key\n"),
         (["--tls-client-ca", "a.pem"], {}, "tls_client_ca needs tls_cert"),
         (["--metrics-port", "9090"], {}, "metrics_port is the same as grpc_port"),
         (["--grpc-prot", "1"], {}, "No such option: --grpc-prot"),
@@ -86,6 +99,7 @@ def test_config_show_rejects_what_serve_rejects(prism: Prism) -> None:
         ("- a\n- b", "c.yaml: a config file must be a mapping of names to values"),
         ("a: b: c", "c.yaml is not valid YAML"),
         ("when: 2020-99-99", "c.yaml is not valid YAML"),
+        ("a: " + "[" * 5_000, "c.yaml is nested too deeply"),
     ],
 )  # fmt: skip
 def test_invalid_config_file_is_named_with_the_reason(
@@ -104,6 +118,11 @@ def test_invalid_toml_is_named(prism: Prism, content: bytes) -> None:
     result = prism("serve", "--config", "c.toml")
     assert result.exit_code == 2
     assert "c.toml is not valid TOML" in result.stderr
+
+
+def test_folder_that_cannot_be_searched_for_a_config_file_is_named() -> None:
+    with pytest.raises(InvalidArgument, match="in the working folder: File name too long; start"):
+        read_file(None, Path("c" * 300))
 
 
 def test_binary_config_file_is_named(prism: Prism) -> None:

@@ -86,6 +86,12 @@ def test_error_for_an_invalid_url_has_no_credentials(url: str) -> None:
     assert "hunter2" not in refusal.value.message
 
 
+@pytest.mark.parametrize("url", ["one", "redis://[::1", "redis://one:port"])
+def test_settings_refuse_an_invalid_url(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="the Redis URL has"):
+        RedisSettings(url=url)
+
+
 def test_password_with_a_slash_must_be_encoded() -> None:
     with pytest.raises(InvalidArgument, match="%2F"):
         parse_url("redis://:pass/word@one")

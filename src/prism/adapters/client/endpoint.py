@@ -13,6 +13,7 @@ from typing import Self
 from prism.adapters.client.connection_errors import reason_of
 from prism.adapters.client.http2 import Http2Connection, Pings
 from prism.adapters.client.http2_stream import StreamLost
+from prism.kit import is_host
 from prism.ports import InvalidArgument
 
 CONNECT_S = 3.0
@@ -49,7 +50,7 @@ class Endpoint:
                 raise InvalidArgument("the address 'unix:' names no socket; give unix:PATH")
             return cls(path=path)
         host, _, port = address.rpartition(":")
-        if not host or "," in host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        if not is_host(host) or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
             raise InvalidArgument(f"the address {address!r} is neither host:port nor unix:PATH")
         return cls(host=host.strip("[]"), port=int(port))
 

@@ -6,8 +6,12 @@ JetStream's error numbers: https://github.com/nats-io/nats-server/blob/main/serv
 from __future__ import annotations
 
 import logging
+import ssl
 from typing import TypedDict
 
+import nats.errors
+
+from prism.kit import tls_problem
 from prism.ports import (
     AccessDenied,
     BackendTimeout,
@@ -129,4 +133,10 @@ def waited_too_long(address: str, timeout_s: float, outcome: Outcome) -> Backend
 
 def library_text(error: Exception) -> str:
     """Return what an error of nats-py says, without the library's name."""
+    if isinstance(error, nats.errors.SecureConnWantedError):
+        return "it does not offer TLS: use nats:// and no TLS files"
+    if isinstance(error, ssl.SSLError):
+        return tls_problem(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).removeprefix("nats: ").strip("'") or type(error).__name__

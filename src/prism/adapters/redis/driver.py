@@ -33,12 +33,13 @@ from prism.adapters.redis.profile import (
     make_profile,
 )
 from prism.adapters.redis.scan import Scanner
-from prism.adapters.redis.settings import RedisSettings, Topology, parse_url
+from prism.adapters.redis.settings import RedisSettings, Topology, parse_url, uses_tls
 from prism.adapters.redis.watch import Watcher
 from prism.kit import closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
+    BackendTimeout,
     Condition,
     Count,
     DrainReport,
@@ -170,7 +171,11 @@ class Redis:
                 facts = await inspect_servers(executor, backend, _probe_key(settings))
         except (redis.RedisError, RedisClusterException, OSError, TimeoutError) as error:
             await executor.close()
-            raise translate(NotSentError(error), backend) from None
+            failure = translate(NotSentError(error), backend)
+            if isinstance(failure, BackendTimeout) and uses_tls(settings, address):
+                # A Redis without TLS waits for the rest of what it takes for a command.
+                failure = BackendTimeout(f"{failure.message}: does it speak TLS?")
+            raise failure from None
         except BaseException:
             await executor.close()
             raise

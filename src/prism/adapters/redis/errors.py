@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import ssl
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -23,6 +24,7 @@ from redis.exceptions import (
 )
 
 from prism.adapters.redis.operations import COMMAND_NAMES, command_in_script
+from prism.kit import tls_problem
 from prism.ports import (
     AccessDenied,
     BackendTimeout,
@@ -173,6 +175,8 @@ def _connection_problem(failure: Exception) -> str:
     while cause is not None:
         if isinstance(cause, ConnectionRefusedError):
             return "refuses connections: is it running?"
+        if isinstance(cause, ssl.SSLError):
+            return f"cannot be reached: {tls_problem(cause)}"
         if isinstance(cause, OSError) and cause.strerror:
             return f"cannot be reached: {cause.strerror}"
         cause = cause.__cause__ or cause.__context__
@@ -311,5 +315,9 @@ _BY_TEXT: Sequence[tuple[re.Pattern[str], _ErrorFactory]] = tuple(
             "or set protected-mode to no"
         ),
         "DB index is out of range": _no_database,
+        "unknown command .SENTINEL": lambda backend, _: InvalidArgument(
+            f"Redis at {backend}: a server there is no sentinel; give the port of the sentinels, "
+            "by default 26379, or use a URL without +sentinel"
+        ),
     }.items()
 )

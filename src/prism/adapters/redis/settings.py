@@ -70,6 +70,7 @@ class RedisSettings:
         if size > _MAX_KEY_PREFIX_BYTES:
             allowed = f"at most {_MAX_KEY_PREFIX_BYTES:,} bytes"
             raise _not_allowed("key_prefix", f"a length of {size:,} bytes", allowed)
+        parse_url(self.url)
 
 
 def _not_allowed(name: str, value: object, allowed: str) -> InvalidArgument:
@@ -158,6 +159,8 @@ def _parse_host(text: str, default_port: int) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     if not separator or text.endswith("]"):
         host, port = text, str(default_port)
+    if text.startswith("[") and not host.endswith("]"):
+        host = ""
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 1 << 16:
         # The message leaves out the text: in a URL without an @ it may be a password.

@@ -18,8 +18,7 @@ from prism.adapters.resp import replies
 from prism.adapters.resp.door import Door
 from prism.adapters.resp.peer import Peer
 from prism.adapters.sockets import default_max_connections, listen_tcp, listen_unix
-from prism.kit import load_certificate
-from prism.ports import InvalidArgument
+from prism.kit import load_authorities, load_certificate
 
 log = logging.getLogger(__name__)
 
@@ -223,13 +222,10 @@ class RespServer:
         if material == self._material:
             return False
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            load_certificate(context, tls.cert, tls.key, tls.key_password)
-            if tls.client_ca is not None:
-                context.load_verify_locations(tls.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except OSError as error:
-            raise InvalidArgument(f"the TLS files cannot be used: {error}") from None
+        load_certificate(context, tls.cert, tls.key, tls.key_password)
+        if tls.client_ca is not None:
+            load_authorities(context, tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
         self._context, self._material = context, material
         return True
 

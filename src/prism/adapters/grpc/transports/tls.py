@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prism.kit import file_stamp, load_certificate, plain_private_key
+from prism.kit import file_stamp, load_authorities, load_certificate, plain_private_key
 from prism.ports import InvalidArgument
 
 
@@ -69,22 +69,9 @@ class ServerTls:
 
     def _check(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        for what, path in (("certificate", self.cert), ("key", self.key)):
-            _check_readable(f"TLS {what}", path)
-        try:
-            load_certificate(context, self.cert, self.key, self.key_password)
-        except OSError as error:
-            raise InvalidArgument(
-                f"the TLS certificate {self.cert} and key {self.key} do not work together: {error}"
-            ) from None
+        load_certificate(context, self.cert, self.key, self.key_password)
         if self.client_ca is not None:
-            _check_readable("TLS client CA", self.client_ca)
-            try:
-                context.load_verify_locations(self.client_ca)
-            except OSError as error:
-                raise InvalidArgument(
-                    f"the TLS client CA {self.client_ca} holds no certificate: {error}"
-                ) from None
+            load_authorities(context, self.client_ca)
 
 
 @contextmanager
@@ -100,10 +87,3 @@ def in_memory(content: bytes | None) -> Iterator[Path | None]:
         yield Path(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)
-
-
-def _check_readable(what: str, path: Path) -> None:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InvalidArgument(f"the {what} {path} cannot be read: {error.strerror}") from None
