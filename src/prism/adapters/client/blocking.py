@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from datetime import timedelta
 from functools import wraps
 from types import TracebackType
@@ -13,7 +13,8 @@ from prism.adapters.client.background_loop import background_loop
 from prism.adapters.client.channel import TLS
 from prism.adapters.client.connection import CALL_TIMEOUT, Client, connect
 from prism.adapters.client.key_value import KeyValueClient
-from prism.ports import Event, Profile
+from prism.adapters.client.lock import Lock
+from prism.ports import Entry, Event, Profile
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -68,6 +69,22 @@ class BlockingKeyValue:
             yield _iterated(events)
 
 
+class BlockingLock:
+    """A lock that is held by a program that blocks; see `Lock`.
+
+    Attributes:
+        key: its key.
+        version: version of that key while the lock is held.
+    """
+
+    def __init__(self, asynchronous: Lock) -> None:
+        self._asynchronous = asynchronous
+        self.key = asynchronous.key
+        self.version = asynchronous.version
+
+    renew = _blocking(Lock.renew)
+
+
 class BlockingClient(BlockingKeyValue):
     """Connection of `prism.connect_sync`: every operation of `Client`, blocking.
 
@@ -82,9 +99,32 @@ class BlockingClient(BlockingKeyValue):
         self._connection = connection
         client = background_loop().call(_enter(connection))
         super().__init__(client)
+        self._client = client
         self.profile: Profile = client.profile
         self.once = BlockingKeyValue(client.once)
         self._closed = False
+
+    get_many = _blocking(Client.get_many)
+    set_many = _blocking(Client.set_many)
+    delete_many = _blocking(Client.delete_many)
+    count = _blocking(Client.count)
+    delete_prefix = _blocking(Client.delete_prefix)
+
+    def scan_iter(self, prefix: str = "") -> Iterator[str]:
+        """Yield every key with a prefix; see `Client.scan_iter`."""
+        return _all_of(self._client.scan_iter(prefix))
+
+    def scan_entries(self, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+        """Yield every key with a prefix and its entry; see `Client.scan_entries`."""
+        return _all_of(self._client.scan_entries(prefix))
+
+    @contextmanager
+    def lock(
+        self, name: str, *, ttl: timedelta, wait: timedelta | None = None
+    ) -> Iterator[BlockingLock]:
+        """Hold a lock for as long as the context lasts; see `Client.lock`."""
+        with _entered(self._client.lock(name, ttl=ttl, wait=wait)) as lock:
+            yield BlockingLock(lock)
 
     def close(self) -> None:
         """Close the connection; calls of other threads fail. Safe more than once."""
@@ -146,7 +186,10 @@ def _entered(context: AbstractAsyncContextManager[Result]) -> Iterator[Result]:
     entered = background_loop().call(_enter(context))
     try:
         yield entered
-    finally:
+    except BaseException as error:
+        background_loop().call(_leave(context, error))
+        raise
+    else:
         background_loop().call(_exit(context))
 
 
@@ -156,6 +199,21 @@ async def _enter(context: AbstractAsyncContextManager[Result]) -> Result:
 
 async def _exit(context: AbstractAsyncContextManager[Any]) -> None:
     await context.__aexit__(None, None, None)
+
+
+async def _leave(context: AbstractAsyncContextManager[Any], error: BaseException) -> None:
+    """Leave a context because of an error, which the caller raises."""
+    try:
+        await context.__aexit__(type(error), error, error.__traceback__)
+    except BaseException as raised:
+        if raised is not error:
+            raise
+
+
+def _all_of(items: AsyncGenerator[Result, None]) -> Iterator[Result]:
+    """Yield what an asynchronous generator yields, and close it."""
+    with _entered(aclosing(items)):
+        yield from _iterated(items)
 
 
 def _iterated(items: AsyncIterator[Result]) -> Iterator[Result]:

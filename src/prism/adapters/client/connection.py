@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prism.adapters.client.channel import TLS, Channel
+from prism.adapters.client.conveniences import ConvenientClient
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
 from prism.adapters.client.opening import open_server
@@ -56,7 +57,7 @@ class AdminClient:
         return await serving_status(self._channel)
 
 
-class Client(KeyValueClient):
+class Client(ConvenientClient):
     """Connection to a Prism server, or several: every method of `prism.ports.FullKeyValue`.
 
     Attributes:
@@ -66,8 +67,7 @@ class Client(KeyValueClient):
 
     def __init__(self, server: Server | Servers, retry: bool, profile: Profile) -> None:
         once = server.channel if isinstance(server, Server) else server
-        super().__init__(RetryingChannel(server) if retry else once)
-        self.profile = profile
+        super().__init__(RetryingChannel(server) if retry else once, profile)
         self.once = KeyValueClient(once)
         self._server = server
 
