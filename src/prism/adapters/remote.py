@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from prism.adapters.client.addresses import Addresses
 from prism.adapters.client.channel import TLS, Channel, ClosedChannel
-from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
 from prism.adapters.client.opening import open_server
@@ -63,8 +63,8 @@ class RemoteSettings:
     )
 
     def __post_init__(self) -> None:
-        """Raise InvalidArgument if the address is none, or TLS files are given without TLS."""
-        Endpoint.of(self.address)
+        """Raise InvalidArgument if an address is none, or TLS files are given without TLS."""
+        Addresses.of(self.address)
         if any((self.tls_ca, self.tls_cert, self.tls_key)) and not self.tls:
             raise InvalidArgument("TLS files are given and tls is false; set tls to true")
 
