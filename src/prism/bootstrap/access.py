@@ -72,7 +72,9 @@ def authentication_of(access: Access | None, settings: ServerSettings) -> Authen
         return None
     # The socket is open to the user of this process alone.
     names = () if settings.grpc_socket is None else (f"uid:{os.getuid()}",)
-    return Authentication(access.logins, names)
+    return Authentication(
+        access.logins, certificates=settings.tls_client_ca is not None, socket_names=names
+    )
 
 
 def _load_tokens(path: Path | None) -> Tokens:

@@ -144,6 +144,10 @@ def with_rule(text: str) -> str:
             with_rule('who = "*"\nmay = "write"\nmax_ttl = "1s"\ndefault_ttl = "2s"'),
             "rule 2: default_ttl is longer",
         ),
+        (
+            with_rule('who = "*"\nmay = "read"\nprefixes = "x/{name}"'),
+            "rule 2: {name} in the prefix 'x/{name}' must be followed by /",
+        ),
         (with_rule('who = "*"\nmay = "read"\nquota = 1'), "rule 2: there is no key 'quota'"),
         ('[[examples]]\nas = "token:x"\nmay = "read"', "example 1: read is about a key: give key"),
         (

@@ -13,18 +13,23 @@ class Authentication:
     """Makes the caller of each call the current one.
 
     Args:
+        certificates: whether callers show certificates.
         socket_names: names of every caller, where the server listens on a Unix socket, which
             only its own user can open; empty: it listens on a port.
     """
 
-    def __init__(self, logins: Logins, socket_names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, logins: Logins, *, certificates: bool = False, socket_names: tuple[str, ...] = ()
+    ) -> None:
         self._logins = logins
+        self._certificates = certificates
         self._socket_names = socket_names
 
     def __call__(self, context: CallContext) -> Awaitable[None] | None:
         """Identify the caller; return what refuses it, if its token is not valid."""
-        certificate = context.certificate
-        names = names_of(certificate) if certificate else self._socket_names
+        names = self._socket_names
+        if self._certificates and (certificate := context.certificate):
+            names = names_of(certificate)
         if self._logins.identify(context.metadata("authorization"), names):
             return None
         return self._logins.refuse(peer_of_call(context))

@@ -76,38 +76,41 @@ class GuardedGateway:
         Raises:
             PrismError: as the operation itself.
         """
-        rules = [permitted(self._rights, action, key) for action in _ACTIONS[operation]]
+        rules = [
+            permitted(self._control.rights(self._pattern), action, key)
+            for action in _ACTIONS[operation]
+        ]
         return all(rule.max_ttl is None and rule.default_ttl is None for rule in rules)
 
     def get(self, key: str) -> Coroutine[Any, Any, Entry | None]:
-        permitted(self._rights, _READ, key)
+        permitted(self._control.rights(self._pattern), _READ, key)
         return self._gateway.get(key)
 
     def set(
         self, key: str, value: bytes, *, ttl: timedelta | None = None
     ) -> Coroutine[Any, Any, Version]:
-        rule = permitted(self._rights, _WRITE, key)
+        rule = permitted(self._control.rights(self._pattern), _WRITE, key)
         return self._gateway.set(key, value, ttl=limited_ttl(rule, ttl))
 
     def delete(self, key: str) -> Coroutine[Any, Any, bool]:
-        permitted(self._rights, _DELETE, key)
+        permitted(self._control.rights(self._pattern), _DELETE, key)
         return self._gateway.delete(key)
 
     def exists(self, key: str) -> Coroutine[Any, Any, bool]:
-        permitted(self._rights, _READ, key)
+        permitted(self._control.rights(self._pattern), _READ, key)
         return self._gateway.exists(key)
 
     def expire(self, key: str, ttl: timedelta) -> Coroutine[Any, Any, bool]:
-        rule = permitted(self._rights, _WRITE, key)
+        rule = permitted(self._control.rights(self._pattern), _WRITE, key)
         limited_ttl(rule, ttl)
         return self._gateway.expire(key, ttl)
 
     def ttl(self, key: str) -> Coroutine[Any, Any, Lifetime | None]:
-        permitted(self._rights, _READ, key)
+        permitted(self._control.rights(self._pattern), _READ, key)
         return self._gateway.ttl(key)
 
     def persist(self, key: str) -> Coroutine[Any, Any, Persisted]:
-        may_last(permitted(self._rights, _WRITE, key))
+        may_last(permitted(self._control.rights(self._pattern), _WRITE, key))
         return self._gateway.persist(key)
 
     def compare_and_set(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prism.domain.access.policy import Rights
 
 _ANONYMOUS = "anonymous"
 
@@ -40,14 +44,16 @@ def bare_name(name: str) -> str:
 
 
 class Caller:
-    """Caller of one request, or of many on one stream.
+    """Caller of requests that show the same credentials.
 
     Attributes:
         identity: who it is.
         generation: generation of the access control at which that was found out.
+        rights: what it may do, as the access control has remembered it here; None: nothing yet.
+        pattern: pattern that `rights` is about.
     """
 
-    __slots__ = ("_identify", "generation", "identity")
+    __slots__ = ("_identify", "generation", "identity", "pattern", "rights")
 
     def __init__(
         self, identity: Identity, generation: int, identify: Callable[[], Identity] | None = None
@@ -60,6 +66,8 @@ class Caller:
         """
         self.identity = identity
         self.generation = generation
+        self.rights: Rights | None = None
+        self.pattern = ""
         self._identify = identify
 
     def renew(self, generation: int) -> None:
@@ -67,6 +75,7 @@ class Caller:
         if self._identify is not None:
             self.identity = self._identify()
         self.generation = generation
+        self.rights = None
 
 
 # A context variable, because the key-value ports have no parameter for the caller.

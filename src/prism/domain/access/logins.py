@@ -8,6 +8,9 @@ from prism.domain.access.tokens import Tokens, digest_of
 from prism.domain.login_attempts import LoginAttempts
 from prism.ports import Unauthenticated
 
+_MAX_REMEMBERED = 4096
+"""Callers that are kept; certificates can have any number of names."""
+
 
 class Logins:
     """Identifies the callers of every door.
@@ -22,11 +25,13 @@ class Logins:
     def __init__(self, control: AccessControl, tokens: Tokens) -> None:
         self.control = control
         self._tokens = tokens
+        self._callers: dict[tuple[str | None, tuple[str, ...]], Caller] = {}
         self._attempts = LoginAttempts("token")
 
     def replace_tokens(self, tokens: Tokens) -> None:
         """Let these tokens be valid from now on, and no others."""
         self._tokens = tokens
+        self._callers.clear()
         self.control.credentials_changed()
 
     def identify(self, authorization: str | None, names: tuple[str, ...] = ()) -> bool:
@@ -36,16 +41,26 @@ class Logins:
             authorization: `Bearer TOKEN`, as the caller sent it; None: nothing was sent.
             names: names that are proven otherwise, as by a certificate.
         """
+        caller = self._callers.get((authorization, names))
+        if caller is None:
+            caller = self._caller(authorization, names)
+            if caller is None:
+                return False
+            if len(self._callers) >= _MAX_REMEMBERED:
+                self._callers.clear()
+            self._callers[authorization, names] = caller
+        current_caller.set(caller)
+        return True
+
+    def _caller(self, authorization: str | None, names: tuple[str, ...]) -> Caller | None:
         generation = self.control.generation
         if authorization is None:
-            identity = Identity(names) if names else ANONYMOUS
-            current_caller.set(Caller(identity, generation))
-            return True
+            return Caller(Identity(names) if names else ANONYMOUS, generation)
         scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
         digest = digest_of(token.strip())
-        found = self._find(digest, names) if scheme.lower() == "bearer" else None
-        if found is None:
-            return False
+        found = self._find(digest, names)
 
         def find_again() -> Identity:
             again = self._find(digest, names)
@@ -53,8 +68,7 @@ class Logins:
                 raise _refusal("the token is not valid any more")
             return again
 
-        current_caller.set(Caller(found, generation, find_again))
-        return True
+        return None if found is None else Caller(found, generation, find_again)
 
     async def refuse(self, peer: str) -> None:
         """Refuse a wrong token: at once the first time, and later after a pause that grows.

@@ -78,7 +78,7 @@ class Rule:
                 continue
             for name in map(bare_name, names):
                 # The prefix of the name `a` would contain that of the name `a/b`.
-                if "/" not in name:
+                if name and "/" not in name:
                     yield prefix.replace(NAME, name)
 
 
@@ -97,15 +97,17 @@ class Span:
 class Rights:
     """What one identity may do with the keys of one pattern.
 
-    Args:
-        spans: for each action, what the rules say, in their order.
+    Attributes:
+        spans: what the rules say, in their order, by the text of an action.
+        is_empty: whether nothing is allowed.
     """
 
-    __slots__ = ("_spans", "identity", "is_empty")
+    __slots__ = ("identity", "is_empty", "spans")
 
     def __init__(self, identity: Identity, spans: dict[Action, tuple[Span, ...]]) -> None:
         self.identity = identity
-        self._spans = spans
+        # Not by the action itself: to hash a member of an enum takes longer than all the rest.
+        self.spans = {action._value_: each for action, each in spans.items()}
         self.is_empty = not any(
             span.rule.allows
             for action, each in spans.items()
@@ -115,7 +117,7 @@ class Rights:
 
     def rule_for(self, action: Action, key: str) -> Rule | None:
         """Return the rule that decides about a key; None: no rule does, and it is forbidden."""
-        for span in self._spans[action]:
+        for span in self.spans[action._value_]:
             if key.startswith(span.prefixes):
                 return span.rule
         return None
@@ -127,7 +129,7 @@ class Rights:
         allowed for all of them. None: no rule allows them all.
         """
         allowed: list[str] = []
-        for span in self._spans[action]:
+        for span in self.spans[action._value_]:
             if prefix.startswith(span.prefixes):
                 return span.rule
             within = [each for each in span.prefixes if each.startswith(prefix)]
@@ -142,7 +144,7 @@ class Rights:
         known = {
             each
             for action in actions
-            for span in self._spans[action]
+            for span in self.spans[action._value_]
             for each in span.prefixes
             if span.rule.allows and each.startswith(prefix)
         }
