@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from prism.adapters.grpc.authentication import Authentication
+from prism.adapters.observability.audit_log import AuditLog
 from prism.bootstrap.policy_file import load_policy
 from prism.bootstrap.secret_files import read_text
 from prism.bootstrap.settings import ServerSettings
+from prism.domain.access.audit import Record
 from prism.domain.access.control import AccessControl
 from prism.domain.access.logins import Logins
 from prism.domain.access.tokens import Tokens, parse_tokens
@@ -21,6 +23,7 @@ class Access:
     Args:
         policy: file with the policy.
         tokens: file with the hashes of tokens; None: no token is valid.
+        record: writes refusals to the audit log; None: there is none.
 
     Attributes:
         control: decides what callers may do.
@@ -30,13 +33,13 @@ class Access:
         InvalidArgument: a file cannot be read, or is not valid.
     """
 
-    def __init__(self, policy: Path, tokens: Path | None) -> None:
+    def __init__(self, policy: Path, tokens: Path | None, record: Record | None = None) -> None:
         self._policy_file = policy
         self._tokens_file = tokens
         self._policy = load_policy(policy)
         self._tokens = _load_tokens(tokens)
-        self.control = AccessControl(self._policy)
-        self.logins = Logins(self.control, self._tokens)
+        self.control = AccessControl(self._policy, record)
+        self.logins = Logins(self.control, self._tokens, record)
 
     def reload_policy(self) -> bool:
         """Decide by the present content of the file; return whether it has changed.
@@ -61,9 +64,30 @@ class Access:
         return True
 
 
-def access_of(settings: ServerSettings) -> Access | None:
+def access_of(settings: ServerSettings, audit_log: AuditLog | None) -> Access | None:
     """Return the access control of a server; None: it has no policy, and nobody asks."""
-    return None if settings.policy is None else Access(settings.policy, settings.tokens)
+    if settings.policy is None:
+        return None
+    record = None if audit_log is None else audit_log.record
+    return Access(settings.policy, settings.tokens, record)
+
+
+def audit_log_of(settings: ServerSettings) -> AuditLog | None:
+    """Return the audit log of a server; None: it has none.
+
+    Raises:
+        InvalidArgument: its file cannot be written.
+    """
+    if settings.audit_log is None:
+        return None
+    audit_log = AuditLog(settings.audit_log, keys=settings.audit_keys)
+    try:
+        audit_log.check()
+    except OSError as error:
+        raise InvalidArgument(
+            f"the audit log {settings.audit_log} cannot be written: {error.strerror}"
+        ) from None
+    return audit_log
 
 
 def authentication_of(access: Access | None, settings: ServerSettings) -> Authentication | None:

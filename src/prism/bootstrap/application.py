@@ -67,6 +67,12 @@ class RequestLog(Protocol):
     def close(self) -> None: ...
 
 
+class AuditLog(Protocol):
+    """Audit log, which may have counted events that it has not written yet."""
+
+    def close(self) -> None: ...
+
+
 class Application:
     """One run of a server.
 
@@ -85,6 +91,7 @@ class Application:
         commander: Commander,
         telemetry: Telemetry | None = None,
         request_log: RequestLog | None = None,
+        audit_log: AuditLog | None = None,
         reloader: Reloader,
         redis_server: RedisServer | None = None,
     ) -> None:
@@ -96,6 +103,7 @@ class Application:
         self._commander = commander
         self._telemetry = telemetry
         self._request_log = request_log
+        self._audit_log = audit_log
         self._reloader = reloader
         self._redis_server = redis_server
         self._redis_address = ""
@@ -149,6 +157,8 @@ class Application:
             log.debug("health is answered on %s", metrics_address)
         if self._request_log is not None:
             stack.callback(self._request_log.close)
+        if self._audit_log is not None:
+            stack.callback(self._audit_log.close)
         stack.push_async_callback(self._grpc_server.stop)
         # Tasks of the server inherit this context, in which nothing is sampled.
         with nullcontext() if self._telemetry is None else self._telemetry.none_sampled():

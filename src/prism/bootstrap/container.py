@@ -30,7 +30,7 @@ from prism.adapters.observability.page.history import (
 )
 from prism.adapters.observability.tracing import tracing_if
 from prism.adapters.sockets import default_max_connections
-from prism.bootstrap.access import Access, access_of, authentication_of
+from prism.bootstrap.access import Access, access_of, audit_log_of, authentication_of
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, commander_of
 from prism.bootstrap.configuration import ServerConfiguration, secrets_of
@@ -164,7 +164,8 @@ class CommonContainer(containers.DeclarativeContainer):
     readiness = providers.Singleton(ReadinessMonitor, lifecycle=lifecycle)
 
     server_options = settings.server_options
-    access = providers.Singleton(access_of, settings=settings)
+    audit_log = providers.Singleton(audit_log_of, settings=settings)
+    access = providers.Singleton(access_of, settings=settings, audit_log=audit_log)
     token_guard = providers.Singleton(
         AdminGuard, token=settings.admin_token, required=server_options.is_remote
     )
@@ -182,6 +183,9 @@ class CommonContainer(containers.DeclarativeContainer):
         log=request_log,
         proxy_admin=proxy_admin_servicer,
         authenticate=providers.Callable(authentication_of, access=access, settings=settings),
+        record=providers.Callable(
+            lambda audit_log: audit_log and audit_log.record, audit_log=audit_log
+        ),
     )
     client_server = providers.Singleton(
         server_on,
@@ -241,6 +245,7 @@ class CommonContainer(containers.DeclarativeContainer):
         commander=commander,
         telemetry=tracing,
         request_log=request_log,
+        audit_log=audit_log,
         reloader=reloader,
         redis_server=redis_server,
     )

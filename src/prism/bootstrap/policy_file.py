@@ -133,8 +133,8 @@ def _rule(number: int, table: Table, groups: Mapping[str, Sequence[str]]) -> Rul
         check_prefix(prefix)
         if NAME in prefix.replace(f"{NAME}/", ""):
             raise InvalidArgument(
-                f"{NAME} in the prefix {prefix!r} must be followed by /: otherwise the keys of a name "
-                "would contain those of longer names"
+                f"{NAME} in the prefix {prefix!r} must be followed by /: otherwise the keys of "
+                "a name would contain those of longer names"
             )
     max_ttl, default_ttl = (_duration(table, name) for name in ("max_ttl", "default_ttl"))
     if (max_ttl or default_ttl) and not (allows and Action.WRITE in actions):

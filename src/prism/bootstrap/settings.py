@@ -68,6 +68,8 @@ class ServerSettings:
             "admin_token",
             "policy",
             "tokens",
+            "audit_log",
+            "audit_keys",
         ),
         LIMITS: (
             "default_timeout",
@@ -128,6 +130,11 @@ class ServerSettings:
     tokens: Path | None = setting(
         None, help="File with the hashes of the tokens by which --policy knows callers."
     )
+    # Text and not a path: the files of settings are read again when they change.
+    audit_log: str | None = setting(
+        None, help="File to which refusals and commands are written as JSON lines; -: stdout."
+    )
+    audit_keys: bool = setting(False, help="Write keys to the audit log too.")
     reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
     default_timeout: timedelta = setting(
         timedelta(seconds=30), help="Deadline of calls without one."
@@ -195,6 +202,10 @@ class ServerSettings:
             raise InvalidSetting("admin_token", "admin_token must be printable ASCII, not empty")
         if self.tokens is not None and self.policy is None:
             raise InvalidSetting("tokens", "tokens needs policy, which says what they allow")
+        if self.audit_log == "":
+            raise InvalidSetting("audit_log", "audit_log is empty; leave it out for none")
+        if self.audit_keys and self.audit_log is None:
+            raise InvalidSetting("audit_keys", "audit_keys needs audit_log")
         if token is not None and self.policy is not None:
             raise InvalidSetting(
                 "admin_token",

@@ -42,15 +42,16 @@ def proxy_container() -> ProxyContainer:
 async def test_every_provider_of_a_server_resolves(make: Callable[..., Container]) -> None:
     container = make(enable_tracing=True, resp_port=0)
     for name, provider in {**container.providers, **container.common().providers}.items():
-        # Only a proxy has the first, and a server with a policy the second.
-        assert (provider() is None) == (name in ("proxy_admin_servicer", "access")), name
+        # Only a proxy has the first; the others are there when a setting asks for them.
+        absent = ("proxy_admin_servicer", "access", "audit_log")
+        assert (provider() is None) == (name in absent), name
 
 
 async def test_every_provider_of_a_proxy_resolves() -> None:
     container = proxy_container()
     for name, provider in {**container.providers, **container.common().providers}.items():
-        # Only a server has the first, and a proxy with a policy the second.
-        assert (provider() is None) == (name in ("redis_server", "access")), name
+        # Only a server has the first; the others are there when a setting asks for them.
+        assert (provider() is None) == (name in ("redis_server", "access", "audit_log")), name
     assert "gateway" not in {*container.providers, *container.common().providers}
 
 

@@ -257,6 +257,7 @@ def calls_of(
     authenticate: Authenticate | None = None,
     log: RequestLog | None = None,
     observer: CallObserver | None = None,
+    around: Callable[[str, UnaryHandler], UnaryHandler] | None = None,
 ) -> Mapping[str, Call]:
     """Return the calls of a service by path, for each method that the servicer has.
 
@@ -264,6 +265,7 @@ def calls_of(
 
     Args:
         observer: observer of all calls but `Operate`, which observes each operation.
+        around: returns the handler to use for a unary call's path and own handler; None: its own.
     """
     calls: dict[str, Call] = {}
     for method in service.methods:
@@ -289,6 +291,8 @@ def calls_of(
         if method.client_streaming or method.server_streaming:
             calls[path] = StreamCall(**common)
         else:
+            if around is not None:
+                common["handler"] = around(path, handler)
             timeout_s = default_timeout.total_seconds() if default_timeout else None
             calls[path] = UnaryCall(**common, default_timeout_s=timeout_s)
     return calls

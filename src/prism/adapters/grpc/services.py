@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from prism.adapters.grpc.calls import Authenticate, Call, CallObserver, calls_of
+from prism.adapters.grpc.command_audit import audited
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers import health, reflection
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
@@ -15,6 +16,7 @@ from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.servicers.pattern_control import PatternControlServicer
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.transports.options import ServerOptions
+from prism.domain.access.audit import Record
 from prism.domain.readiness import ReadinessMonitor
 from prism.v1 import keyvalue_pb2, lifecycle_pb2, pattern_pb2, proxy_pb2
 
@@ -54,6 +56,7 @@ class Services:
         log: log of calls that fail or are slow.
         proxy_admin: administration of a proxy's patterns; None: not a proxy.
         authenticate: identifies the callers of Prism's own services; None: nobody asks.
+        record: writes commands to the audit log; None: there is none.
 
     Attributes:
         calls: calls by path, such as `/prism.v1.KeyValueService/Get`.
@@ -71,10 +74,12 @@ class Services:
         log: RequestLog | None = None,
         proxy_admin: ProxyAdminServicer | None = None,
         authenticate: Authenticate | None = None,
+        record: Record | None = None,
     ) -> None:
         timeout = options.default_timeout
         serve = partial(calls_of, max_message_bytes=options.max_message_bytes, log=log)
         serve_own = partial(serve, observer=observer, authenticate=authenticate)
+        around = None if record is None else partial(audited, record=record)
         checks = health.HealthServicer(readiness, (KEY_VALUE.full_name,))
         calls = {
             **serve_own(
@@ -84,13 +89,13 @@ class Services:
                 check_pattern=key_value.route_of,
             ),
             # A drain has a timeout of its own, so only the caller's deadline applies.
-            **serve_own(LIFECYCLE, lifecycle, default_timeout=None),
+            **serve_own(LIFECYCLE, lifecycle, default_timeout=None, around=around),
             **serve(health.SERVICE, checks, default_timeout=timeout),
         }
         served = [KEY_VALUE, LIFECYCLE, health.SERVICE]
         if proxy_admin is not None:
             served.append(PROXY_ADMIN)
-            calls |= serve_own(PROXY_ADMIN, proxy_admin, default_timeout=None)
+            calls |= serve_own(PROXY_ADMIN, proxy_admin, default_timeout=None, around=around)
         if options.reflection:
             describes = reflection.ReflectionServicer([each.full_name for each in served])
             calls |= serve(reflection.SERVICE, describes, default_timeout=None)

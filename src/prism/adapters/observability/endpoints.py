@@ -16,6 +16,7 @@ from prism.adapters.observability.page.history import OperationSamples
 from prism.domain.access.logins import Logins
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of
+from prism.domain.admission import connection
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.ports import Exhausted, PrismError, Unauthenticated
@@ -141,6 +142,7 @@ class EndpointServer:
 
 async def _check(logins: Logins, request: HttpRequest) -> None:
     """Return if the policy lets the caller observe; raises PrismError."""
+    connection.set(request.peer)
     if not logins.identify(request.authorization):
         await logins.refuse(peer_of(request.peer))
     logins.control.check_server(Action.OBSERVE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prism.domain.access.audit import Record, event_of_caller
 from prism.domain.access.identity import ANONYMOUS, Caller, current_caller
 from prism.domain.access.policy import Action, Policy, Rights, Rule
 from prism.ports import AccessDenied, PrismError, Unauthenticated
@@ -12,19 +13,21 @@ _MAX_REMEMBERED = 4096
 _MAX_NAMED = 10
 """Prefixes that a refusal names."""
 
-_DENIED = "NOT_ALLOWED"
-
 
 class AccessControl:
     """Decides for the caller of the current request, by the policy in force.
+
+    Args:
+        record: writes refusals to the audit log; None: there is none.
 
     Attributes:
         generation: grows when the policy or the tokens have changed, so that streams which
             began before are checked again.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, record: Record | None = None) -> None:
         self._policy = policy
+        self._record = record
         self._rights: dict[tuple[tuple[str, ...], str], Rights] = {}
         self.generation = 1
 
@@ -63,6 +66,46 @@ class AccessControl:
         caller.rights, caller.pattern = rights, pattern
         return rights
 
+    def permitted(self, pattern: str, action: Action, key: str) -> Rule:
+        """Return the rule that allows the caller of the request an action on a key.
+
+        Raises:
+            Unauthenticated, AccessDenied: none does.
+        """
+        rights = self.rights(pattern)
+        # As `Rights.rule_for`, without a call more: every operation comes here.
+        for span in rights.spans[action._value_]:
+            if key.startswith(span.prefixes):
+                if span.rule.allows:
+                    return span.rule
+                break
+        # Without the key: refusals are logged, and no log line has keys.
+        raise self._refusal(rights, _KEY_ACTIONS[action], action, key)
+
+    def check_prefix(self, pattern: str, actions: tuple[Action, ...], prefix: str) -> None:
+        """Return if actions are allowed on every key with this prefix.
+
+        Raises:
+            Unauthenticated, AccessDenied: one of them is not, on some key; names the prefixes
+                within this one where all of them are.
+        """
+        rights = self.rights(pattern)
+        for action in actions:
+            rule = rights.rule_for_prefix(action, prefix)
+            if rule is None or not rule.allows:
+                break
+        else:
+            return
+        what = f"{' and '.join(actions)} the keys with this prefix"
+        if allowed := rights.allowed_within(actions, prefix):
+            named = ", ".join(map(repr, allowed[:_MAX_NAMED]))
+            more = f" and {len(allowed) - _MAX_NAMED} more" if len(allowed) > _MAX_NAMED else ""
+            what = (
+                f"{' and '.join(actions)} all keys with this prefix, but those with one of these "
+                f"prefixes: {named}{more}"
+            )
+        raise self._refusal(rights, what, actions[0], prefix)
+
     def check_server(self, action: Action) -> None:
         """Return if the caller may do something that concerns the server as a whole.
 
@@ -73,7 +116,7 @@ class AccessControl:
         rights = self.rights("")
         rule = rights.rule_for(action, "")
         if rule is None or not rule.allows:
-            raise refusal(rights, _SERVER_ACTIONS[action])
+            raise self._refusal(rights, _SERVER_ACTIONS[action], action)
 
     def check_pattern(self, pattern: str) -> None:
         """Return if the caller may do anything with the keys of a pattern.
@@ -83,7 +126,34 @@ class AccessControl:
         """
         rights = self.rights(pattern)
         if rights.is_empty:
-            raise refusal(rights, f"use the pattern {pattern!r}" if pattern else "use this server")
+            what = f"use the pattern {pattern!r}" if pattern else "use this server"
+            raise self._refusal(rights, what, None)
+
+    def _refusal(
+        self, rights: Rights, what: str, action: Action | None, key: str | None = None
+    ) -> PrismError:
+        """Record a refusal, and return its error.
+
+        Args:
+            what: end of the sentence, from the verb on; nothing in it depends on what exists.
+        """
+        identity = rights.identity
+        error: PrismError
+        if identity.is_anonymous:
+            error = Unauthenticated(
+                f"the policy does not let callers without credentials {what}: send a token as "
+                "'authorization: Bearer …', or present a client certificate"
+            )
+        else:
+            error = AccessDenied(f"the policy does not let {identity} {what}", reason="NOT_ALLOWED")
+        if self._record is not None:
+            asked = "connect" if action is None else action
+            self._record(
+                event_of_caller(
+                    "refused", str(asked), error.reason, key=key, pattern=rights.pattern
+                )
+            )
+        return error
 
 
 _SERVER_ACTIONS = {
@@ -96,59 +166,3 @@ _KEY_ACTIONS = {
     Action.WRITE: "write this key",
     Action.DELETE: "delete this key",
 }
-
-
-def permitted(rights: Rights, action: Action, key: str) -> Rule:
-    """Return the rule that allows an action on a key.
-
-    Raises:
-        Unauthenticated, AccessDenied: none does.
-    """
-    # As `Rights.rule_for`, without a call more: every operation comes here.
-    for span in rights.spans[action._value_]:
-        if key.startswith(span.prefixes):
-            if span.rule.allows:
-                return span.rule
-            break
-    # Without the key: refusals are logged, and no log line has keys.
-    raise refusal(rights, _KEY_ACTIONS[action])
-
-
-def check_prefix(rights: Rights, actions: tuple[Action, ...], prefix: str) -> None:
-    """Return if actions are allowed on every key with this prefix.
-
-    Raises:
-        Unauthenticated, AccessDenied: one of them is not, on some key; names the prefixes
-            within this one where all of them are.
-    """
-    for action in actions:
-        rule = rights.rule_for_prefix(action, prefix)
-        if rule is None or not rule.allows:
-            break
-    else:
-        return
-    what = " and ".join(actions)
-    allowed = rights.allowed_within(actions, prefix)
-    if not allowed:
-        raise refusal(rights, f"{what} the keys with this prefix")
-    named = ", ".join(map(repr, allowed[:_MAX_NAMED]))
-    more = f" and {len(allowed) - _MAX_NAMED} more" if len(allowed) > _MAX_NAMED else ""
-    raise refusal(
-        rights,
-        f"{what} all keys with this prefix, but those with one of these prefixes: {named}{more}",
-    )
-
-
-def refusal(rights: Rights, what: str) -> PrismError:
-    """Return the error of a caller who may not do something.
-
-    Args:
-        what: end of the sentence, from the verb on; nothing in it depends on what exists.
-    """
-    identity = rights.identity
-    if identity.is_anonymous:
-        return Unauthenticated(
-            f"the policy does not let callers without credentials {what}: send a token as "
-            "'authorization: Bearer …', or present a client certificate"
-        )
-    return AccessDenied(f"the policy does not let {identity} {what}", reason=_DENIED)

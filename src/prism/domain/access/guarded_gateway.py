@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
-from prism.domain.access.control import AccessControl, check_prefix, permitted
-from prism.domain.access.policy import BY_PREFIX, Action, Rights, limited_ttl, may_last
+from prism.domain.access.control import AccessControl
+from prism.domain.access.policy import BY_PREFIX, Action, Rule, limited_ttl, may_last
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.ports import (
@@ -76,90 +77,80 @@ class GuardedGateway:
         Raises:
             PrismError: as the operation itself.
         """
-        rules = [
-            permitted(self._control.rights(self._pattern), action, key)
-            for action in _ACTIONS[operation]
-        ]
+        rules = [self._permitted(action, key) for action in _ACTIONS[operation]]
         return all(rule.max_ttl is None and rule.default_ttl is None for rule in rules)
 
     def get(self, key: str) -> Coroutine[Any, Any, Entry | None]:
-        permitted(self._control.rights(self._pattern), _READ, key)
+        self._permitted(_READ, key)
         return self._gateway.get(key)
 
     def set(
         self, key: str, value: bytes, *, ttl: timedelta | None = None
     ) -> Coroutine[Any, Any, Version]:
-        rule = permitted(self._control.rights(self._pattern), _WRITE, key)
+        rule = self._permitted(_WRITE, key)
         return self._gateway.set(key, value, ttl=limited_ttl(rule, ttl))
 
     def delete(self, key: str) -> Coroutine[Any, Any, bool]:
-        permitted(self._control.rights(self._pattern), _DELETE, key)
+        self._permitted(_DELETE, key)
         return self._gateway.delete(key)
 
     def exists(self, key: str) -> Coroutine[Any, Any, bool]:
-        permitted(self._control.rights(self._pattern), _READ, key)
+        self._permitted(_READ, key)
         return self._gateway.exists(key)
 
     def expire(self, key: str, ttl: timedelta) -> Coroutine[Any, Any, bool]:
-        rule = permitted(self._control.rights(self._pattern), _WRITE, key)
+        rule = self._permitted(_WRITE, key)
         limited_ttl(rule, ttl)
         return self._gateway.expire(key, ttl)
 
     def ttl(self, key: str) -> Coroutine[Any, Any, Lifetime | None]:
-        permitted(self._control.rights(self._pattern), _READ, key)
+        self._permitted(_READ, key)
         return self._gateway.ttl(key)
 
     def persist(self, key: str) -> Coroutine[Any, Any, Persisted]:
-        may_last(permitted(self._control.rights(self._pattern), _WRITE, key))
+        may_last(self._permitted(_WRITE, key))
         return self._gateway.persist(key)
 
     def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
     ) -> Coroutine[Any, Any, Version]:
-        rights = self._rights
-        permitted(rights, _READ, key)
-        ttl = limited_ttl(permitted(rights, _WRITE, key), ttl)
+        self._permitted(_READ, key)
+        ttl = limited_ttl(self._permitted(_WRITE, key), ttl)
         return self._gateway.compare_and_set(key, value, expected=expected, ttl=ttl)
 
     def compare_and_delete(self, key: str, *, expected: Version) -> Coroutine[Any, Any, None]:
-        rights = self._rights
-        permitted(rights, _READ, key)
-        permitted(rights, _DELETE, key)
+        self._permitted(_READ, key)
+        self._permitted(_DELETE, key)
         return self._gateway.compare_and_delete(key, expected=expected)
 
     def get_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[Entry | PrismError | None]]:
-        return _with_permitted(self._gateway.get_many, keys, self._key_check(_READ))
+        return _with_permitted(self._gateway.get_many, keys, partial(self._permitted_key, _READ))
 
     def set_many(self, puts: Sequence[Put]) -> Coroutine[Any, Any, list[Version | PrismError]]:
-        rights = self._rights
-        return _with_permitted(
-            self._gateway.set_many, puts, lambda put: _permitted_put(put, rights)
-        )
+        return _with_permitted(self._gateway.set_many, puts, self._permitted_put)
 
     def delete_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[bool | PrismError]]:
-        return _with_permitted(self._gateway.delete_many, keys, self._key_check(_DELETE))
+        return _with_permitted(
+            self._gateway.delete_many, keys, partial(self._permitted_key, _DELETE)
+        )
 
     def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Coroutine[Any, Any, Page]:
-        check_prefix(self._rights, _SCAN_VALUES if values else _SCAN, prefix)
+        self._control.check_prefix(self._pattern, _SCAN_VALUES if values else _SCAN, prefix)
         return self._gateway.scan(prefix, page_size=page_size, page_token=page_token, values=values)
 
     def increment(self, key: str, delta: int = 1) -> Coroutine[Any, Any, Count]:
-        rights = self._rights
-        permitted(rights, _READ, key)
-        may_last(permitted(rights, _WRITE, key))
+        self._permitted(_READ, key)
+        may_last(self._permitted(_WRITE, key))
         return self._gateway.increment(key, delta)
 
     def apply(
         self, conditions: Sequence[Condition], writes: Sequence[Write]
     ) -> Coroutine[Any, Any, list[Version | bool]]:
-        rights = self._rights
         for condition in conditions:
-            permitted(rights, _READ, condition.key)
-        return self._gateway.apply(
-            conditions, [_permitted_write(write, rights) for write in writes]
-        )
+            self._permitted(_READ, condition.key)
+        return self._gateway.apply(conditions, [self._permitted_write(write) for write in writes])
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
@@ -168,20 +159,26 @@ class GuardedGateway:
             yield _PermittedEvents(events, self._control, lambda: self._check_watch(prefix))
 
     def _check_watch(self, prefix: str) -> None:
-        check_prefix(self._rights, _WATCH, prefix)
+        self._control.check_prefix(self._pattern, _WATCH, prefix)
 
-    def _key_check(self, action: Action) -> Callable[[str], str]:
-        rights = self._rights
+    def _permitted(self, action: Action, key: str) -> Rule:
+        """Return the rule that allows the caller an action on a key; raises if none does."""
+        return self._control.permitted(self._pattern, action, key)
 
-        def check(key: str) -> str:
-            permitted(rights, action, key)
-            return key
+    def _permitted_key(self, action: Action, key: str) -> str:
+        self._permitted(action, key)
+        return key
 
-        return check
+    def _permitted_put(self, put: Put) -> Put:
+        """Return a put with the ttl that the policy gives it; raises if it is not allowed."""
+        ttl = limited_ttl(self._permitted(_WRITE, put.key), put.ttl)
+        return put if ttl is put.ttl else put._replace(ttl=ttl)
 
-    @property
-    def _rights(self) -> Rights:
-        return self._control.rights(self._pattern)
+    def _permitted_write(self, write: Write) -> Write:
+        if isinstance(write, Put):
+            return self._permitted_put(write)
+        self._permitted(_DELETE, write.key)
+        return write
 
 
 # What an operation on one key that a proxy passes on as a message needs.
@@ -197,20 +194,6 @@ _ACTIONS = {
     "compare_and_delete": (_READ, _DELETE),
     "increment": (_READ, _WRITE),
 }
-
-
-def _permitted_put(put: Put, rights: Rights) -> Put:
-    """Return a put with the ttl that the policy gives it; raises if it is not allowed."""
-    rule = permitted(rights, _WRITE, put.key)
-    ttl = limited_ttl(rule, put.ttl)
-    return put if ttl is put.ttl else put._replace(ttl=ttl)
-
-
-def _permitted_write(write: Write, rights: Rights) -> Write:
-    if isinstance(write, Put):
-        return _permitted_put(write, rights)
-    permitted(rights, _DELETE, write.key)
-    return write
 
 
 async def _with_permitted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prism.domain.access.audit import AuditEvent, Record
 from prism.domain.access.control import AccessControl
 from prism.domain.access.identity import ANONYMOUS, Caller, Identity, current_caller
 from prism.domain.access.tokens import Tokens, digest_of
@@ -18,12 +19,19 @@ class Logins:
     A caller that shows no token and has no other name is anonymous, which the policy may
     allow something. One that shows a wrong token is refused.
 
+    Args:
+        tokens: tokens that are valid.
+        record: writes wrong tokens to the audit log; None: there is none.
+
     Attributes:
         control: decides what callers may do.
     """
 
-    def __init__(self, control: AccessControl, tokens: Tokens) -> None:
+    def __init__(
+        self, control: AccessControl, tokens: Tokens, record: Record | None = None
+    ) -> None:
         self.control = control
+        self._record = record
         self._tokens = tokens
         self._callers: dict[tuple[str | None, tuple[str, ...]], Caller] = {}
         self._attempts = LoginAttempts("token")
@@ -82,6 +90,8 @@ class Logins:
         """
         await self._attempts.wait_for_turn(peer)
         self._attempts.failed(peer)
+        if self._record is not None:
+            self._record(AuditEvent("wrong token", "connect", "UNAUTHENTICATED", peer, ()))
         raise _refusal("the token is not valid")
 
     def _find(self, digest: bytes, names: tuple[str, ...]) -> Identity | None:

@@ -102,10 +102,13 @@ class Rights:
         is_empty: whether nothing is allowed.
     """
 
-    __slots__ = ("identity", "is_empty", "spans")
+    __slots__ = ("identity", "is_empty", "pattern", "spans")
 
-    def __init__(self, identity: Identity, spans: dict[Action, tuple[Span, ...]]) -> None:
+    def __init__(
+        self, identity: Identity, pattern: str, spans: dict[Action, tuple[Span, ...]]
+    ) -> None:
         self.identity = identity
+        self.pattern = pattern
         # Not by the action itself: to hash a member of an enum takes longer than all the rest.
         self.spans = {action._value_: each for action, each in spans.items()}
         self.is_empty = not any(
@@ -175,7 +178,7 @@ class Policy:
             if prefixes:
                 for action in rule.actions:
                     spans[action].append(Span(rule, prefixes))
-        return Rights(identity, {action: tuple(each) for action, each in spans.items()})
+        return Rights(identity, pattern, {action: tuple(each) for action, each in spans.items()})
 
 
 def limited_ttl(rule: Rule, ttl: timedelta | None) -> timedelta | None:
