@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import prism
+from tests.integration.documentation.pages import ROOT
 from tests.servers.relay import TcpRelay
 
 
@@ -62,3 +64,16 @@ async def test_client_imports_neither_grpc_nor_what_only_servers_need() -> None:
     heavy = ("grpc", "h2corn", "dependency_injector", "opentelemetry", "typer", "rich", "uvloop")
     code = f"import sys, prism; prism.connect; print([n for n in {heavy!r} if n in sys.modules])"
     assert await run("-c", code) == (0, "[]\n")
+
+
+async def test_client_needs_only_the_packages_of_its_extra(shared_server: Any) -> None:
+    script = str(Path(__file__).parent / "alone.py")
+    assert await run(script, shared_server.address) == (0, "fine\n")
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = pyproject["optional-dependencies"]["client"]
+    assert {each.partition(">")[0] for each in extra} == {
+        "googleapis-common-protos",
+        "h2",
+        "protobuf",
+    }
+    assert set(extra) <= set(pyproject["dependencies"])

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2
 
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.key_value import Operations
@@ -120,6 +119,9 @@ async def serving_status(channel: Operations) -> str:
     Raises:
         PrismError: the server does not answer, or refuses the call.
     """
+    # Of a package that an application without a server may not have.
+    from grpc_health.v1 import health_pb2
+
     reply = await channel.unary(
         "/grpc.health.v1.Health/Check",
         health_pb2.HealthCheckRequest(),
