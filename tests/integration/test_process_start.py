@@ -127,6 +127,13 @@ def test_a_client_with_closed_stdout_succeeds_and_prints_nothing(shared_server: 
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("args", [["--version"], ["--help"], ["drivers"]])
+def test_output_that_cannot_be_written_is_one_line_of_an_error(args: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*PRISM, *args], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "prism: No space left on device\n")
+
+
 @pytest.mark.parametrize("module", ["prism.bootstrap", "prism.cli"])
 def test_files_in_the_working_directory_do_not_run(tmp_path: Path, module: str) -> None:
     for name in ("uvloop", "yaml", "typer", "h2corn"):

@@ -39,6 +39,17 @@ class ExitStatus(IntEnum):
 class PrismGroup(TyperGroup):
     """Top-level group: every failure of a command is one line on stderr and an exit status."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: Context | None = None,
+        **extra: object,
+    ) -> Context:
+        # Help and the version are printed while the command line is parsed.
+        with errors_as_status():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: Context) -> object:
         given = [*ctx._protected_args, *ctx.args]
         options = given[: given.index("--")] if "--" in given else given

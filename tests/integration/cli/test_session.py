@@ -115,6 +115,14 @@ def test_output_that_is_cut_short_is_a_failure(cli: Any, tmp_path: Path) -> None
     assert b"File too large" in ended.stderr
 
 
+def test_patterns_of_a_server_without_patterns_are_refused_in_words(cli: Any) -> None:
+    done = cli("patterns", "list")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"prism: this server is no proxy: it has no patterns\n",
+    )
+
+
 def test_pattern_is_rejected_by_a_server_without_patterns(cli: Any, monkeypatch: Any) -> None:
     by_flag = cli("kv", "get", "k", "--pattern", "a")
     monkeypatch.setenv("PRISM_PATTERN", "a")

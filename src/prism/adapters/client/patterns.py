@@ -20,7 +20,7 @@ from prism.adapters.wire.proxy_messages import (
     pattern_of,
 )
 from prism.domain.patterns.values import PatternEvent
-from prism.ports import DRAIN_TIMEOUT, DrainReport
+from prism.ports import DRAIN_TIMEOUT, DrainReport, Unsupported
 from prism.v1 import proxy_pb2 as pb
 
 _SERVICE = "/prism.v1.ProxyAdminService/"
@@ -103,4 +103,9 @@ class PatternsClient:
         reply_type: type[Reply],
         timeout: timedelta | None = None,
     ) -> Reply:
-        return await self._channel.unary(_SERVICE + method, request, reply_type, timeout=timeout)
+        path = _SERVICE + method
+        try:
+            return await self._channel.unary(path, request, reply_type, timeout=timeout)
+        except Unsupported:
+            # A proxy has every method of this service, and no capability that could be absent.
+            raise Unsupported("this server is no proxy: it has no patterns") from None
