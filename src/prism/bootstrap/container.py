@@ -269,10 +269,11 @@ def _driver_collector(
 
 def _redis_server(
     settings: ServeSettings,
-    gateway: Gateway,
+    gateway: Gateway | GuardedGateway,
     request_log: RequestLog,
     observer: CallObserver | None,
     readiness: ReadinessMonitor,
+    access: Access | None,
 ) -> RespServer | None:
     if not settings.serves_resp:
         return None
@@ -299,7 +300,12 @@ def _redis_server(
         grace=server.grace,
     )
     door = Door(
-        gateway, options, request_log, observer=observer, count_keys=partial(_keys_of, readiness)
+        gateway,
+        options,
+        request_log,
+        logins=None if access is None else access.logins,
+        observer=observer,
+        count_keys=partial(_keys_of, readiness),
     )
     return RespServer(door, listener)
 
@@ -334,9 +340,10 @@ class Container(containers.DeclarativeContainer):
         limits=settings.limits,
         max_watches=settings.max_watches,
     )
+    guarded_gateway = providers.Singleton(_guarded, gateway=gateway, access=common.access)
     key_value_servicer = providers.Singleton(
         KeyValueServicer,
-        gateway=providers.Callable(_guarded, gateway=gateway, access=common.access),
+        gateway=guarded_gateway,
         default_timeout=settings.default_timeout,
         max_message_bytes=settings.max_message_bytes,
         observer=common.call_observer,
@@ -365,10 +372,11 @@ class Container(containers.DeclarativeContainer):
     redis_server = providers.Singleton(
         _redis_server,
         settings=settings,
-        gateway=gateway,
+        gateway=guarded_gateway,
         request_log=common.request_log,
         observer=common.call_observer,
         readiness=common.readiness,
+        access=common.access,
     )
     common.override_providers(
         driver=driver,

@@ -359,11 +359,6 @@ class ServeSettings(ServerSettings):
                 if port == self.resp_port != 0:
                     raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
         self._check_host("resp_host")
-        if self.serves_resp and self.policy is not None:
-            name = "resp_socket" if self.resp_port is None else "resp_port"
-            raise InvalidSetting(
-                name, f"{name} and policy exclude each other: Redis clients show no credentials"
-            )
         for name, given in (
             ("resp_host", self.resp_host),
             ("resp_allow_flush", self.resp_allow_flush),

@@ -54,6 +54,7 @@ class Guarded:
     address: str
     http_address: str
     tokens: dict[str, str]
+    redis_address: str = ""
 
     def connect(self, name: str | None = None, **options: Any) -> Any:
         """Connect with the token of this name; None: with none."""
@@ -116,6 +117,10 @@ async def serve(tmp_path: Path, transport: str) -> AsyncIterator[Serve]:
             await lifecycle.initialize({})
             await lifecycle.start()
             stack.push_async_callback(lifecycle.stop)
-            return Guarded(container, tmp_path, address, http_address, tokens)
+            redis_address = ""
+            if (redis := container.redis_server()) is not None:
+                stack.push_async_callback(redis.stop)
+                redis_address = await redis.start()
+            return Guarded(container, tmp_path, address, http_address, tokens, redis_address)
 
         yield start

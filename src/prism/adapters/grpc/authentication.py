@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from prism.adapters.certificates import names_of
 from prism.adapters.grpc.context import CallContext, peer_of_call
-from prism.adapters.grpc.transports.certificates import names_of
 from prism.domain.access.logins import Logins
 
 

@@ -17,6 +17,8 @@ from prism.adapters.resp.commands import SERVED
 from prism.adapters.resp.cursors import Cursors
 from prism.adapters.resp.scripts import Scripts
 from prism.adapters.wire.status import status_of
+from prism.domain.access.guarded_gateway import GuardedGateway
+from prism.domain.access.logins import Logins
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
 from prism.domain.gateway import Gateway
@@ -88,6 +90,7 @@ class Door:
     costs no task and no turn of the loop. Each that waits for a backend gets a task.
 
     Args:
+        logins: identifies callers, whom the policy behind the gateway knows; None: nobody asks.
         count_keys: returns the number of keys if it is known.
 
     Attributes:
@@ -101,14 +104,16 @@ class Door:
 
     def __init__(
         self,
-        gateway: Gateway,
+        gateway: Gateway | GuardedGateway,
         options: DoorOptions,
         log: RequestLog,
         *,
+        logins: Logins | None = None,
         observer: Observer | None = None,
         count_keys: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.gateway = gateway
+        self.logins = logins
         self.options = options
         self.log = log
         self.observer = observer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Coroutine
 from time import perf_counter_ns
@@ -10,12 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.rpc import status_pb2
 
+from prism.adapters.certificates import names_in
 from prism.adapters.resp import replies
 from prism.adapters.resp.command import Command
 from prism.adapters.resp.commands.transactions import DISCARDED, queue
 from prism.adapters.resp.errors import not_utf8, reply_of
 from prism.adapters.resp.parser import Arguments, ProtocolError, RequestParser
 from prism.adapters.resp.session import Session
+from prism.domain.access.identity import current_caller
 from prism.domain.admission import connection
 from prism.domain.connection_budget import SMALL_REPLY_BYTES
 from prism.domain.deadline import Cancellable, overdue, rest_of
@@ -131,6 +135,9 @@ class Peer(Session, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        if (logins := self.door.logins) is not None:
+            self.names = _names_at(self._transport)
+            self.become(logins.caller(None, self.names))
         self._transport.set_write_buffer_limits(high=_FLUSH_BYTES)
         self.door.sessions[self] = None
 
@@ -220,6 +227,8 @@ class Peer(Session, asyncio.Protocol):
         commands, lookup = self.commands, self._lookup
         observer, log = door.observer, door.log
         connection.set(self.name)
+        if door.logins is not None:
+            current_caller.set(self.caller)
         # Each command begins when the one before it has ended.
         begun_ns = self.active_ns = perf_counter_ns()
         while commands and not self._is_paused and not self.closing:
@@ -524,3 +533,13 @@ class Peer(Session, asyncio.Protocol):
 
 _INVALID = 3
 _CANCELLED = status_pb2.Status(code=1, message="the client has gone")
+
+
+def _names_at(transport: asyncio.Transport) -> tuple[str, ...]:
+    """Return the names of a caller that its connection proves."""
+    certificate = transport.get_extra_info("peercert")
+    if certificate:
+        return names_in(certificate)
+    accepted = transport.get_extra_info("socket")
+    # The socket is open to the user of this process alone.
+    return (f"uid:{os.getuid()}",) if accepted.family == socket.AF_UNIX else ()

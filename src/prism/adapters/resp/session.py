@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from prism.adapters.resp.replies import NULL_2, NULL_3, array
+from prism.domain.access.identity import Caller, current_caller
 from prism.ports import (
     Batch,
     CompareAndSet,
@@ -69,10 +70,13 @@ class Session:
         transaction: commands since MULTI; None: there was none.
         watched: what the keys of WATCH held.
         replies: whether replies are sent: `on`, `off`, or `skip` for the next one.
+        names: names of the caller that are proven without AUTH.
+        caller: who sends the commands; None: nobody asks.
         closing: whether the connection closes after the replies.
     """
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
+        self.names: tuple[str, ...] = ()
         self.door = door
         self.gateway: Backend = door.gateway
         self.id = identity
@@ -90,6 +94,14 @@ class Session:
         self.replies = "on"
         self.transaction: Transaction | None = None
         self.watched: dict[str, Entry | None] = {}
+        logins = self.door.logins
+        self.become(None if logins is None else logins.caller(None, self.names))
+
+    def become(self, caller: Caller | None) -> None:
+        """Let the commands that follow be those of this caller; None: nobody asks."""
+        self.caller = caller
+        # The command that runs may be followed by others in the same step.
+        current_caller.set(caller)
 
     def choose_protocol(self, version: int) -> None:
         """Reply in RESP2 or in RESP3 from now on."""

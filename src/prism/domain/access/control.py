@@ -106,6 +106,14 @@ class AccessControl:
             )
         raise self._refusal(rights, what, actions[0], prefix)
 
+    def may(self, action: Action) -> bool:
+        """Return whether the caller may do something that concerns the server as a whole."""
+        try:
+            rule = self.rights("").rule_for(action, "")
+        except Unauthenticated:
+            return False
+        return rule is not None and rule.allows
+
     def check_server(self, action: Action) -> None:
         """Return if the caller may do something that concerns the server as a whole.
 

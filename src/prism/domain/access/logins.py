@@ -49,18 +49,28 @@ class Logins:
             authorization: `Bearer TOKEN`, as the caller sent it; None: nothing was sent.
             names: names that are proven otherwise, as by a certificate.
         """
-        caller = self._callers.get((authorization, names))
+        caller = self.caller(authorization, names)
         if caller is None:
-            caller = self._caller(authorization, names)
-            if caller is None:
-                return False
-            if len(self._callers) >= _MAX_REMEMBERED:
-                self._callers.clear()
-            self._callers[authorization, names] = caller
+            return False
         current_caller.set(caller)
         return True
 
-    def _caller(self, authorization: str | None, names: tuple[str, ...]) -> Caller | None:
+    def caller(self, authorization: str | None, names: tuple[str, ...] = ()) -> Caller | None:
+        """Return the caller with these credentials; None: its token is not valid.
+
+        The arguments are those of `identify`.
+        """
+        caller = self._callers.get((authorization, names))
+        if caller is None:
+            caller = self._new_caller(authorization, names)
+            if caller is None:
+                return None
+            if len(self._callers) >= _MAX_REMEMBERED:
+                self._callers.clear()
+            self._callers[authorization, names] = caller
+        return caller
+
+    def _new_caller(self, authorization: str | None, names: tuple[str, ...]) -> Caller | None:
         generation = self.control.generation
         if authorization is None:
             return Caller(Identity(names) if names else ANONYMOUS, generation)

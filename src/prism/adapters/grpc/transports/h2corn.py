@@ -16,13 +16,14 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from prism.adapters.certificates import in_memory
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.asgi import GrpcOverAsgi
 from prism.adapters.grpc.transports.connections import ConnectionGuard, connections_at, place_of
 from prism.adapters.grpc.transports.options import TAKEN, ListenerObserver, ServerOptions
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
 from prism.adapters.grpc.transports.retirement import Retirement, descriptors_of
-from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial, in_memory
+from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import default_max_connections, listen_tcp, listen_unix
 from prism.domain.connection_budget import UnreadReplies
 from prism.ports import InvalidArgument

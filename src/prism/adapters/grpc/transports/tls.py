@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,18 +69,3 @@ class ServerTls:
         load_certificate(context, self.cert, self.key, self.key_password)
         if self.client_ca is not None:
             load_authorities(context, self.client_ca)
-
-
-@contextmanager
-def in_memory(content: bytes | None) -> Iterator[Path | None]:
-    """Yield the path of a file in memory, for a library that takes files only; None: no file."""
-    if content is None:
-        yield None
-        return
-    descriptor = os.memfd_create("prism-tls", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        yield Path(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)

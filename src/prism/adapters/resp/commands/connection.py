@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from prism.adapters.resp.arguments import integer_of
 from prism.adapters.resp.command import Spec
@@ -10,6 +11,12 @@ from prism.adapters.resp.errors import NOT_AN_INTEGER, SYNTAX_ERROR, CommandErro
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import EMPTY_ARRAY, OK, PONG, bulk, integer
 from prism.adapters.resp.session import Session
+from prism.domain.access.policy import Action
+from prism.domain.addresses import peer_of
+from prism.ports import Unauthenticated
+
+_DEFAULT_USER = b"default"
+"""Name that clients send where only a password is configured."""
 
 REDIS_VERSION = "7.4.0"
 """Version of Redis whose string commands are served; clients decide by it what to use."""
@@ -25,8 +32,8 @@ def _echo(session: Session, arguments: Arguments) -> bytes:
     return bulk(arguments[1])
 
 
-def _hello(session: Session, arguments: Arguments) -> bytes:
-    version, name = 3 if session.resp3 else 2, None
+async def _hello(session: Session, arguments: Arguments) -> bytes:
+    version, name, login = 3 if session.resp3 else 2, None, None
     if len(arguments) > 1:
         try:
             version = integer_of(arguments[1])
@@ -38,14 +45,17 @@ def _hello(session: Session, arguments: Arguments) -> bytes:
     while at < len(arguments):
         option = arguments[at].upper()
         if option == b"AUTH" and at + 2 < len(arguments):
-            raise _no_password()
-        if option == b"SETNAME" and at + 1 < len(arguments):
+            login = arguments[at + 1], arguments[at + 2]
+            at += 3
+        elif option == b"SETNAME" and at + 1 < len(arguments):
             name = _valid_name(arguments[at + 1])
             at += 2
         else:
             raise CommandError(
                 f"ERR Syntax error in HELLO option '{arguments[at].decode('utf-8', 'replace')}'"
             )
+    if login is not None:
+        await _log_in(session, *login)
     session.choose_protocol(version)
     if name is not None:
         session.client_name = name
@@ -62,17 +72,37 @@ def _hello(session: Session, arguments: Arguments) -> bytes:
     )
 
 
-def _auth(session: Session, arguments: Arguments) -> bytes:
+async def _auth(session: Session, arguments: Arguments) -> bytes:
     if len(arguments) > 3:
         raise CommandError(SYNTAX_ERROR)
-    raise _no_password()
+    name = arguments[1] if len(arguments) == 3 else _DEFAULT_USER
+    await _log_in(session, name, arguments[-1])
+    return OK
 
 
-def _no_password() -> CommandError:
-    return CommandError(
-        "ERR AUTH called, but this port has no password: leave user and password out of the "
-        "client's configuration"
-    )
+async def _log_in(session: Session, name: bytes, token: bytes) -> None:
+    """Let the caller be that of the token.
+
+    Raises:
+        CommandError: the server has no policy, or the token is not valid or not of this name.
+        Exhausted: too many wrong tokens come from the address.
+    """
+    logins = session.door.logins
+    if logins is None:
+        raise CommandError(
+            "ERR AUTH called, but this port has no password: leave user and password out of the "
+            "client's configuration"
+        )
+    caller = logins.caller(f"Bearer {token.decode('utf-8', 'surrogateescape')}", session.names)
+    if caller is not None:
+        shown = f"token:{name.decode('utf-8', 'replace')}"
+        if name == _DEFAULT_USER or shown in caller.identity.names:
+            session.become(caller)
+            return
+    try:
+        await logins.refuse(peer_of(session.name.rpartition(":")[0].strip("[]")))
+    except Unauthenticated:
+        raise CommandError("WRONGPASS the token is not valid, or not of this user") from None
 
 
 def _select(session: Session, arguments: Arguments) -> bytes:
@@ -129,8 +159,15 @@ def _info(session: Session, arguments: Arguments) -> bytes:
 
 
 def _list(session: Session, arguments: Arguments) -> bytes:
-    lines = (each.info for each in session.door.sessions)
+    may_see_others = may_observe(session)
+    lines = (each.info for each in session.door.sessions if may_see_others or each is session)
     return bulk("".join(f"{line}\n" for line in lines).encode())
+
+
+def may_observe(session: Session) -> bool:
+    """Return whether the caller may see what concerns all callers."""
+    logins = session.door.logins
+    return logins is None or logins.control.may(Action.OBSERVE)
 
 
 def _switch(session: Session, arguments: Arguments) -> bytes:
@@ -198,7 +235,7 @@ def _spec(
     arity: int,
     since: str,
     summary: str,
-    answer: Callable[[Session, Arguments], bytes],
+    answer: Callable[[Session, Arguments], bytes] | None = None,
     *,
     exclusive: bool = False,
     is_queued: bool = True,
@@ -220,8 +257,11 @@ def _spec(
 COMMANDS = (
     _spec("ping", -1, "1.0.0", "Answers PONG, or what it is given.", _ping),
     _spec("echo", 2, "1.0.0", "Answers what it is given.", _echo),
-    _spec("hello", -1, "6.0.0", "Chooses the version of the protocol.", _hello, exclusive=True),
-    _spec("auth", -2, "1.0.0", "Is refused: there is no password.", _auth),
+    replace(
+        _spec("hello", -1, "6.0.0", "Chooses the version of the protocol.", exclusive=True),
+        start=_hello,
+    ),
+    replace(_spec("auth", -2, "1.0.0", "Shows a token.", exclusive=True), start=_auth),
     _spec("select", 2, "1.0.0", "Chooses the database 0.", _select),
     _spec("quit", -1, "1.0.0", "Closes the connection.", _quit, exclusive=True, is_queued=False),
     _spec("reset", 1, "6.2.0", "Resets the connection.", _reset, exclusive=True, is_queued=False),

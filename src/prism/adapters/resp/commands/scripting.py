@@ -9,6 +9,7 @@ from prism.adapters.resp.errors import NOT_AN_INTEGER, CommandError
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, array, bulk, integer
 from prism.adapters.resp.session import Session
+from prism.domain.access.policy import Action
 
 
 async def _eval(session: Session, arguments: Arguments) -> bytes:
@@ -48,6 +49,10 @@ def _script(session: Session, arguments: Arguments) -> bytes:
     if name == b"EXISTS" and len(arguments) > 2:
         return array([integer(scripts.is_loaded(digest)) for digest in arguments[2:]])
     if name == b"FLUSH":
+        logins = session.door.logins
+        if logins is not None:
+            # The scripts of the other callers would have gone too.
+            logins.control.check_server(Action.ADMIN)
         scripts.clear()
         return OK
     raise unknown_subcommand("SCRIPT", arguments[1], [b"EXISTS", b"FLUSH", b"LOAD"])

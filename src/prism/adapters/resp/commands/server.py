@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prism.adapters.resp.command import Spec
-from prism.adapters.resp.commands.connection import REDIS_VERSION, unknown_subcommand
+from prism.adapters.resp.commands.connection import REDIS_VERSION, may_observe, unknown_subcommand
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.glob import Glob
 from prism.adapters.resp.parser import Arguments
@@ -25,6 +25,10 @@ def _time(session: Session, arguments: Arguments) -> bytes:
 
 def _info(session: Session, arguments: Arguments) -> bytes:
     sections = _sections(session)
+    if not may_observe(session):
+        # What all callers do together.
+        for name in ("clients", "memory", "stats", "keyspace"):
+            del sections[name]
     wanted = {argument.decode("utf-8", "replace").lower() for argument in arguments[1:]}
     if not wanted or wanted & {"default", "all", "everything"}:
         wanted = set(sections)
