@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from prism.testing.markdown_block import replace_block
+from tests.matrix.cells import all_cells
 from tests.matrix.environments import PROJECT
 from tests.matrix.results import CellResult, Count, Results
 
@@ -14,8 +15,11 @@ DOCUMENT = PROJECT / "docs" / "compatibility.md"
 def write_tables(results: Results) -> None:
     """Replace the tables in the document."""
     text = DOCUMENT.read_text()
+    # They may have been run in another order.
+    order = [cell.name for cell in all_cells()]
+    found = [results.cells[name] for name in sorted(results.cells, key=order.index)]
     for table, first_columns in (("redis", _server), ("nats", _server), ("python", _python)):
-        cells = [each for each in results.cells.values() if each.table == table]
+        cells = [each for each in found if each.table == table]
         if cells:
             text = replace_block(text, table, "\n".join(_table(cells, first_columns)))
     refusals = [f"| {name} | {sentence} |" for name, sentence in sorted(results.refusals.items())]

@@ -69,11 +69,11 @@ def test_tables_show_failures_and_what_could_not_run(document: Path) -> None:
     ran = result(
         servers=[["Redis", "7.0.15", "Debian 12"]], groups={"single server": Count(8, failed=2)}
     )
-    results = Results(document, {"a": ran, "b": result(unavailable="no apt")})
+    results = Results(document, {"redis7.2": result(unavailable="no apt"), "redis7.0": ran})
     tables.write_tables(results)
     text = document.read_text()
     assert "| Redis 7.0.15 | Debian 12 | ✗ 2, ✓ 8 | 2026-01-02 |" in text
-    assert "| Redis 7.0 | not run: no apt | | 2026-01-02 |" in text
+    assert text.index("| ✗ 2, ✓ 8 |") < text.index("| Redis 7.0 | not run: no apt | | 2026-01-02 |")
 
 
 @pytest.mark.parametrize("cells", [list(all_cells()), list(short_cells())], ids=["all", "short"])

@@ -28,7 +28,7 @@ VARYING: dict[str, Callable[[re.Match[str]], str]] = {
     r'(?<="version":")\d+': lambda found: "N",
     r'(?<="ttl_ms":)\d+': lambda found: f"{-(-int(found[0]) // 60_000) * 60_000}",
     r"^\d+\.\d{3}s$": lambda found: f"{-(-float(found[0][:-1]) // 60) * 60:.0f}s",
-    r"in \d+\.\d s \([\d,]+ pairs/s\)": lambda found: "in T",
+    r"in \d+\.\d s \([\d,]+ pairs?/s\)": lambda found: "in T",
 }
 
 
