@@ -173,14 +173,14 @@ page-check: $(STAMP) ## Look at the pages for people in Chromium
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || { echo "chromium is missing: on Debian, 'sudo apt install chromium' brings it" >&2; exit 1; }
 	$(BIN)/python -m tests.chromium $(ARGS)
 
-package: $(STAMP) ## Build wheel and sdist into dist/; install each in an empty environment, and run it
+package: $(STATUS) ## Build wheel, sdist and the .proto files into dist/; install and run them in an empty environment
 	$(BIN)/python -m tests.package $(ARGS)
 
 release: package ## Build wheel, sdist and a bill of materials (CycloneDX) into dist/
 	@rm -rf build/release && $(PYTHON) -m venv --without-pip build/release
 	@$(BIN)/python -m pip --python build/release/bin/python install --quiet --require-hashes -r $(LOCKS)/server.txt
 	@$(BIN)/python -m pip --python build/release/bin/python install --quiet --no-deps dist/*.whl
-	@$(BIN)/cyclonedx-py environment build/release/bin/python --output-reproducible --output-file $$(ls dist/*.tar.gz | sed 's/\.tar\.gz$$/.cdx.json/')
+	@$(BIN)/cyclonedx-py environment build/release/bin/python --output-reproducible --output-file $$(ls dist/prism_kv-*.tar.gz | sed 's/\.tar\.gz$$/.cdx.json/')
 	@ls dist
 
 # Exact versions with hashes, for every platform and every Python that is supported.

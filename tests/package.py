@@ -1,6 +1,7 @@
-"""Builds wheel and sdist into dist/, installs and uses them: `python -m tests.package`.
+"""Builds wheel, sdist and proto files into dist/, and uses them: `python -m tests.package`.
 
-The sdist must build the same wheel, and the wheel must serve in an empty environment.
+The sdist must build the same wheel, and the wheel must serve in an empty environment. The archive
+of proto files has all that a compiler needs beside its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -19,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
+STATUS = ROOT / "build" / "googleapis" / "google" / "rpc" / "status.proto"
 
 
 def main() -> int:
@@ -30,7 +33,9 @@ def main() -> int:
         (from_sdist,) = folder.glob("*.whl")
         assert contents(from_sdist) == contents(wheel), "the sdist builds a different wheel"
         use(wheel, folder)
-    print(f"{wheel.name} and {sdist.name} are in {DIST}")  # noqa: T201
+        protos = pack_protos(sdist.name.removeprefix("prism_kv-"))
+        compile_protos(protos, folder)
+    print(f"{wheel.name}, {sdist.name} and {protos.name} are in {DIST}")  # noqa: T201
     return 0
 
 
@@ -41,6 +46,30 @@ def build() -> tuple[Path, Path]:
     run(sys.executable, "-m", "hatchling", "build", "-d", str(DIST), cwd=ROOT)
     (wheel,), (sdist,) = DIST.glob("prism_kv-*.whl"), DIST.glob("prism_kv-*.tar.gz")
     return wheel, sdist
+
+
+def pack_protos(suffix: str, folder: Path = DIST) -> Path:
+    """Write the archive of the proto files into a folder, and return its path."""
+    for old in folder.glob("prism-proto-*"):
+        old.unlink()
+    archive = folder / f"prism-proto-{suffix}"
+    top = archive.name.removesuffix(".tar.gz")
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(ROOT / "LICENSE", f"{top}/LICENSE")
+        packed.add(STATUS, f"{top}/google/rpc/status.proto")
+        for file in sorted((ROOT / "proto").glob("prism/v1/*.proto")):
+            packed.add(file, f"{top}/{file.relative_to(ROOT / 'proto')}")
+    return archive
+
+
+def compile_protos(archive: Path, folder: Path) -> None:
+    """Compile what is in the archive, with nothing beside it."""
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    top = folder / archive.name.removesuffix(".tar.gz")
+    protos = [str(file) for file in top.rglob("*.proto")]
+    assert len(protos) == 5, protos
+    run(sys.executable, "-m", "grpc_tools.protoc", "-I", str(top), f"--python_out={top}", *protos)
 
 
 def contents(wheel: Path) -> dict[str, int]:
