@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run demo test test-in-ci test-unit test-drivers test-patterns test-acceptance-interfaces \
         test-acceptance-sqlite test-acceptance-redis test-acceptance-nats compliance suite-selftest mutants test-integration attack attack-short soak \
-        test-example matrix matrix-short coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
+        test-example clients matrix matrix-short coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
         observability-check page-check package release lock docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
 
@@ -129,6 +129,10 @@ soak: $(STAMP) ## Load three drivers with faults every few seconds, for SECONDS;
 
 test-example: $(STAMP) ## Install Prism and examples/driver-files as an outsider would, and test that
 	$(PYTEST) tests/integration/outsiders $(ARGS)
+
+clients: $(STAMP) ## Run unmodified Redis clients of other projects against servers; ARGS="--write" renews their table
+	@command -v redis-benchmark >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends redis-tools >/dev/null; } || { echo "redis-cli and redis-benchmark are missing: on Debian, 'sudo apt install redis-tools' brings them" >&2; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.clients $(ARGS)
 
 matrix: $(STAMP) ## Run tests on every server, Python and set of dependencies; ARGS="--only redis7" for some
 	$(BIN)/python -m tests.matrix $(ARGS)
@@ -241,7 +245,7 @@ proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see tha
 proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
 	$(BIN)/buf build proto -o proto/baseline.binpb
 
-ci: lint types imports proto-check test-in-ci attack-short coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
+ci: lint types imports proto-check test-in-ci clients attack-short coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
 
 clean: ## Remove everything that was made, coverage included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
