@@ -63,7 +63,7 @@ class Authority:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one step, as whoever renews a certificate should."""
+    """Write a file in one step, as a program that renews certificates should."""
     new = path.with_name(f"{path.name}.new")
     new.write_bytes(content)
     new.replace(path)

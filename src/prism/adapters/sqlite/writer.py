@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from prism.adapters.sqlite.changes import ChangeLog
 from prism.adapters.sqlite.errors import has_no_room, is_busy, is_damage, translate
@@ -44,7 +44,7 @@ class _Request:
     __slots__ = ("future", "size", "works")
 
     def __init__(
-        self, works: Sequence[Work[Any]], size: int, future: asyncio.Future[list[Any]]
+        self, works: Sequence[Work[object]], size: int, future: asyncio.Future[list[object]]
     ) -> None:
         self.works = works
         self.size = size
@@ -56,7 +56,7 @@ class _Committed:
 
     __slots__ = ("changes", "gap", "outcomes")
 
-    def __init__(self, outcomes: list[Any]) -> None:
+    def __init__(self, outcomes: list[object]) -> None:
         self.outcomes = outcomes
         self.changes: list[RecordedChange] = []
         self.gap = False
@@ -113,8 +113,7 @@ class Writer:
         (outcome,) = await self._submit((work,), size)
         if isinstance(outcome, BaseException):
             raise outcome
-        result: Result = outcome
-        return result
+        return cast("Result", outcome)
 
     async def write_many(
         self, works: Sequence[Work[Result]], size: int = 0
@@ -124,7 +123,7 @@ class Writer:
         for outcome in outcomes:
             if isinstance(outcome, Exception) and not isinstance(outcome, PrismError):
                 raise outcome
-        return outcomes
+        return cast("list[Result | PrismError]", outcomes)
 
     def has_its_file(self) -> bool:
         """Return whether the path still leads to the file that is open."""
@@ -141,8 +140,8 @@ class Writer:
         await self._ended
         self._thread.join()
 
-    def _submit(self, works: Sequence[Work[Any]], size: int) -> asyncio.Future[list[Any]]:
-        future: asyncio.Future[list[Any]] = self._loop.create_future()
+    def _submit(self, works: Sequence[Work[object]], size: int) -> asyncio.Future[list[object]]:
+        future: asyncio.Future[list[object]] = self._loop.create_future()
         self._pending.append(_Request(works, size, future))
         if self._idle.is_set():
             self._idle.clear()
@@ -187,7 +186,7 @@ class Writer:
             _log.warning("%s was not closed properly: %s", self._path, error)
         self._in_loop(self._ended.set_result, None)
 
-    def _in_loop(self, callback: Callable[..., None], *args: Any) -> None:
+    def _in_loop(self, callback: Callable[..., None], *args: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *args)
         except RuntimeError:
@@ -215,7 +214,7 @@ class Writer:
             committed = _Committed([copy(error) for _ in works])
         self._in_loop(self._finish, group, committed)
 
-    def _commit(self, works: Sequence[Work[Any]]) -> _Committed:
+    def _commit(self, works: Sequence[Work[object]]) -> _Committed:
         """Run the writes in one transaction; where there is no room for all, in one for each."""
         is_committing = False
         before = self._changes.position
@@ -238,7 +237,7 @@ class Writer:
         self.last_error = None
         return committed
 
-    def _commit_one_by_one(self, works: Sequence[Work[Any]]) -> _Committed:
+    def _commit_one_by_one(self, works: Sequence[Work[object]]) -> _Committed:
         all_together = _Committed([])
         for work in works:
             one = self._commit((work,))
@@ -247,12 +246,12 @@ class Writer:
             all_together.gap |= one.gap
         return all_together
 
-    def _run_works(self, works: Sequence[Work[Any]]) -> _Committed:
+    def _run_works(self, works: Sequence[Work[object]]) -> _Committed:
         transaction, changes = self._transaction, self._changes
         (before,) = self._connection.execute("SELECT revision FROM state").fetchone()
         transaction.begin(before)
         transaction.recording, foreign = changes.begin()
-        outcomes: list[Any] = []
+        outcomes: list[object] = []
         for work in works:
             try:
                 outcomes.append(work(transaction))

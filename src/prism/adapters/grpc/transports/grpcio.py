@@ -213,7 +213,7 @@ def _count_reply(
         raise refused(refusal)
     unread.add(connection, size)
 
-    def release(_: Any) -> None:
+    def release(_: object) -> None:
         unread.release(connection, size)
 
     context.add_done_callback(cast("Any", release))

@@ -20,7 +20,7 @@ from prism.adapters.observability.tracing.requests import RPC_METHOD, RPC_SYSTEM
 from prism.adapters.observability.tracing.spans import RecordedSpan, SpanRecorder
 from prism.ports import OPERATIONS, Event, Keys, PrismError, Profile
 
-Operation = Callable[..., Awaitable[Any]]
+Operation = Callable[..., Awaitable[object]]
 OpenWatch = AbstractAsyncContextManager[AsyncIterator[Event]]
 Watch = Callable[..., OpenWatch]
 
@@ -140,7 +140,7 @@ class TracedOperations:
     def _trace(self, name: str, operation: Operation) -> Operation:
         parent_of = self._parent
 
-        def call(*args: object, **options: object) -> Awaitable[Any]:
+        def call(*args: object, **options: object) -> Awaitable[object]:
             parent = parent_of()
             if parent is None or not parent.is_recording():
                 return operation(*args, **options)
