@@ -24,6 +24,19 @@ class Work(Protocol):
         ...
 
 
+class _NoWork:
+    """Source without operations, after the end."""
+
+    backlog = 0
+
+    @staticmethod
+    def step(task: asyncio.Task[None]) -> None:
+        """Begin nothing."""
+
+
+_NO_WORK = _NoWork()
+
+
 class Workers:
     """Tasks that run operations: one for all that do not wait, one for each that does.
 
@@ -35,7 +48,7 @@ class Workers:
     """
 
     def __init__(self, work: Work) -> None:
-        self._source = work
+        self._source: Work = work
         self._loop = asyncio.get_running_loop()
         # Whatever starts a task: an outcome may arrive in the context of another caller.
         self._context = copy_context()
@@ -71,6 +84,10 @@ class Workers:
         self._closed = True
         for task in self._tasks:
             task.cancel()
+        # The source refers to this object, and tasks do: what is in no reference cycle is
+        # freed at once.
+        self._tasks.clear()
+        self._source = _NO_WORK
 
     def _start(self) -> None:
         self._starting += 1

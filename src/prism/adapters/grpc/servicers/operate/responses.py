@@ -176,7 +176,13 @@ class Responder:
         self._answer_error(operation, _cancelled(outcome))
 
     def abandon_all(self) -> Iterator[Operation]:
-        """End all unanswered operations without sending outcomes, and yield each."""
+        """End all unanswered operations without sending outcomes, and yield each.
+
+        No operation is answered after this.
+        """
+        # The receiver of this call refers to this object: without the cycle both are freed
+        # at once.
+        self._answered = _nobody_waits
         abandoned, self._unanswered = self._unanswered, {}
         for operation in abandoned.values():
             operation.answered = True
@@ -205,6 +211,10 @@ class Responder:
         operation.kind.tally.ended += 1
         if operation.observed is not None and self._observer is not None:
             self._observer.end(operation.observed, status)
+
+
+def _nobody_waits() -> None:
+    pass
 
 
 def _cancelled(outcome: Outcome) -> status_pb2.Status:
