@@ -6,8 +6,8 @@ the verdict. An attack succeeds if one of these promises is broken:
 
 - 99 of 100 calls of the other client take less than 250 ms, none fails, and /health answers
   within 1 s (short form: none fails or takes 30 s, for the machine may do other work);
-- the memory stays below 512 MiB, and returns to within 20 % of what it was (short form: or to
-  within 128 MiB, which allocators keep after the first time and not after each);
+- the memory stays below 512 MiB, and returns to within 20 % of what it was, or to within
+  96 MiB, which allocators keep after the first time and not after each (short form: 128 MiB);
 - everything that the server prints is a log line of Prism, and not more than 1 MiB;
 - the server is ready and accepts connections afterwards.
 

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import logging
 import os
+import time
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ _CHANGE_BYTES = 16 << 20
 _TRIM_DELAYS_S = (2, 4, 8, 16, 32)
 """Times from growth to the attempts to return memory: it may be in use at first."""
 
+_PAUSE_FACTOR = 50
+"""Time without another collection after one that found little, as a multiple of its duration."""
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STATM = Path("/proc/self/statm")
 
@@ -32,12 +36,14 @@ class MemoryKeeper:
     """Collects garbage when memory has grown, and returns freed memory to the system.
 
     Data that grows costs a collection for each quarter of growth; a server whose memory
-    stays the same costs one look a second.
+    stays the same costs one look a second. A collection holds up every call, so one that
+    finds little is not repeated soon: the memory is in use.
     """
 
     def __init__(self) -> None:
         self._libc = _glibc()
         self._collected_at = resident_bytes()
+        self._next_collection_s = 0.0
         self._trimmed_at = self._collected_at
         self._free_at_trim = 0
         self._lowest = self._collected_at
@@ -51,11 +57,9 @@ class MemoryKeeper:
 
     def _look(self) -> None:
         resident = resident_bytes()
-        if resident > max(self._collected_at * _GROWTH, self._collected_at + _GROWTH_BYTES):
-            gc.collect()
-            self._trim()
-            self._collected_at = resident_bytes()
-            log.debug("collected garbage, for memory had grown to %d MiB", resident >> 20)
+        limit = max(self._collected_at * _GROWTH, self._collected_at + _GROWTH_BYTES)
+        if resident > limit and time.monotonic() >= self._next_collection_s:
+            self._collect(resident)
             return
         self._collected_at = min(self._collected_at, resident)
         self._trim_after_growth(resident)
@@ -67,6 +71,16 @@ class MemoryKeeper:
             self._trim()
         self._trimmed_at = min(self._trimmed_at, resident)
         self._free_at_trim = min(self._free_at_trim, free)
+
+    def _collect(self, resident: int) -> None:
+        began_s = time.monotonic()
+        gc.collect()
+        ended_s = time.monotonic()
+        self._trim()
+        self._collected_at = resident_bytes()
+        if self._collected_at > resident - _CHANGE_BYTES:
+            self._next_collection_s = ended_s + _PAUSE_FACTOR * (ended_s - began_s)
+        log.debug("collected garbage, for memory had grown to %d MiB", resident >> 20)
 
     def _trim_after_growth(self, resident: int) -> None:
         """Trim some seconds after memory has grown.
