@@ -48,8 +48,11 @@ def test_the_http_port_can_have_a_host_of_its_own(start_server: Start) -> None:
         assert answer.status == 200
 
 
-def test_plain_text_beyond_loopback_is_warned_about(start_server: Start) -> None:
-    server = start_server("--host", "0.0.0.0").serving()
+def test_plain_text_beyond_loopback_is_refused_or_warned_about(start_server: Start) -> None:
+    refused = start_server("--host", "0.0.0.0")
+    assert refused.wait() == 2
+    assert "host is 0.0.0.0, which other machines can reach" in refused.log
+    server = start_server("--host", "0.0.0.0", "--insecure").serving()
     (warning,) = warnings_of(server)
     assert warning.startswith("gRPC on 0.0.0.0 has no TLS")
 

@@ -107,8 +107,8 @@ def _warnings_about_access(settings: ServerSettings) -> Iterator[str]:
     options = settings.server_options
     if options.is_remote and options.tls is None:
         yield (
-            f"gRPC on {options.host} has no TLS: others on the network can read keys, values and "
-            "the admin token; give --tls-cert and --tls-key"
+            f"gRPC on {options.host} has no TLS, as --insecure allows: others on the network can "
+            "read keys, values and tokens"
         )
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from prism.domain.addresses import is_loopback
 from prism.domain.watches import MAX_WATCHES
 from prism.kit import is_host
 from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, Limits, setting
@@ -65,6 +66,7 @@ class ServerSettings:
             "tls_key",
             "tls_key_password",
             "tls_client_ca",
+            "insecure",
             "admin_token",
             "policy",
             "tokens",
@@ -118,6 +120,9 @@ class ServerSettings:
     tls_client_ca: Path | None = setting(
         None,
         help="PEM certificates of the authorities that clients' certificates must be signed by.",
+    )
+    insecure: bool = setting(
+        False, help="Listen beyond this machine without TLS too, in a network that is trusted."
     )
     admin_token: str | None = setting(
         None,
@@ -223,6 +228,8 @@ class ServerSettings:
         for name in ("tls_client_ca", "tls_key_password"):
             if getattr(self, name) is not None and self.tls_cert is None:
                 raise InvalidSetting(name, f"{name} needs tls_cert and tls_key")
+        if self.grpc_socket is None:
+            self._check_secure("host", self.host)
         taken = self.grpc_port == self.metrics_port != 0
         if self.metrics and taken:
             raise InvalidSetting("metrics_port", "metrics_port is the same as grpc_port")
@@ -263,6 +270,16 @@ class ServerSettings:
                 name,
                 f"{name} is {host!r}; it must be the name or address of a host, such as 0.0.0.0 "
                 "for every IPv4 address, without scheme and port",
+            )
+
+    def _check_secure(self, name: str, host: str) -> None:
+        """Raise InvalidSetting if others on the network could read what is sent to a host."""
+        if self.tls_cert is None and not self.insecure and not is_loopback(host):
+            raise InvalidSetting(
+                name,
+                f"{name} is {host}, which other machines can reach, and without TLS they can read "
+                "keys, values and tokens: give tls_cert and tls_key, or insecure if the network is "
+                "trusted",
             )
 
     def _within(self, name: str, low: int, high: int | None) -> None:
@@ -359,6 +376,9 @@ class ServeSettings(ServerSettings):
                 if port == self.resp_port != 0:
                     raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
         self._check_host("resp_host")
+        if self.serves_resp and self.resp_socket is None:
+            named = "host" if self.resp_host is None else "resp_host"
+            self._check_secure(named, self.resp_host or self.host)
         for name, given in (
             ("resp_host", self.resp_host),
             ("resp_allow_flush", self.resp_allow_flush),

@@ -110,6 +110,7 @@ def test_every_setting_of_a_server_is_in_one_group(settings: type[ServerSettings
 def test_patterns_inherit_limits_and_observability_from_their_proxy() -> None:
     settings = ProxySettings(
         host="0.0.0.0",
+        insecure=True,
         grpc_port=1,
         metrics_port=2,
         log_format="text",
