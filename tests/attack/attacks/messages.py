@@ -67,7 +67,7 @@ async def compressed_nesting(target: Target) -> str:
     return await _bomb(target, OPERATE, batch * (4_000_000 // len(batch)))
 
 
-@attack()
+@attack(grpcio_cannot="keep other calls under 250 ms while messages of 4 MB are decompressed")
 async def unknown_fields(target: Target) -> str:
     """Get with two million fields that no message has: they are walked through, not kept."""
     bomb = message(gzip.compress(b"\x78\x01" * (_COUNT - 1) + b"\x0a\1k"), compressed=True)

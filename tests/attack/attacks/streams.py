@@ -74,6 +74,9 @@ async def half_bodies(target: Target) -> str:
         return f"of 200 {told(statuses, sum(peer.resets for peer in peers))}"
 
 
+_GRPCIO_CANNOT = "keep other calls under 250 ms while tens of thousands of streams begin"
+
+
 async def _idle_streams(target: Target, path: str, body: bytes | None, *, ends: bool) -> str:
     """Open thousands of streams, and leave them open."""
     per_peer = 3_000
@@ -95,25 +98,25 @@ async def _idle_streams(target: Target, path: str, body: bytes | None, *, ends: 
         return f"of {len(peers) * per_peer:,} {told_all}"
 
 
-@attack(Place.SERVER, Place.PROXY)
+@attack(Place.SERVER, Place.PROXY, grpcio_cannot=_GRPCIO_CANNOT)
 async def idle_operation_streams(target: Target) -> str:
     """Thousands of operation streams on which nothing is sent."""
     return await _idle_streams(target, OPERATE, None, ends=False)
 
 
-@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,), grpcio_cannot=_GRPCIO_CANNOT)
 async def idle_watches(target: Target) -> str:
     """Thousands of watches from few connections."""
     return await _idle_streams(target, WATCH, WATCH_ALL, ends=True)
 
 
-@attack()
+@attack(grpcio_cannot=_GRPCIO_CANNOT)
 async def idle_health_watches(target: Target) -> str:
     """Thousands of watches of the health."""
     return await _idle_streams(target, HEALTH_WATCH, _EMPTY, ends=True)
 
 
-@attack()
+@attack(grpcio_cannot=_GRPCIO_CANNOT)
 async def idle_reflection_streams(target: Target) -> str:
     """Thousands of streams of the reflection service on which nothing is sent."""
     return await _idle_streams(target, REFLECTION, None, ends=False)

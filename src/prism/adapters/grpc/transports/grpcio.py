@@ -34,6 +34,10 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 _MAX_PENDING = 1 << 16
 
+_PAUSE_S = 0.005
+"""A call takes several steps between grpcio's threads and the loop, which large messages that
+are decoded without a pause would hold up."""
+
 _COUNTED_BYTES = 4096
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -118,7 +122,7 @@ class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, calls: Mapping[str, Call], unread: UnreadReplies) -> None:
         # Without (de)serializers, so that the call wrapper decodes, and a malformed message
         # has the same status on every transport.
-        turns = Turns()
+        turns = Turns(_PAUSE_S)
         self._handlers = {path: _handler_of(call, unread, turns) for path, call in calls.items()}
 
     def service(

@@ -26,15 +26,19 @@ class Turns:
     """Lets large messages be decoded one by one, and small calls be served between them.
 
     Many large messages that arrive together would hold up all others.
+
+    Args:
+        pause_s: time for other calls before each large message.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause_s: float = 0) -> None:
         self._lock = asyncio.Lock()
+        self._pause_s = pause_s
 
     async def take(self) -> None:
         """Wait until no other message is decoded in this turn of the event loop."""
         async with self._lock:
-            await asyncio.sleep(0)
+            await asyncio.sleep(self._pause_s)
 
 
 class PeerLimits:
