@@ -96,16 +96,16 @@ test-acceptance-interfaces: $(STAMP) ## Run the acceptance suite on the embedded
 	$(PYTEST) tests/contract/test_memstore.py $(ARGS)
 
 test-acceptance-sqlite: $(STAMP) ## Run the acceptance suite on SQLite files, at every level
-	$(PYTEST) tests/contract/test_sqlite.py $(ARGS)
+	$(PYTEST) tests/contract/test_sqlite.py --every-level $(ARGS)
 
 test-acceptance-redis: $(STAMP) ## Run the acceptance suite on a Redis server of its own
-	$(PYTEST) tests/contract/test_redis.py $(ARGS)
+	$(PYTEST) tests/contract/test_redis.py --every-level $(ARGS)
 
 test-acceptance-nats: $(STAMP) ## Run the acceptance suite on a NATS server of its own
-	$(PYTEST) tests/contract/test_nats.py $(ARGS)
+	$(PYTEST) tests/contract/test_nats.py --every-level $(ARGS)
 
-compliance: $(STAMP) ## Run the acceptance suite on every backend; write docs/compliance.md
-	$(PYTEST) tests/contract -q -p prism.testing.report --prism-report=build/compliance.json --prism-report-into=docs/compliance.md $(ARGS)
+compliance: $(STAMP) ## Run the acceptance suite on every backend, at every level; write docs/compliance.md
+	$(PYTEST) tests/contract --every-level -q -p prism.testing.report --prism-report=build/compliance.json --prism-report-into=docs/compliance.md $(ARGS)
 
 suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to be caught by its test; ARGS="PrefixesBleed"
 	$(BIN)/python -m tests.selftest $(ARGS)

@@ -14,6 +14,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(_NamesWithoutGroup())
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every-level",
+        action="store_true",
+        help="run the acceptance suite on grpcio in front of each driver, not of one",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("every_level"):
+        return
+    # A transport does not know the driver behind it: with the embedded store it shows enough.
+    kept = [item for item in items if item.get_closest_marker("every_level") is None]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=set(items).difference(kept))
+        items[:] = kept
+
+
 class _NamesWithoutGroup:
     """Takes off the group that xdist adds to a name, so that `--last-failed` finds the test."""
 

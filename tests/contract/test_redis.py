@@ -25,7 +25,9 @@ class TestOverGrpc(AcceptanceSuite):
         scope="class",
         params=[
             pytest.param("h2corn", marks=pytest.mark.xdist_group("redis-h2corn")),
-            pytest.param("grpcio", marks=pytest.mark.xdist_group("redis-grpcio")),
+            pytest.param(
+                "grpcio", marks=[pytest.mark.xdist_group("redis-grpcio"), pytest.mark.every_level]
+            ),
         ],
     )
     @staticmethod

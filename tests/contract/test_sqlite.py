@@ -31,7 +31,9 @@ class TestOverGrpc(AcceptanceSuite):
         scope="class",
         params=[
             pytest.param("h2corn", marks=pytest.mark.xdist_group("sqlite-h2corn")),
-            pytest.param("grpcio", marks=pytest.mark.xdist_group("sqlite-grpcio")),
+            pytest.param(
+                "grpcio", marks=[pytest.mark.xdist_group("sqlite-grpcio"), pytest.mark.every_level]
+            ),
         ],
     )
     @staticmethod
