@@ -85,6 +85,7 @@ class Remote(KeyValueClient):
     def __init__(self) -> None:
         super().__init__(ClosedChannel())
         self._open: Channel | Servers | None = None
+        self._token: str | None = None
         self._profile = Profile("remote", VERSION, VersionKind.DIGEST)
 
     @property
@@ -104,6 +105,7 @@ class Remote(KeyValueClient):
             admin_token=settings.token,
             trace_context=trace_context_source(),
         )
+        self._token = settings.token
         await self.connect(server if isinstance(server, Servers) else server.channel)
 
     async def connect(self, channel: Channel | Servers) -> None:
@@ -122,9 +124,14 @@ class Remote(KeyValueClient):
             raise
 
     async def reload(self, settings: RemoteSettings) -> None:
-        """Connect with the password of the key in these settings from now on."""
-        if self._open is not None and settings.files is not None:
+        """Use the token and the password of the key in these settings from now on."""
+        if self._open is None:
+            return
+        if settings.files is not None:
             self._open.use_tls(settings.files)
+        if settings.token != self._token:
+            self._open.use_token(settings.token)
+            self._token = settings.token
 
     async def start(self) -> None:
         """Do nothing: the server serves already."""

@@ -18,6 +18,7 @@ from prism.ports import (
     Condition,
     Delete,
     Entry,
+    NotServing,
     Presence,
     PrismError,
     Put,
@@ -178,6 +179,18 @@ async def test_a_watch_ends_before_it_shows_what_is_not_allowed_any_more(build: 
             with pytest.raises(AccessDenied):
                 await anext(events)
             await assembly.gateway.set("k4", b"4")
+
+
+@EVERY_OPERATION
+async def test_a_server_that_does_not_serve_says_so_first(
+    build: Any, operation: SampleOperation
+) -> None:
+    assembly = build()
+    await assembly.run()
+    guarded = GuardedGateway(assembly.gateway, AccessControl(Policy()))
+    assembly.admission.close("draining")
+    outcome = await outcome_of(operation, guarded)
+    assert isinstance(outcome, NotServing)
 
 
 async def test_callers_without_credentials_learn_what_is_missing(build: Any) -> None:

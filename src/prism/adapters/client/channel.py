@@ -173,6 +173,7 @@ class Channel:
         self._errors = ErrorTranslator(address, name)
         self._pings = None if address.startswith("unix:") else _PINGS
         self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
+        self._pattern = pattern
         self._metadata = _metadata(admin_token, pattern)
         self._trace_context = trace_context
         self._forwarded = forwarded
@@ -391,6 +392,15 @@ class Channel:
         """
         self._context = tls.context()
         self._tls, self._tls_stamp = tls, tls.stamp
+        self._renew_connections()
+
+    def use_token(self, token: str | None) -> None:
+        """Send this token with every call from now on, and begin another operation stream.
+
+        Raises:
+            InvalidArgument: the token cannot be sent; nothing is changed.
+        """
+        self._metadata = _metadata(token, self._pattern)
         self._renew_connections()
 
     def _follow_tls_files(self, tls: TLS) -> None:

@@ -64,6 +64,7 @@ class Servers:
         self._addresses = addresses
         self._open_channel = open_channel
         self._tls: TLS | None = None
+        self._token: str | None = None
         self._servers: dict[Endpoint, Server] = {}
         self._leaving: set[Server] = set()
         self._closed = False
@@ -206,6 +207,12 @@ class Servers:
         for server in self._servers.values():
             server.channel.use_tls(tls)
 
+    def use_token(self, token: str | None) -> None:
+        """Send this token with every call from now on; raises as `Channel.use_token`."""
+        for server in self._servers.values():
+            server.channel.use_token(token)
+        self._token = token
+
     async def close(self) -> None:
         """Close every connection; calls in flight fail. Safe more than once."""
         if self._generation != generation():
@@ -293,6 +300,8 @@ class Servers:
         server = self._servers[endpoint] = Server(channel, self._server_left)
         if self._tls is not None:
             server.channel.use_tls(self._tls)
+        if self._token is not None:
+            server.channel.use_token(self._token)
         return server
 
     def _looked_up(self, task: asyncio.Task[None]) -> None:

@@ -40,6 +40,9 @@ _WATCH = BY_PREFIX[Action.WATCH]
 class GuardedGateway:
     """Implementation of `FullKeyValue` around a gateway.
 
+    While admission is closed, an operation that is not allowed is refused for that: a client
+    that asks whether the server serves must not take a refusal for a yes.
+
     What tells about a key needs `read` as well: a condition, the sum of a counter, the values
     of a scan or a watch. Methods that only check return what the gateway returns, so that an
     operation costs no coroutine more.
@@ -65,7 +68,11 @@ class GuardedGateway:
 
     def describe(self) -> Profile:
         """Return the profile, if the caller may do anything; raises as `Gateway.describe`."""
-        self._control.check_pattern(self._pattern)
+        try:
+            self._control.check_pattern(self._pattern)
+        except PrismError:
+            self._gateway.admission.check_started()
+            raise
         return self._gateway.describe()
 
     def check_unchanged(self, operation: str, key: str) -> bool:
@@ -137,7 +144,7 @@ class GuardedGateway:
     def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Coroutine[Any, Any, Page]:
-        self._control.check_prefix(self._pattern, _SCAN_VALUES if values else _SCAN, prefix)
+        self._check_prefix(_SCAN_VALUES if values else _SCAN, prefix)
         return self._gateway.scan(prefix, page_size=page_size, page_token=page_token, values=values)
 
     def increment(self, key: str, delta: int = 1) -> Coroutine[Any, Any, Count]:
@@ -159,11 +166,23 @@ class GuardedGateway:
             yield _PermittedEvents(events, self._control, lambda: self._check_watch(prefix))
 
     def _check_watch(self, prefix: str) -> None:
-        self._control.check_prefix(self._pattern, _WATCH, prefix)
+        self._check_prefix(_WATCH, prefix)
 
     def _permitted(self, action: Action, key: str) -> Rule:
         """Return the rule that allows the caller an action on a key; raises if none does."""
-        return self._control.permitted(self._pattern, action, key)
+        try:
+            return self._control.permitted(self._pattern, action, key)
+        except PrismError:
+            self._gateway.admission.check_open()
+            raise
+
+    def _check_prefix(self, actions: tuple[Action, ...], prefix: str) -> None:
+        """Raise unless the caller may do these on all keys with a prefix."""
+        try:
+            self._control.check_prefix(self._pattern, actions, prefix)
+        except PrismError:
+            self._gateway.admission.check_open()
+            raise
 
     def _permitted_key(self, action: Action, key: str) -> str:
         self._permitted(action, key)
