@@ -218,18 +218,19 @@ def _free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A Python client with 64 callers: gets per second."""
+    """A Python client with many callers: gets per second."""
 
     client: str
     name: str
     settings: str
     server: ServerCommand
+    module: str = "benchmarks.callers"
 
     def open(self, context: MeasurementContext) -> Measure:
         address = context.server(self.server).address
         verify(address)
         return lambda seconds: run_module(
-            "benchmarks.callers", self.client, address, str(seconds), core=context.cores.load
+            self.module, self.client, address, str(seconds), core=context.cores.load
         )
 
 

@@ -38,7 +38,7 @@ async def test_program_for_node_does_what_the_page_says(shared_server: Any, tmp_
     )
     assert done.returncode == 0, done.stderr
     says = done.stdout.split("\n")
-    assert says == ["hello", "ABORTED", "greeting EVENT_TYPE_DELETE", ""]
+    assert says == ["hello", "ABORTED", "greeting WATCH_EVENT_TYPE_DELETE", ""]
     text = (ROOT / PAGE).read_text()
-    assert "prints `hello`, `ABORTED` and `greeting EVENT_TYPE_DELETE`" in text
+    assert "prints `hello`, `ABORTED` and `greeting WATCH_EVENT_TYPE_DELETE`" in text
     assert f"prism-proto-{VERSION}" in text
