@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,7 +21,8 @@ from tests.servers.nats import ENVIRONMENT as NATS
 from tests.servers.redis import ENVIRONMENT as REDIS
 
 _WORKERS = 2
-_TIMEOUT_S = 1800.0
+_TIMEOUT_S = 3600.0
+_END_S = 60.0
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 4 << 30
@@ -53,7 +56,7 @@ def run_cell(cell: Cell) -> CellResult:
     report.unlink(missing_ok=True)
     began = time.monotonic()
     with log.open("wb") as output:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [str(python), "-m", "pytest", f"-n{_WORKERS}", "--dist=loadgroup", "--quiet"]
             + ["-p", "no:cacheprovider", f"--junitxml={report}", "-k", cell.only]
             + [path for paths in cell.groups.values() for path in paths],
@@ -62,13 +65,23 @@ def run_cell(cell: Cell) -> CellResult:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            timeout=_TIMEOUT_S,
         )
+        try:
+            status = process.wait(_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # At SIGINT pytest ends its servers and writes the report of what has run.
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
+            process.kill()
+            process.wait()
+            result.failures = [f"the tests take longer than {_TIMEOUT_S / 60:g} minutes: see {log}"]
+            status = 0
     result.seconds = round(time.monotonic() - began, 1)
     if report.exists():
         count_report(report, cell.groups, result)
-    if done.returncode and not result.failures:
-        result.failures = [f"pytest ended with status {done.returncode}: see {log}"]
+    if status and not result.failures:
+        result.failures = [f"pytest ended with status {status}: see {log}"]
     return result
 
 

@@ -63,7 +63,8 @@ def test_a_million_expired_keys_are_dropped_in_time_and_in_slices() -> None:
     in_time, sliced, seen_by_the_collector = output_of(EXPIRE)
     assert in_time == "True"
     assert sliced == "True"
-    assert seen_by_the_collector == "False"
+    # From Python 3.14 on, the collector sees every dictionary.
+    assert seen_by_the_collector == str(sys.version_info >= (3, 14))
 
 
 WATCH = """
