@@ -201,6 +201,7 @@ docs: $(STAMP) $(STATUS) ## Build the documentation, strictly, into build/site
 
 bench: $(STAMP) ## Compare the speed with that of others, as ratios; ARGS="--only Get"
 	@command -v h2load >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y --no-install-recommends nghttp2-client >/dev/null; } || { echo "h2load is missing: on Debian, 'sudo apt install nghttp2-client' brings it" >&2; exit 1; }
+	@command -v redis-benchmark >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -qq -y --no-install-recommends redis-tools >/dev/null; } || echo "redis-benchmark is missing, and so are the rows of the Redis port: on Debian, 'sudo apt install redis-tools' brings it" >&2
 	$(BIN)/python -m benchmarks $(ARGS)
 
 check: lint types imports proto-check ## What a contributor runs: all that is quick

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _LINES_KEPT = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -72,11 +73,13 @@ class StartedServer:
     Attributes:
         pid: process id.
         address: gRPC address.
+        redis_port: port for Redis clients; 0: there is none.
         seconds: time from the start of the process until it served.
     """
 
     pid: int
     address: str
+    redis_port: int
     seconds: float
 
 
@@ -97,10 +100,12 @@ def serving(command: ServerCommand, core: int) -> Iterator[StartedServer]:
     log: deque[str] = deque(maxlen=_LINES_KEPT)
     lines = _log_lines(process, log)
     try:
-        address = next(filter(None, map(_address, lines)), None)
-        if address is None:
+        event = next(filter(None, map(_serving_event, lines)), None)
+        if event is None:
             raise CannotRun(f"{command.name} ended before it served: {' '.join(log)}")
-        started = StartedServer(process.pid, address, time.perf_counter() - start_s)
+        seconds = time.perf_counter() - start_s
+        redis_port = int((event.get("redis_address") or ":0").rpartition(":")[2])
+        started = StartedServer(process.pid, event["grpc_address"], redis_port, seconds)
         # Keeps reading, because a full pipe would block the server.
         reader = threading.Thread(target=deque, args=(lines, 0))
         reader.start()
@@ -160,12 +165,10 @@ def _log_lines(process: subprocess.Popen[str], log: deque[str]) -> Iterator[str]
         yield line
 
 
-def _address(line: str) -> str | None:
-    """Return the address if this line reports that the server (not a pattern of it) serves."""
-    event = json.loads(line) if line.startswith("{") else {}
-    if event.get("message") == "serving" and "pattern" not in event:
-        return str(event["grpc_address"])
-    return None
+def _serving_event(line: str) -> dict[str, Any] | None:
+    """Return the event if this line reports that the server (not a pattern of it) serves."""
+    event: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+    return event if event.get("message") == "serving" and "pattern" not in event else None
 
 
 class ForeignLoad:

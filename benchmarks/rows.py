@@ -8,6 +8,13 @@ from benchmarks.h2load import BATCH_SET, GET, KEYS, SET, Load
 from benchmarks.nats import NatsClient
 from benchmarks.processes import ServerCommand
 from benchmarks.redis import RedisClient, RedisGateway
+from benchmarks.redis_benchmark import (
+    Gets,
+    RedisItself,
+    ThroughDoor,
+    ThroughDoorPerProcessorSecond,
+    ThroughDoorToRedis,
+)
 from benchmarks.sides import (
     Client,
     InProcess,
@@ -90,6 +97,16 @@ UNOBSERVED = ServerCommand(
 OBSERVED = ServerCommand(
     "Prism observed", (*_PRISM, *_TRACED), f"{PRISM.settings}, {' '.join(_TRACED)}"
 )
+
+
+def _with_door(server: ServerCommand) -> ServerCommand:
+    return ServerCommand(
+        f"{server.name}, Redis port",
+        (*server.arguments, "--resp-port", "0"),
+        f"{server.settings}, --resp-port 0",
+    )
+
+
 PROXY = ServerCommand(
     "proxy",
     (
@@ -176,6 +193,8 @@ _AIOCACHE = (
     "SimpleMemoryCache, NullSerializer, timeout=None (its default of 5 s costs a task a call)"
 )
 
+_UNPIPELINED, _PIPELINED, _ONE_CONNECTION = Gets(50), Gets(50, 16), Gets(1, 64)
+
 ROWS = [
     Row("Get, 64 calls in flight", PerProcessorSecond(PRISM, MANY_GETS), 5, 8,
         PerProcessorSecond(BARE_GRPC, MANY_GETS), _HANDLER, at_once=True),
@@ -190,6 +209,20 @@ ROWS = [
     Row("Get with metrics, logs and 1 % traced",
         Observed(PerProcessorSecond(OBSERVED, MANY_GETS)), 0.93, 0.97,
         PerProcessorSecond(UNOBSERVED, MANY_GETS), "the same server unobserved", at_once=True),
+    Row("GET at the Redis port, 50 connections", ThroughDoor(_with_door(PRISM), _UNPIPELINED),
+        0.9, 1.1, RedisItself(_UNPIPELINED), "Redis"),
+    Row("GET at the Redis port, 50 connections, pipelined by 16",
+        ThroughDoor(_with_door(PRISM), _PIPELINED), 0.14, 0.2, RedisItself(_PIPELINED), "Redis"),
+    Row("GET at the Redis port, 64 in flight on one connection",
+        ThroughDoor(_with_door(PRISM), _ONE_CONNECTION), 4.5, 7,
+        UnderH2load(PRISM, MANY_GETS), "Get through gRPC, 64 in flight"),
+    Row("GET at the Redis port in front of Redis, 50 connections",
+        ThroughDoorToRedis(_with_door(PRISM_REDIS), _UNPIPELINED), 0.4, 0.7,
+        RedisItself(_UNPIPELINED), "Redis without a server"),
+    Row("GET at the Redis port with metrics, logs and 1 % traced",
+        Observed(ThroughDoorPerProcessorSecond(_with_door(OBSERVED), _UNPIPELINED)), 0.93, 0.97,
+        ThroughDoorPerProcessorSecond(_with_door(UNOBSERVED), _UNPIPELINED),
+        "the same server unobserved", at_once=True),
     Row("BatchSet of 1,000 keys, keys per second", UnderH2load(PRISM, BATCHES), 20, 50,
         UnderH2load(PRISM, MANY_SETS), "one Set per key"),
     Row("prism.connect, 64 callers", _CLIENT, 8, 20,

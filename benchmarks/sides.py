@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from benchmarks import observer, random_gets
 from benchmarks.h2load import H2load, Load, VerifyingClient, verify
@@ -55,7 +55,7 @@ class MeasurementContext:
         self._stack = stack
         self._servers: dict[tuple[ServerCommand, int], StartedServer] = {}
         self._observers: list[int] = []
-        self._backends: dict[Callable[[], Backend], Backend] = {}
+        self._backends: dict[tuple[int, Callable[[], Backend]], Backend] = {}
 
     @property
     def pids(self) -> list[int]:
@@ -83,13 +83,20 @@ class MeasurementContext:
 
     def backend(self, make: Callable[[], Backend]) -> str:
         """Return the URL of the backend; the first request starts it on the load's core."""
-        backend = self._backends.get(make)
+        return self._backend_on(self.cores.load, make)
+
+    def backend_in_place_of_server(self, make: Callable[[], Backend]) -> str:
+        """Return the URL of the backend; the first request starts it on the server's core."""
+        return self._backend_on(self.cores.server, make)
+
+    def _backend_on(self, core: int, make: Callable[[], Backend]) -> str:
+        backend = self._backends.get((core, make))
         if backend is None:
             backend = make()
             self._stack.enter_context(backend)
-            self._backends[make] = backend
+            self._backends[core, make] = backend
             for thread in Path(f"/proc/{backend.pid}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), {self.cores.load})
+                os.sched_setaffinity(int(thread.name), {core})
         return backend.url
 
 
@@ -155,11 +162,20 @@ class PerProcessorSecond:
         return per_processor_second(started.pid, load.rate)
 
 
+class OfServer(Side, Protocol):
+    """Side that measures one server; a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def server(self) -> ServerCommand: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A server under h2load while its metrics are scraped and its traces collected."""
+    """A server under load while its metrics are scraped and its traces collected."""
 
-    side: PerProcessorSecond
+    side: OfServer
 
     @property
     def name(self) -> str:

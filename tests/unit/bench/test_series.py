@@ -28,7 +28,7 @@ class FakeContext:
         self.cores = cores
 
     def server(self, command: ServerCommand, keys: int = 0) -> StartedServer:
-        return StartedServer(pid=0, address=command.name, seconds=0)
+        return StartedServer(pid=0, address=command.name, redis_port=0, seconds=0)
 
 
 class NoForeignLoad:
