@@ -14,6 +14,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 
+from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.errors import ErrorTranslator
 from prism.adapters.client.forks import generation
@@ -172,7 +173,7 @@ class Channel:
         self._notify_lost = on_lost
         self._errors = ErrorTranslator(address, name)
         self._pings = None if address.startswith("unix:") else _PINGS
-        self._timeout_s = min(timeout.total_seconds(), _LONGEST_S)
+        self._timeout_s = min(seconds_of("timeout", timeout), _LONGEST_S)
         self._pattern = pattern
         self._metadata = _metadata(admin_token, pattern)
         self._trace_context = trace_context

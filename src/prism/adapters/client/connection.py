@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.conveniences import ConvenientClient
 from prism.adapters.client.key_value import KeyValueClient
@@ -175,7 +176,7 @@ async def connect_admin(
 async def _profile(server: Server | Servers, wait_for_server: timedelta) -> Profile:
     """Return the profile of the server; repeat until it serves, or the time has passed."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + wait_for_server.total_seconds()
+    deadline = loop.time() + seconds_of("wait_for_server", wait_for_server)
     while True:
         try:
             profile = await KeyValueClient(server).fetch_profile()

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from prism.adapters.client.arguments import empty_value
 from prism.adapters.wire.keyvalue_messages import (
     condition_message,
     duration_of,
@@ -109,7 +110,9 @@ class KeyValueClient:
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         return await self._set(
             lambda: pb.SetRequest(
-                key=key, value=value, ttl=None if ttl is None else duration_of(ttl)
+                key=key,
+                value=value or empty_value(value),
+                ttl=None if ttl is None else duration_of(ttl),
             )
         )
 
@@ -119,7 +122,7 @@ class KeyValueClient:
         return await self._set(
             lambda: pb.SetRequest(
                 key=key,
-                value=value,
+                value=value or empty_value(value),
                 ttl=None if ttl is None else duration_of(ttl),
                 if_absent=expected is None,
                 if_version=expected,
@@ -243,9 +246,18 @@ class KeyValueClient:
 
 
 def _message(make: Callable[..., Request], **fields: Any) -> Request:
-    """Make a request; raises InvalidArgument if a field cannot hold its value."""
+    """Make a request.
+
+    Raises:
+        InvalidArgument: a field cannot hold its value.
+        TypeError: a value has the wrong type.
+    """
     try:
         return make(**fields)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}: keys are str, values bytes, counters int, and times timedelta"
+        ) from None
     except (UnicodeError, ValueError, OverflowError) as error:
         raise InvalidArgument(f"the request cannot be encoded: {error}") from None
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
+from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.server import jittered
 from prism.ports import Outcome, PrismError, Version, VersionConflict
@@ -78,7 +79,7 @@ async def _acquired(
 ) -> Version:
     """Create the key, once nobody else has it; return its version."""
     loop = asyncio.get_running_loop()
-    deadline = None if wait is None else loop.time() + wait.total_seconds()
+    deadline = None if wait is None else loop.time() + seconds_of("wait", wait)
     owner = secrets.token_bytes(_OWNER_BYTES)
     pause_s = _FIRST_PAUSE_S
     while True:
