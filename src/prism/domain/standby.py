@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Awaitable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 
 from prism.domain.workers import Work
 
@@ -20,6 +20,8 @@ class Standby:
     on standby, and in its context: timeouts and cancelling are asyncio's own. An operation of
     the embedded store ends in its first step, and has cost no task. One that waits goes on in
     that task, which then begins operations itself or returns to the others.
+
+    Each task has a copy of the context in which this object was made.
     """
 
     def __init__(self, source: Work) -> None:
@@ -28,6 +30,7 @@ class Standby:
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
         self._starting = 0
+        self._context = copy_context()
         self._closed = False
 
     def run(self) -> None:
@@ -46,7 +49,7 @@ class Standby:
         """Start tasks, until so many are about to take an operation."""
         while self._starting < min(wanted, _MOST_IDLE) and not self._closed:
             self._starting += 1
-            worker = _Worker()
+            worker = _Worker(self._context.copy())
             worker.task = self._loop.create_task(self._work(worker), context=worker.context)
             self._workers.add(worker)
 
@@ -113,8 +116,8 @@ class _Worker:
     task: asyncio.Task[None]
     awakened: asyncio.Future[None]
 
-    def __init__(self) -> None:
-        self.context = copy_context()
+    def __init__(self, context: Context) -> None:
+        self.context = context
         self.rest: Awaitable[None] | None = None
 
     def go_on(self, rest: Awaitable[None]) -> None:

@@ -245,8 +245,8 @@ async def test_many_batches_of_short_keys_at_once_are_served(serve: Any) -> None
 @pytest.mark.parametrize("value", [None, "text", 5], ids=["nothing", "text", "a number"])
 async def test_value_of_another_type_is_refused_in_words(serve: Any, value: Any) -> None:
     served = await serve()
-    with pytest.raises(TypeError, match="give bytes|values bytes"):
-        await served.client.set("key", value)
+    with pytest.raises(TypeError, match=r"give bytes|values bytes"):
+        await served.kv.set("key", value)
     assert await served.driver.get("key") is None
 
 
@@ -254,7 +254,7 @@ async def test_number_instead_of_a_time_is_refused_in_words(serve: Any) -> None:
     served = await serve()
     seconds: Any = 5
     with pytest.raises(TypeError, match=r"times timedelta"):
-        await served.client.set("key", b"value", ttl=seconds)
+        await served.kv.set("key", b"value", ttl=seconds)
     with pytest.raises(TypeError, match=r"timeout is 5: give a timedelta"):
         async with prism.connect(served.address, timeout=seconds):
             pass

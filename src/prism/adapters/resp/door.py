@@ -52,7 +52,11 @@ class RequestLog(Protocol):
 
 
 class Observer(Protocol):
-    """Observer of single requests, for traces."""
+    """Observer of single requests, for traces.
+
+    The port opens in a context in which nothing is observed. So only a request that is observed
+    is resumed, and None after it.
+    """
 
     def begin(self, path: str, context: Any) -> object: ...
     def resume(self, handle: object) -> None: ...

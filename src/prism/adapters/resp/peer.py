@@ -248,7 +248,8 @@ class Peer(Session, asyncio.Protocol):
             observed = None
             if observer is not None:
                 observed = observer.begin(command.path, self)
-                observer.resume(observed)
+                if observed is not None:
+                    observer.resume(observed)
             failure = None
             try:
                 start = command.start
@@ -278,6 +279,7 @@ class Peer(Session, asyncio.Protocol):
             begun_ns = ended_ns
             if observed is not None and observer is not None:
                 observer.end(observed, failure)
+                observer.resume(None)
             if len(reply) > _SHORT_BYTES or self._running or self.replies != "on":
                 self._put(command, reply)
             else:
@@ -385,6 +387,7 @@ class Peer(Session, asyncio.Protocol):
             door.log.succeeded(command.path, running.begun_ns)
         if running.observed is not None and door.observer is not None:
             door.observer.end(running.observed, failure)
+            door.observer.resume(None)
         self._keys.difference_update(running.keys)
         self._is_exclusive = False
         running.reply = b"" if running.is_muted else self._checked(command, reply)

@@ -47,13 +47,15 @@ class _SetOptions(NamedTuple):
     """Options of SET.
 
     Attributes:
-        condition: `NX`, `XX` or nothing.
+        condition: `NX`, `XX`, `IFEQ`, `IFNE` or nothing.
+        compared: value that the key must hold for `IFEQ`, and must not hold for `IFNE`.
         returns_old: whether the reply is what the key held.
         keeps_ttl: whether the key keeps its ttl.
         ttl: ttl of the key; zero or less: it expires at once.
     """
 
     condition: bytes
+    compared: bytes
     returns_old: bool
     keeps_ttl: bool
     ttl: timedelta | None
@@ -77,7 +79,7 @@ def _set_reply(result: object, session: Session) -> bytes:
 
 
 def _set_options(arguments: Arguments) -> _SetOptions:
-    condition = expiry = b""
+    condition = compared = expiry = b""
     returns_old = False
     ttl: timedelta | None = None
     at = 3
@@ -85,6 +87,9 @@ def _set_options(arguments: Arguments) -> _SetOptions:
         option = arguments[at].upper()
         if option in (b"NX", b"XX") and condition in (b"", option):
             condition = option
+        elif option in (b"IFEQ", b"IFNE") and not condition:
+            condition, compared = option, option_value(arguments, at)
+            at += 1
         elif option == b"GET":
             returns_old = True
         elif option == b"KEEPTTL" and not expiry:
@@ -98,7 +103,7 @@ def _set_options(arguments: Arguments) -> _SetOptions:
         else:
             raise CommandError(SYNTAX_ERROR)
         at += 1
-    return _SetOptions(condition, returns_old, expiry == b"KEEPTTL", ttl)
+    return _SetOptions(condition, compared, returns_old, expiry == b"KEEPTTL", ttl)
 
 
 async def _set_if(session: Session, key: str, value: bytes, options: _SetOptions) -> bytes:
@@ -109,10 +114,7 @@ async def _set_if(session: Session, key: str, value: bytes, options: _SetOptions
 
     def change(entry: Entry | None) -> Write | Delete | None:
         nonlocal done
-        done = not (
-            (options.condition == b"NX" and entry is not None)
-            or (options.condition == b"XX" and entry is None)
-        )
+        done = _holds(options.condition, options.compared, entry)
         if not done:
             return None
         if ttl is not None and ttl <= _ZERO:
@@ -123,6 +125,17 @@ async def _set_if(session: Session, key: str, value: bytes, options: _SetOptions
     if options.returns_old:
         return value_of(entry, session)
     return OK if done else session.null
+
+
+def _holds(condition: bytes, compared: bytes, entry: Entry | None) -> bool:
+    """Return whether a condition of SET or DELEX holds."""
+    if condition == b"NX":
+        return entry is None
+    if condition == b"XX":
+        return entry is not None
+    if condition == b"IFEQ":
+        return entry is not None and entry.value == compared
+    return condition != b"IFNE" or entry is None or entry.value != compared
 
 
 async def _set_absent(session: Session, key: str, value: bytes, ttl: timedelta | None) -> bytes:
@@ -163,6 +176,23 @@ def _getset(session: Session, arguments: Arguments) -> Work:
 
 def _getdel(session: Session, arguments: Arguments) -> Work:
     return update(session.gateway, arguments[1].decode(), lambda _: Delete())
+
+
+async def _delex(session: Session, arguments: Arguments) -> bytes:
+    key, condition, compared = arguments[1].decode(), b"", b""
+    if len(arguments) > 2:
+        condition, compared = arguments[2].upper(), option_value(arguments, 2)
+        if condition not in (b"IFEQ", b"IFNE") or len(arguments) > 4:
+            raise CommandError(SYNTAX_ERROR)
+    deleted = False
+
+    def change(entry: Entry | None) -> Delete | None:
+        nonlocal deleted
+        deleted = entry is not None and _holds(condition, compared, entry)
+        return Delete() if deleted else None
+
+    await update(session.gateway, key, change)
+    return ONE if deleted else ZERO
 
 
 async def _getex(session: Session, arguments: Arguments) -> bytes:
@@ -371,6 +401,15 @@ COMMANDS = (
         flags=("write", "fast"),
         start=_getdel,
         encode=value_of,
+    ),
+    Spec(
+        name="delex",
+        arity=-2,
+        summary="Deletes a key, if it holds a value or does not.",
+        group="string",
+        since="8.4.0",
+        flags=("write", "fast"),
+        start=_delex,
     ),
     Spec(
         name="getex",
