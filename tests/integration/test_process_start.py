@@ -64,7 +64,7 @@ def test_process_1_ends_in_order_however_early_sigterm_arrives(
 def test_sighup_reads_files_again_and_ends_no_server(server: Any) -> None:
     for _ in range(3):
         server.signal(signal.SIGHUP)
-        server.wait_for("SIGHUP: certificates and secrets are read again")
+        server.wait_for("SIGHUP: certificates, secrets and the policy are read again")
     server.stop()
 
 

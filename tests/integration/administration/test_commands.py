@@ -138,7 +138,7 @@ def test_commands_are_unsupported_by_a_server_without_patterns(
     start_server: Callable[..., Server], prism_at: PrismAt
 ) -> None:
     server = start_server().serving()
-    assert "ProxyAdminService" in refused(prism_at(server.address)("patterns", "list"))
+    assert "is not a proxy" in refused(prism_at(server.address)("patterns", "list"))
 
 
 def test_commands_need_the_admin_token_of_the_proxy(

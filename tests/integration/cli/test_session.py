@@ -119,7 +119,7 @@ def test_patterns_of_a_server_without_patterns_are_refused_in_words(cli: Any) ->
     done = cli("patterns", "list")
     assert (done.returncode, done.stderr) == (
         1,
-        b"prism: this server is no proxy: it has no patterns\n",
+        b"prism: this server is not a proxy: it has no patterns\n",
     )
 
 

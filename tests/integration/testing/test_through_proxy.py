@@ -85,7 +85,7 @@ async def test_a_returned_proxy_is_reused_while_another_is_borrowed(proxies: Pro
 async def test_a_proxy_that_does_not_start_reports_why() -> None:
     with pytest.raises(ProxyFailure, match=r"did not start(?s:.*)prism-no-such-host"):
         async with through_proxy(
-            DRIVER, server=replace(PROXY, host="prism-no-such-host.invalid")
+            DRIVER, server=replace(PROXY, host="prism-no-such-host.invalid", insecure=True)
         )():
             pass
 

@@ -108,4 +108,4 @@ class PatternsClient:
             return await self._channel.unary(path, request, reply_type, timeout=timeout)
         except Unsupported:
             # A proxy has every method of this service, and no capability that could be absent.
-            raise Unsupported("this server is no proxy: it has no patterns") from None
+            raise Unsupported("this server is not a proxy: it has no patterns") from None
