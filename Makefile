@@ -150,6 +150,7 @@ coverage: ## Run every test, print what they cover by package, and hold that to 
 # What covers most in the least time: the floors hold with these alone. `make test` judges the results
 # of the same tests; coverage makes them slow enough to miss a time limit now and then.
 QUICKLY := tests/unit tests/integration/cli tests/integration/administration/test_commands.py \
+  tests/integration/test_reloading.py \
   tests/contract/test_memstore.py::TestOverGrpc \
   $(patsubst %,tests/contract/test_%.py::TestInProcess,memstore sqlite redis redis_cluster nats)
 
