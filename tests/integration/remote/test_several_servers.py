@@ -128,6 +128,13 @@ async def test_silent_server_gets_no_more_calls(serve_at: Any) -> None:
         await answering(kv, a, b)
 
 
+async def test_address_that_is_named_twice_is_one_server(serve_at: Any) -> None:
+    server = await serve_at()
+    async with prism.connect(f"{server.address},{server.address}") as kv:
+        await kv.set("key", b"value")
+    assert (await server.driver.get("key")).value == b"value"
+
+
 async def test_one_server_is_enough_to_connect(serve_at: Any, tmp_path: Path) -> None:
     here = await serve_at(socket=tmp_path / "prism.sock")
     nobody = f"127.0.0.1:1,unix:{tmp_path / 'nobody'}"

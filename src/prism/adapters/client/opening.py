@@ -24,7 +24,9 @@ def open_server(address: str, *, timeout: timedelta, **options: Any) -> Server |
     """
     addresses = Addresses.of(address)
     if not addresses.may_be_several:
-        return Server(Channel(address, timeout=timeout, **options))
+        # The text may name this one address twice.
+        (endpoint,) = addresses.endpoints
+        return Server(Channel(address, timeout=timeout, endpoint=endpoint, **options))
 
     def open_channel(endpoint: Endpoint, on_lost: Callable[[str], None]) -> Channel:
         return Channel(
