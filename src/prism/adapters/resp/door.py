@@ -244,4 +244,4 @@ class Door:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for peer in dirty:
-            peer.flush()
+            peer.pipeline.flush()

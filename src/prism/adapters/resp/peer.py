@@ -18,79 +18,21 @@ from prism.adapters.resp.command import Command
 from prism.adapters.resp.commands.transactions import DISCARDED, queue
 from prism.adapters.resp.errors import not_utf8, reply_of
 from prism.adapters.resp.parser import Arguments, ProtocolError, RequestParser
+from prism.adapters.resp.pipeline import FLUSH_BYTES, Pipeline, Running
 from prism.adapters.resp.session import Session
 from prism.domain.access.identity import current_caller
 from prism.domain.admission import connection
-from prism.domain.connection_budget import SMALL_REPLY_BYTES
-from prism.domain.deadline import Cancellable, overdue, rest_of
+from prism.domain.deadline import overdue, rest_of
 from prism.ports import Exhausted, NotServing
 
 if TYPE_CHECKING:
     from prism.adapters.resp.door import Door
-
-_MAX_RUNNING, _FIRST_RUNNING = 128, 16
-"""Commands of one connection that may wait for a backend at the same time, and at first."""
-
-_MAX_RUNNING_BYTES = 16 << 20
-"""Replies of commands that run at the same time should not be larger together."""
-
-_FLUSH_BYTES = 64 << 10
-"""Replies are sent when they have so many bytes, even if more are to come."""
 
 _SHORT_BYTES = 256
 """Replies up to this size are not counted: those of one turn have no more than that, together."""
 
 _FAREWELL_S = 1.0
 """Time in which a client may read why its connection is closed."""
-
-
-class _Place:
-    """Place of a command among the replies that wait for those before them.
-
-    Attributes:
-        reply: its reply; None: it has none yet.
-    """
-
-    __slots__ = ("reply",)
-
-    def __init__(self, reply: bytes | None) -> None:
-        self.reply = reply
-
-
-class _Running(_Place):
-    """Command that waits for a backend.
-
-    Attributes:
-        keys: keys that no later command may use until it has ended.
-        is_muted: whether its reply is left out.
-        timeout_s, task, deadline_step, overdue: see `prism.domain.deadline.Timed`.
-    """
-
-    __slots__ = (
-        "begun_ns",
-        "command",
-        "deadline_step",
-        "is_muted",
-        "keys",
-        "observed",
-        "overdue",
-        "task",
-        "timeout_s",
-    )
-
-    def __init__(
-        self, command: Command, keys: Arguments, task: Cancellable, begun_ns: int, observed: object
-    ) -> None:
-        super().__init__(None)
-        self.command = command
-        self.keys = keys
-        self.task: Cancellable | None = task
-        self.begun_ns = begun_ns
-        self.observed = observed
-        self.is_muted = False
-        self.timeout_s = 0.0
-        self.deadline_step = 0
-        self.overdue = False
 
 
 class Peer(Session, asyncio.Protocol):
@@ -108,21 +50,10 @@ class Peer(Session, asyncio.Protocol):
         self.is_ready = False
         self.is_unparsed = False
         self.active_ns = perf_counter_ns()
+        self.pipeline = Pipeline(self)
         self._parser = RequestParser(door.options.max_bytes)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
-        # Replies that were not handed to the transport, and their bytes.
-        self._out: list[bytes] = []
-        self._out_bytes = 0
-        # Commands whose replies wait, in the order of the commands.
-        self._running: deque[_Place] = deque()
-        self._keys: set[bytes] = set()
-        self._is_exclusive = False
-        self._most_running = min(_MAX_RUNNING, door.options.max_per_connection)
-        self._max_running = min(_FIRST_RUNNING, self._most_running)
-        # Bytes counted as unread, by replies that the transport holds.
-        self._unread: list[int] = []
         self._waiting_bytes = 0
-        self._is_paused = False
         self._reads = True
         self._ended = False
         self._is_lost = False
@@ -134,11 +65,11 @@ class Peer(Session, asyncio.Protocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self.pipeline.transport = cast("asyncio.Transport", transport)
         if (logins := self.door.logins) is not None:
             self.names = _names_at(self._transport)
             self.become(logins.caller(None, self.names))
-        self._transport.set_write_buffer_limits(high=_FLUSH_BYTES)
+        self._transport.set_write_buffer_limits(high=FLUSH_BYTES)
         self.door.sessions[self] = None
 
     def data_received(self, data: bytes) -> None:
@@ -162,21 +93,18 @@ class Peer(Session, asyncio.Protocol):
             door.emptied.set()
         self.commands.clear()
         self._count_waiting(0)
-        self._release_unread()
         if self._stall is not None:
             self._stall.cancel()
-        for place in tuple(self._running):
-            if isinstance(place, _Running) and place.task is not None:
-                place.task.cancel()
+        self.pipeline.lose()
 
     def pause_writing(self) -> None:
-        self._is_paused = True
+        self.pipeline.is_paused = True
         left = self._transport.get_write_buffer_size()
         self._stall = self.door.loop.call_later(self._stall_s, self._check_stalled, left)
 
     def resume_writing(self) -> None:
-        self._is_paused = False
-        self._release_unread()
+        self.pipeline.is_paused = False
+        self.pipeline.release_unread()
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
@@ -199,7 +127,8 @@ class Peer(Session, asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing was asked that is not answered."""
-        return not (self.commands or self._running or self._out or self.is_unparsed)
+        pipeline = self.pipeline
+        return not (self.commands or pipeline.running or pipeline.out or self.is_unparsed)
 
     def parse(self, most: int) -> int:
         """Parse commands, at most so many; return how many there are."""
@@ -224,14 +153,14 @@ class Peer(Session, asyncio.Protocol):
         None: no command can begin now.
         """
         door = self.door
-        commands, lookup = self.commands, self._lookup
+        commands, lookup, pipeline = self.commands, self._lookup, self.pipeline
         observer, log = door.observer, door.log
         connection.set(self.name)
         if door.logins is not None:
             current_caller.set(self.caller)
         # Each command begins when the one before it has ended.
         begun_ns = self.active_ns = perf_counter_ns()
-        while commands and not self._is_paused and not self.closing:
+        while commands and not pipeline.is_paused and not self.closing:
             arguments = commands[0]
             command = lookup(arguments[0]) or door.commands.find(arguments[0])
             if command is None or not command.least <= len(arguments) <= command.most:
@@ -240,9 +169,9 @@ class Peer(Session, asyncio.Protocol):
                 continue
             if self.transaction is not None and command.is_queued:
                 commands.popleft()
-                self._put(command, queue(self.transaction, command, arguments, door.options))
+                pipeline.put(command, queue(self.transaction, command, arguments, door.options))
                 continue
-            if self._running and not self._may_begin(command, arguments):
+            if pipeline.running and not pipeline.may_begin(command, arguments):
                 break
             commands.popleft()
             observed = None
@@ -280,20 +209,20 @@ class Peer(Session, asyncio.Protocol):
             if observed is not None and observer is not None:
                 observer.end(observed, failure)
                 observer.resume(None)
-            if len(reply) > _SHORT_BYTES or self._running or self.replies != "on":
-                self._put(command, reply)
+            if len(reply) > _SHORT_BYTES or pipeline.running or self.replies != "on":
+                pipeline.put(command, reply)
             else:
-                self._out.append(reply)
+                pipeline.out.append(reply)
         return None
 
     def rest(self) -> None:
         """Send replies, and read on or not, after commands have run."""
-        self.flush()
+        self.pipeline.flush()
         if self._is_lost or self._is_leaving:
             return
         if self.closing and not self.is_ready:
             self.commands.clear()
-        may_read = not (self.commands or self._is_paused or self._last_words)
+        may_read = not (self.commands or self.pipeline.is_paused or self._last_words)
         if may_read and self._parser.has_more and not self.is_unparsed:
             self.door.parse(self)
         if may_read != self._reads and not self._transport.is_closing():
@@ -305,28 +234,15 @@ class Peer(Session, asyncio.Protocol):
         if self.closing or self._ended:
             self._close_when_done()
 
-    def flush(self) -> None:
-        """Hand replies to the transport."""
-        out = self._out
-        if not out:
-            return
-        self._out = []
-        self._out_bytes = 0
-        if self._is_lost:
-            return
-        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if not self._is_paused and self._unread:
-            self._release_unread()
-
     def close(self) -> None:
         """Close the connection once everything that was read is answered."""
         self.closing = True
         for arguments in self.commands:
-            command = self.door.commands.find(arguments[0])
+            command = self.door.commands.find(arguments[0]) or self.door.commands.unknown
             refusal = NotServing("not serving: this server is going away")
-            self._put(command, reply_of(refusal, writes=command is not None and command.writes))
+            self.pipeline.put(command, reply_of(refusal, writes=command.writes))
         self.commands.clear()
-        self.flush()
+        self.pipeline.flush()
         self._close_when_done()
 
     def abort(self) -> None:
@@ -335,12 +251,6 @@ class Peer(Session, asyncio.Protocol):
             self._transport.abort()
 
     # The rest of a command.
-
-    def _may_begin(self, command: Command, arguments: Arguments) -> bool:
-        """Return whether a command may begin while others wait for the backend."""
-        if self._is_exclusive or command.exclusive or len(self._running) >= self._max_running:
-            return False
-        return command.answer is not None or self._keys.isdisjoint(command.keys_of(arguments))
 
     def _wait(
         self,
@@ -353,16 +263,13 @@ class Peer(Session, asyncio.Protocol):
         observed: object,
     ) -> Awaitable[None]:
         command.tally.started += 1
-        running = _Running(command, command.keys_of(arguments), task, begun_ns, observed)
+        running = Running(command, command.keys_of(arguments), task, begun_ns, observed)
         running.timeout_s = self.door.timeout_s
-        running.is_muted = self.replies != "on" and self._mutes()
-        self._running.append(running)
-        self._keys.update(running.keys)
-        self._is_exclusive = command.exclusive
+        self.pipeline.add(running)
         return self._finish(running, work, waits_for)
 
     async def _finish(
-        self, running: _Running, work: Coroutine[Any, Any, Any], waits_for: object
+        self, running: Running, work: Coroutine[Any, Any, Any], waits_for: object
     ) -> None:
         door, command = self.door, running.command
         failure = None
@@ -388,10 +295,12 @@ class Peer(Session, asyncio.Protocol):
         if running.observed is not None and door.observer is not None:
             door.observer.end(running.observed, failure)
             door.observer.resume(None)
-        self._keys.difference_update(running.keys)
-        self._is_exclusive = False
-        running.reply = b"" if running.is_muted else self._checked(command, reply)
-        self._put_finished()
+        if self.pipeline.finish(running, reply):
+            door.flush_soon(self)
+        if self.commands:
+            door.enqueue(self)
+        elif self.closing or self._ended or not self._reads or self._parser.has_more:
+            self.rest()
 
     def _fail(
         self, command: Command, error: Exception, begun_ns: int
@@ -422,64 +331,7 @@ class Peer(Session, asyncio.Protocol):
         counted.tally.ended += 1
         counted.tally.failed[_INVALID] += 1
         counted.durations.add(0)
-        self._put(counted, replies.error(text))
-
-    # Replies, in the order of the commands.
-
-    def _put(self, command: Command | None, reply: bytes) -> None:
-        if self.replies != "on" and self._mutes():
-            reply = b""
-        if len(reply) > SMALL_REPLY_BYTES and command is not None:
-            reply = self._checked(command, reply)
-        if self._running:
-            self._running.append(_Place(reply))
-            return
-        self._out.append(reply)
-        self._out_bytes += len(reply)
-        if self._out_bytes > _FLUSH_BYTES:
-            self.flush()
-
-    def _put_finished(self) -> None:
-        running, out = self._running, self._out
-        was_empty = not out
-        while running and (reply := running[0].reply) is not None:
-            running.popleft()
-            out.append(reply)
-        if out and was_empty:
-            self.door.flush_soon(self)
-        if self.commands:
-            self.door.enqueue(self)
-        elif self.closing or self._ended or not self._reads or self._parser.has_more:
-            self.rest()
-
-    def _checked(self, command: Command, reply: bytes) -> bytes:
-        """Return the reply, or a refusal if too much is not read already; count it as unread."""
-        size = len(reply)
-        if size <= SMALL_REPLY_BYTES:
-            if self._max_running < self._most_running:
-                self._max_running += 1
-            return reply
-        self._max_running = max(1, min(self._most_running, _MAX_RUNNING_BYTES // size))
-        refusal = self.door.unread.refusal_of(self.name, size)
-        if refusal is not None:
-            return reply_of(refusal, writes=command.writes)
-        if not self._is_lost:
-            self.door.unread.add(self.name, size)
-            self._unread.append(size)
-        return reply
-
-    def _mutes(self) -> bool:
-        """Return whether the next reply is left out, as CLIENT REPLY says."""
-        if self.replies == "begins to skip":
-            self.replies = "skip"
-        elif self.replies == "skip":
-            self.replies = "on"
-        return True
-
-    def _release_unread(self) -> None:
-        for size in self._unread:
-            self.door.unread.release(self.name, size)
-        self._unread.clear()
+        self.pipeline.put(counted, replies.error(text))
 
     def _refuse(self, text: str) -> None:
         """Answer what cannot be parsed after all that could be, and close."""

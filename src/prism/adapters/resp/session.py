@@ -103,6 +103,16 @@ class Session:
         # The command that runs may be followed by others in the same step.
         current_caller.set(caller)
 
+    def mutes_reply(self) -> bool:
+        """Return whether the next reply is left out, as CLIENT REPLY says."""
+        if self.replies == "on":
+            return False
+        if self.replies == "begins to skip":
+            self.replies = "skip"
+        elif self.replies == "skip":
+            self.replies = "on"
+        return True
+
     def choose_protocol(self, version: int) -> None:
         """Reply in RESP2 or in RESP3 from now on."""
         self.resp3 = version == 3
