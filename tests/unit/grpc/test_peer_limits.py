@@ -10,7 +10,7 @@ from prism.adapters.grpc.calls import Rejected
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
 from prism.domain.connection_budget import UnreadReplies
 
-_OPEN = 8192
+_OPEN = 4096
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_connection_with_many_calls_is_refused_in_a_crowd(limits: PeerLimits) ->
     for _ in range(32):
         limits.join_crowd("greedy")
     limits.open_calls = _OPEN + 1
-    with pytest.raises(Rejected, match="8,192 calls are open"):
+    with pytest.raises(Rejected, match="4,096 calls are open"):
         limits.join_crowd("greedy")
 
 

@@ -103,6 +103,7 @@ class GrpcOverAsgi:
             if isinstance(call, UnaryCall):
                 await self._unary(call, context, receive, send)
             else:
+                await limits.stream_turns.take(context.connection)
                 await self._stream(call, context, receive, send)
         except Rejected as rejection:
             with suppress(_PeerGone):
@@ -244,7 +245,7 @@ class GrpcOverAsgi:
                     raise _PeerGone
                 messages.feed(event.get("body", b""))
                 if messages.next_is_heavy:
-                    await self._limits.turns.take()
+                    await self._limits.message_turns.take()
                 while (message := messages.next()) is not None:
                     if found is not None:
                         raise rejected(code_pb2.INTERNAL, "a unary call takes exactly one message")
@@ -303,7 +304,7 @@ class GrpcOverAsgi:
                 more = bool(event.get("more_body"))
                 while True:
                     if messages.next_is_heavy:
-                        await self._limits.turns.take()
+                        await self._limits.message_turns.take()
                     if (message := messages.next()) is None:
                         break
                     yield message

@@ -18,13 +18,13 @@ from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.connections import connections_at
+from prism.adapters.grpc.transports.fairness import MessageTurns
 from prism.adapters.grpc.transports.framing import HEAVY_BYTES, refused
 from prism.adapters.grpc.transports.options import (
     ListenerObserver,
     ServerOptions,
     check_tcp_free,
 )
-from prism.adapters.grpc.transports.peer_limits import Turns
 from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.domain.connection_budget import UnreadReplies
@@ -122,7 +122,7 @@ class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, calls: Mapping[str, Call], unread: UnreadReplies) -> None:
         # Without (de)serializers, so that the call wrapper decodes, and a malformed message
         # has the same status on every transport.
-        turns = Turns(_PAUSE_S)
+        turns = MessageTurns(_PAUSE_S)
         self._handlers = {path: _handler_of(call, unread, turns) for path, call in calls.items()}
 
     def service(
@@ -166,14 +166,16 @@ class _Context:
         return None
 
 
-def _handler_of(call: Call, unread: UnreadReplies, turns: Turns) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler_of(
+    call: Call, unread: UnreadReplies, turns: MessageTurns
+) -> grpc.RpcMethodHandler[Any, Any]:
     if isinstance(call, UnaryCall):
         return grpc.unary_unary_rpc_method_handler(_carry(call, unread, turns))
     return grpc.stream_stream_rpc_method_handler(_carry_stream(call, turns))
 
 
 def _carry(
-    call: UnaryCall, unread: UnreadReplies, turns: Turns
+    call: UnaryCall, unread: UnreadReplies, turns: MessageTurns
 ) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
     async def handle(payload: bytes, context: ServicerContext) -> bytes:
         adapted = _Context(context)
@@ -224,7 +226,7 @@ def _count_reply(
 
 
 def _carry_stream(
-    call: StreamCall, turns: Turns
+    call: StreamCall, turns: MessageTurns
 ) -> Callable[[AsyncIterator[bytes], ServicerContext], AsyncIterator[bytes]]:
     async def handle(
         payloads: AsyncIterator[bytes], context: ServicerContext
@@ -244,7 +246,7 @@ def _carry_stream(
     return handle
 
 
-async def _in_turns(payloads: AsyncIterator[bytes], turns: Turns) -> AsyncIterator[bytes]:
+async def _in_turns(payloads: AsyncIterator[bytes], turns: MessageTurns) -> AsyncIterator[bytes]:
     async for payload in payloads:
         if len(payload) > HEAVY_BYTES:
             await turns.take()

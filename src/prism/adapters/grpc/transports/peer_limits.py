@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import Self
 
+from prism.adapters.grpc.transports.fairness import MessageTurns, StreamTurns
 from prism.adapters.grpc.transports.framing import refused
 from prism.domain.connection_budget import ConnectionBudget, UnreadReplies
 from prism.ports import Exhausted, Outcome
 
-_MAX_OPEN_CALLS = 8192
+_MAX_OPEN_CALLS = 4096
 
 CROWD = 1024
 """Calls are counted by connection only while more than this many are open."""
@@ -22,25 +22,6 @@ _MAX_PARTIAL_BYTES = 64 << 20
 _MAX_PARTIAL_CONNECTION_BYTES = 16 << 20
 
 
-class Turns:
-    """Lets large messages be decoded one by one, and small calls be served between them.
-
-    Many large messages that arrive together would hold up all others.
-
-    Args:
-        pause_s: time for other calls before each large message.
-    """
-
-    def __init__(self, pause_s: float = 0) -> None:
-        self._lock = asyncio.Lock()
-        self._pause_s = pause_s
-
-    async def take(self) -> None:
-        """Wait until no other message is decoded in this turn of the event loop."""
-        async with self._lock:
-            await asyncio.sleep(self._pause_s)
-
-
 class PeerLimits:
     """Counts what callers leave unfinished, on all connections of one server.
 
@@ -50,7 +31,8 @@ class PeerLimits:
 
     Attributes:
         open_calls: number of calls and streams that have begun and not ended.
-        turns: turns of decoding large messages.
+        message_turns: turns of decoding large messages.
+        stream_turns: turns of beginning streams.
         stalled: number of calls that ended because their caller did not read.
     """
 
@@ -59,7 +41,8 @@ class PeerLimits:
         self.stall_s = stall_timeout.total_seconds()
         self.open_calls = 0
         self._crowd: dict[str, int] = {}
-        self.turns = Turns()
+        self.message_turns = MessageTurns()
+        self.stream_turns = StreamTurns()
         self.stalled = 0
         self._partial = ConnectionBudget(
             max_bytes=_MAX_PARTIAL_BYTES, max_connection_bytes=_MAX_PARTIAL_CONNECTION_BYTES
