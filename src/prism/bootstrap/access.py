@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from prism.adapters.grpc.admin_guard import AdminGuard, Guard, PolicyGuard
 from prism.adapters.grpc.authentication import Authentication
 from prism.adapters.observability.audit_log import AuditLog
 from prism.bootstrap.policy_file import load_policy
@@ -12,8 +13,10 @@ from prism.bootstrap.secret_files import read_text
 from prism.bootstrap.settings import ServerSettings
 from prism.domain.access.audit import Record
 from prism.domain.access.control import AccessControl
+from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.access.logins import Logins
 from prism.domain.access.tokens import Tokens, parse_tokens
+from prism.domain.gateway import Gateway
 from prism.ports import InvalidArgument
 
 
@@ -70,6 +73,16 @@ def access_of(settings: ServerSettings, audit_log: AuditLog | None) -> Access | 
         return None
     record = None if audit_log is None else audit_log.record
     return Access(settings.policy, settings.tokens, record)
+
+
+def guarded_gateway_of(gateway: Gateway, access: Access | None) -> Gateway | GuardedGateway:
+    """Return the gateway behind the policy; without a policy, the gateway itself."""
+    return gateway if access is None else GuardedGateway(gateway, access.control)
+
+
+def admin_guard_of(token_guard: AdminGuard, access: Access | None) -> Guard:
+    """Return what protects the commands of operators: the policy, or else the admin token."""
+    return token_guard if access is None else PolicyGuard(access.control)
 
 
 def audit_log_of(settings: ServerSettings) -> AuditLog | None:

@@ -26,7 +26,7 @@ from prism.bootstrap.options import (
 from prism.bootstrap.secret_files import read_secret
 from prism.bootstrap.settings import InvalidSetting, ServerSettings, ServeSettings
 from prism.domain.redaction import REDACTED, credentials_in, redact_urls
-from prism.domain.settings import parse_settings, settings_of, to_text
+from prism.domain.settings import parse_settings, to_text
 from prism.ports import DriverSpec, InvalidArgument
 
 Settings = TypeVar("Settings", bound=ServerSettings)
@@ -325,16 +325,6 @@ def server_settings(settings_type: type[Settings], values: Sequence[Value]) -> S
 def chosen_texts(values: Iterable[Value]) -> dict[str, str]:
     """Return the texts by key, except defaults."""
     return {v.option.key: v.text for v in values if v.origin != "default" and v.text is not None}
-
-
-def secrets_of(settings_type: type[object], texts: Mapping[str, str]) -> Iterator[str]:
-    """Yield the secrets among a driver's settings, and the credentials in URLs."""
-    for field in settings_of(settings_type):
-        text = texts.get(field.name)
-        if text is not None:
-            if field.secret:
-                yield text
-            yield from credentials_in(text)
 
 
 def is_service_link(option: Option, text: str) -> bool:

@@ -6,14 +6,13 @@ and the tests know that there is a container.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Never
 
 from dependency_injector import containers, providers
 
-from prism.adapters.grpc.admin_guard import AdminGuard, Guard, PolicyGuard
-from prism.adapters.grpc.calls import CallObserver
+from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
@@ -21,7 +20,7 @@ from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.services import Services
 from prism.adapters.grpc.transports import server_on
-from prism.adapters.observability.endpoints import Endpoints, EndpointServer
+from prism.adapters.observability.endpoints import Endpoints
 from prism.adapters.observability.page.history import (
     History,
     LifecycleEvents,
@@ -29,14 +28,20 @@ from prism.adapters.observability.page.history import (
     RecentFailures,
 )
 from prism.adapters.observability.tracing import tracing_if
-from prism.adapters.sockets import default_max_connections
-from prism.bootstrap.access import Access, access_of, audit_log_of, authentication_of
+from prism.bootstrap.access import (
+    access_of,
+    admin_guard_of,
+    audit_log_of,
+    authentication_of,
+    guarded_gateway_of,
+)
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, commander_of
-from prism.bootstrap.configuration import ServerConfiguration, secrets_of
+from prism.bootstrap.configuration import ServerConfiguration
+from prism.bootstrap.monitoring import driver_collector, endpoint_server_of, metrics_of
+from prism.bootstrap.page import server_page
+from prism.bootstrap.redis_port import redis_server_of
 from prism.bootstrap.reloading import Apply, Reloader, secrets_of_driver
-from prism.bootstrap.settings import ServerSettings, ServeSettings
-from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -44,73 +49,13 @@ from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
 from prism.domain.tallies import OperationTally
 from prism.ports import Driver, DriverSpec
-from prism.version import VERSION
 
 if TYPE_CHECKING:
-    from prism.adapters.grpc.transports.grpcio import GrpcioServer
-    from prism.adapters.grpc.transports.h2corn import H2cornServer
-    from prism.adapters.observability.metrics.exposition import Metrics
     from prism.adapters.observability.metrics.patterns import PatternCollector
     from prism.adapters.observability.metrics.server import DriverCollector
     from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.observability.tracing.tracing import Tracing
     from prism.adapters.resp.listener import RespServer
-
-
-def _lifecycle(
-    driver: Driver[Any], spec: DriverSpec, admission: Admission, redactor: Redactor
-) -> LifecycleMachine:
-    return LifecycleMachine(
-        driver,
-        spec.settings,
-        admission,
-        register_secrets=lambda texts: redactor.register(secrets_of(spec.settings, texts)),
-        redact=redactor,
-    )
-
-
-def _metrics(
-    services: Services,
-    key_value: KeyValueServicer | ForwardingServicer,
-    backend: DriverCollector | PatternCollector,
-    admission: Admission,
-    lifecycle: LifecycleMachine,
-    readiness: ReadinessMonitor,
-    listener: GrpcioServer | H2cornServer,
-    redis_server: RespServer | None,
-) -> Metrics:
-    # prometheus-client takes a tenth of a second: imported only when metrics are on.
-    from prism.adapters.observability.metrics.exposition import Metrics
-    from prism.adapters.observability.metrics.server import (
-        RedisCollector,
-        RpcCollector,
-        ServerCollector,
-    )
-
-    door = None if redis_server is None else redis_server.door
-    rpc = RpcCollector(
-        services.calls.values(), key_value.kinds.values(), () if door is None else door.commands
-    )
-    server = ServerCollector(VERSION, admission, lifecycle, readiness, listener)
-    redis = [] if door is None else [RedisCollector(door)]
-    return Metrics((rpc, backend, server, *redis))
-
-
-def _admin_guard(token_guard: AdminGuard, access: Access | None) -> Guard:
-    return token_guard if access is None else PolicyGuard(access.control)
-
-
-def _http_server(
-    settings: ServerSettings, endpoints: Callable[[], Endpoints], history: History
-) -> EndpointServer | None:
-    if not settings.metrics:
-        return None
-    return EndpointServer(
-        endpoints(),
-        history.operations,
-        settings.metrics_host or settings.host,
-        settings.metrics_port,
-    )
 
 
 class CommonContainer(containers.DeclarativeContainer):
@@ -122,7 +67,7 @@ class CommonContainer(containers.DeclarativeContainer):
     spec = configuration.provided.spec
 
     # Parts in which a server and a proxy differ.
-    driver: providers.Dependency[Driver[Any]] = providers.Dependency()
+    driver: providers.Dependency[Driver[Never]] = providers.Dependency()
     key_value_servicer: providers.Dependency[KeyValueServicer | ForwardingServicer] = (
         providers.Dependency()
     )
@@ -159,7 +104,14 @@ class CommonContainer(containers.DeclarativeContainer):
         max_per_connection=configuration.provided.max_per_connection,
     )
     lifecycle = providers.Singleton(
-        _lifecycle, driver=driver, spec=spec, admission=admission, redactor=redactor
+        LifecycleMachine,
+        driver=driver,
+        settings_type=spec.settings,
+        admission=admission,
+        register_secrets=providers.Factory(
+            partial, redactor.provided.register_settings, spec.settings
+        ),
+        redact=redactor,
     )
     readiness = providers.Singleton(ReadinessMonitor, lifecycle=lifecycle)
 
@@ -169,7 +121,7 @@ class CommonContainer(containers.DeclarativeContainer):
     token_guard = providers.Singleton(
         AdminGuard, token=settings.admin_token, required=server_options.is_remote
     )
-    admin_guard = providers.Singleton(_admin_guard, token_guard=token_guard, access=access)
+    admin_guard = providers.Singleton(admin_guard_of, token_guard=token_guard, access=access)
     lifecycle_servicer = providers.Singleton(
         LifecycleServicer, lifecycle=lifecycle, guard=admin_guard
     )
@@ -204,7 +156,7 @@ class CommonContainer(containers.DeclarativeContainer):
         events=providers.Factory(LifecycleEvents, lifecycle=lifecycle, readiness=readiness),
     )
     metrics = providers.Singleton(
-        _metrics,
+        metrics_of,
         services=services,
         key_value=key_value_servicer,
         backend=collector,
@@ -223,7 +175,7 @@ class CommonContainer(containers.DeclarativeContainer):
         logins=providers.Callable(lambda access: access and access.logins, access=access),
     )
     http_server = providers.Singleton(
-        _http_server, settings=settings, endpoints=endpoints.provider, history=history
+        endpoint_server_of, settings=settings, endpoints=endpoints.provider, history=history
     )
     reloader = providers.Singleton(
         Reloader,
@@ -251,76 +203,8 @@ class CommonContainer(containers.DeclarativeContainer):
     )
 
 
-def _traced(driver: Driver[Any], spec: DriverSpec, tracing: Tracing | None) -> Driver[Any]:
+def _traced(driver: Driver[Never], spec: DriverSpec, tracing: Tracing | None) -> Driver[Never]:
     return driver if tracing is None else tracing.around_driver(driver, spec.name)
-
-
-def _guarded(gateway: Gateway, access: Access | None) -> Gateway | GuardedGateway:
-    return gateway if access is None else GuardedGateway(gateway, access.control)
-
-
-def _driver_collector(
-    spec: DriverSpec, gateway: Gateway, readiness: ReadinessMonitor
-) -> DriverCollector:
-    from prism.adapters.observability.metrics.server import DriverCollector
-
-    return DriverCollector(spec.name, spec.version, gateway, readiness)
-
-
-def _redis_server(
-    settings: ServeSettings,
-    gateway: Gateway | GuardedGateway,
-    request_log: RequestLog,
-    observer: CallObserver | None,
-    readiness: ReadinessMonitor,
-    access: Access | None,
-) -> RespServer | None:
-    if not settings.serves_resp:
-        return None
-    from prism.adapters.resp.door import Door, DoorOptions
-    from prism.adapters.resp.listener import ListenerOptions, RespServer
-
-    server = settings.server_options
-    options = DoorOptions(
-        max_bytes=settings.max_message_bytes,
-        max_per_connection=settings.max_in_flight_per_connection,
-        default_timeout=settings.default_timeout,
-        stall_timeout=settings.unread_reply_timeout,
-        allow_flush=settings.resp_allow_flush,
-        loose_transactions=settings.resp_transactions == "loose",
-        version=VERSION,
-    )
-    listener = ListenerOptions(
-        host=settings.resp_host or settings.host,
-        port=settings.resp_port or 0,
-        socket=settings.resp_socket,
-        tls=server.tls,
-        # The gRPC port takes half of the free descriptors by default, and this one a quarter.
-        max_connections=settings.max_connections or default_max_connections() // 2,
-        grace=server.grace,
-    )
-    door = Door(
-        gateway,
-        options,
-        request_log,
-        logins=None if access is None else access.logins,
-        observer=observer,
-        count_keys=partial(_keys_of, readiness),
-    )
-    return RespServer(door, listener)
-
-
-def _keys_of(readiness: ReadinessMonitor) -> int | None:
-    """Return the number of keys at the last health check, if the driver tells it."""
-    text = readiness.details.get("keys", "")
-    return int(text) if text.isdecimal() else None
-
-
-def _server_page(**parts: Any) -> StatusPage:
-    # Imported by the first request for the page.
-    from prism.bootstrap.page import server_page
-
-    return server_page(**parts)
 
 
 class Container(containers.DeclarativeContainer):
@@ -340,7 +224,7 @@ class Container(containers.DeclarativeContainer):
         limits=settings.limits,
         max_watches=settings.max_watches,
     )
-    guarded_gateway = providers.Singleton(_guarded, gateway=gateway, access=common.access)
+    guarded_gateway = providers.Singleton(guarded_gateway_of, gateway=gateway, access=common.access)
     key_value_servicer = providers.Singleton(
         KeyValueServicer,
         gateway=guarded_gateway,
@@ -357,10 +241,10 @@ class Container(containers.DeclarativeContainer):
         redactor=redactor,
     )
     collector = providers.Singleton(
-        _driver_collector, spec=spec, gateway=gateway, readiness=common.readiness
+        driver_collector, spec=spec, gateway=gateway, readiness=common.readiness
     )
     page = providers.Singleton(
-        _server_page,
+        server_page,
         configuration=configuration,
         gateway=gateway,
         lifecycle=common.lifecycle,
@@ -370,7 +254,7 @@ class Container(containers.DeclarativeContainer):
         redact=redactor,
     )
     redis_server = providers.Singleton(
-        _redis_server,
+        redis_server_of,
         settings=settings,
         gateway=guarded_gateway,
         request_log=common.request_log,

@@ -1,4 +1,7 @@
-"""The sections of the page, in order: of a server with one driver, and of a proxy."""
+"""The sections of the page, in order: of a server with one driver, and of a proxy.
+
+The first request for the page imports its libraries.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from prism.adapters.observability.page.history import History
-from prism.adapters.observability.page.page import Section, StatusPage
-from prism.adapters.observability.page.sections import (
-    Setting,
-    backend_section,
-    capabilities_section,
-    failures_section,
-    headline,
-    lifecycle_section,
-    operations_section,
-    pattern_events_section,
-    patterns_section,
-    server_section,
-    settings_section,
-)
-from prism.bootstrap.application import GrpcServer
-from prism.bootstrap.configuration import Configuration, Value
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
@@ -31,6 +17,10 @@ from prism.domain.redaction import Redact
 from prism.version import VERSION
 
 if TYPE_CHECKING:
+    from prism.adapters.observability.page.history import History
+    from prism.adapters.observability.page.page import Section, StatusPage
+    from prism.bootstrap.application import GrpcServer
+    from prism.bootstrap.configuration import Configuration, Value
     from prism.bootstrap.proxy.configuration import ProxyConfiguration
     from prism.domain.patterns.supervisor import Supervisor
 
@@ -45,10 +35,13 @@ def server_page(
     redact: Redact,
 ) -> StatusPage:
     """Return the page of a server with one driver."""
+    from prism.adapters.observability.page import sections
+    from prism.adapters.observability.page.page import StatusPage
+
     spec = configuration.spec
 
     def server() -> Section:
-        return server_section(
+        return sections.server_section(
             gateway.admission,
             gateway.watches,
             readiness,
@@ -64,14 +57,14 @@ def server_page(
         return _settings_section(effective.values)
 
     return StatusPage(
-        partial(headline, f"{spec.name} {spec.version}", lifecycle, readiness),
+        partial(sections.headline, f"{spec.name} {spec.version}", lifecycle, readiness),
         {
             "Server": server,
-            "Operations": partial(operations_section, history.operations),
-            "Recent errors": partial(failures_section, history.failures),
-            "Lifecycle": partial(lifecycle_section, history.events),
-            "Backend": partial(backend_section, readiness),
-            "Capabilities and limits": partial(capabilities_section, gateway),
+            "Operations": partial(sections.operations_section, history.operations),
+            "Recent errors": partial(sections.failures_section, history.failures),
+            "Lifecycle": partial(sections.lifecycle_section, history.events),
+            "Backend": partial(sections.backend_section, readiness),
+            "Capabilities and limits": partial(sections.capabilities_section, gateway),
             "Settings": settings,
         },
         redact,
@@ -89,9 +82,11 @@ def proxy_page(
     redact: Redact,
 ) -> StatusPage:
     """Return the page of a proxy; each pattern has a page of its own with its backend."""
+    from prism.adapters.observability.page import sections
+    from prism.adapters.observability.page.page import StatusPage
 
     def server() -> Section:
-        return server_section(
+        return sections.server_section(
             admission,
             None,
             readiness,
@@ -101,14 +96,14 @@ def proxy_page(
         )
 
     return StatusPage(
-        partial(headline, f"proxy {VERSION}", lifecycle, readiness),
+        partial(sections.headline, f"proxy {VERSION}", lifecycle, readiness),
         {
-            "Patterns": partial(patterns_section, patterns),
-            "Pattern events": partial(pattern_events_section, patterns.journal),
-            "Operations": partial(operations_section, history.operations),
-            "Recent errors": partial(failures_section, history.failures),
+            "Patterns": partial(sections.patterns_section, patterns),
+            "Pattern events": partial(sections.pattern_events_section, patterns.journal),
+            "Operations": partial(sections.operations_section, history.operations),
+            "Recent errors": partial(sections.failures_section, history.failures),
             "Server": server,
-            "Lifecycle": partial(lifecycle_section, history.events),
+            "Lifecycle": partial(sections.lifecycle_section, history.events),
             "Settings": partial(_settings_section, configuration.values),
         },
         redact,
@@ -116,4 +111,8 @@ def proxy_page(
 
 
 def _settings_section(values: Iterable[Value]) -> Section:
-    return settings_section(Setting(each.option.path, each.shown, each.origin) for each in values)
+    from prism.adapters.observability.page import sections
+
+    return sections.settings_section(
+        sections.Setting(each.option.path, each.shown, each.origin) for each in values
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus, unquote
 
+from prism.domain.settings import settings_of
 from prism.ports import Health, PrismError
 
 Redact: TypeAlias = Callable[[str], str]
@@ -53,6 +54,15 @@ class Redactor:
         self._known |= new
         longest_first = sorted(self._known, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def register_settings(self, settings_type: type[object], texts: Mapping[str, str]) -> None:
+        """Redact the secrets among a driver's settings, and the credentials in their URLs."""
+        for field in settings_of(settings_type):
+            text = texts.get(field.name)
+            if text is not None:
+                self.register(credentials_in(text))
+                if field.secret:
+                    self.register((text,))
 
     def __call__(self, text: str) -> str:
         text = redact_urls(text)

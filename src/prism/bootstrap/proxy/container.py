@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Never
 
 from dependency_injector import containers, providers
 
@@ -20,6 +20,8 @@ from prism.adapters.process import ProcessLauncher
 from prism.adapters.remote import open_pattern
 from prism.bootstrap.commander import StandaloneCommander
 from prism.bootstrap.container import CommonContainer
+from prism.bootstrap.monitoring import pattern_collector
+from prism.bootstrap.page import proxy_page
 from prism.bootstrap.proxy.configuration import ProxyConfiguration
 from prism.bootstrap.proxy.event_log import log_events
 from prism.bootstrap.proxy.launching import launch_options
@@ -33,33 +35,17 @@ from prism.domain.patterns.ports import OpenDriver, SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.redaction import Redactor
 from prism.ports import Driver
-from prism.version import VERSION
 
 if TYPE_CHECKING:
-    from prism.adapters.observability.metrics.patterns import PatternCollector
-    from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.observability.tracing.tracing import Tracing
 
 
 def _open_driver(tracing: Tracing | None) -> OpenDriver:
-    async def open_driver(name: str, address: str) -> Driver[Any]:
+    async def open_driver(name: str, address: str) -> Driver[Never]:
         driver = await open_pattern(name, address, forwarded=forwarded_call.get)
         return driver if tracing is None else tracing.around_pattern(driver, address)
 
     return open_driver
-
-
-def _pattern_collector(supervisor: Supervisor) -> PatternCollector:
-    from prism.adapters.observability.metrics.patterns import PatternCollector
-
-    return PatternCollector(supervisor, VERSION)
-
-
-def _proxy_page(**parts: Any) -> StatusPage:
-    # Imported by the first request for the page.
-    from prism.bootstrap.page import proxy_page
-
-    return proxy_page(**parts)
 
 
 class ProxyContainer(containers.DeclarativeContainer):
@@ -133,9 +119,9 @@ class ProxyContainer(containers.DeclarativeContainer):
         socket_dir=socket_dir,
     )
     commander = providers.Singleton(StandaloneCommander, lifecycle=common.lifecycle, settings={})
-    collector = providers.Singleton(_pattern_collector, supervisor=supervisor)
+    collector = providers.Singleton(pattern_collector, supervisor=supervisor)
     page = providers.Singleton(
-        _proxy_page,
+        proxy_page,
         configuration=configuration,
         patterns=supervisor,
         admission=common.admission,

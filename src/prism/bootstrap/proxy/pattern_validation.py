@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from prism.bootstrap.configuration import secrets_of
 from prism.bootstrap.proxy.configuration import load_driver, with_absolute_paths
 from prism.domain.patterns.values import PatternSpec
 from prism.domain.redaction import Redactor
@@ -29,7 +28,7 @@ class PatternValidator:
             InvalidArgument: the driver is not installed, or a setting is wrong.
         """
         driver = load_driver(spec.name, spec.driver)
-        self._redactor.register(secrets_of(driver.settings, spec.settings))
+        self._redactor.register_settings(driver.settings, spec.settings)
         try:
             parse_settings(driver.settings, spec.settings)
         except InvalidArgument as error:
