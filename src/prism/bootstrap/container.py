@@ -256,11 +256,12 @@ class Container(containers.DeclarativeContainer):
     redis_server = providers.Singleton(
         redis_server_of,
         settings=settings,
-        gateway=guarded_gateway,
+        admission=common.admission,
         request_log=common.request_log,
         observer=common.call_observer,
         readiness=common.readiness,
         access=common.access,
+        databases=providers.Dict({"": guarded_gateway}),
     )
     common.override_providers(
         driver=driver,

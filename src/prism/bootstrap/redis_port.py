@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.sockets import default_max_connections
 from prism.bootstrap.access import Access
-from prism.bootstrap.settings import ServeSettings
-from prism.domain.access.guarded_gateway import GuardedGateway
-from prism.domain.gateway import Gateway
+from prism.bootstrap.settings import PatternBy, ServerSettings
+from prism.domain.admission import Admission
 from prism.domain.readiness import ReadinessMonitor
 from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.adapters.resp.listener import RespServer
+    from prism.adapters.resp.session import Backend
 
 
 def redis_server_of(
-    settings: ServeSettings,
-    gateway: Gateway | GuardedGateway,
+    settings: ServerSettings,
+    admission: Admission,
     request_log: RequestLog,
     observer: CallObserver | None,
     readiness: ReadinessMonitor,
     access: Access | None,
+    databases: Mapping[str, Backend],
+    default: str = "",
+    pattern_by: PatternBy = "database",
 ) -> RespServer | None:
-    """Return the server for Redis clients; None: the settings do not ask for one."""
+    """Return the server for Redis clients; None: the settings do not ask for one.
+
+    Args:
+        databases, default: see `Door`.
+    """
     if not settings.serves_resp:
         return None
     # Only servers with this port pay for the imports.
@@ -46,6 +54,7 @@ def redis_server_of(
         stall_timeout=settings.unread_reply_timeout,
         allow_flush=settings.resp_allow_flush,
         loose_transactions=settings.resp_transactions == "loose",
+        pattern_by=pattern_by,
         version=VERSION,
     )
     listener = ListenerOptions(
@@ -58,9 +67,11 @@ def redis_server_of(
         grace=server.grace,
     )
     door = Door(
-        gateway,
+        databases,
+        admission,
         options,
         request_log,
+        default=default,
         logins=None if access is None else access.logins,
         observer=observer,
         count_keys=count_keys,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Transport = Literal["h2corn", "grpcio"]
 RespTransactions = Literal["strict", "loose"]
+PatternBy = Literal["database", "user"]
 TraceExporter = Literal["stdout", "otlp", "jaeger"]
 
 # Part of a message that is reserved for what frames keys and values.
@@ -33,6 +34,7 @@ Groups = Mapping[str, Sequence[str]]
 
 LIMITS = "Limits"
 OBSERVABILITY = "Observability"
+REDIS = "Redis protocol"
 PATTERN = "Pattern of a proxy"
 """Heading of the settings by which a proxy launches a pattern; help does not show them."""
 
@@ -95,6 +97,13 @@ class ServerSettings:
             "trace_exporter",
             "trace_ratio",
         ),
+        REDIS: (
+            "resp_port",
+            "resp_host",
+            "resp_socket",
+            "resp_allow_flush",
+            "resp_transactions",
+        ),
     }
 
     host: str = setting("127.0.0.1", help="Address to listen on.")
@@ -141,6 +150,25 @@ class ServerSettings:
     )
     audit_keys: bool = setting(False, help="Write keys to the audit log too.")
     reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
+    resp_port: int | None = setting(
+        None,
+        help="Serve Redis clients on this port, by convention 6379; 0 picks a free one "
+        "(default: not served).",
+    )
+    resp_host: str | None = setting(
+        None, help="Address of the Redis port (default: that of --host)."
+    )
+    resp_socket: Path | None = setting(
+        None, help="Serve Redis clients on this Unix socket instead of a port."
+    )
+    resp_allow_flush: bool = setting(
+        False, help="Let Redis clients delete all keys, by FLUSHDB and FLUSHALL."
+    )
+    resp_transactions: RespTransactions = setting(
+        "strict",
+        help="MULTI of Redis clients where the driver has no transactions: strict refuses it, "
+        "loose runs its commands one after another.",
+    )
     default_timeout: timedelta = setting(
         timedelta(seconds=30), help="Deadline of calls without one."
     )
@@ -233,6 +261,7 @@ class ServerSettings:
         taken = self.grpc_port == self.metrics_port != 0
         if self.metrics and taken:
             raise InvalidSetting("metrics_port", "metrics_port is the same as grpc_port")
+        self._check_resp()
 
     @property
     def server_options(self) -> ServerOptions:
@@ -262,6 +291,31 @@ class ServerSettings:
         """Limits of values and batches, which leave room in a message for what frames them."""
         room = self.max_message_bytes - _FRAMING_BYTES
         return Limits(max_value_bytes=room, max_batch_bytes=room)
+
+    @property
+    def serves_resp(self) -> bool:
+        """Whether Redis clients are served."""
+        return self.resp_port is not None or self.resp_socket is not None
+
+    def _check_resp(self) -> None:
+        if self.resp_port is not None:
+            self._within("resp_port", 0, 65_535)
+            taken = {"grpc_port": self.grpc_port} if self.grpc_socket is None else {}
+            if self.metrics:
+                taken["metrics_port"] = self.metrics_port
+            for name, port in taken.items():
+                if port == self.resp_port != 0:
+                    raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
+        self._check_host("resp_host")
+        if self.serves_resp and self.resp_socket is None:
+            named = "host" if self.resp_host is None else "resp_host"
+            self._check_secure(named, self.resp_host or self.host)
+        for name, given in (
+            ("resp_host", self.resp_host),
+            ("resp_allow_flush", self.resp_allow_flush),
+        ):
+            if given and not self.serves_resp:
+                raise InvalidSetting(name, f"{name} needs resp_port or resp_socket")
 
     def _check_host(self, name: str) -> None:
         host = getattr(self, name)
@@ -296,13 +350,6 @@ class ServeSettings(ServerSettings):
     GROUPS: ClassVar[Groups] = {
         "": ("driver",),
         **ServerSettings.GROUPS,
-        "Redis protocol": (
-            "resp_port",
-            "resp_host",
-            "resp_socket",
-            "resp_allow_flush",
-            "resp_transactions",
-        ),
         "Start": ("start_timeout",),
         PATTERN: ("proxy_address", "proxy_fd", "proxy_token"),
     }
@@ -313,25 +360,6 @@ class ServeSettings(ServerSettings):
     start_timeout: timedelta = setting(
         timedelta(seconds=30),
         help="How long to wait for a backend that is not there yet; 0: give up at once.",
-    )
-    resp_port: int | None = setting(
-        None,
-        help="Serve Redis clients on this port, by convention 6379; 0 picks a free one "
-        "(default: not served).",
-    )
-    resp_host: str | None = setting(
-        None, help="Address of the Redis port (default: that of --host)."
-    )
-    resp_socket: Path | None = setting(
-        None, help="Serve Redis clients on this Unix socket instead of a port."
-    )
-    resp_allow_flush: bool = setting(
-        False, help="Let Redis clients delete all keys, by FLUSHDB and FLUSHALL."
-    )
-    resp_transactions: RespTransactions = setting(
-        "strict",
-        help="MULTI of Redis clients where the driver has no transactions: strict refuses it, "
-        "loose runs its commands one after another.",
     )
     proxy_address: str | None = setting(
         None, help="Address of the proxy that commands this server (host:port or unix:PATH)."
@@ -351,7 +379,6 @@ class ServeSettings(ServerSettings):
             raise InvalidSetting("driver", "driver is empty; `prism drivers` lists the drivers")
         if self.start_timeout < timedelta():
             raise InvalidSetting("start_timeout", "start_timeout is below zero")
-        self._check_resp()
         if self.policy is not None and self.proxy_address is not None:
             raise InvalidSetting("policy", "the proxy asks the policy: give it to the proxy")
         if self.proxy_address is not None:
@@ -360,31 +387,6 @@ class ServeSettings(ServerSettings):
         for name in ("proxy_fd", "proxy_token"):
             if getattr(self, name) is not None:
                 raise InvalidSetting(name, f"{name} needs proxy_address")
-
-    @property
-    def serves_resp(self) -> bool:
-        """Whether Redis clients are served."""
-        return self.resp_port is not None or self.resp_socket is not None
-
-    def _check_resp(self) -> None:
-        if self.resp_port is not None:
-            self._within("resp_port", 0, 65_535)
-            taken = {"grpc_port": self.grpc_port} if self.grpc_socket is None else {}
-            if self.metrics:
-                taken["metrics_port"] = self.metrics_port
-            for name, port in taken.items():
-                if port == self.resp_port != 0:
-                    raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
-        self._check_host("resp_host")
-        if self.serves_resp and self.resp_socket is None:
-            named = "host" if self.resp_host is None else "resp_host"
-            self._check_secure(named, self.resp_host or self.host)
-        for name, given in (
-            ("resp_host", self.resp_host),
-            ("resp_allow_flush", self.resp_allow_flush),
-        ):
-            if given and not self.serves_resp:
-                raise InvalidSetting(name, f"{name} needs resp_port or resp_socket")
 
     def _check_proxy(self, address: str) -> None:
         # Only a pattern pays for this import.

@@ -24,6 +24,10 @@ from prism.ports import Capability, Declaration, Entry, Limits, Version
 TIMEOUT_S = 20.0
 
 
+DATABASES = ("", "other")
+"""Names of the backends that each port has; the second is database 1."""
+
+
 class Slow(Memstore):
     """Memstore on which keys that begin with `slow` wait until released.
 
@@ -144,12 +148,19 @@ async def serving(
     driver = Slow()
     admission = Admission(max_in_flight=max_in_flight, max_per_connection=100)
     lifecycle = LifecycleMachine(driver, DRIVER.settings, admission)
-    door = Door(Gateway(driver, admission, Limits()), options, RequestLog())
+    other = Memstore()
+    databases = {
+        name: Gateway(each, admission, Limits())
+        for name, each in zip(DATABASES, (driver, other), strict=True)
+    }
+    door = Door(databases, admission, options, RequestLog())
     listener = ListenerOptions(port=0, max_connections=max_connections, grace=timedelta(seconds=1))
     server = RespServer(door, listener)
     await server.start()
     async with AsyncExitStack() as stack:
         try:
+            await other.initialize(DRIVER.settings())
+            await other.start()
             await lifecycle.initialize({})
             await lifecycle.start()
             yield Served(driver, admission, lifecycle, door, server, stack)
@@ -157,6 +168,7 @@ async def serving(
             driver.release.set()
             await lifecycle.stop()
             await server.stop()
+            await other.stop()
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ async def test_many_that_count_together_lose_nothing(served: Served) -> None:
 
 
 async def test_what_changes_under_a_transaction_runs_it_again(served: Served) -> None:
-    gateway = served.door.gateway
+    gateway = served.door.default.gateway
     await gateway.set("a", b"1")
     seen = []
 

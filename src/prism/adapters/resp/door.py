@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from google.rpc import status_pb2
 
@@ -17,16 +17,19 @@ from prism.adapters.resp.commands import SERVED
 from prism.adapters.resp.cursors import Cursors
 from prism.adapters.resp.scripts import Scripts
 from prism.adapters.wire.status import status_of
-from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.access.logins import Logins
+from prism.domain.admission import Admission
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
-from prism.domain.gateway import Gateway
 from prism.domain.standby import Standby
 from prism.ports import Internal, NotServing, PrismError
 
 if TYPE_CHECKING:
     from prism.adapters.resp.peer import Peer
+    from prism.adapters.resp.session import Backend
+
+PatternBy = Literal["database", "user"]
+"""What chooses the pattern of a proxy: SELECT, or the user name of AUTH."""
 
 _COMMANDS_PER_TURN, _COMMANDS_PER_PEER = 4096, 256
 """Commands that one turn of the loop parses, of all connections and of each."""
@@ -75,6 +78,7 @@ class DoorOptions:
         allow_flush: whether FLUSHDB and FLUSHALL delete all keys.
         loose_transactions: whether transactions run one command after another where the
             driver has none.
+        pattern_by: what chooses one of several backends.
         version: version of Prism.
     """
 
@@ -84,7 +88,21 @@ class DoorOptions:
     stall_timeout: timedelta = timedelta(seconds=20)
     allow_flush: bool = False
     loose_transactions: bool = False
+    pattern_by: PatternBy = "database"
     version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Keys that a connection chooses, by SELECT or by AUTH.
+
+    Attributes:
+        gateway: what commands call.
+        index: number of the database, as clients see it.
+    """
+
+    gateway: Backend
+    index: int = 0
 
 
 class Door:
@@ -94,10 +112,16 @@ class Door:
     costs no task and no turn of the loop. Each that waits for a backend gets a task.
 
     Args:
+        databases: backends by name, in the order of their numbers; a server has one.
+        default: name of the backend of connections that have chosen none.
         logins: identifies callers, whom the policy behind the gateway knows; None: nobody asks.
         count_keys: returns the number of keys if it is known.
 
     Attributes:
+        admission: admits operations; its end closes the connections.
+        databases: what SELECT chooses; empty: the user chooses.
+        by_user: what the user name of AUTH chooses; empty: SELECT does.
+        default: what a connection has before it chooses.
         sessions: connections that are open.
         emptied: set when the last connection closes.
         accepted: number of connections that were accepted.
@@ -108,15 +132,26 @@ class Door:
 
     def __init__(
         self,
-        gateway: Gateway | GuardedGateway,
+        databases: Mapping[str, Backend],
+        admission: Admission,
         options: DoorOptions,
         log: RequestLog,
         *,
+        default: str = "",
         logins: Logins | None = None,
         observer: Observer | None = None,
         count_keys: Callable[[], int | None] = lambda: None,
     ) -> None:
-        self.gateway = gateway
+        self.admission = admission
+        by_user = options.pattern_by == "user"
+        # With a user for each, every connection has one database, which is number 0.
+        found = {
+            name: Database(gateway, 0 if by_user else index)
+            for index, (name, gateway) in enumerate(databases.items())
+        }
+        self.by_user: Mapping[str, Database] = found if by_user else {}
+        self.default = found[default]
+        self.databases: Sequence[Database] = () if by_user else tuple(found.values())
         self.logins = logins
         self.options = options
         self.log = log
@@ -133,7 +168,7 @@ class Door:
         self.port = 0
         self.max_connections = 0
         self.started_at = time.monotonic()
-        self.unread = gateway.admission.unread
+        self.unread = admission.unread
         self.waiting = ConnectionBudget(
             max_bytes=_MAX_WAITING_BYTES, max_connection_bytes=_MAX_PEER_WAITING_BYTES
         )
@@ -159,7 +194,7 @@ class Door:
     def is_open(self) -> bool:
         """Whether operations are admitted."""
         try:
-            self.gateway.admission.check_open()
+            self.admission.check_open()
         except NotServing:
             return False
         return True

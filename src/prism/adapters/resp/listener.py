@@ -111,7 +111,7 @@ class RespServer:
             self.address = f"{host}:{door.port}"
         door.max_connections = options.max_connections or default_max_connections()
         door.open()
-        door.gateway.admission.on_close(self._close_peers)
+        door.admission.on_close(self._close_peers)
         self._accepting = asyncio.create_task(self._accept(self._listener))
         return self.address
 
@@ -139,7 +139,7 @@ class RespServer:
         if self._options.socket is not None:
             self._options.socket.unlink(missing_ok=True)
         door = self._door
-        door.gateway.admission.remove_on_close(self._close_peers)
+        door.admission.remove_on_close(self._close_peers)
         self._close_peers()
         door.emptied.clear()
         if door.sessions:

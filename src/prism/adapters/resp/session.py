@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from prism.adapters.resp.errors import CommandError
 from prism.adapters.resp.replies import NULL_2, NULL_3, array
 from prism.domain.access.identity import Caller, current_caller
 from prism.ports import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prism.adapters.resp.command import Command
-    from prism.adapters.resp.door import Door
+    from prism.adapters.resp.door import Database, Door
     from prism.adapters.resp.parser import Arguments
 
 
@@ -61,6 +62,7 @@ class Session:
     Attributes:
         door: parts that all connections share.
         gateway: what commands call.
+        database: keys that the client has chosen.
         id: number of the connection.
         name: address of the peer.
         null: the null of the protocol version.
@@ -78,7 +80,8 @@ class Session:
     def __init__(self, door: Door, identity: int, name: str) -> None:
         self.names: tuple[str, ...] = ()
         self.door = door
-        self.gateway: Backend = door.gateway
+        self.database = door.default
+        self.gateway = self.database.gateway
         self.id = identity
         self.name = name
         self.connected_at = time.monotonic()
@@ -94,8 +97,20 @@ class Session:
         self.replies = "on"
         self.transaction: Transaction | None = None
         self.watched: dict[str, Entry | None] = {}
+        self.use(self.door.default)
         logins = self.door.logins
         self.become(None if logins is None else logins.caller(None, self.names))
+
+    def use(self, database: Database) -> None:
+        """Let the commands that follow find the keys of this database.
+
+        Raises:
+            CommandError: keys of another one are watched.
+        """
+        if self.watched and database is not self.database:
+            raise CommandError("ERR keys of another database are watched: send UNWATCH first")
+        self.database = database
+        self.gateway = database.gateway
 
     def become(self, caller: Caller | None) -> None:
         """Let the commands that follow be those of this caller; None: nobody asks."""
@@ -135,7 +150,8 @@ class Session:
         library = {key: value.decode("utf-8", "replace") for key, value in self.library.items()}
         return (
             f"id={self.id} addr={self.name} name={name} "
-            f"age={time.monotonic() - self.connected_at:.0f} idle=0 flags=N db=0 sub=0 psub=0 "
-            f"multi=-1 user=default resp={3 if self.resp3 else 2} "
+            f"age={time.monotonic() - self.connected_at:.0f} idle=0 flags=N "
+            f"db={self.database.index} sub=0 psub=0 multi=-1 user=default "
+            f"resp={3 if self.resp3 else 2} "
             f"lib-name={library['lib-name']} lib-ver={library['lib-ver']}"
         )

@@ -26,9 +26,11 @@ from prism.bootstrap.proxy.configuration import ProxyConfiguration
 from prism.bootstrap.proxy.event_log import log_events
 from prism.bootstrap.proxy.launching import launch_options
 from prism.bootstrap.proxy.pattern_validation import PatternValidator
+from prism.bootstrap.proxy.redis_databases import first_database, pattern_gateways
 from prism.bootstrap.proxy.reloading import secrets_of_patterns
 from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
+from prism.bootstrap.redis_port import redis_server_of
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.ports import OpenDriver, SupervisionPorts
@@ -118,6 +120,24 @@ class ProxyContainer(containers.DeclarativeContainer):
         launcher=launcher,
         socket_dir=socket_dir,
     )
+    redis_server = providers.Singleton(
+        redis_server_of,
+        settings=settings,
+        admission=common.admission,
+        request_log=common.request_log,
+        observer=common.call_observer,
+        readiness=common.readiness,
+        access=common.access,
+        databases=providers.Callable(
+            pattern_gateways,
+            patterns=supervisor,
+            admission=common.admission,
+            timeout=settings.default_timeout,
+            access=common.access,
+        ),
+        default=providers.Callable(first_database, settings=settings, patterns=supervisor),
+        pattern_by=settings.resp_pattern_by,
+    )
     commander = providers.Singleton(StandaloneCommander, lifecycle=common.lifecycle, settings={})
     collector = providers.Singleton(pattern_collector, supervisor=supervisor)
     page = providers.Singleton(
@@ -140,6 +160,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         grpc_server=grpc_server,
         page=page,
         commander=commander,
+        redis_server=redis_server,
         apply_secrets=providers.Callable(
             secrets_of_patterns, configuration=configuration, patterns=supervisor
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from prism.bootstrap.settings import Groups, InvalidSetting, ServerSettings
+from prism.bootstrap.settings import REDIS, Groups, InvalidSetting, PatternBy, ServerSettings
 from prism.domain.patterns.values import PatternPolicy
 from prism.ports import setting
 
@@ -22,6 +22,7 @@ class ProxySettings(ServerSettings):
 
     GROUPS: ClassVar[Groups] = {
         **ServerSettings.GROUPS,
+        REDIS: (*ServerSettings.GROUPS[REDIS], "resp_pattern_by"),
         "Proxy": (
             "default_pattern",
             "pattern_wait",
@@ -33,6 +34,11 @@ class ProxySettings(ServerSettings):
 
     default_pattern: str | None = setting(
         None, help="Pattern that serves calls that name none (default: the first)."
+    )
+    resp_pattern_by: PatternBy = setting(
+        "database",
+        help="How Redis clients choose a pattern: by the number in SELECT, in the order in which "
+        "the patterns are configured, or by the user name in AUTH.",
     )
     pattern_wait: bool = setting(
         False,
@@ -59,6 +65,11 @@ class ProxySettings(ServerSettings):
             raise InvalidSetting(
                 "start_timeout",
                 f"start_timeout must be at most {_LONGEST_START.seconds} s",
+            )
+
+        if self.resp_pattern_by != "database" and not self.serves_resp:
+            raise InvalidSetting(
+                "resp_pattern_by", "resp_pattern_by needs resp_port or resp_socket"
             )
 
     @property

@@ -68,9 +68,26 @@ class ForwardedCall:
         return traceparent, self._context.metadata("tracestate") or ""
 
 
+class CallWithin:
+    """A call that came by another protocol: its door ends it, and no trace came with it.
+
+    Attributes:
+        timeout_s: seconds that it may take.
+        trace: None, as no caller can send one.
+    """
+
+    __slots__ = ("timeout_s", "trace")
+
+    def __init__(self, timeout: timedelta) -> None:
+        self.timeout_s = timeout.total_seconds()
+        self.trace: tuple[str, str] | None = None
+
+
 # A context variable, because the key-value ports, between the servicer here and the client
 # of the pattern, have no parameter for a call.
-forwarded_call: ContextVar[ForwardedCall | None] = ContextVar("forwarded_call", default=None)
+forwarded_call: ContextVar[ForwardedCall | CallWithin | None] = ContextVar(
+    "forwarded_call", default=None
+)
 """The call that is being forwarded; None outside a proxy."""
 
 

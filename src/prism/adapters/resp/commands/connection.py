@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING, Never
 
 from prism.adapters.resp.arguments import integer_of
 from prism.adapters.resp.command import Spec
@@ -14,6 +16,10 @@ from prism.adapters.resp.session import Session
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of
 from prism.ports import Unauthenticated
+
+if TYPE_CHECKING:
+    from prism.adapters.resp.door import Database
+    from prism.domain.access.logins import Logins
 
 _DEFAULT_USER = b"default"
 """Name that clients send where only a password is configured."""
@@ -81,28 +87,40 @@ async def _auth(session: Session, arguments: Arguments) -> bytes:
 
 
 async def _log_in(session: Session, name: bytes, token: bytes) -> None:
-    """Let the caller be that of the token.
+    """Let the caller be that of the token, and the pattern that of the user, if that chooses it.
 
     Raises:
-        CommandError: the server has no policy, or the token is not valid or not of this name.
+        CommandError: the server has no policy, the token is not valid or not of this name, or
+            there is no such pattern.
         Exhausted: too many wrong tokens come from the address.
     """
-    logins = session.door.logins
-    if logins is None:
+    door, user = session.door, name.decode("utf-8", "replace")
+    database: Database | None = session.database
+    if door.by_user:
+        database = door.by_user.get(user, door.default if name == _DEFAULT_USER else None)
+    elif door.logins is None:
         raise CommandError(
             "ERR AUTH called, but this port has no password: leave user and password out of the "
             "client's configuration"
         )
-    caller = logins.caller(f"Bearer {token.decode('utf-8', 'surrogateescape')}", session.names)
-    if caller is not None:
-        shown = f"token:{name.decode('utf-8', 'replace')}"
-        if name == _DEFAULT_USER or shown in caller.identity.names:
-            session.become(caller)
-            return
-    try:
+    caller = None
+    if door.logins is not None:
+        authorization = f"Bearer {token.decode('utf-8', 'surrogateescape')}"
+        caller = door.logins.caller(authorization, session.names)
+        is_of_user = door.by_user or name == _DEFAULT_USER
+        if caller is None or not (is_of_user or f"token:{user}" in caller.identity.names):
+            await _refuse(door.logins, session)
+    if database is None:
+        raise CommandError(f"WRONGPASS there is no pattern '{user}', and the user names one here")
+    session.use(database)
+    session.become(caller)
+
+
+async def _refuse(logins: Logins, session: Session) -> Never:
+    """Refuse a wrong token; see `Logins.refuse`."""
+    with suppress(Unauthenticated):
         await logins.refuse(peer_of(session.name.rpartition(":")[0].strip("[]")))
-    except Unauthenticated:
-        raise CommandError("WRONGPASS the token is not valid, or not of this user") from None
+    raise CommandError("WRONGPASS the token is not valid, or not of this user")
 
 
 def _select(session: Session, arguments: Arguments) -> bytes:
@@ -110,8 +128,16 @@ def _select(session: Session, arguments: Arguments) -> bytes:
         index = integer_of(arguments[1])
     except CommandError:
         raise CommandError(NOT_AN_INTEGER) from None
-    if index:
-        raise CommandError("ERR DB index is out of range: there is only 0 here")
+    door = session.door
+    if door.by_user:
+        if index:
+            raise CommandError("ERR DB index is out of range: the user of AUTH chooses here")
+    elif 0 <= index < len(door.databases):
+        session.use(door.databases[index])
+    else:
+        most = len(door.databases) - 1
+        there_are = f"the databases are 0 to {most}" if most else "there is only 0"
+        raise CommandError(f"ERR DB index is out of range: {there_are} here")
     return OK
 
 
@@ -262,7 +288,7 @@ COMMANDS = (
         start=_hello,
     ),
     replace(_spec("auth", -2, "1.0.0", "Shows a token.", exclusive=True), start=_auth),
-    _spec("select", 2, "1.0.0", "Chooses the database 0.", _select),
+    _spec("select", 2, "1.0.0", "Chooses a database.", _select, exclusive=True),
     _spec("quit", -1, "1.0.0", "Closes the connection.", _quit, exclusive=True, is_queued=False),
     _spec("reset", 1, "6.2.0", "Resets the connection.", _reset, exclusive=True, is_queued=False),
     _spec("client", -2, "2.4.0", "Describes and names connections.", _client, exclusive=True),

@@ -12,7 +12,7 @@ from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, ONE, ZERO, integer, simple
-from prism.adapters.resp.session import Session
+from prism.adapters.resp.session import Backend, Session
 from prism.adapters.resp.updates import Write, update
 from prism.ports import Capability, Entry, PrismError
 
@@ -40,12 +40,11 @@ def _delete(session: Session, arguments: Arguments) -> Work:
 
 
 async def _delete_many(session: Session, keys: list[str]) -> bytes:
-    return integer(await delete_keys(session, keys))
+    return integer(await delete_keys(session.gateway, keys))
 
 
-async def delete_keys(session: Session, keys: list[str]) -> int:
+async def delete_keys(gateway: Backend, keys: list[str]) -> int:
     """Delete keys, each by itself; return how many existed."""
-    gateway = session.gateway
     profile = gateway.describe()
     if Capability.BATCH not in profile.capabilities:
         return sum([await gateway.delete(key) for key in keys])

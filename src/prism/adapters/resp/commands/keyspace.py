@@ -13,7 +13,7 @@ from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.glob import Glob
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, array, bulk, bulks, integer
-from prism.adapters.resp.session import Session
+from prism.adapters.resp.session import Backend, Session
 from prism.ports import Exhausted
 
 _DEFAULT_COUNT = 10
@@ -39,13 +39,13 @@ async def _scan(session: Session, arguments: Arguments) -> bytes:
             raise CommandError(SYNTAX_ERROR)
         at += 2
     glob = Glob(pattern)
-    cursors = session.door.cursors
+    cursors, scan = session.door.cursors, (session.database, glob.prefix)
     page = await session.gateway.scan(
         glob.prefix,
         page_size=min(count, 1 << 30),
-        page_token=cursors.get(int(arguments[1]), glob.prefix),
+        page_token=cursors.get(int(arguments[1]), scan),
     )
-    cursor = cursors.put(glob.prefix, page.next_token) if page.next_token else 0
+    cursor = cursors.put(scan, page.next_token) if page.next_token else 0
     keys = _matching(page.keys, glob) if kind == b"string" else []
     return array([bulk(b"%d" % cursor), bulks(keys)])
 
@@ -56,11 +56,11 @@ def _matching(keys: Sequence[str], glob: Glob) -> list[bytes]:
     return [encoded for key in keys if glob.matches(encoded := key.encode())]
 
 
-async def _pages(session: Session, prefix: str) -> AsyncIterator[Sequence[str]]:
+async def _pages(gateway: Backend, prefix: str) -> AsyncIterator[Sequence[str]]:
     token = ""
-    most = session.gateway.describe().limits.max_page_size
+    most = gateway.describe().limits.max_page_size
     while True:
-        page = await session.gateway.scan(prefix, page_size=most, page_token=token)
+        page = await gateway.scan(prefix, page_size=most, page_token=token)
         yield page.keys
         token = page.next_token
         if not token:
@@ -72,7 +72,7 @@ async def _keys(session: Session, arguments: Arguments) -> bytes:
     # A scan may repeat a key; KEYS does not.
     found: dict[bytes, None] = {}
     size = 0
-    async for keys in _pages(session, glob.prefix):
+    async for keys in _pages(session.gateway, glob.prefix):
         for key in _matching(keys, glob):
             if key not in found:
                 found[key] = None
@@ -85,7 +85,7 @@ async def _keys(session: Session, arguments: Arguments) -> bytes:
 
 async def _dbsize(session: Session, arguments: Arguments) -> bytes:
     count = 0
-    async for keys in _pages(session, ""):
+    async for keys in _pages(session.gateway, ""):
         count += len(keys)
     return integer(count)
 
@@ -97,7 +97,16 @@ async def _randomkey(session: Session, arguments: Arguments) -> bytes:
     return bulk(random.choice(page.keys).encode()) if page.keys else session.null  # noqa: S311
 
 
-async def _flush(session: Session, arguments: Arguments) -> bytes:
+async def _flush_all(session: Session, arguments: Arguments) -> bytes:
+    databases = session.door.databases or (session.database,)
+    return await _flush(session, arguments, [database.gateway for database in databases])
+
+
+async def _flush_one(session: Session, arguments: Arguments) -> bytes:
+    return await _flush(session, arguments, [session.gateway])
+
+
+async def _flush(session: Session, arguments: Arguments, gateways: Sequence[Backend]) -> bytes:
     if len(arguments) > 2 or (
         len(arguments) == 2 and arguments[1].upper() not in (b"SYNC", b"ASYNC")
     ):
@@ -107,9 +116,10 @@ async def _flush(session: Session, arguments: Arguments) -> bytes:
             "NOPERM this deletes every key of the backend, and is not allowed: start the server "
             "with --resp-allow-flush if it should be"
         )
-    async for keys in _pages(session, ""):
-        if keys:
-            await delete_keys(session, list(keys))
+    for gateway in gateways:
+        async for keys in _pages(gateway, ""):
+            if keys:
+                await delete_keys(gateway, list(keys))
     return OK
 
 
@@ -168,18 +178,18 @@ COMMANDS = (
         since="1.0.0",
         flags=("write",),
         keys=_ALL,
-        start=_flush,
+        start=_flush_one,
         exclusive=True,
     ),
     Spec(
         name="flushall",
         arity=-1,
-        summary="Deletes all keys, if that is allowed.",
+        summary="Deletes all keys of all databases, if that is allowed.",
         group="server",
         since="1.0.0",
         flags=("write",),
         keys=_ALL,
-        start=_flush,
+        start=_flush_all,
         exclusive=True,
     ),
 )

@@ -14,6 +14,7 @@ from prism.adapters.resp.glob import Glob
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import array, bulk, bulks, integer, simple
 from prism.adapters.resp.session import Session
+from prism.ports import NotServing
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -52,7 +53,7 @@ def _sections(session: Session) -> dict[str, dict[str, object]]:
             "redis_version": REDIS_VERSION,
             "redis_mode": "standalone",
             "prism_version": door.options.version,
-            "prism_driver": session.gateway.profile.driver,
+            "prism_driver": _driver_of(session),
             "os": os.uname().sysname,
             "process_id": os.getpid(),
             "tcp_port": door.port,
@@ -82,6 +83,14 @@ def _sections(session: Session) -> dict[str, dict[str, object]]:
     }
 
 
+def _driver_of(session: Session) -> str:
+    """Return the name of the driver; empty while the pattern of a proxy is down."""
+    try:
+        return session.gateway.profile.driver
+    except NotServing:
+        return ""
+
+
 def _keyspace(keys: int | None) -> dict[str, object]:
     return {"db0": f"keys={keys},expires=0,avg_ttl=0"} if keys else {}
 
@@ -94,7 +103,7 @@ def _config(session: Session, arguments: Arguments) -> bytes:
     globs = [Glob(pattern.lower()) for pattern in arguments[2:]]
     values = {
         b"appendonly": b"no",
-        b"databases": b"1",
+        b"databases": b"%d" % max(1, len(session.door.databases)),
         b"maxclients": b"%d" % session.door.max_connections,
         b"maxmemory": b"0",
         b"maxmemory-policy": b"noeviction",

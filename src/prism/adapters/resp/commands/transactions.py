@@ -12,7 +12,14 @@ from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import ARGUMENT_OVERHEAD_BYTES, Arguments
 from prism.adapters.resp.replies import OK, QUEUED, array, error
 from prism.adapters.resp.session import Backend, Session, Transaction
-from prism.ports import Capability, Condition, InvalidArgument, PreconditionFailed
+from prism.ports import (
+    Capability,
+    Condition,
+    InvalidArgument,
+    NotServing,
+    PreconditionFailed,
+    Profile,
+)
 
 if TYPE_CHECKING:
     from prism.adapters.resp.door import DoorOptions
@@ -45,7 +52,7 @@ def _multi(session: Session, arguments: Arguments) -> bytes:
     if session.transaction is not None:
         raise CommandError("ERR MULTI calls can not be nested")
     session.transaction = Transaction()
-    profile = session.gateway.profile if session.door.is_open else None
+    profile = _profile_of(session)
     if (
         profile is not None
         and Capability.TRANSACTIONS not in profile.capabilities
@@ -57,6 +64,14 @@ def _multi(session: Session, arguments: Arguments) -> bytes:
             "written: leave MULTI out, or start the server with --resp-transactions loose"
         )
     return OK
+
+
+def _profile_of(session: Session) -> Profile | None:
+    """Return the profile of the driver; None: nothing serves, and EXEC will say so."""
+    try:
+        return session.gateway.profile if session.door.is_open else None
+    except NotServing:
+        return None
 
 
 def _discard(session: Session, arguments: Arguments) -> bytes:
