@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from redis import Redis
 
@@ -75,6 +76,7 @@ class ThroughDoor:
 
     server: ServerCommand
     gets: Gets
+    remark: ClassVar = ""
 
     @property
     def name(self) -> str:
@@ -82,7 +84,7 @@ class ThroughDoor:
 
     @property
     def settings(self) -> str:
-        return f"{self.server.settings}; {self.gets}"
+        return f"{self.server.settings}; {self.gets}{self.remark}"
 
     def open(self, context: MeasurementContext) -> Measure:
         started = context.server(self.server)
@@ -90,21 +92,10 @@ class ThroughDoor:
 
 
 @dataclass(frozen=True, slots=True)
-class ThroughDoorPerProcessorSecond:
+class ThroughDoorPerProcessorSecond(ThroughDoor):
     """A Prism server under redis-benchmark: gets per second of the server's processor time."""
 
-    server: ServerCommand
-    gets: Gets
-
-    @property
-    def name(self) -> str:
-        return self.server.name
-
-    @property
-    def settings(self) -> str:
-        return (
-            f"{self.server.settings}; {self.gets}; gets per second of the server's processor time"
-        )
+    remark: ClassVar = "; gets per second of the server's processor time"
 
     def open(self, context: MeasurementContext) -> Measure:
         started = context.server(self.server)
@@ -121,19 +112,10 @@ class ThroughDoorPerProcessorSecond:
 
 
 @dataclass(frozen=True, slots=True)
-class ThroughDoorToRedis:
+class ThroughDoorToRedis(ThroughDoor):
     """A Prism server in front of Redis, under redis-benchmark: gets per second."""
 
-    server: ServerCommand
-    gets: Gets
-
-    @property
-    def name(self) -> str:
-        return self.server.name
-
-    @property
-    def settings(self) -> str:
-        return f"{self.server.settings}; {self.gets}; its Redis is on the core of the load"
+    remark: ClassVar = "; its Redis is on the core of the load"
 
     def open(self, context: MeasurementContext) -> Measure:
         url = ("--redis-url", context.backend(volatile_redis))

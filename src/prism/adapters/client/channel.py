@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.errors import ErrorTranslator
-from prism.adapters.client.forks import generation
+from prism.adapters.client.forks import PerProcess
 from prism.adapters.client.grpc_call import (
     Call,
     CallFailed,
@@ -127,7 +127,7 @@ class ClosedChannel:
         raise NotServing(CLOSED)
 
 
-class Channel:
+class Channel(PerProcess):
     """Connection to one address; opened by the first call.
 
     A connection over TCP is pinged while calls or watches use it, and replaced when it stops
@@ -184,11 +184,10 @@ class Channel:
         self._context = None if tls is None else tls.context()
         self._streams = streams
         self._closed = False
-        self._begin()
+        self._begin_in_process()
 
     def _begin(self) -> None:
         """Begin without connections: at first, and in a child that was forked."""
-        self._generation = generation()
         self._connection = self._new_connection()
         self._watches = Watches(self._new_connection, self._errors, self._timeout_s)
         self._operations = OperationStream(
@@ -235,8 +234,7 @@ class Channel:
         Raises:
             PrismError: sent by the server, or the stream broke.
         """
-        if self._generation != generation():
-            self._begin()
+        self._begin_in_process()
         if self._streams:
             encoded = request.SerializeToString()
             caller = None if self._forwarded is None else self._forwarded()
@@ -351,8 +349,7 @@ class Channel:
         """Begin a call with one message; raises CallFailed."""
         if self._closed:
             raise NotServing(CLOSED)
-        if self._generation != generation():
-            self._begin()
+        self._begin_in_process()
         await begin_call(self._usable_connection(), call, headers, request, last=True)
 
     def _usable_connection(self) -> SharedConnection:
@@ -367,8 +364,7 @@ class Channel:
             PrismError: on entering: refused by the server, or not started in time.
             WatchEnded: on reading: the watch ended, or the connection broke.
         """
-        if self._generation != generation():
-            self._begin()
+        self._begin_in_process()
         if self._tls is not None:
             self._follow_tls_files(self._tls)
         caller = None if self._forwarded is None else self._forwarded()
@@ -377,9 +373,7 @@ class Channel:
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail. Safe more than once."""
-        if self._generation != generation():
-            # Those of the parent are left to it.
-            self._begin()
+        self._begin_in_process()
         self._closed = True
         await self._operations.close()
         await self._watches.close()

@@ -1,4 +1,4 @@
-"""What a forked child inherits: connections that belong to its parent, and are left alone.
+"""What a forked child inherits: connections that belong to its parent, and stay untouched.
 
 A child has the descriptors of its parent. One that wrote to a connection would break it, and one
 that kept the descriptor would keep the connection open after its parent has gone.
@@ -7,6 +7,7 @@ that kept the descriptor would keep the connection open after its parent has gon
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakSet
@@ -23,11 +24,25 @@ class Inherited(Protocol):
 
 _open: WeakSet[Inherited] = WeakSet()
 _generation = 0
+"""Number of forks between this process and the one that imported this module."""
 
 
-def generation() -> int:
-    """Return how many forks lie between this process and the one that imported this module."""
-    return _generation
+class PerProcess(ABC):
+    """Object that begins again in a forked child, at its first use there."""
+
+    _begun_in = -1
+
+    def _begin_in_process(self) -> bool:
+        """Begin again if this process was forked since the last call; return whether it was."""
+        if self._begun_in == _generation:
+            return False
+        self._begun_in = _generation
+        self._begin()
+        return True
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Set the state that belongs to one process."""
 
 
 def leave_to_parent(inherited: Inherited) -> None:

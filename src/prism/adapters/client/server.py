@@ -11,7 +11,7 @@ from datetime import timedelta
 from google.protobuf.message import Message
 
 from prism.adapters.client.channel import Channel
-from prism.adapters.client.forks import generation
+from prism.adapters.client.forks import PerProcess
 from prism.adapters.wire.methods import METHODS, Method, Reply
 from prism.ports import (
     BackendTimeout,
@@ -30,7 +30,7 @@ _EXISTS: Method[pb.ExistsResponse] = METHODS["exists"]
 _PROBE = pb.ExistsRequest(key="prism")
 
 
-class Server:
+class Server(PerProcess):
     """A channel to one server, which is asked when it serves again after it did not.
 
     While the server is known not to serve, one small read at a time asks whether it does again.
@@ -50,11 +50,10 @@ class Server:
     ) -> None:
         self.channel = channel
         self._on_absent = on_absent
-        self._begin()
+        self._begin_in_process()
 
     def _begin(self) -> None:
         """Begin without knowledge: at first, and in a child that was forked."""
-        self._generation = generation()
         self._absence: PrismError | None = None
         self._recovery: asyncio.Task[None] | None = None
         self.in_flight = 0
@@ -73,8 +72,7 @@ class Server:
     @property
     def absence(self) -> PrismError | None:
         """Why the server serves nothing; None: it serves, as far as is known."""
-        if self._generation != generation():
-            self._begin()
+        self._begin_in_process()
         return self._absence
 
     @property

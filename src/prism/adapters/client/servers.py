@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from prism.adapters.client.addresses import Addresses
 from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.endpoint import Endpoint
-from prism.adapters.client.forks import generation
+from prism.adapters.client.forks import PerProcess
 from prism.adapters.client.key_homes import KeyHomes
 from prism.adapters.client.operation_stream import CLOSED
 from prism.adapters.client.server import Server
@@ -37,7 +37,7 @@ _LOOK_UP_ABSENT_S, _LOOK_UP_AGAIN_S = 5.0, 1.0
 _NOT_CONNECTED = BackendUnavailable("not connected yet", outcome=Outcome.NOT_APPLIED)
 
 
-class Servers:
+class Servers(PerProcess):
     """The servers at some addresses, used like one channel.
 
     An operation on one key goes to the server of the key's last operation while that one serves,
@@ -68,11 +68,10 @@ class Servers:
         self._servers: dict[Endpoint, Server] = {}
         self._leaving: set[Server] = set()
         self._closed = False
-        self._begin()
+        self._begin_in_process()
 
     def _begin(self) -> None:
         """Begin without tasks: at first, and in a child that was forked."""
-        self._generation = generation()
         self._homes = KeyHomes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking_up: asyncio.Task[None] | None = None
@@ -153,7 +152,7 @@ class Servers:
         self, method: Method[Reply], request: Message, left_s: float | None = None
     ) -> Reply:
         """Send an operation to a server; see `Channel.operate`."""
-        if self._generation != generation() or not self._servers or self._closed:
+        if self._begin_in_process() or not self._servers or self._closed:
             await self._ensure_begun()
         key = request.key if method.keys is Keys.ONE else None  # type: ignore[attr-defined]
         server = self._enter(key)
@@ -215,8 +214,7 @@ class Servers:
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail. Safe more than once."""
-        if self._generation != generation():
-            self._begin()
+        self._begin_in_process()
         self._closed = True
         if self._look_up_timer is not None:
             self._look_up_timer.cancel()
@@ -271,8 +269,7 @@ class Servers:
         """Look the addresses up if that was not done in this process; raises NotServing."""
         if self._closed:
             raise NotServing(CLOSED)
-        if self._generation != generation():
-            self._begin()
+        self._begin_in_process()
         if self._look_up_timer is None:
             if self._looking_up is None:
                 self._looking_up = asyncio.create_task(self._look_up())
