@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.transports.tls import ServerTls
@@ -35,7 +35,7 @@ class TlsServer(Protocol):
         ...
 
 
-Apply = Callable[[ServerConfiguration], Coroutine[Any, Any, None]]
+Apply = Callable[[ServerConfiguration], Coroutine[object, None, None]]
 """Applies the secrets of a driver or of patterns that have changed; raises PrismError."""
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, get_type_hints
+from typing import Never, NoReturn, get_type_hints
 
 import typer
 
@@ -26,7 +26,7 @@ _EXPORTER = "stdout"
 
 
 def serve_driver(
-    factory: Callable[[], Driver[Any]],
+    factory: Callable[[], Driver[Never]],
     *,
     name: str,
     version: str,
@@ -106,7 +106,7 @@ def _serve(configuration: Configuration) -> None:
     raise typer.Exit(main.run(configuration))
 
 
-def _settings_of(factory: Callable[[], Driver[Any]]) -> type[object]:
+def _settings_of(factory: Callable[[], Driver[Never]]) -> type[object]:
     """Return the dataclass that the driver's `initialize` takes, by its annotation."""
     made = factory if isinstance(factory, type) else get_type_hints(factory).get("return")
     initialize = getattr(made, "initialize", None)

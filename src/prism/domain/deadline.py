@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 _STEP_S = 0.005
 
 
-async def within(seconds: float | None, work: Coroutine[Any, Any, Result]) -> Result:
+async def within(seconds: float | None, work: Coroutine[object, None, Result]) -> Result:
     """Await the work, and cancel it at the deadline.
 
     The first step runs before a timer is set: an operation of the embedded store ends in

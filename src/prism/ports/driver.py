@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Never, Protocol, TypeVar
 
 from prism.ports.capabilities import Capability, Declaration, Profile
 from prism.ports.keyvalue import KeyValue
@@ -44,7 +44,7 @@ class DriverSpec:
     version: str
     summary: str
     settings: type
-    factory: Callable[[], Driver[Any]]
+    factory: Callable[[], Driver[Never]]
     capabilities: Mapping[Capability, Declaration]
 
 

@@ -25,7 +25,7 @@ class _Call(Generic[Result]):
 
     __slots__ = ("_context", "_coroutine", "_error", "_result", "_task", "over")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Result]) -> None:
+    def __init__(self, coroutine: Coroutine[object, None, Result]) -> None:
         self._coroutine = coroutine
         self._context = copy_context()
         self._error: BaseException | None = None
@@ -71,7 +71,7 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self._run, name="prism-client", daemon=True)
         self._thread.start()
 
-    def call(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+    def call(self, coroutine: Coroutine[object, None, Result]) -> Result:
         """Run a coroutine in the loop, and wait for its end.
 
         Calls that threads begin at once enter the loop together. An exception in the waiting

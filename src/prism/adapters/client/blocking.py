@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def _blocking(
-    method: Callable[Concatenate[Any, Args], Coroutine[Any, Any, Result]],
+    method: Callable[Concatenate[Any, Args], Coroutine[object, None, Result]],
 ) -> Callable[Concatenate[Any, Args], Result]:
     """Return a method that waits for the asynchronous method of the same name."""
 
@@ -197,11 +197,11 @@ async def _enter(context: AbstractAsyncContextManager[Result]) -> Result:
     return await context.__aenter__()
 
 
-async def _exit(context: AbstractAsyncContextManager[Any]) -> None:
+async def _exit(context: AbstractAsyncContextManager[object]) -> None:
     await context.__aexit__(None, None, None)
 
 
-async def _leave(context: AbstractAsyncContextManager[Any], error: BaseException) -> None:
+async def _leave(context: AbstractAsyncContextManager[object], error: BaseException) -> None:
     """Leave a context because of an error, which the caller raises."""
     try:
         await context.__aexit__(type(error), error, error.__traceback__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -245,7 +245,7 @@ class KeyValueClient:
             yield events
 
 
-def _message(make: Callable[..., Request], **fields: Any) -> Request:
+def _message(make: Callable[..., Request], **fields: object) -> Request:
     """Make a request.
 
     Raises:

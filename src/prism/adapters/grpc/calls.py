@@ -35,7 +35,7 @@ from prism.ports import Exhausted, Internal, InvalidArgument, PrismError
 FIRST_MESSAGE_S = 0.1
 """How long to wait for the first message of a stream that is refused."""
 
-UnaryHandler = Callable[[Any, CallContext], Coroutine[Any, Any, Message]]
+UnaryHandler = Callable[[Any, CallContext], Coroutine[object, None, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
 CheckPattern = Callable[[str], object]
 """Raises PreconditionFailed unless there is a pattern of this name."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import CommandQueue
@@ -72,7 +71,7 @@ class Startup:
         if self._blocks:
             raise self._cancelled(command)
 
-    async def run(self, command: str, work: Coroutine[Any, Any, object]) -> None:
+    async def run(self, command: str, work: Coroutine[object, None, object]) -> None:
         """Run the work, or cancel it without waiting for it.
 
         Args:
@@ -107,7 +106,7 @@ class DrainingInstances:
     def __init__(self) -> None:
         self._closing: dict[asyncio.Task[None], Instance] = {}
 
-    def add(self, instance: Instance, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def add(self, instance: Instance, work: Coroutine[object, None, None]) -> asyncio.Task[None]:
         """Run the work that drains or closes the instance; return its task."""
         task = asyncio.create_task(work)
         self._closing[task] = instance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Never, Protocol, TypeAlias
 
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec, Registration
@@ -120,7 +120,7 @@ OpenLifecycle: TypeAlias = Callable[[str, str], AbstractAsyncContextManager[Life
 The connection is not the one for operations, so that these delay no command.
 """
 
-OpenDriver: TypeAlias = Callable[[str, str], Awaitable[Driver[Any]]]
+OpenDriver: TypeAlias = Callable[[str, str], Awaitable[Driver[Never]]]
 """Connects to a pattern, given its name (for errors) and its data address, for operations.
 
 Returns a driver whose `stop` closes the connection.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from prism.domain.patterns.availability import Availability
 from prism.domain.patterns.backoff import Backoff
@@ -83,7 +83,7 @@ class RestartLoop:
         log.error("the pattern %r: unexpected", self._availability.spec.name, exc_info=error)
         return "an unexpected error of the proxy; its log has the details"
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[object, None, None]) -> None:
         self._task = asyncio.create_task(work)
 
     async def _keep_serving(self, failure: str = "") -> None:

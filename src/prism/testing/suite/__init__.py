@@ -6,7 +6,6 @@ Each group is a class, so that it can be run alone. The name of each test states
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from prism.testing.suite.backend import Backend, BackendServer, Level, OpenBackend, Wrap
 from prism.testing.suite.basic import Basic
@@ -63,7 +62,7 @@ class AcceptanceSuite(
     """Every group. Derive from this class and supply the fixture `open_backend`."""
 
 
-def group_of(test: Callable[..., Any]) -> str | None:
+def group_of(test: Callable[..., object]) -> str | None:
     """Return the name of the group that a test function belongs to; None: of no group."""
     for name, group in GROUPS.items():
         if hasattr(group, test.__name__):

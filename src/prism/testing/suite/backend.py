@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Never, Protocol, TypeAlias
 
 from prism.ports import Driver, FullKeyValue, LifecycleControl, Profile
 
-Wrap: TypeAlias = Callable[[Driver[Any]], Driver[Any]]
+Wrap: TypeAlias = Callable[[Driver[Never]], Driver[Never]]
 """Wraps a new driver, to block, record or break its operations."""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, cast
+from typing import cast
 
-from prism.ports import OPERATIONS, FullKeyValue
+from prism.ports import OPERATIONS, Event, FullKeyValue
 from prism.testing.suite.timing import TimeLimitExceeded, time_limit
 
 CALL_SECONDS = 10.0
@@ -36,12 +36,12 @@ class _ObservedKeyValue:
         self.kv = kv
         self.calls = calls
 
-    def watch(self, prefix: str = "") -> AbstractAsyncContextManager[Any]:
+    def watch(self, prefix: str = "") -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         return self.kv.watch(prefix)
 
 
-def _observed(name: str) -> Callable[..., Awaitable[Any]]:
-    async def call(self: _ObservedKeyValue, *args: Any, **kwargs: Any) -> Any:
+def _observed(name: str) -> Callable[..., Awaitable[object]]:
+    async def call(self: _ObservedKeyValue, *args: object, **kwargs: object) -> object:
         try:
             async with time_limit(CALL_SECONDS, f"{name}({_shown(args)})"):
                 return await getattr(self.kv, name)(*args, **kwargs)
@@ -53,7 +53,7 @@ def _observed(name: str) -> Callable[..., Awaitable[Any]]:
     return call
 
 
-def _shown(args: tuple[Any, ...]) -> str:
+def _shown(args: tuple[object, ...]) -> str:
     """Return the first argument, which is the key, the keys or the prefix."""
     text = repr(args[0]) if args else ""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

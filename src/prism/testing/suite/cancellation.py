@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
@@ -55,7 +55,7 @@ class _Write:
 
     name: str
     capabilities: tuple[Capability, ...]
-    call: Callable[[FullKeyValue, str, Version], Coroutine[Any, Any, object]]
+    call: Callable[[FullKeyValue, str, Version], Coroutine[object, None, object]]
     before: State
     after: State
 
@@ -243,7 +243,9 @@ async def _call(operation: SampleOperation, kv: FullKeyValue, key: str) -> None:
         await operation.call(kv, key)
 
 
-async def _cancel_after(turns: int, tasks: list[asyncio.Task[Any]], seconds: float = 0.0) -> None:
+async def _cancel_after(
+    turns: int, tasks: Sequence[asyncio.Task[object]], seconds: float = 0.0
+) -> None:
     """Cancel the tasks after this many iterations of the event loop, and wait for their end."""
     if seconds:
         await asyncio.sleep(seconds)

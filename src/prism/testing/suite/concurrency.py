@@ -10,11 +10,11 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
-from prism.ports import Capability, Exhausted, FullKeyValue, Outcome, VersionConflict
+from prism.ports import Capability, Exhausted, FullKeyValue, Outcome, Version, VersionConflict
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.failures import Degradation, Outages
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
@@ -255,7 +255,7 @@ class Bulkhead(Group):
 @asynccontextmanager
 async def _waiting(
     kv: FullKeyValue, blocker: OperationBlocker, prefix: str, count: int
-) -> AsyncIterator[list[asyncio.Task[Any]]]:
+) -> AsyncIterator[list[asyncio.Task[Version]]]:
     """Start writes of different keys that wait until the blocker releases them."""
     blocker.block()
     writes = [asyncio.create_task(kv.set(f"{prefix}{number}", b"v")) for number in range(count)]

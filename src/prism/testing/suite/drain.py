@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from prism.ports import DrainReport, NotServing, Outcome, PrismError, State
+from prism.ports import DrainReport, NotServing, Outcome, PrismError, State, Version
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import Group, group
 from prism.testing.suite.timing import wait_until
@@ -183,7 +182,7 @@ class Drains(Group):
 @asynccontextmanager
 async def _blocked_writes(
     backend: Backend, blocker: OperationBlocker, prefix: str
-) -> AsyncIterator[list[asyncio.Task[Any]]]:
+) -> AsyncIterator[list[asyncio.Task[Version]]]:
     """Start writes that reach the driver and wait there until the blocker releases them."""
     blocker.block()
     writes = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,6 +18,7 @@ from prism.ports import (
     Outcome,
     PrismError,
     Put,
+    Version,
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
@@ -158,5 +158,5 @@ class _Defective(DriverWrapper):
         raise ZeroDivisionError("password=hunter2")
 
 
-async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[Any]:
+async def _set_many(kv: FullKeyValue, puts: list[Put]) -> list[Version | PrismError]:
     return list(await kv.set_many(puts))

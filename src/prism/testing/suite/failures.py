@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Never, TypeAlias
 
 import pytest
 
@@ -128,7 +128,7 @@ class _FailureSwitch:
         self._error = error
         self._outcome = outcome
 
-    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
+    def wrap(self, driver: Driver[Never]) -> Driver[Never]:
         return _SwitchedDriver(driver, self)
 
     def check(self) -> None:
@@ -137,7 +137,7 @@ class _FailureSwitch:
 
 
 class _SwitchedDriver(DriverWrapper):
-    def __init__(self, inner: Driver[Any], switch: _FailureSwitch) -> None:
+    def __init__(self, inner: Driver[Never], switch: _FailureSwitch) -> None:
         super().__init__(inner)
         self._switch = switch
 

@@ -21,7 +21,7 @@ from prism.testing.suite.timing import Clock, TimeLimitExceeded, time_limit, tim
 P = ParamSpec("P")
 Test: TypeAlias = Callable[Concatenate[Any, P], Awaitable[None]]
 ClassT = TypeVar("ClassT", bound=type)
-TestT = TypeVar("TestT", bound=Callable[..., Any])
+TestT = TypeVar("TestT", bound=Callable[..., object])
 
 UNSUPPORTED = "unsupported by declaration: "
 NOT_REACHABLE = "not reachable at this level: "

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Never
 
 import pytest
 import pytest_asyncio
@@ -348,7 +348,7 @@ def no_answer_if_stopped(backend: Backend, state: State) -> Iterator[None]:
 
 
 class _FailsToInitialize(DriverWrapper):
-    async def initialize(self, settings: Any) -> None:
+    async def initialize(self, settings: object) -> None:
         raise BackendUnavailable("injected by the suite: initialize fails")
 
 
@@ -371,7 +371,7 @@ class CommandRecorder:
         self.running = 0
         self.max_running = 0
 
-    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
+    def wrap(self, driver: Driver[Never]) -> Driver[Never]:
         return _RecordedDriver(driver, self)
 
     def hold(self) -> None:
@@ -398,11 +398,11 @@ class CommandRecorder:
 
 
 class _RecordedDriver(DriverWrapper):
-    def __init__(self, inner: Driver[Any], recorder: CommandRecorder) -> None:
+    def __init__(self, inner: Driver[Never], recorder: CommandRecorder) -> None:
         super().__init__(inner)
         self._recorder = recorder
 
-    async def initialize(self, settings: Any) -> None:
+    async def initialize(self, settings: object) -> None:
         async with self._recorder.running_command("initialize"):
             await self.inner.initialize(settings)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
@@ -37,7 +37,7 @@ LARGE_SIZES = (64 << 10, (64 << 10) + 1, 300_001, 1 << 20)
 _PROGRESS_SECONDS = 20.0
 _FEWER_CALLS = 100
 
-Call: TypeAlias = Callable[[FullKeyValue, str], Coroutine[Any, Any, object]]
+Call: TypeAlias = Callable[[FullKeyValue, str], Coroutine[object, None, object]]
 
 TTL_CHANGES: dict[str, Call] = {
     "expire": lambda kv, key: kv.expire(key, LONG),

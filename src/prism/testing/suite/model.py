@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -33,6 +33,7 @@ from prism.testing.suite.large_scans import pages_under
 from prism.testing.suite.timing import LONG
 
 Result = TypeVar("Result")
+RuleT = TypeVar("RuleT", bound=Callable[..., None])
 
 # Few, so that operations meet on a key; some are prefixes or lookalikes of others.
 NAMES = ["a", "a*", "ab", "a/b", "b", "é", "{t}", "{t}a"]
@@ -75,7 +76,7 @@ class ExpectedEntry:
     version: Version | None
 
 
-def _declared(capability: Capability) -> Callable[[Any], Any]:
+def _declared(capability: Capability) -> Callable[[RuleT], RuleT]:
     return precondition(lambda machine: capability in machine.declared)
 
 
@@ -91,7 +92,7 @@ class ModelMachine(RuleBasedStateMachine):
         self.model: dict[str, ExpectedEntry] = {}
         self.seen: list[Version] = [Version(0)]
 
-    def call(self, operation: Coroutine[Any, Any, Result]) -> Result:
+    def call(self, operation: Coroutine[object, None, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(operation, self.loop).result(_CALL_SECONDS)
 
     def wrote(self, name: str, value: bytes, version: Version, *, expires: bool) -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Never, TypeAlias
 from urllib.parse import urlsplit
 
 import pytest
@@ -190,16 +190,16 @@ class _InitializeRecorder:
     def __init__(self) -> None:
         self.messages: list[str] = []
 
-    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
+    def wrap(self, driver: Driver[Never]) -> Driver[Never]:
         return _RecordedDriver(driver, self)
 
 
 class _RecordedDriver(DriverWrapper):
-    def __init__(self, inner: Driver[Any], recorder: _InitializeRecorder) -> None:
+    def __init__(self, inner: Driver[Never], recorder: _InitializeRecorder) -> None:
         super().__init__(inner)
         self._recorder = recorder
 
-    async def initialize(self, settings: Any) -> None:
+    async def initialize(self, settings: object) -> None:
         try:
             await self.inner.initialize(settings)
         except PrismError as error:

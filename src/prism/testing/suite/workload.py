@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prism.ports import Capability, Condition, Delete, Profile, Put
 from prism.testing.suite.histories import Caller
@@ -18,7 +18,7 @@ MAX_AT_ONCE = 100
 """Every server admits at least this many operations from one connection."""
 
 
-async def gather_bounded(operations: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def gather_bounded(operations: Iterable[Coroutine[object, None, Result]]) -> list[Result]:
     """Run the operations, at most 100 at a time, and return their results in order."""
     remaining = iter(operations)
     results: list[Result] = []
@@ -27,7 +27,7 @@ async def gather_bounded(operations: Iterable[Coroutine[Any, Any, Result]]) -> l
     return results
 
 
-async def gather_or_cancel(*operations: Coroutine[Any, Any, Result]) -> list[Result]:
+async def gather_or_cancel(*operations: Coroutine[object, None, Result]) -> list[Result]:
     """Run the operations at once and return their results; the first error cancels the rest."""
     tasks = [asyncio.ensure_future(operation) for operation in operations]
     try:

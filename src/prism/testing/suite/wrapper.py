@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
 from prism.ports import OPERATIONS, Driver, Entry, FullKeyValue, Profile, Version
 from prism.testing.suite.timing import wait_until
@@ -32,7 +32,7 @@ class DriverWrapper(_Forwarding):  # type: ignore[misc]
         inner: the driver inside. An override calls it: `await self.inner.get(key)`.
     """
 
-    def __init__(self, inner: Driver[Any]) -> None:
+    def __init__(self, inner: Driver[Never]) -> None:
         self.inner: FullDriver = inner  # type: ignore[assignment]
 
     @property
@@ -40,8 +40,8 @@ class DriverWrapper(_Forwarding):  # type: ignore[misc]
         return self.inner.profile
 
 
-def _forwarding(name: str) -> Callable[..., Any]:
-    def forward(self: DriverWrapper, *args: Any, **kwargs: Any) -> Any:
+def _forwarding(name: str) -> Callable[..., object]:
+    def forward(self: DriverWrapper, *args: object, **kwargs: object) -> object:
         return getattr(self.inner, name)(*args, **kwargs)
 
     forward.__name__ = name
@@ -61,7 +61,7 @@ class DriverCapture:
 
     driver: FullDriver
 
-    def capture(self, driver: Driver[Any]) -> Driver[Any]:
+    def capture(self, driver: Driver[Never]) -> Driver[Never]:
         """Keep the driver and return it unchanged; for `open_backend(wrap=…)`."""
         self.driver = driver  # type: ignore[assignment]
         return driver
@@ -79,7 +79,7 @@ class OperationBlocker:
         self._released.set()
         self.blocked = 0
 
-    def wrap(self, driver: Driver[Any]) -> Driver[Any]:
+    def wrap(self, driver: Driver[Never]) -> Driver[Never]:
         """Return the driver with its `get` and `set` under control; for `open_backend`."""
         return _BlockedDriver(driver, self)
 
@@ -109,7 +109,7 @@ class OperationBlocker:
 
 
 class _BlockedDriver(DriverWrapper):
-    def __init__(self, inner: Driver[Any], blocker: OperationBlocker) -> None:
+    def __init__(self, inner: Driver[Never], blocker: OperationBlocker) -> None:
         super().__init__(inner)
         self._blocker = blocker
 

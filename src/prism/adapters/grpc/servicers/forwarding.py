@@ -8,7 +8,7 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from google.protobuf.message import Message
 
@@ -262,7 +262,7 @@ class ForwardingServicer:
         """Return a handler that forwards calls of this method."""
         handler_of: Callable[[KeyValueServicer], UnaryHandler] = attrgetter(method)
 
-        def forward(request: Message, context: CallContext) -> Coroutine[Any, Any, Message]:
+        def forward(request: Message, context: CallContext) -> Coroutine[object, None, Message]:
             call = self._forwarded(context)
             upstream = self._enter(call, context)
             if upstream is None:

@@ -6,11 +6,14 @@ https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
 from prism.adapters.grpc.context import CallContext
+
+if TYPE_CHECKING:
+    from grpc_reflection.v1alpha.reflection import aio
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ServerReflection"]
 
@@ -24,7 +27,7 @@ class ReflectionServicer:
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = services
-        self._library: Any = None
+        self._library: aio.ReflectionServicer | None = None
 
     async def server_reflection_info(
         self, requests: AsyncIterator[pb.ServerReflectionRequest], context: CallContext

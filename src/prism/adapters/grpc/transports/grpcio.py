@@ -40,7 +40,7 @@ are decoded without a pause would hold up."""
 
 _COUNTED_BYTES = 4096
 
-ServicerContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+ServicerContext: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
 class GrpcioServer:
@@ -127,7 +127,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         return self._handlers.get(handler_call_details.method)
 
 
@@ -168,7 +168,7 @@ class _Context:
 
 def _handler_of(
     call: Call, unread: UnreadReplies, turns: MessageTurns
-) -> grpc.RpcMethodHandler[Any, Any]:
+) -> grpc.RpcMethodHandler[bytes, bytes]:
     if isinstance(call, UnaryCall):
         return grpc.unary_unary_rpc_method_handler(_carry(call, unread, turns))
     return grpc.stream_stream_rpc_method_handler(_carry_stream(call, turns))
@@ -300,7 +300,7 @@ class _Certificates:
         return grpc.dynamic_ssl_server_credentials(
             _configuration_of(self._material),
             # None keeps the present certificates, which the stubs do not know.
-            cast("Any", self._take),
+            cast("Callable[[], grpc.ServerCertificateConfiguration]", self._take),
             require_client_authentication=self._material.client_ca is not None,
         )
 

@@ -170,7 +170,7 @@ async def _within(
     operation: Operation,
     args: Sequence[object],
     options: Mapping[str, object],
-) -> Any:
+) -> object:
     # The span is current in the driver, for its libraries and for what it sends to servers.
     token = attach(containing(span))
     try:

@@ -8,7 +8,7 @@ import os
 import threading
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Never, TypeVar, cast
 from uuid import uuid4
 
 from opentelemetry import trace
@@ -87,7 +87,7 @@ class Tracing:
         self._log_throttle = OtelLogThrottle(redact)
         self._exporter: SpanExporter | None = None
 
-    def around_driver(self, driver: Driver[Any], system: str) -> Driver[Any]:
+    def around_driver(self, driver: Driver[Never], system: str) -> Driver[Never]:
         """Return the driver with its operations traced.
 
         Args:
@@ -97,12 +97,12 @@ class Tracing:
             driver, self._recorder, database_spans(system), current_request_span
         )
         self.requests.switch(traced)
-        return cast("Driver[Any]", traced)
+        return cast("Driver[Never]", traced)
 
-    def around_pattern(self, driver: Driver[Any], address: str) -> Driver[Any]:
+    def around_pattern(self, driver: Driver[Never], address: str) -> Driver[Never]:
         """Return a proxy's driver of the pattern at this address, with its calls traced."""
         traced = TracedOperations(driver, self._recorder, rpc_spans(address), current_request_span)
-        return cast("Driver[Any]", traced)
+        return cast("Driver[Never]", traced)
 
     def around_client(self, client: Client, address: str) -> Client:
         """Return the client of the server at this address, with its calls traced."""

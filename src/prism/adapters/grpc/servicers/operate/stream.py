@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from time import perf_counter_ns
-from typing import Any
 
 from google.protobuf.message import Message
 
@@ -381,7 +380,7 @@ class StreamRunner:
         self._leave(operation, free=0)
 
     async def _finish(
-        self, operation: Operation, work: Coroutine[Any, Any, Message], waits_for: object
+        self, operation: Operation, work: Coroutine[object, None, Message], waits_for: object
     ) -> None:
         if not operation.waited_from_ns:
             operation.waited_from_ns = perf_counter_ns()
