@@ -1,7 +1,8 @@
 """Runs the matrix: `python -m tests.matrix [--short] [--only NAME] [--list]`.
 
 Each cell runs in an environment of its own under `build/matrix`, which is kept. The results are in
-`build/matrix/results.json`; without --short they also become the tables of docs/compatibility.md.
+`tests/matrix/results.json`, and become the tables of docs/compatibility.md; those of the short form
+are in `build/matrix/short.json` alone.
 A cell that cannot run on this machine is reported as such. The exit status is 1 if a test failed,
 and with --short if a cell could not run.
 """
@@ -13,9 +14,9 @@ import sys
 from datetime import UTC, datetime
 
 from tests.matrix import refusals
-from tests.matrix.cells import Cell, all_cells, short_cells
+from tests.matrix.cells import Cell, all_cells, is_chosen, short_cells
 from tests.matrix.downloads import ROOT
-from tests.matrix.results import CellResult, Results
+from tests.matrix.results import RESULTS, CellResult, Results
 from tests.matrix.running import run_cell
 from tests.matrix.tables import DOCUMENT, write_tables
 
@@ -30,12 +31,12 @@ def main() -> int:
     chosen = [
         cell
         for cell in (short_cells() if options.short else all_cells())
-        if options.only in cell.name
+        if is_chosen(cell.name, options.only)
     ]
     if options.list:
         _say("\n".join(cell.name for cell in chosen))
         return 0
-    results = Results.read(ROOT / ("short.json" if options.short else "results.json"))
+    results = Results.read(ROOT / "short.json" if options.short else RESULTS)
     failed = not chosen
     for cell in chosen:
         result = _run(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -100,6 +101,15 @@ class Cell:
         if self.table == "python":
             return self.environment.name
         return "-".join(server.name for server in self.servers)
+
+
+def is_chosen(name: str, only: str) -> bool:
+    """Return whether `--only` chooses this name: it has the text in it, and no number goes on.
+
+    `redis7` chooses redis7.0 and redis7.2, and `nats2.11.1` does not choose nats2.11.11.
+    """
+    ends_in_digit = only[-1:].isdigit()
+    return re.search(re.escape(only) + (r"(?!\d)" if ends_in_digit else ""), name) is not None
 
 
 def all_cells() -> Iterator[Cell]:

@@ -10,6 +10,7 @@ from prism.adapters.nats import DRIVER as NATS_DRIVER
 from prism.adapters.redis import DRIVER as REDIS_DRIVER
 from prism.ports import PrismError
 from prism.testing.levels import in_process
+from tests.matrix.cells import is_chosen
 from tests.matrix.downloads import Unavailable
 from tests.matrix.servers import REFUSED, ServerProgram
 from tests.servers import nats, redis
@@ -18,7 +19,7 @@ from tests.servers import nats, redis
 def check(only: str) -> Iterator[tuple[str, str]]:
     """Return each server's name and version, and what the driver says about it."""
     for server in REFUSED:
-        if only in server.name:
+        if is_chosen(server.name, only):
             try:
                 yield f"{server.product} {server.version()}", _error_about(server)
             except Unavailable as error:

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).with_name("results.json")
+"""Results of every cell that has been run, here or elsewhere."""
+
 
 @dataclass(slots=True)
 class Count:

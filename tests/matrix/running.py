@@ -75,13 +75,15 @@ def run_cell(cell: Cell) -> CellResult:
                 process.wait(_END_S)
             process.kill()
             process.wait()
-            result.failures = [f"the tests take longer than {_TIMEOUT_S / 60:g} minutes: see {log}"]
+            result.failures = [
+                f"the tests take longer than {_TIMEOUT_S / 60:g} minutes: see reports/{log.name}"
+            ]
             status = 0
     result.seconds = round(time.monotonic() - began, 1)
     if report.exists():
         count_report(report, cell.groups, result)
     if status and not result.failures:
-        result.failures = [f"pytest ended with status {status}: see {log}"]
+        result.failures = [f"pytest ended with status {status}: see reports/{log.name}"]
     return result
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.matrix import tables
-from tests.matrix.cells import Cell, all_cells, short_cells
+from tests.matrix.cells import Cell, all_cells, is_chosen, short_cells
 from tests.matrix.environments import PROJECT, Dependencies, Environment
 from tests.matrix.refusals import is_refusal
-from tests.matrix.results import CellResult, Count, Results
+from tests.matrix.results import RESULTS, CellResult, Count, Results
 from tests.matrix.running import count_report
 
 REPORT = """
@@ -92,3 +92,29 @@ def test_environments_differ_by_python_and_dependencies() -> None:
 def test_a_server_that_is_served_is_not_refused() -> None:
     assert not is_refusal("is served")
     assert is_refusal("it has version 6.2.5; Prism needs Redis 7.0 or newer")
+
+
+@pytest.mark.parametrize(
+    ("only", "chosen"),
+    [
+        ("nats2.11.1", {"nats2.11.1"}),
+        ("nats2.11", {"nats2.11.1", "nats2.11.11"}),
+        ("redis7", {"redis7.0"}),
+        ("3.11-", {"python3.11-oldest"}),
+        ("", {"nats2.11.1", "nats2.11.11", "redis7.0", "python3.11-oldest"}),
+    ],
+)
+def test_a_number_chooses_no_longer_number(only: str, chosen: set[str]) -> None:
+    names = ("nats2.11.1", "nats2.11.11", "redis7.0", "python3.11-oldest")
+    assert {name for name in names if is_chosen(name, only)} == chosen
+
+
+def test_the_document_shows_the_results_that_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tables.DOCUMENT.read_text()
+    copy = tmp_path / "compatibility.md"
+    copy.write_text(written)
+    monkeypatch.setattr(tables, "DOCUMENT", copy)
+    tables.write_tables(Results.read(RESULTS))
+    assert copy.read_text() == written
