@@ -8,6 +8,8 @@ from collections.abc import Container
 from types import TracebackType
 from typing import Self
 
+from tests.servers.data_frames import DataFrames
+
 _CHUNK = 1 << 20
 
 
@@ -18,6 +20,8 @@ class TcpRelay:
         port: port of the server.
         tls: TLS context of the relay's own port; None: no TLS.
         keepalive: messages that either side may send at any time, and that are not counted.
+        idle_timeout_s: seconds without a DATA frame of an HTTP/2 server after which its
+            connection is aborted; None: never.
 
     Attributes:
         port: port of the relay.
@@ -34,10 +38,12 @@ class TcpRelay:
         *,
         tls: ssl.SSLContext | None = None,
         keepalive: Container[bytes] = (),
+        idle_timeout_s: float | None = None,
     ) -> None:
         self._server_port = port
         self._keepalive = keepalive
         self._tls = tls
+        self._idle_timeout_s = idle_timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.round_trips = 0
@@ -101,14 +107,19 @@ class TcpRelay:
 
             async def backward() -> None:
                 nonlocal answered
+                frames = DataFrames()
                 while data := await from_server.read(_CHUNK):
                     answered = answered or data not in self._keepalive
                     if not (self.drop_replies or self._loses(writer)):
                         writer.write(data)
+                    if self._idle_timeout_s is not None and frames.found_in(data):
+                        idle.reschedule(loop.time() + self._idle_timeout_s)
 
+            loop = asyncio.get_running_loop()
             directions = [asyncio.create_task(each) for each in (forward(), backward())]
             try:
-                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+                async with asyncio.timeout(self._idle_timeout_s) as idle:
+                    await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for direction in directions:
                     direction.cancel()

@@ -337,20 +337,28 @@ class ApplyResponse(_message.Message):
     def __init__(self, versions: _Optional[_Iterable[int]] = ..., existed: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("prefix",)
+    __slots__ = ("prefix", "heartbeat_interval")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     prefix: str
-    def __init__(self, prefix: _Optional[str] = ...) -> None: ...
+    heartbeat_interval: _duration_pb2.Duration
+    def __init__(self, prefix: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
-    __slots__ = ("started", "event")
+    __slots__ = ("started", "event", "heartbeat")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     started: WatchStarted
     event: WatchEvent
-    def __init__(self, started: _Optional[_Union[WatchStarted, _Mapping]] = ..., event: _Optional[_Union[WatchEvent, _Mapping]] = ...) -> None: ...
+    heartbeat: WatchHeartbeat
+    def __init__(self, started: _Optional[_Union[WatchStarted, _Mapping]] = ..., event: _Optional[_Union[WatchEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchHeartbeat, _Mapping]] = ...) -> None: ...
 
 class WatchStarted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchHeartbeat(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 
 from prism.ports import (
@@ -17,6 +18,7 @@ from prism.ports import (
     Version,
     WatchEnded,
 )
+from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.fakes import Proxy, until
 
 WAYS = pytest.mark.parametrize("streams", [True, False], ids=["stream", "unary"])
@@ -193,6 +195,17 @@ async def test_watch_events_are_forwarded_unchanged(proxy: Proxy) -> None:
         put, deleted = await anext(events), await anext(events)
     assert (put.change, put.key, put.value, put.version) == ("put", "k1", b"v", version)
     assert (deleted.change, deleted.key) == ("delete", "k1")
+
+
+async def test_watch_has_heartbeats_through_a_proxy(proxy: Proxy) -> None:
+    request = pb.WatchRequest()
+    request.heartbeat_interval.FromMilliseconds(100)
+    channel: Any
+    async with grpc.aio.insecure_channel(proxy.address) as channel:
+        call = channel.unary_stream("/prism.v1.KeyValueService/Watch")(request.SerializeToString())
+        messages = [pb.WatchResponse.FromString(await call.read()) for _ in range(3)]
+    kinds = [message.WhichOneof("message") for message in messages]
+    assert kinds == ["started", "heartbeat", "heartbeat"]
 
 
 async def test_watch_ends_when_its_caller_goes(proxy: Proxy) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
+import prism
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.key_value import KeyValueClient
+from prism.adapters.grpc.servicers.heartbeats import SHORTEST_INTERVAL
+from prism.adapters.remote import Remote, RemoteSettings
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -27,6 +30,8 @@ from prism.v1 import keyvalue_pb2 as pb
 from tests.servers.relay import TcpRelay
 
 WATCH = "/prism.v1.KeyValueService/Watch"
+
+IDLE_S = 0.7
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -86,6 +91,71 @@ async def test_caller_that_stops_reading_and_leaves_leaves_no_watcher_behind(ser
         for _ in range(120):
             await served.kv.set("k", bytes(64 << 10))
     await until(lambda: not served.driver._store.watchers.any)
+
+
+async def test_watch_without_events_outlives_a_proxy_that_ends_silent_streams(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await serve()
+    watches = served.services.calls[WATCH].tally
+    port = int(served.address.rpartition(":")[2])
+
+    def block(address: str) -> Event:
+        with prism.connect_sync(address) as kv, kv.watch("k") as events:
+            return next(events)
+
+    async def drive(address: str) -> Event:
+        driver = Remote()
+        await driver.initialize(RemoteSettings(address))
+        try:
+            async with driver.watch("k") as events:
+                return await anext(events)
+        finally:
+            await driver.stop()
+
+    async with TcpRelay(port, idle_timeout_s=IDLE_S) as relay:
+        address = f"127.0.0.1:{relay.port}"
+        async with prism.connect(address) as kv:
+            monkeypatch.setattr("prism.adapters.client.channel.HEARTBEAT", timedelta(minutes=1))
+            async with kv.watch("k") as events:
+                assert isinstance(await end_of(events), WatchEnded)
+            monkeypatch.setattr("prism.adapters.client.channel.HEARTBEAT", SHORTEST_INTERVAL)
+            async with kv.watch("k") as events:
+                readings = [
+                    asyncio.ensure_future(anext(events)),
+                    asyncio.create_task(asyncio.to_thread(block, address)),
+                    asyncio.create_task(drive(address)),
+                ]
+                await until(lambda: watches.started == 4)
+                done, _ = await asyncio.wait(readings, timeout=3 * IDLE_S)
+                assert not done
+                version = await served.kv.set("k", b"v")
+                event = Event(Change.PUT, "k", b"v", version)
+                assert await asyncio.gather(*readings) == [event] * 3
+    await until(lambda: not served.driver._store.watchers.any)
+
+
+async def test_caller_that_asks_for_no_heartbeat_gets_none(serve: Any) -> None:
+    served = await serve()
+    channel: Any
+    async with grpc.aio.insecure_channel(served.address) as channel:
+
+        async def next_message(call: Any) -> str | None:
+            message = pb.WatchResponse.FromString(await call.read())
+            return message.WhichOneof("message")
+
+        silent = channel.unary_stream(WATCH)(b"")
+        request = pb.WatchRequest()
+        request.heartbeat_interval.FromMilliseconds(100)
+        beating = channel.unary_stream(WATCH)(request.SerializeToString())
+        assert [await next_message(silent), await next_message(beating)] == ["started"] * 2
+        assert [await next_message(beating) for _ in range(3)] == ["heartbeat"] * 3
+        await served.kv.set("k", b"v")
+        assert await next_message(silent) == "event"
+        request.heartbeat_interval.FromMilliseconds(99)
+        refused = channel.unary_stream(WATCH)(request.SerializeToString())
+        assert await refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "at least 0.1 s" in await refused.details()
 
 
 async def test_stopped_server_ends_a_watch(serve: Any) -> None:

@@ -35,7 +35,8 @@ from prism.adapters.client.operation_stream import (
 from prism.adapters.client.pending_operations import TIMEOUT_MARGIN_S
 from prism.adapters.client.propagation import Forwarded, TraceContext
 from prism.adapters.client.shared_connection import SharedConnection, begin_call
-from prism.adapters.client.watch import Watches
+from prism.adapters.client.watch import HEARTBEAT, Watches
+from prism.adapters.wire.keyvalue_messages import duration_of
 from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
 from prism.kit import FileStamp, client_tls_context, file_stamp
@@ -358,7 +359,7 @@ class Channel(PerProcess):
         return self._connection
 
     def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        """Watch over a connection that only watches share.
+        """Watch over a connection that only watches share, with heartbeats over TCP.
 
         Raises:
             PrismError: on entering: refused by the server, or not started in time.
@@ -369,6 +370,8 @@ class Channel(PerProcess):
             self._follow_tls_files(self._tls)
         caller = None if self._forwarded is None else self._forwarded()
         headers = self._headers(path_of("Watch"), self._current_metadata(caller), None)
+        if not self._endpoint.path:
+            request.heartbeat_interval.CopyFrom(duration_of(HEARTBEAT))
         return self._watches.open(request, headers)
 
     async def close(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from google.protobuf.message import DecodeError
 
@@ -22,6 +23,9 @@ from prism.adapters.client.shared_connection import SharedConnection, begin_call
 from prism.adapters.wire.keyvalue_messages import event_of
 from prism.ports import BackendTimeout, Event, Internal, NotServing, PrismError, WatchEnded
 from prism.v1 import keyvalue_pb2 as pb
+
+HEARTBEAT = timedelta(seconds=3)
+"""Longest silence of a watch: proxies on the way may end a stream that is silent for 5 s."""
 
 MAX_CONNECTION_WATCHES = 100
 """Watches on one connection: fewer than any Prism server allows."""
@@ -35,6 +39,8 @@ _MOVES = 3
 """How often a watch that no server has begun is sent over another connection."""
 
 _EVENT_OVERHEAD_BYTES = 64
+# An encoded message begins with the tag of the only field that it has.
+_HEARTBEAT_TAG = pb.WatchResponse(heartbeat=pb.WatchHeartbeat()).SerializeToString()[:1]
 _RESTART = "start a new watch and re-read the keys"
 _ENDED = f"the server ended the watch: {_RESTART}"
 
@@ -175,7 +181,8 @@ class _WatchCall(Call):
 
     def message_arrived(self, message: bytes) -> None:
         if self.started.done():
-            self.events.put(message)
+            if not message.startswith(_HEARTBEAT_TAG):
+                self.events.put(message)
             return
         try:
             confirmed = _decode(message).WhichOneof("message") == "started"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from typing import NamedTuple
 
 from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.heartbeats import heartbeat_interval, with_heartbeats
 from prism.adapters.grpc.servicers.operate import (
     EncodedResponse,
     OperateCall,
@@ -43,6 +45,7 @@ from prism.ports import (
 from prism.v1 import keyvalue_pb2 as pb
 
 _STARTED = pb.WatchResponse(started=pb.WatchStarted())
+_HEARTBEAT = pb.WatchResponse(heartbeat=pb.WatchHeartbeat())
 
 
 class _LocalRoute(NamedTuple):
@@ -248,11 +251,17 @@ class KeyValueServicer:
         self, requests: AsyncIterator[pb.WatchRequest], context: CallContext
     ) -> AsyncGenerator[pb.WatchResponse, None]:
         async for request in requests:
+            interval = heartbeat_interval(request)
             async with self._gateway.watch(request.prefix) as events:
                 yield _STARTED
                 # Events that are ready go out without a turn of the loop in between.
-                async for event in events:
-                    yield watch_event(event)
+                if interval is None:
+                    async for event in events:
+                        yield watch_event(event)
+                else:
+                    async with aclosing(with_heartbeats(events, interval)) as readings:
+                        async for reading in readings:
+                            yield _HEARTBEAT if reading is None else watch_event(reading)
 
     async def get_capabilities(
         self, request: pb.GetCapabilitiesRequest, context: CallContext
