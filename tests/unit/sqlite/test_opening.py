@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +147,51 @@ async def test_initialize_works_after_it_failed(open_sqlite: Open, path: Path) -
     await refusal(open_sqlite)
     path.unlink()
     await (await open_sqlite()).set("key", b"value")
+
+
+@pytest.fixture
+def unclosed(monkeypatch: pytest.MonkeyPatch) -> set[sqlite3.Connection]:
+    """Connections to SQLite files that nobody has closed."""
+    unclosed: set[sqlite3.Connection] = set()
+    connect = sqlite3.connect
+
+    class Seen(sqlite3.Connection):
+        def close(self) -> None:
+            super().close()
+            unclosed.discard(self)
+
+    def connect_seen(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options, factory=Seen)
+        unclosed.add(connection)
+        return connection
+
+    monkeypatch.setattr("prism.adapters.sqlite.schema.sqlite3.connect", connect_seen)
+    return unclosed
+
+
+async def test_a_file_that_is_refused_is_closed(
+    open_sqlite: Open, path: Path, unclosed: set[sqlite3.Connection]
+) -> None:
+    path.write_bytes(b"This is no database. " * 100)
+    await refusal(open_sqlite)
+    assert not unclosed
+
+
+async def test_a_file_whose_opening_is_cancelled_is_closed(
+    path: Path, unclosed: set[sqlite3.Connection]
+) -> None:
+    with plain(path) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        opening = asyncio.create_task(Sqlite().initialize(SqliteSettings(path=path)))
+        async with asyncio.timeout(10):
+            while unclosed == {connection}:
+                await asyncio.sleep(0.001)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            connection.execute("ROLLBACK")
+            while unclosed != {connection}:
+                await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1), ("off", 0)])

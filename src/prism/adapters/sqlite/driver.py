@@ -139,7 +139,7 @@ class Sqlite:
 
     async def initialize(self, settings: SqliteSettings) -> None:
         lock_timeout_s = settings.lock_timeout.total_seconds()
-        connection, reading, *for_threads = await asyncio.to_thread(_open, settings)
+        connection, reading, *for_threads = await _opened(settings)
         log = ChangeLog(connection, secrets.token_hex(8))
         maintenance = Maintenance(log)
         writer = Writer(
@@ -202,6 +202,22 @@ class Sqlite:
             details["last_error"] = damage.message
             return Health(HealthStatus.UNHEALTHY, damage.message, details)
         return Health(HealthStatus.HEALTHY, f"{self._path} has {details['bytes']} bytes", details)
+
+
+async def _opened(settings: SqliteSettings) -> list[sqlite3.Connection]:
+    """Open all connections, in a thread. Cancelling closes what the thread still opens."""
+    opening = asyncio.get_running_loop().run_in_executor(None, _open, settings)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_opened)
+        raise
+
+
+def _close_opened(opening: asyncio.Future[list[sqlite3.Connection]]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        for connection in opening.result():
+            connection.close()
 
 
 def _open(settings: SqliteSettings) -> list[sqlite3.Connection]:

@@ -152,11 +152,9 @@ def open_reader(path: Path, lock_timeout_s: float) -> sqlite3.Connection:
     process opens or closes the file.
     """
     try:
-        connection = _connect(path, lock_timeout_s)
-        connection.execute("PRAGMA query_only = ON")
+        return _connect(path, lock_timeout_s, "query_only = ON")
     except sqlite3.Error as error:
         raise translate(error, path) from error
-    return connection
 
 
 def never_wait(connection: sqlite3.Connection) -> None:
@@ -175,12 +173,17 @@ def begin_write(connection: sqlite3.Connection, timeout_s: float) -> None:
     _repeat_while_busy(connection, "BEGIN IMMEDIATE", timeout_s)
 
 
-def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+def _connect(path: Path, timeout_s: float, *pragmas: str) -> sqlite3.Connection:
     # Whichever thread uses a connection is the only one that does so at that time.
     connection = sqlite3.connect(
         path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    try:
+        for pragma in (f"cache_size = -{CACHE_KIB}", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
