@@ -233,14 +233,19 @@ $(CLIENTS): tests/integration/grpc/node/package.json $(STAMP)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $(@D) --no-audit --no-fund --no-package-lock --loglevel=error
 	@touch $@
 
+# Generated code runs with the protobuf of its protoc and with later ones: an old protoc, which would not
+# install beside the protobuf of a server, lets applications have an old protobuf.
+PROTOC := $(BIN)/uv run --quiet --isolated --no-project --python $(BIN)/python --with grpcio-tools==1.64.3 \
+  python -m grpc_tools.protoc
+
 proto: $(STATUS) ## Generate src/prism/v1 from proto/
-	$(BIN)/python -m grpc_tools.protoc -I proto -I $(GOOGLEAPIS) --python_out=src --pyi_out=src $(PROTOS)
+	$(PROTOC) -I proto -I $(GOOGLEAPIS) --python_out=src --pyi_out=src $(PROTOS)
 
 proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see that src/prism/v1 is not stale
 	$(BIN)/buf lint
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
 	@mkdir -p build/proto && rm -rf build/proto/*
-	@$(BIN)/python -m grpc_tools.protoc -I proto -I $(GOOGLEAPIS) --python_out=build/proto --pyi_out=build/proto $(PROTOS)
+	@$(PROTOC) -I proto -I $(GOOGLEAPIS) --python_out=build/proto --pyi_out=build/proto $(PROTOS)
 	@for fresh in build/proto/prism/v1/*; do \
 	  cmp -s $$fresh src/prism/v1/$${fresh##*/} || { echo "src/prism/v1/$${fresh##*/} is stale: run 'make proto'" >&2; exit 1; }; done
 

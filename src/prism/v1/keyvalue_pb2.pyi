@@ -1,5 +1,3 @@
-import datetime
-
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
@@ -7,8 +5,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -88,7 +85,7 @@ class Entry(_message.Message):
     value: bytes
     version: int
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, value: _Optional[bytes] = ..., version: _Optional[int] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, value: _Optional[bytes] = ..., version: _Optional[int] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ItemError(_message.Message):
     __slots__ = ("index", "status")
@@ -128,7 +125,7 @@ class SetRequest(_message.Message):
     ttl: _duration_pb2.Duration
     if_absent: bool
     if_version: int
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., if_absent: _Optional[bool] = ..., if_version: _Optional[int] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., if_absent: bool = ..., if_version: _Optional[int] = ...) -> None: ...
 
 class SetResponse(_message.Message):
     __slots__ = ("version",)
@@ -148,7 +145,7 @@ class DeleteResponse(_message.Message):
     __slots__ = ("existed",)
     EXISTED_FIELD_NUMBER: _ClassVar[int]
     existed: bool
-    def __init__(self, existed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, existed: bool = ...) -> None: ...
 
 class ExistsRequest(_message.Message):
     __slots__ = ("key",)
@@ -160,7 +157,7 @@ class ExistsResponse(_message.Message):
     __slots__ = ("exists",)
     EXISTS_FIELD_NUMBER: _ClassVar[int]
     exists: bool
-    def __init__(self, exists: _Optional[bool] = ...) -> None: ...
+    def __init__(self, exists: bool = ...) -> None: ...
 
 class ExpireRequest(_message.Message):
     __slots__ = ("key", "ttl")
@@ -168,13 +165,13 @@ class ExpireRequest(_message.Message):
     TTL_FIELD_NUMBER: _ClassVar[int]
     key: str
     ttl: _duration_pb2.Duration
-    def __init__(self, key: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ExpireResponse(_message.Message):
     __slots__ = ("existed",)
     EXISTED_FIELD_NUMBER: _ClassVar[int]
     existed: bool
-    def __init__(self, existed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, existed: bool = ...) -> None: ...
 
 class PersistRequest(_message.Message):
     __slots__ = ("key",)
@@ -188,7 +185,7 @@ class PersistResponse(_message.Message):
     HAD_TTL_FIELD_NUMBER: _ClassVar[int]
     existed: bool
     had_ttl: bool
-    def __init__(self, existed: _Optional[bool] = ..., had_ttl: _Optional[bool] = ...) -> None: ...
+    def __init__(self, existed: bool = ..., had_ttl: bool = ...) -> None: ...
 
 class GetTtlRequest(_message.Message):
     __slots__ = ("key",)
@@ -202,7 +199,7 @@ class GetTtlResponse(_message.Message):
     REMAINING_FIELD_NUMBER: _ClassVar[int]
     state: TtlState
     remaining: _duration_pb2.Duration
-    def __init__(self, state: _Optional[_Union[TtlState, str]] = ..., remaining: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, state: _Optional[_Union[TtlState, str]] = ..., remaining: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class BatchGetRequest(_message.Message):
     __slots__ = ("keys",)
@@ -266,7 +263,7 @@ class ScanRequest(_message.Message):
     page_size: int
     page_token: str
     include_values: bool
-    def __init__(self, prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., include_values: _Optional[bool] = ...) -> None: ...
+    def __init__(self, prefix: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., include_values: bool = ...) -> None: ...
 
 class ScanResponse(_message.Message):
     __slots__ = ("keys", "values", "versions", "expire_time_ms", "next_page_token")
@@ -314,7 +311,7 @@ class Condition(_message.Message):
     key: str
     version: int
     exists: bool
-    def __init__(self, key: _Optional[str] = ..., version: _Optional[int] = ..., exists: _Optional[bool] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., version: _Optional[int] = ..., exists: bool = ...) -> None: ...
 
 class Write(_message.Message):
     __slots__ = ("key", "value", "ttl", "delete")
@@ -326,7 +323,7 @@ class Write(_message.Message):
     value: bytes
     ttl: _duration_pb2.Duration
     delete: bool
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., delete: _Optional[bool] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., ttl: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., delete: bool = ...) -> None: ...
 
 class ApplyResponse(_message.Message):
     __slots__ = ("versions", "existed")
@@ -342,7 +339,7 @@ class WatchRequest(_message.Message):
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     heartbeat_interval: _duration_pb2.Duration
-    def __init__(self, prefix: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, prefix: _Optional[str] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WatchResponse(_message.Message):
     __slots__ = ("started", "event", "heartbeat")
@@ -394,7 +391,7 @@ class GetCapabilitiesResponse(_message.Message):
     limits: Limits
     ephemeral: bool
     shared: bool
-    def __init__(self, driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., version_kind: _Optional[_Union[VersionKind, str]] = ..., capabilities: _Optional[_Iterable[_Union[Capability, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., ephemeral: _Optional[bool] = ..., shared: _Optional[bool] = ...) -> None: ...
+    def __init__(self, driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., version_kind: _Optional[_Union[VersionKind, str]] = ..., capabilities: _Optional[_Iterable[_Union[Capability, _Mapping]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., ephemeral: bool = ..., shared: bool = ...) -> None: ...
 
 class Capability(_message.Message):
     __slots__ = ("name", "support", "granularity", "clock_error", "notes", "event_values", "event_delay")
@@ -412,7 +409,7 @@ class Capability(_message.Message):
     notes: str
     event_values: bool
     event_delay: _duration_pb2.Duration
-    def __init__(self, name: _Optional[_Union[CapabilityName, str]] = ..., support: _Optional[_Union[Support, str]] = ..., granularity: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., clock_error: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., notes: _Optional[str] = ..., event_values: _Optional[bool] = ..., event_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[_Union[CapabilityName, str]] = ..., support: _Optional[_Union[Support, str]] = ..., granularity: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., clock_error: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., notes: _Optional[str] = ..., event_values: bool = ..., event_delay: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_key_bytes", "max_value_bytes", "max_batch_items", "max_batch_bytes", "max_page_size")

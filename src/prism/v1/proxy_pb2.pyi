@@ -1,5 +1,3 @@
-import datetime
-
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from prism.v1 import lifecycle_pb2 as _lifecycle_pb2
@@ -8,8 +6,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -103,7 +100,7 @@ class Pattern(_message.Message):
     health: _lifecycle_pb2.HealthCheckResponse
     is_default: bool
     in_flight: int
-    def __init__(self, name: _Optional[str] = ..., driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., state: _Optional[_Union[PatternState, str]] = ..., reason: _Optional[str] = ..., process_id: _Optional[int] = ..., serving_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., restarts: _Optional[int] = ..., data_address: _Optional[str] = ..., metrics_address: _Optional[str] = ..., health: _Optional[_Union[_lifecycle_pb2.HealthCheckResponse, _Mapping]] = ..., is_default: _Optional[bool] = ..., in_flight: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., state: _Optional[_Union[PatternState, str]] = ..., reason: _Optional[str] = ..., process_id: _Optional[int] = ..., serving_since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., restarts: _Optional[int] = ..., data_address: _Optional[str] = ..., metrics_address: _Optional[str] = ..., health: _Optional[_Union[_lifecycle_pb2.HealthCheckResponse, _Mapping]] = ..., is_default: bool = ..., in_flight: _Optional[int] = ...) -> None: ...
 
 class PatternEvent(_message.Message):
     __slots__ = ("sequence", "time", "pattern", "kind", "message", "details")
@@ -126,7 +123,7 @@ class PatternEvent(_message.Message):
     kind: PatternEventKind
     message: str
     details: _containers.ScalarMap[str, str]
-    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pattern: _Optional[str] = ..., kind: _Optional[_Union[PatternEventKind, str]] = ..., message: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., pattern: _Optional[str] = ..., kind: _Optional[_Union[PatternEventKind, str]] = ..., message: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ListPatternsRequest(_message.Message):
     __slots__ = ()
@@ -172,7 +169,7 @@ class DrainPatternRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     name: str
     timeout: _duration_pb2.Duration
-    def __init__(self, name: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DrainPatternResponse(_message.Message):
     __slots__ = ("completed", "aborted")
@@ -199,7 +196,7 @@ class ReplacePatternRequest(_message.Message):
     driver: str
     settings: _containers.ScalarMap[str, str]
     discard_data: bool
-    def __init__(self, name: _Optional[str] = ..., driver: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., discard_data: _Optional[bool] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., driver: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., discard_data: bool = ...) -> None: ...
 
 class ReplacePatternResponse(_message.Message):
     __slots__ = ("pattern",)

@@ -140,7 +140,7 @@ async def test_caller_that_asks_for_no_heartbeat_gets_none(serve: Any) -> None:
     channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
 
-        async def next_message(call: Any) -> str | None:
+        async def next_message(call: Any) -> Any:
             message = pb.WatchResponse.FromString(await call.read())
             return message.WhichOneof("message")
 

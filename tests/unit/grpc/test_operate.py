@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2
 
 from prism.adapters.grpc.request_log import RequestLog
@@ -60,7 +61,7 @@ async def test_every_kind_of_operation_gets_its_own_response(open_stream: Any) -
         "set": pb.SetRequest(key="k", value=b"v"),
         "get": pb.GetRequest(key="k"),
         "exists": pb.ExistsRequest(key="k"),
-        "expire": pb.ExpireRequest(key="k", ttl=timedelta(seconds=60)),
+        "expire": pb.ExpireRequest(key="k", ttl=Duration(seconds=60)),
         "get_ttl": pb.GetTtlRequest(key="k"),
         "persist": pb.PersistRequest(key="k"),
         "delete": pb.DeleteRequest(key="k"),
