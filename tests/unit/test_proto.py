@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from prism.v1 import keyvalue_pb2, lifecycle_pb2, pattern_pb2, proxy_pb2
+
 ROOT = Path(__file__).parents[2]
 BUF = Path(sys.executable).parent / "buf"
 
@@ -29,6 +31,16 @@ def copy(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "build" / "googleapis", tmp_path / "build" / "googleapis")
     shutil.copy(ROOT / "buf.yaml", tmp_path)
     return tmp_path
+
+
+def test_no_outer_class_in_java_has_the_name_of_a_message() -> None:
+    files = [each.DESCRIPTOR for each in (keyvalue_pb2, lifecycle_pb2, pattern_pb2, proxy_pb2)]
+    names = {
+        name for each in files for name in (*each.message_types_by_name, *each.enum_types_by_name)
+    }
+    for each in files:
+        named: str = each.GetOptions().java_outer_classname
+        assert (named or Path(each.name).stem.capitalize()) not in names, each.name
 
 
 def test_the_wire_is_that_of_the_baseline(copy: Path) -> None:
