@@ -73,7 +73,20 @@ def test_the_locks_satisfy_the_requirements() -> None:
                 assert requirement.specifier.contains(found), f"{requirement}: run 'make lock'"
 
 
-def test_the_command_serves_and_exits_with_0_on_sigterm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("listening", ["port", "port with TLS", "Unix socket"])
+def test_the_command_serves_is_healthy_and_exits_with_0_on_sigterm(
+    listening: str, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cert, key = certificate
+    variables = {
+        "port": {"PRISM_GRPC_PORT": "0"},
+        "port with TLS": {
+            "PRISM_GRPC_PORT": "0",
+            "PRISM_TLS_CERT": str(cert),
+            "PRISM_TLS_KEY": str(key),
+        },
+        "Unix socket": {"PRISM_GRPC_SOCKET": str(tmp_path / "grpc.sock")},
+    }[listening]
     (entrypoint,) = _instructions("ENTRYPOINT")
     (command,) = _instructions("CMD")
     words: list[str] = [*json.loads(entrypoint), *json.loads(command)]
@@ -81,7 +94,7 @@ def test_the_command_serves_and_exits_with_0_on_sigterm(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*before, sys.executable, *rest],
         cwd=tmp_path,
-        env={**_clean(), **_environment(), "PRISM_GRPC_PORT": "0", "PRISM_METRICS_PORT": "0"},
+        env={**_clean(), **_environment(), **variables, "PRISM_METRICS_PORT": "0"},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -34,6 +38,48 @@ async def test_forked_child_has_connections_of_its_own(serve: Any, how: str) -> 
         script = str(Path(__file__).parent / "forking.py")
         status, output = await run(script, f"127.0.0.1:{relay.port}", how)
         assert (status, output) == (0, "fine\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_application_that_gunicorn_loads_before_it_forks_shares_a_client(
+    shared_server: Any,
+) -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "gunicorn", "--preload", "--workers", "2", "--threads", "2"),
+            *("--bind", "127.0.0.1:0", "--chdir", str(Path(__file__).parent)),
+            "preloaded:application",
+        ],
+        env={**os.environ, "PRELOADED_ADDRESS": shared_server.address},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    log: list[str] = []
+    try:
+        for line in process.stderr:
+            log.append(line)
+            if listening := re.search(r"Listening at: (http://\S+)", line):
+                break
+        else:
+            pytest.fail("".join(log))
+        answers: dict[str, list[int]] = {}
+        deadline = time.monotonic() + 60
+        while len(answers) < 2 or sum(map(len, answers.values())) < 20:
+            assert time.monotonic() < deadline, answers
+            with urlopen(listening[1], timeout=30) as answer:
+                worker, count = answer.read().decode().split()
+            answers.setdefault(worker, []).append(int(count))
+        process.send_signal(signal.SIGTERM)
+        log.append(process.stderr.read())
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    counts = sorted(count for each in answers.values() for count in each)
+    assert counts == list(range(2, len(counts) + 2))
+    assert "Traceback" not in "".join(log)
 
 
 async def test_three_event_loops_use_clients_at_once(serve: Any) -> None:
