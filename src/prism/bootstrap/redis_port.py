@@ -16,7 +16,7 @@ from prism.version import VERSION
 
 if TYPE_CHECKING:
     from prism.adapters.resp.listener import RespServer
-    from prism.adapters.resp.session import Backend
+    from prism.adapters.resp.session import Store
 
 
 def redis_server_of(
@@ -26,7 +26,7 @@ def redis_server_of(
     observer: CallObserver | None,
     readiness: ReadinessMonitor,
     access: Access | None,
-    databases: Mapping[str, Backend],
+    databases: Mapping[str, Store],
     default: str = "",
     pattern_by: PatternBy = "database",
 ) -> RespServer | None:

@@ -26,7 +26,7 @@ from prism.ports import Internal, NotServing, PrismError
 
 if TYPE_CHECKING:
     from prism.adapters.resp.peer import Peer
-    from prism.adapters.resp.session import Backend
+    from prism.adapters.resp.session import Store
 
 PatternBy = Literal["database", "user"]
 """What chooses the pattern of a proxy: SELECT, or the user name of AUTH."""
@@ -101,7 +101,7 @@ class Database:
         index: number of the database, as clients see it.
     """
 
-    gateway: Backend
+    gateway: Store
     index: int = 0
 
 
@@ -132,7 +132,7 @@ class Door:
 
     def __init__(
         self,
-        databases: Mapping[str, Backend],
+        databases: Mapping[str, Store],
         admission: Admission,
         options: DoorOptions,
         log: RequestLog,

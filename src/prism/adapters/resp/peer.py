@@ -15,11 +15,13 @@ from google.rpc import status_pb2
 from prism.adapters.certificates import names_in
 from prism.adapters.resp import replies
 from prism.adapters.resp.command import Command
+from prism.adapters.resp.commands.subscribing import WHILE_SUBSCRIBED
 from prism.adapters.resp.commands.transactions import DISCARDED, queue
 from prism.adapters.resp.errors import not_utf8, reply_of
 from prism.adapters.resp.parser import Arguments, ProtocolError, RequestParser
 from prism.adapters.resp.pipeline import FLUSH_BYTES, Pipeline, Running
 from prism.adapters.resp.session import Session
+from prism.adapters.resp.subscriptions import Subscriptions
 from prism.domain.access.identity import current_caller
 from prism.domain.admission import connection
 from prism.domain.deadline import overdue, rest_of
@@ -45,6 +47,7 @@ class Peer(Session, asyncio.Protocol):
     """
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
+        self.subscriptions = Subscriptions(self, door.log.redact)
         super().__init__(door, identity, name)
         self.commands: deque[Arguments] = deque()
         self.is_ready = False
@@ -95,6 +98,7 @@ class Peer(Session, asyncio.Protocol):
         self._count_waiting(0)
         if self._stall is not None:
             self._stall.cancel()
+        self.subscriptions.close()
         self.pipeline.lose()
 
     def pause_writing(self) -> None:
@@ -104,6 +108,7 @@ class Peer(Session, asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.pipeline.is_paused = False
+        self.subscriptions.go_on()
         self.pipeline.release_unread()
         if self._stall is not None:
             self._stall.cancel()
@@ -167,9 +172,9 @@ class Peer(Session, asyncio.Protocol):
                 commands.popleft()
                 self._refuse_command(command, arguments)
                 continue
-            if self.transaction is not None and command.is_queued:
+            if self.is_restrained and (restraint := self._restraint(command, arguments)):
                 commands.popleft()
-                pipeline.put(command, queue(self.transaction, command, arguments, door.options))
+                pipeline.put(command, restraint)
                 continue
             if pipeline.running and not pipeline.may_begin(command, arguments):
                 break
@@ -250,7 +255,32 @@ class Peer(Session, asyncio.Protocol):
         if not self._is_lost:
             self._transport.abort()
 
+    # What subscriptions call.
+
+    @property
+    def is_congested(self) -> bool:
+        return self.pipeline.is_congested
+
+    def push(self, message: bytes) -> None:
+        """Send what was not asked for."""
+        self.active_ns = perf_counter_ns()
+        if self.pipeline.push(message):
+            self.door.flush_soon(self)
+
     # The rest of a command.
+
+    def _restraint(self, command: Command, arguments: Arguments) -> bytes | None:
+        """Return the reply to a command that is not run now; None: it is."""
+        if self.transaction is not None:
+            if not command.is_queued:
+                return None
+            return queue(self.transaction, command, arguments, self.door.options)
+        if command.name in WHILE_SUBSCRIBED:
+            return None
+        return replies.error(
+            f"ERR Can't execute '{command.name}': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT "
+            "/ RESET are allowed while subscribed in RESP2"
+        )
 
     def _wait(
         self,
@@ -297,6 +327,7 @@ class Peer(Session, asyncio.Protocol):
             door.observer.resume(None)
         if self.pipeline.finish(running, reply):
             door.flush_soon(self)
+        self.subscriptions.go_on()
         if self.commands:
             door.enqueue(self)
         elif self.closing or self._ended or not self._reads or self._parser.has_more:

@@ -22,6 +22,10 @@ _MAX_RUNNING_BYTES = 16 << 20
 """Replies of commands that run at the same time should not be larger together."""
 
 
+_MAX_WAITING = 1024
+"""Replies and messages that may wait for the replies before them, until no more are pushed."""
+
+
 class _Place:
     """Place of a command among the replies that wait for those before them.
 
@@ -138,6 +142,29 @@ class Pipeline:
         self._out_bytes += len(reply)
         if self._out_bytes > FLUSH_BYTES:
             self.flush()
+
+    def push(self, message: bytes) -> bool:
+        """Send what was not asked for, after the replies of the commands that have begun.
+
+        A reply may hold what was true before the change that the message is about.
+
+        Returns:
+            Whether `out` was empty and is not any more.
+        """
+        if self.running:
+            self.running.append(_Place(message))
+            return False
+        was_empty = not self.out
+        self.out.append(message)
+        self._out_bytes += len(message)
+        if self._out_bytes > FLUSH_BYTES:
+            self.flush()
+        return was_empty and bool(self.out)
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether no more messages should be pushed now."""
+        return self.is_paused or len(self.running) > _MAX_WAITING
 
     def flush(self) -> None:
         """Hand replies to the transport."""

@@ -19,6 +19,7 @@ from prism.ports import (
     Profile,
     Scan,
     Transactions,
+    Watch,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from prism.adapters.resp.command import Command
     from prism.adapters.resp.door import Database, Door
     from prism.adapters.resp.parser import Arguments
+    from prism.adapters.resp.subscriptions import Subscriptions
 
 
 class Backend(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Transactions, Protocol):
@@ -40,6 +42,10 @@ class Backend(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Transaction
     def describe(self) -> Profile:
         """Return the profile; raises NotServing before the driver was started."""
         ...
+
+
+class Store(Backend, Watch, Protocol):
+    """Keys of a database, which a connection can also watch."""
 
 
 @dataclass(slots=True)
@@ -69,19 +75,23 @@ class Session:
         resp3: whether the client has chosen RESP3.
         client_name: as the client calls itself; empty: it does not.
         library: name and version of the client's library.
-        transaction: commands since MULTI; None: there was none.
         watched: what the keys of WATCH held.
         replies: whether replies are sent: `on`, `off`, or `skip` for the next one.
         names: names of the caller that are proven without AUTH.
         caller: who sends the commands; None: nobody asks.
         closing: whether the connection closes after the replies.
+        subscriptions: what the client is told without asking.
+        is_restrained: whether some commands are not run now.
     """
+
+    subscriptions: Subscriptions
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
         self.names: tuple[str, ...] = ()
         self.door = door
         self.database = door.default
-        self.gateway = self.database.gateway
+        self.gateway: Backend = self.database.gateway
+        self._transaction: Transaction | None = None
         self.id = identity
         self.name = name
         self.connected_at = time.monotonic()
@@ -95,20 +105,42 @@ class Session:
         self.client_name = b""
         self.library = {"lib-name": b"", "lib-ver": b""}
         self.replies = "on"
-        self.transaction: Transaction | None = None
+        self.subscriptions.close()
+        self.transaction = None
         self.watched: dict[str, Entry | None] = {}
         self.use(self.door.default)
         logins = self.door.logins
         self.become(None if logins is None else logins.caller(None, self.names))
 
+    @property
+    def transaction(self) -> Transaction | None:
+        """Commands since MULTI; None: there was none."""
+        return self._transaction
+
+    @transaction.setter
+    def transaction(self, transaction: Transaction | None) -> None:
+        self._transaction = transaction
+        self.restrain()
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the connection takes only commands on subscriptions, as in RESP2."""
+        return not self.resp3 and self.subscriptions.count("channel", "pattern") > 0
+
+    def restrain(self) -> None:
+        """Look whether some commands are not run now: one attribute tells each command."""
+        self.is_restrained = self._transaction is not None or self.is_subscribed
+
     def use(self, database: Database) -> None:
         """Let the commands that follow find the keys of this database.
 
         Raises:
-            CommandError: keys of another one are watched.
+            CommandError: keys of another one are watched or tracked.
         """
         if self.watched and database is not self.database:
             raise CommandError("ERR keys of another database are watched: send UNWATCH first")
+        if self.subscriptions.count("prefix") and database is not self.database:
+            raise CommandError("ERR keys of another database are tracked: send CLIENT TRACKING OFF")
         self.database = database
         self.gateway = database.gateway
 
@@ -132,6 +164,7 @@ class Session:
         """Reply in RESP2 or in RESP3 from now on."""
         self.resp3 = version == 3
         self.null = NULL_3 if self.resp3 else NULL_2
+        self.restrain()
 
     def map(self, replies: Sequence[bytes]) -> bytes:
         """Return a map of replies, keys and values in turn; an array in RESP2."""
@@ -148,10 +181,12 @@ class Session:
         """One line about the connection, as CLIENT INFO and CLIENT LIST have it."""
         name = self.client_name.decode("utf-8", "replace")
         library = {key: value.decode("utf-8", "replace") for key, value in self.library.items()}
+        count = self.subscriptions.count
         return (
             f"id={self.id} addr={self.name} name={name} "
             f"age={time.monotonic() - self.connected_at:.0f} idle=0 flags=N "
-            f"db={self.database.index} sub=0 psub=0 multi=-1 user=default "
+            f"db={self.database.index} sub={count('channel')} "
+            f"psub={count('pattern')} multi=-1 user=default "
             f"resp={3 if self.resp3 else 2} "
             f"lib-name={library['lib-name']} lib-ver={library['lib-ver']}"
         )

@@ -14,12 +14,12 @@ from prism.domain.patterns.pattern_gateway import PatternGateway
 from prism.domain.patterns.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from prism.adapters.resp.session import Backend
+    from prism.adapters.resp.session import Store
 
 
 def pattern_gateways(
     patterns: Supervisor, admission: Admission, timeout: timedelta, access: Access | None
-) -> dict[str, Backend]:
+) -> dict[str, Store]:
     """Return the gateway to each pattern by its name, in the order of the patterns."""
     call = CallWithin(timeout)
     gateways = (
@@ -34,7 +34,7 @@ def pattern_gateways(
         for pattern in patterns
     )
     # Its operations are made from their table.
-    return {gateway.name: cast("Backend", gateway) for gateway in gateways}
+    return {gateway.name: cast("Store", gateway) for gateway in gateways}
 
 
 def first_database(settings: ProxySettings, patterns: Supervisor) -> str:

@@ -12,6 +12,7 @@ from prism.adapters.resp.commands import (
     scripting,
     server,
     strings,
+    subscribing,
     transactions,
 )
 
@@ -23,6 +24,7 @@ SERVED: tuple[Spec, ...] = (
     *keyspace.COMMANDS,
     *transactions.COMMANDS,
     *scripting.COMMANDS,
+    *subscribing.COMMANDS,
     *connection.COMMANDS,
     *server.COMMANDS,
 )

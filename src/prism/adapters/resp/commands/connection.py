@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from prism.adapters.resp.arguments import integer_of
 from prism.adapters.resp.command import Spec
+from prism.adapters.resp.commands.tracking import (
+    caching,
+    get_redirect,
+    tracking,
+    tracking_info,
+)
 from prism.adapters.resp.errors import NOT_AN_INTEGER, SYNTAX_ERROR, CommandError
 from prism.adapters.resp.parser import Arguments
-from prism.adapters.resp.replies import EMPTY_ARRAY, OK, PONG, bulk, integer
+from prism.adapters.resp.replies import EMPTY_ARRAY, OK, PONG, bulk, bulks, integer
 from prism.adapters.resp.session import Session
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of
@@ -31,6 +37,8 @@ REDIS_VERSION = "7.4.0"
 def _ping(session: Session, arguments: Arguments) -> bytes:
     if len(arguments) > 2:
         raise wrong_number("ping")
+    if session.is_subscribed:
+        return bulks([b"pong", *(arguments[1:] or [b""])])
     return PONG if len(arguments) == 1 else bulk(arguments[1])
 
 
@@ -210,13 +218,9 @@ def _reply(session: Session, arguments: Arguments) -> bytes:
     return OK
 
 
-def _tracking(session: Session, arguments: Arguments) -> bytes:
-    if arguments[2].upper() == b"OFF":
-        return OK
-    raise CommandError("ERR CLIENT TRACKING is not served: do not cache at the client")
+_Run = Callable[[Session, Arguments], bytes | Coroutine[Any, Any, bytes]]
 
-
-_SUBCOMMANDS: dict[bytes, tuple[int, Callable[[Session, Arguments], bytes]]] = {
+_SUBCOMMANDS: dict[bytes, tuple[int, _Run]] = {
     b"SETNAME": (3, _set_name),
     b"GETNAME": (2, _get_name),
     b"SETINFO": (4, _set_info),
@@ -226,18 +230,22 @@ _SUBCOMMANDS: dict[bytes, tuple[int, Callable[[Session, Arguments], bytes]]] = {
     b"NO-EVICT": (3, _switch),
     b"NO-TOUCH": (3, _switch),
     b"REPLY": (3, _reply),
-    b"TRACKING": (-3, _tracking),
+    b"TRACKING": (-3, tracking),
+    b"TRACKINGINFO": (2, tracking_info),
+    b"GETREDIR": (2, get_redirect),
+    b"CACHING": (3, caching),
 }
 
 
-def _client(session: Session, arguments: Arguments) -> bytes:
+async def _client(session: Session, arguments: Arguments) -> bytes:
     known = _SUBCOMMANDS.get(arguments[1].upper())
     if known is None:
         raise unknown_subcommand("CLIENT", arguments[1], _SUBCOMMANDS)
     arity, run = known
     if len(arguments) != arity and (arity > 0 or len(arguments) < -arity):
         raise wrong_number(f"client|{arguments[1].decode().lower()}")
-    return run(session, arguments)
+    result = run(session, arguments)
+    return result if isinstance(result, bytes) else await result
 
 
 def wrong_number(name: str) -> CommandError:
@@ -291,5 +299,8 @@ COMMANDS = (
     _spec("select", 2, "1.0.0", "Chooses a database.", _select, exclusive=True),
     _spec("quit", -1, "1.0.0", "Closes the connection.", _quit, exclusive=True, is_queued=False),
     _spec("reset", 1, "6.2.0", "Resets the connection.", _reset, exclusive=True, is_queued=False),
-    _spec("client", -2, "2.4.0", "Describes and names connections.", _client, exclusive=True),
+    replace(
+        _spec("client", -2, "2.4.0", "Describes and names connections.", exclusive=True),
+        start=_client,
+    ),
 )

@@ -14,7 +14,7 @@ from prism.adapters.resp.glob import Glob
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import array, bulk, bulks, integer, simple
 from prism.adapters.resp.session import Session
-from prism.ports import NotServing
+from prism.ports import Capability, NotServing
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -107,7 +107,7 @@ def _config(session: Session, arguments: Arguments) -> bytes:
         b"maxclients": b"%d" % session.door.max_connections,
         b"maxmemory": b"0",
         b"maxmemory-policy": b"noeviction",
-        b"notify-keyspace-events": b"",
+        b"notify-keyspace-events": _notified(session),
         b"proto-max-bulk-len": b"%d" % session.door.options.max_bytes,
         b"save": b"",
         b"timeout": b"0",
@@ -120,6 +120,15 @@ def _config(session: Session, arguments: Arguments) -> bytes:
             for text in (name, value)
         ]
     )
+
+
+def _notified(session: Session) -> bytes:
+    """Return the events of which channels tell, by Redis's letters; empty: there are none."""
+    try:
+        watched = Capability.WATCH in session.gateway.profile.capabilities
+    except NotServing:
+        return b""
+    return b"KEg$x" if watched else b""
 
 
 def _command(session: Session, arguments: Arguments) -> bytes:
