@@ -73,8 +73,9 @@ def _trials(
     chosen: list[Attack], transports: tuple[str, ...], *, is_short: bool
 ) -> Iterator[Trial]:
     for place in Place:
-        # The HTTP port is the same with every transport.
-        for transport in transports if place is not Place.HTTP else transports[:1]:
+        # The ports of other protocols are the same with every transport.
+        other = place in (Place.HTTP, Place.REDIS)
+        for transport in transports[:1] if other else transports:
             here = [each for each in chosen if place in (each.short if is_short else each.places)]
             yield from _on_one_server(place, transport, here, is_short)
 

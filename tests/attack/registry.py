@@ -17,6 +17,7 @@ class Place(StrEnum):
     CRAMPED = "server with few descriptors"
     PROXY = "proxy"
     HTTP = "HTTP port"
+    REDIS = "Redis port"
 
 
 class PromiseBroken(Exception):

@@ -32,6 +32,7 @@ class Target:
 
     grpc_port: int
     http_port: int
+    redis_port: int
     transport: str
     pid: int
     headers: tuple[tuple[str, str], ...]
@@ -62,10 +63,12 @@ class PrismProcess(ServerProcess):
         self.transport = transport
         self.is_proxy = is_proxy
         self.http_port = free_port()
+        self.redis_port = free_port()
         self._max_descriptors = max_descriptors
 
     def command(self) -> Sequence[str]:
         ports = ["--grpc-port", str(self.port), "--metrics-port", str(self.http_port)]
+        ports += ["--resp-port", str(self.redis_port)]
         patterns = ["--pattern", f"{STEADY}=memstore", "--pattern", f"{HUNG}=memstore"]
         command = ["proxy", *patterns] if self.is_proxy else ["serve", "--driver", "memstore"]
         prism = [sys.executable, "-m", "prism.cli", *command, *ports]
@@ -89,7 +92,8 @@ class PrismProcess(ServerProcess):
 
     def target(self, *, is_short: bool) -> Target:
         headers = (("prism-pattern", STEADY),) if self.is_proxy else ()
-        return Target(self.port, self.http_port, self.transport, self.pid, headers, is_short)
+        ports = self.port, self.http_port, self.redis_port
+        return Target(*ports, self.transport, self.pid, headers, is_short)
 
     def printed_bytes(self) -> int:
         """Return the size of everything printed so far."""

@@ -1,5 +1,13 @@
 """The attacks, by what they exhaust."""
 
-from tests.attack.attacks import connections, http_port, messages, replies, requests, streams
+from tests.attack.attacks import (
+    connections,
+    http_port,
+    messages,
+    redis_port,
+    replies,
+    requests,
+    streams,
+)
 
-__all__ = ["connections", "http_port", "messages", "replies", "requests", "streams"]
+__all__ = ["connections", "http_port", "messages", "redis_port", "replies", "requests", "streams"]

@@ -17,7 +17,7 @@ _HELLO = PREFACE + frame(Kind.SETTINGS)
 _TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
 
 
-async def _open(port: int, count: int, greeting: bytes) -> list[socket.socket]:
+async def open_connections(port: int, count: int, greeting: bytes) -> list[socket.socket]:
     """Open connections as fast as the port accepts them, and send something on each."""
     loop = asyncio.get_running_loop()
     held = []
@@ -63,7 +63,7 @@ async def _call_anew(target: Target, within_s: float = 10) -> str:
 @attack(Place.CRAMPED, short=(Place.CRAMPED,))
 async def idle_connections(target: Target) -> str:
     """400 idle connections, of which the server has descriptors for half."""
-    held = await _open(target.grpc_port, 400, _HELLO)
+    held = await open_connections(target.grpc_port, 400, _HELLO)
     await asyncio.sleep(2)
     refused = _goodbyes(held)
     for each in held:
@@ -75,7 +75,7 @@ async def idle_connections(target: Target) -> str:
 @attack(Place.CRAMPED)
 async def idle_http_connections(target: Target) -> str:
     """400 connections to the HTTP port that never finish a request."""
-    held = await _open(target.http_port, 400, b"GET /health HTTP/1.1\r\n")
+    held = await open_connections(target.http_port, 400, b"GET /health HTTP/1.1\r\n")
     await asyncio.sleep(2)
     for each in held:
         each.close()
@@ -85,7 +85,7 @@ async def idle_http_connections(target: Target) -> str:
 @attack(Place.SERVER, Place.PROXY)
 async def two_thousand_idle_connections(target: Target) -> str:
     """2,000 connections that say hello and then nothing."""
-    held = await _open(target.grpc_port, 2_000, _HELLO)
+    held = await open_connections(target.grpc_port, 2_000, _HELLO)
     await asyncio.sleep(target.size(10, 1))
     for each in held:
         each.close()
@@ -95,7 +95,7 @@ async def two_thousand_idle_connections(target: Target) -> str:
 @attack()
 async def half_open_connections(target: Target) -> str:
     """1,000 connections that send half a greeting."""
-    held = await _open(target.grpc_port, 1_000, PREFACE[:10])
+    held = await open_connections(target.grpc_port, 1_000, PREFACE[:10])
     await asyncio.sleep(target.size(10, 1))
     for each in held:
         each.close()
@@ -106,7 +106,7 @@ async def half_open_connections(target: Target) -> str:
 async def other_protocols_on_the_grpc_port(target: Target) -> str:
     """TLS greetings, HTTP/1 requests and noise where HTTP/2 is spoken."""
     for greeting in (_TLS_HELLO, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", os.urandom(400), b"\n" * 99):
-        held = await _open(target.grpc_port, target.size(200, 50), greeting)
+        held = await open_connections(target.grpc_port, target.size(200, 50), greeting)
         await asyncio.sleep(0.2)
         for each in held:
             each.close()

@@ -250,6 +250,10 @@ class Door:
                 return rest
         return None
 
+    def spend(self, reply_bytes: int) -> None:
+        """Let a large reply take the place of other commands in this turn: it has been copied."""
+        self._left -= reply_bytes >> 10
+
     def flush_soon(self, peer: Peer) -> None:
         """Send the replies of a connection at the end of this turn of the loop."""
         if not self._dirty:

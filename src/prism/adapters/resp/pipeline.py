@@ -201,6 +201,7 @@ class Pipeline:
                 self._max_running += 1
             return reply
         self._max_running = max(1, min(self._most_running, _MAX_RUNNING_BYTES // size))
+        self._door.spend(size)
         unread, name = self._door.unread, self._session.name
         refusal = unread.refusal_of(name, size)
         if refusal is not None:
