@@ -303,14 +303,14 @@ _CONNECTIONS = Row(
             Query(total("prism_connections", "instance"), "{{instance}}"),
             Query(rate("prism_connections_refused_total", "instance"), "{{instance}} refused"),
             unit="short",
-            width=8,
+            width=6,
         ),
         graph(
             "Unread replies",
             "Replies that wait until their callers read them.",
             Query(total("prism_unread_reply_bytes", "instance"), "{{instance}}"),
             unit="bytes",
-            width=8,
+            width=6,
         ),
         graph(
             "Callers that do not read",
@@ -319,7 +319,21 @@ _CONNECTIONS = Row(
             Query(rate("prism_replies_refused_total", "instance"), "{{instance}} refused"),
             Query(rate("prism_calls_stalled_total", "instance"), "{{instance}} stalled"),
             unit="ops",
-            width=8,
+            width=6,
+        ),
+        graph(
+            "Redis clients",
+            "Connections to the Redis port, those that were refused or made room for others, and "
+            "those that did not read their replies.",
+            Query(total("prism_redis_connections", "instance"), "{{instance}}"),
+            Query(
+                rate("prism_redis_connections_refused_total", "instance"), "{{instance}} refused"
+            ),
+            Query(
+                rate("prism_redis_connections_stalled_total", "instance"), "{{instance}} stalled"
+            ),
+            unit="short",
+            width=6,
         ),
     ],
 )

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import pytest
 import redis
+import redis.asyncio
 
 import prism
 from prism import TLS, connect_admin
@@ -160,6 +161,49 @@ async def test_certificates_are_replaced_under_load_and_no_call_is_lost(
     with pytest.raises((BackendUnavailable, BackendTimeout)):
         async with prism.connect(server.address, tls=TLS(ca=roots, cert=old_cert, key=old_key)):
             pass
+
+
+async def test_certificates_are_replaced_under_redis_clients(
+    start_server: Start, tmp_path: Path
+) -> None:
+    old, new = Authority("old"), Authority("new")
+    cert, key = old.write(tmp_path, "server")
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(old.pem + new.pem)
+    files = ("--tls-cert", str(cert), "--tls-key", str(key))
+    server = start_server(*files, "--resp-port", "0").serving()
+    host, _, port = server.redis_address.rpartition(":")
+    load = Load()
+
+    def client() -> Any:
+        trust: Any = {"ssl": True, "ssl_ca_certs": str(roots)}
+        return redis.asyncio.Redis(
+            host=host, port=int(port), single_connection_client=True, **trust
+        )
+
+    async def commands(kept: Any) -> None:
+        while not load.stopped:
+            try:
+                await kept.set("k", b"v")
+                async with client() as another:
+                    assert await another.get("k") == b"v"
+            except redis.RedisError as error:
+                load.failures.append(str(error))
+            load.done += 1
+
+    async with client() as kept, asyncio.TaskGroup() as tasks:
+        identity = await kept.client_id()
+        running = tasks.create_task(commands(kept))
+        await until(lambda: load.done > 5)
+        new.write(tmp_path, "server")
+        await asyncio.to_thread(server.wait_for, "the TLS files have changed")
+        done = load.done
+        await until(lambda: load.done > done + 5)
+        load.stopped = True
+        await running
+        assert load.failures == []
+        assert await kept.client_id() == identity
+    assert served_certificate(server.redis_address).encode() == cert.read_bytes()
 
 
 async def test_a_file_that_cannot_be_used_is_logged_once_and_the_old_one_stays(

@@ -21,7 +21,14 @@ from tests.servers.redis import RedisServer
 
 # A limit of one in flight, so that a burst is shed; limits of the store, which have metrics.
 _FLAGS = {
-    "memstore": ("--memstore-max-keys", "1000", "--memstore-max-bytes", "1000000"),
+    "memstore": (
+        "--memstore-max-keys",
+        "1000",
+        "--memstore-max-bytes",
+        "1000000",
+        "--resp-port",
+        "0",
+    ),
     "redis": ("--max-in-flight-per-connection", "1"),
     "nats": (),
 }

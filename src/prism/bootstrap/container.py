@@ -243,16 +243,6 @@ class Container(containers.DeclarativeContainer):
     collector = providers.Singleton(
         driver_collector, spec=spec, gateway=gateway, readiness=common.readiness
     )
-    page = providers.Singleton(
-        server_page,
-        configuration=configuration,
-        gateway=gateway,
-        lifecycle=common.lifecycle,
-        readiness=common.readiness,
-        grpc_server=common.grpc_server,
-        history=common.history,
-        redact=redactor,
-    )
     redis_server = providers.Singleton(
         redis_server_of,
         settings=settings,
@@ -262,6 +252,17 @@ class Container(containers.DeclarativeContainer):
         readiness=common.readiness,
         access=common.access,
         databases=providers.Dict({"": guarded_gateway}),
+    )
+    page = providers.Singleton(
+        server_page,
+        configuration=configuration,
+        gateway=gateway,
+        lifecycle=common.lifecycle,
+        readiness=common.readiness,
+        grpc_server=common.grpc_server,
+        redis_server=redis_server,
+        history=common.history,
+        redact=redactor,
     )
     common.override_providers(
         driver=driver,

@@ -19,6 +19,7 @@ from prism.version import VERSION
 if TYPE_CHECKING:
     from prism.adapters.observability.page.history import History
     from prism.adapters.observability.page.page import Section, StatusPage
+    from prism.adapters.resp.listener import RespServer
     from prism.bootstrap.application import GrpcServer
     from prism.bootstrap.configuration import Configuration, Value
     from prism.bootstrap.proxy.configuration import ProxyConfiguration
@@ -31,6 +32,7 @@ def server_page(
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
     grpc_server: GrpcServer,
+    redis_server: RespServer | None,
     history: History,
     redact: Redact,
 ) -> StatusPage:
@@ -47,6 +49,7 @@ def server_page(
             readiness,
             version=VERSION,
             addresses=grpc_server.addresses,
+            redis_port=redis_server,
             uptime_s=history.uptime_s,
         )
 
@@ -78,6 +81,7 @@ def proxy_page(
     lifecycle: LifecycleMachine,
     readiness: ReadinessMonitor,
     grpc_server: GrpcServer,
+    redis_server: RespServer | None,
     history: History,
     redact: Redact,
 ) -> StatusPage:
@@ -92,6 +96,7 @@ def proxy_page(
             readiness,
             version=VERSION,
             addresses=grpc_server.addresses,
+            redis_port=redis_server,
             uptime_s=history.uptime_s,
         )
 

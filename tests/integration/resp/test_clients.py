@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,3 +105,14 @@ def test_settings_that_contradict_are_refused(start_server: Callable[..., Server
     assert server.wait() != 0
     assert "resp_host needs resp_port or resp_socket" in server.log
     server.close()
+
+
+def test_the_page_shows_the_port(serve_backend: Callable[[str], Server], redis_port: int) -> None:
+    address = serve_backend("memstore").metrics_address
+    with redis.Redis(port=redis_port) as client:
+        client.ping()
+        with urllib.request.urlopen(f"http://{address}/", timeout=30) as answer:
+            page = answer.read().decode()
+    assert re.search(
+        rf"Redis clients.*?\d+ connections? at 127\.0\.0\.1:{redis_port}", page, re.DOTALL
+    )

@@ -91,6 +91,11 @@ class RespServer:
         """What the connections share."""
         return self._door
 
+    @property
+    def connections(self) -> int:
+        """Number of open connections."""
+        return len(self._door.sessions)
+
     async def start(self) -> str:
         """Listen and serve; return the address.
 

@@ -148,6 +148,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         lifecycle=common.lifecycle,
         readiness=common.readiness,
         grpc_server=grpc_server,
+        redis_server=redis_server,
         history=common.history,
         redact=redactor,
     )

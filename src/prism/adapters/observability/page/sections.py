@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate, islice, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from google.rpc import code_pb2
 
@@ -45,6 +45,7 @@ from prism.domain.readiness import ReadinessMonitor
 from prism.domain.tallies import OPERATION_BOUNDS_S
 from prism.domain.watches import Watches
 from prism.ports import Capability, Declaration, HealthStatus, Profile, State, VersionKind
+from prism.ports.text import counted
 
 if TYPE_CHECKING:
     from prism.domain.patterns.journal import Journal
@@ -113,6 +114,20 @@ def headline(subject: str, lifecycle: LifecycleMachine, readiness: ReadinessMoni
     )
 
 
+class RedisPort(Protocol):
+    """Port for Redis clients.
+
+    Attributes:
+        address: where it listens; empty before it does.
+        connections: number of open connections.
+    """
+
+    address: str
+
+    @property
+    def connections(self) -> int: ...
+
+
 def server_section(
     admission: Admission,
     watches: Watches | None,
@@ -120,6 +135,7 @@ def server_section(
     *,
     version: str,
     addresses: Sequence[str],
+    redis_port: RedisPort | None,
     uptime_s: float,
 ) -> Section:
     """The server process.
@@ -128,11 +144,16 @@ def server_section(
         watches: None in a proxy, whose patterns count their own.
         version: version of Prism.
         addresses: addresses of the gRPC server; empty before it listens.
+        redis_port: port for Redis clients; None: there is none.
     """
     ready = readiness.current.ready
     watching = []
     if watches is not None:
         watching.append(("Watches", f"{watches.active:,} of {watches.max_watches:,}"))
+    clients = []
+    if redis_port is not None:
+        count = counted(redis_port.connections, "connection")
+        clients.append(("Redis clients", f"{count} at {redis_port.address or 'no address yet'}"))
     facts = Facts(
         (
             ("Ready", Badge("yes", Tone.GOOD) if ready else Badge("no", Tone.BAD)),
@@ -142,6 +163,7 @@ def server_section(
             ("Refused: not running", f"{admission.refused:,}"),
             ("Refused: too many", f"{admission.shed:,}"),
             ("gRPC", ", ".join(addresses) or "not served yet"),
+            *clients,
             ("Prism", version),
             ("Host", socket.gethostname()),
             ("Process", str(os.getpid())),
