@@ -56,15 +56,13 @@ _ANYWHERE = {
         *(f"{_INTEGRATION}/supervision/test_whole_life.py", f"{_INTEGRATION}/test_signals.py"),
     ),
 }
-_SESSION = "test_a_session_is_the_same_on_every_backend"
+_REAL = f"{_INTEGRATION}/backends/test_watch.py::test_changes_by_another_process_are_seen"
 _QUICK = {
     "unit": ("tests/unit/cli/test_commands.py",),
     "Redis": (f"{_INTEGRATION}/redis/test_refusals.py",),
     "NATS": (f"{_INTEGRATION}/nats/test_scans.py",),
-    # One test for each backend that a cell varies; each takes half a minute.
-    "integration": tuple(
-        f"{_INTEGRATION}/backends/test_session.py::{_SESSION}[{name}]" for name in ("redis", "nats")
-    ),
+    # A server in a process of its own and commands, for each backend that a cell varies.
+    "integration": tuple(f"{_REAL}[{name}]" for name in ("redis", "nats")),
 }
 
 

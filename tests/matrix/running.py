@@ -102,8 +102,13 @@ def count_report(report: Path, groups: Groups, result: CellResult) -> None:
     result.groups = {name: Count() for name in groups}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         name = f"{case.get('classname')}.{case.get('name')}"
-        count = result.groups[_group_of(name, groups)]
         verdicts = {child.tag for child in case}
+        group = _group_of(name, groups)
+        if group is None:
+            # Pytest itself failed, for example when a worker died.
+            result.failures.append(name)
+            continue
+        count = result.groups[group]
         if verdicts & {"failure", "error"}:
             count.failed += 1
             result.failures.append(name)
@@ -113,12 +118,15 @@ def count_report(report: Path, groups: Groups, result: CellResult) -> None:
             count.passed += 1
 
 
-def _group_of(test: str, groups: Groups) -> str:
-    """Return the group of the longest path that a test, named as in the report, belongs to."""
+def _group_of(test: str, groups: Groups) -> str | None:
+    """Return the group of the longest path that a test, named as in the report, belongs to.
+
+    None: it is no test of any group.
+    """
     paths = {
         path.replace("/", ".").replace(".py", "").replace("::", "."): name
         for name, paths in groups.items()
         for path in paths
     }
     found = [path for path in paths if f"{test}.".startswith(f"{path}.")]
-    return paths[max(found, key=len)]
+    return paths[max(found, key=len)] if found else None

@@ -18,6 +18,7 @@ REPORT = """
   <testcase classname="tests.contract.test_redis.TestInProcess" name="test_a"/>
   <testcase classname="tests.contract.test_redis.TestInProcess" name="test_b"><failure/></testcase>
   <testcase classname="tests.integration.redis.test_c" name="test_c"><skipped/></testcase>
+  <testcase classname="pytest" name="internal"><error/></testcase>
 </testsuite></testsuites>
 """
 
@@ -46,7 +47,8 @@ def test_tests_are_counted_by_their_group(tmp_path: Path) -> None:
     counted = result()
     count_report(report, groups, counted)
     assert counted.groups == {"single server": Count(1, 1), "integration": Count(skipped=1)}
-    assert counted.failures == ["tests.contract.test_redis.TestInProcess.test_b"]
+    failed = "tests.contract.test_redis.TestInProcess.test_b"
+    assert counted.failures == [failed, "pytest.internal"]
     assert not counted.is_good
 
 
