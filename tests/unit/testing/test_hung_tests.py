@@ -81,30 +81,54 @@ def _with(wrapper: type[DriverWrapper]) -> OpenBackend:
 
 @group()
 class ShortTtls(Group):
-    """A test that needs five calls within a short ttl, and one that never succeeds."""
+    """A test that needs five calls within a short ttl, and two that never succeed."""
 
     async def test_five_calls(self, key: str, clock: Clock, calls: list[Clock]) -> None:
         calls.append(clock)
-        await asyncio.sleep(0)
-        # The machine stops everything for a while.
-        time.sleep(0.05)  # noqa: ASYNC251
+        await _stop_everything(clock)
         assert clock.short > timedelta(seconds=0.2), "the key had expired"
 
     async def test_never(self, key: str, clock: Clock, calls: list[Clock]) -> None:
         calls.append(clock)
-        await asyncio.sleep(0)
-        time.sleep(0.05)  # noqa: ASYNC251
+        await _stop_everything(clock)
+        raise AssertionError("wrong")
+
+    async def test_never_at_once(self, key: str, clock: Clock, calls: list[Clock]) -> None:
+        calls.append(clock)
         raise AssertionError("wrong")
 
 
+async def _stop_everything(clock: Clock) -> None:
+    """Hold the event loop for a good part of the ttl, as a busy machine does."""
+    await asyncio.sleep(0)
+    time.sleep(clock.short.total_seconds() / 5)  # noqa: ASYNC251
+
+
+@pytest.fixture(params=[pytest.param(0.0, id="idle")])
+def load(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load of the machine, as the operating system tells it."""
+    monkeypatch.setattr("os.getloadavg", lambda: (request.param,) * 3)
+
+
+@pytest.mark.usefixtures("load")
 async def test_a_test_of_a_short_ttl_is_repeated_with_a_longer_one_on_a_busy_machine() -> None:
     clock, calls = Clock.of(DRIVER.factory().profile), list[Clock]()
     await ShortTtls().test_five_calls(key="key", clock=clock, calls=calls)
     assert [each.short / clock.short for each in calls] == [1, 4]
 
 
+@pytest.mark.usefixtures("load")
 async def test_a_defect_fails_every_repetition() -> None:
     clock, calls = Clock.of(DRIVER.factory().profile), list[Clock]()
     with pytest.raises(AssertionError, match="wrong"):
         await ShortTtls().test_never(key="key", clock=clock, calls=calls)
+    assert [each.short / clock.short for each in calls] == [1, 4, 16]
+
+
+@pytest.mark.usefixtures("load")
+@pytest.mark.parametrize("load", [1_000.0], indirect=True)
+async def test_a_test_of_a_short_ttl_is_repeated_where_many_processes_run() -> None:
+    clock, calls = Clock.of(DRIVER.factory().profile), list[Clock]()
+    with pytest.raises(AssertionError, match="wrong"):
+        await ShortTtls().test_never_at_once(key="key", clock=clock, calls=calls)
     assert [each.short / clock.short for each in calls] == [1, 4, 16]

@@ -40,13 +40,13 @@ async def repeated_if_busy(test: Callable[[Arguments], Awaitable[None]], given: 
         return
     for attempt in range(_ATTEMPTS):
         slow = clock.short.total_seconds() / _PART_OF_TTL
-        async with _delays() as delays:
+        async with _pulse() as pulse:
             try:
                 await test(given)
             except TimeLimitExceeded:
                 raise
             except (AssertionError, PrismError, pytest.fail.Exception):
-                busy = max(delays) > slow or _is_loaded()
+                busy = pulse.longest_delay() > slow or _is_loaded()
                 if attempt == _ATTEMPTS - 1 or not busy:
                     raise
             else:
@@ -69,19 +69,29 @@ def _new_keys(given: Arguments) -> dict[str, str]:
     }
 
 
-@asynccontextmanager
-async def _delays() -> AsyncIterator[list[float]]:
-    """Collect by how many seconds a short sleep was too long."""
-    delays = [0.0]
+class _Pulse:
+    """Sleeps for a short time again and again, and keeps by how much a sleep was too long."""
 
-    async def pulse() -> None:
+    def __init__(self) -> None:
+        self._due = time.monotonic() + _PULSE_SECONDS
+        self._longest = 0.0
+
+    def longest_delay(self) -> float:
+        """Return the longest delay in seconds, with that of the sleep that should have ended."""
+        return max(self._longest, time.monotonic() - self._due)
+
+    async def beat(self) -> None:
         while True:
-            began = time.monotonic()
+            self._due = time.monotonic() + _PULSE_SECONDS
             await asyncio.sleep(_PULSE_SECONDS)
-            delays.append(time.monotonic() - began - _PULSE_SECONDS)
+            self._longest = self.longest_delay()
 
-    task = asyncio.create_task(pulse())
+
+@asynccontextmanager
+async def _pulse() -> AsyncIterator[_Pulse]:
+    pulse = _Pulse()
+    task = asyncio.create_task(pulse.beat())
     try:
-        yield delays
+        yield pulse
     finally:
         task.cancel()
