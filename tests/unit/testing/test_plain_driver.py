@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,6 +64,7 @@ class PlainDriver:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] | None = None
+        self.first_expiry_ms = math.inf
         self.profile = Profile(
             "plain",
             "1",
@@ -93,10 +95,17 @@ class PlainDriver:
         if self.entries is None:
             raise NotServing("not open")
         now = time.time() * 1000
-        for key, entry in list(self.entries.items()):
-            if entry.expires_at_ms is not None and entry.expires_at_ms <= now:
-                del self.entries[key]
+        if self.first_expiry_ms <= now:
+            for key, entry in list(self.entries.items()):
+                if entry.expires_at_ms is not None and entry.expires_at_ms <= now:
+                    del self.entries[key]
+            times = (entry.expires_at_ms for entry in self.entries.values())
+            self.first_expiry_ms = min((each for each in times if each), default=math.inf)
         return self.entries
+
+    def _put_entry(self, key: str, entry: Entry) -> None:
+        self._live()[key] = entry
+        self.first_expiry_ms = min(self.first_expiry_ms, entry.expires_at_ms or math.inf)
 
     async def get(self, key: str) -> Entry | None:
         return self._live().get(key)
@@ -104,7 +113,7 @@ class PlainDriver:
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         digest = hashlib.sha1(value, usedforsecurity=False).digest()
         version = Version(int.from_bytes(digest[:8], "big"))
-        self._live()[key] = Entry(value, version, _expiry_time(ttl))
+        self._put_entry(key, Entry(value, version, _expiry_time(ttl)))
         return version
 
     async def delete(self, key: str) -> bool:
@@ -131,7 +140,7 @@ class PlainDriver:
     def _set_expiry(self, key: str, expires_at_ms: int | None) -> Entry | None:
         before = self._live().get(key)
         if before is not None:
-            self._live()[key] = before._replace(expires_at_ms=expires_at_ms)
+            self._put_entry(key, before._replace(expires_at_ms=expires_at_ms))
         return before
 
     async def compare_and_set(
@@ -176,10 +185,8 @@ class PlainDriver:
     ) -> Page:
         live, begin = self._live(), page_token[1:]
         after = sorted(key for key in live if key.startswith(prefix) and key > begin)
-        keys = after[:page_size]
-        if values:
-            # One entry for each page, so that no page exceeds a limit.
-            keys = after[:1]
+        # Fewer with values than were asked for, as of a backend with a limit on replies.
+        keys = after[: (page_size + 1) // 2 if values else page_size]
         more = len(after) > len(keys)
         entries = [live[key] for key in keys] if values else None
         return Page(keys, entries, f">{keys[-1]}" if more else "")
