@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from prism.domain.batches import call_with_valid
 from prism.ports import (
     Capability,
     Entry,
@@ -105,6 +107,15 @@ async def test_an_empty_batch_has_no_outcomes(build: Any) -> None:
     assembly = build()
     await assembly.run()
     assert await assembly.gateway.get_many([]) == []
+
+
+async def test_outcomes_of_a_batch_without_errors_are_not_copied() -> None:
+    outcomes: list[Entry | PrismError | None] = [None]
+
+    async def get_many(keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        return outcomes
+
+    assert await call_with_valid(get_many, ["a"], {}) is outcomes
 
 
 async def test_the_profile_is_refused_before_the_start(build: Any) -> None:

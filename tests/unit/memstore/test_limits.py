@@ -32,8 +32,7 @@ async def test_a_new_key_above_max_keys_is_refused(open_memstore: Open) -> None:
 async def test_a_transaction_has_room_for_all_of_its_writes_or_none(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_keys=3, max_bytes=30))
     await memstore.set("a", b"12345")
-    await memstore.set("b", b"12345")
-    await memstore.set("c", b"12345")
+    await memstore.apply([], [Put("b", b"12345"), Put("c", b"12345")])
     before = [await memstore.get(key) for key in "abcd"]
     for writes in (
         # A key too many, and a byte too many, after writes that fit.
