@@ -25,6 +25,14 @@ _TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("src/prism/adapters/memstore/*.py",),
         ("tests/unit/memstore", "tests/contract/test_memstore.py::TestInProcess"),
     ),
+    "sqlite": (
+        ("src/prism/adapters/sqlite/*.py",),
+        (
+            "tests/unit/sqlite",
+            "tests/contract/test_sqlite.py::TestInProcess",
+            "tests/integration/sqlite",
+        ),
+    ),
     "redis": (
         ("src/prism/adapters/redis/*.py",),
         (
