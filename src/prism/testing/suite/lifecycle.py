@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Never
 
@@ -65,6 +65,7 @@ TO_STATE = {
 }
 
 _TIMEOUT = timedelta(seconds=10)
+_ENDED_SECONDS = 60.0
 
 COMMANDS = ("initialize", "start", "drain", "stop")
 
@@ -75,10 +76,18 @@ class LifecycleRules(Drains, Endings, Restarts):
 
     @pytest_asyncio.fixture(scope="class", loop_scope="class")
     @classmethod
-    async def drained(cls, open_backend: OpenBackend) -> AsyncIterator[Backend]:
-        """A draining backend, shared because a new one may take seconds to start."""
-        async with backend_in(State.DRAINING, open_backend) as backend:
-            yield backend
+    async def ended(cls, open_backend: OpenBackend) -> AsyncIterator[Mapping[State, Backend]]:
+        """A draining and a stopped backend, shared because a new one may take seconds to start.
+
+        The tests that use them change no state.
+        """
+        async with AsyncExitStack() as stack:
+            async with time_limit(_ENDED_SECONDS, "draining a backend, and stopping another"):
+                backends = {
+                    state: await stack.enter_async_context(backend_in(state, open_backend))
+                    for state in (State.DRAINING, State.STOPPED)
+                }
+            yield backends
 
     @pytest.mark.parametrize(("name", "state"), PERMITTED)
     async def test_a_command_leads_to_its_state(
@@ -100,9 +109,9 @@ class LifecycleRules(Drains, Endings, Restarts):
 
     @pytest.mark.parametrize(("name", "state"), FORBIDDEN)
     async def test_a_forbidden_command_is_refused_with_both_states_in_the_message(
-        self, open_backend: OpenBackend, name: str, state: State
+        self, open_backend: OpenBackend, ended: Mapping[State, Backend], name: str, state: State
     ) -> None:
-        async with backend_in(state, open_backend) as backend:
+        async with _unchanged_in(state, open_backend, ended) as backend:
             with pytest.raises(_expected_errors(backend, state)) as refusal:
                 await command(backend, name)
             if isinstance(refusal.value, IllegalTransition):
@@ -144,9 +153,9 @@ class LifecycleRules(Drains, Endings, Restarts):
 
     @EVERY_STATE
     async def test_health_answers_in_every_state(
-        self, open_backend: OpenBackend, state: State
+        self, open_backend: OpenBackend, ended: Mapping[State, Backend], state: State
     ) -> None:
-        async with backend_in(state, open_backend) as backend:
+        async with _unchanged_in(state, open_backend, ended) as backend:
             try:
                 health = await backend.lifecycle.health()
             except (BackendUnavailable, NotServing):
@@ -164,9 +173,13 @@ class LifecycleRules(Drains, Endings, Restarts):
 
     @pytest.mark.parametrize("state", [state for state in State if state is not State.RUNNING])
     async def test_operations_are_refused_unless_running(
-        self, open_backend: OpenBackend, key: str, state: State
+        self,
+        open_backend: OpenBackend,
+        ended: Mapping[State, Backend],
+        key: str,
+        state: State,
     ) -> None:
-        async with backend_in(state, open_backend) as backend:
+        async with _unchanged_in(state, open_backend, ended) as backend:
             with pytest.raises((NotServing, BackendUnavailable)) as refusal:
                 await backend.kv.get(key)
             if backend.level is Level.IN_PROCESS or state is not State.STOPPED:
@@ -174,8 +187,9 @@ class LifecycleRules(Drains, Endings, Restarts):
 
     @EVERY_OPERATION
     async def test_every_operation_is_refused_while_draining(
-        self, drained: Backend, key: str, operation: SampleOperation
+        self, ended: Mapping[State, Backend], key: str, operation: SampleOperation
     ) -> None:
+        drained = ended[State.DRAINING]
         operation.skip_unless_declared_by(drained.profile)
         with pytest.raises(NotServing) as refusal:
             await operation.call(drained.kv, key)
@@ -328,6 +342,19 @@ async def backend_in(state: State, open_backend: OpenBackend) -> AsyncIterator[B
             await advance_to(backend, state)
         assert await is_in(backend, state)
         yield backend
+
+
+@asynccontextmanager
+async def _unchanged_in(
+    state: State, open_backend: OpenBackend, ended: Mapping[State, Backend]
+) -> AsyncIterator[Backend]:
+    """Give a backend in this state to a test that does not change it: a shared one if there is."""
+    if state not in ended:
+        async with backend_in(state, open_backend) as backend:
+            yield backend
+        return
+    assert await is_in(ended[state], state)
+    yield ended[state]
 
 
 async def is_in(backend: Backend, state: State) -> bool:
