@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from prism.adapters.redis import DRIVER
-from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing import AcceptanceSuite, Level, OpenBackend
 from prism.testing.levels import in_process, over_grpc, through_proxy
 from tests.servers.redis_fixtures import RedisBackend
 
@@ -21,6 +23,9 @@ class TestInProcess(AcceptanceSuite):
 
 
 class TestOverGrpc(AcceptanceSuite):
+    # What is between the test and the driver is what `test_memstore.py` tries at more length.
+    model_examples: ClassVar[dict[Level, int]] = {Level.WIRE: 15}
+
     @pytest.fixture(
         scope="class",
         params=[
@@ -42,6 +47,8 @@ class TestOverGrpc(AcceptanceSuite):
 
 @pytest.mark.xdist_group("redis-proxy")
 class TestThroughProxy(AcceptanceSuite):
+    model_examples: ClassVar[dict[Level, int]] = {Level.PROXY: 8}
+
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(redis_backend: RedisBackend) -> OpenBackend:

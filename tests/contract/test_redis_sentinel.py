@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from prism.adapters.redis import DRIVER
-from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing import AcceptanceSuite, Level, OpenBackend
 from prism.testing.levels import in_process
 from tests.servers.redis_fixtures import RedisBackend
 
@@ -13,6 +15,11 @@ pytestmark = [pytest.mark.xdist_group("redis-sentinel"), pytest.mark.slow]
 
 
 class TestInProcess(AcceptanceSuite):
+    # The commands are those of `test_redis.py`; the sentinels only name the server.
+    model_examples: ClassVar[dict[Level, int]] = {Level.IN_PROCESS: 20}
+    stress_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 1.0}
+    idle_scan_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 0.5}
+
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(redis_sentinel_backend: RedisBackend) -> OpenBackend:

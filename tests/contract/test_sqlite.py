@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from prism.adapters.sqlite import DRIVER
-from prism.testing import AcceptanceSuite, OpenBackend
+from prism.testing import AcceptanceSuite, Level, OpenBackend
 from prism.testing.levels import in_process, over_grpc, through_proxy
 
 
@@ -27,6 +28,9 @@ class TestInProcess(AcceptanceSuite):
 
 @pytest.mark.slow
 class TestOverGrpc(AcceptanceSuite):
+    # What is between the test and the driver is what `test_memstore.py` tries at more length.
+    model_examples: ClassVar[dict[Level, int]] = {Level.WIRE: 15}
+
     @pytest.fixture(
         scope="class",
         params=[
@@ -44,6 +48,8 @@ class TestOverGrpc(AcceptanceSuite):
 @pytest.mark.slow
 @pytest.mark.xdist_group("sqlite-proxy")
 class TestThroughProxy(AcceptanceSuite):
+    model_examples: ClassVar[dict[Level, int]] = {Level.PROXY: 8}
+
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(settings: dict[str, str]) -> OpenBackend:
