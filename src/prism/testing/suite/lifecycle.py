@@ -91,9 +91,10 @@ class LifecycleRules(Drains, Endings, Restarts):
 
     @pytest.mark.parametrize(("name", "state"), PERMITTED)
     async def test_a_command_leads_to_its_state(
-        self, open_backend: OpenBackend, name: str, state: State
+        self, open_backend: OpenBackend, ended: Mapping[State, Backend], name: str, state: State
     ) -> None:
-        async with backend_in(state, open_backend) as backend:
+        shared = ended if TO_STATE[name] is state else {}
+        async with _unchanged_in(state, open_backend, shared) as backend:
             with no_answer_if_stopped(backend, state):
                 await command(backend, name)
             assert await is_in(backend, TO_STATE[name])
