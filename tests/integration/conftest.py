@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from prism import connect_admin
+from tests.commands import COMMANDS
 
 PACKAGES = Path(__file__).parent / "packages"
 """Folder with the driver `slow`, which only these servers find."""
@@ -140,6 +141,12 @@ class ProxyServer(Server):
     """A process that runs `prism proxy`."""
 
     program: tuple[str, ...] = ("-m", "prism.cli", "proxy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_commands() -> Iterator[None]:
+    yield
+    COMMANDS.close()
 
 
 @pytest.fixture

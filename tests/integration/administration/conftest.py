@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import COMMANDS
 from tests.integration.conftest import ProxyServer, Server
 
 PRISM = ("-m", "prism.cli")
@@ -49,7 +50,7 @@ class Command:
 
     def __call__(self, *arguments: str) -> Ended:
         return subprocess.run(
-            [sys.executable, *PRISM, *arguments],
+            [COMMANDS.program, *arguments],
             stdin=subprocess.DEVNULL,
             env=self._environment,
             capture_output=True,

@@ -11,6 +11,8 @@ from typing import IO, Any
 
 import pytest
 
+from tests.commands import COMMANDS
+
 PRISM = [sys.executable, "-c", "from prism.cli import main; main()"]
 
 
@@ -21,8 +23,9 @@ class CommandLine:
     address: str
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run a command in a fork of a process that has imported it, and wait for its end."""
         return subprocess.run(
-            [*PRISM, *arguments],
+            [COMMANDS.program, *arguments],
             input=stdin,
             env=self._environment(),
             capture_output=True,
@@ -33,7 +36,7 @@ class CommandLine:
     def begin(
         self, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE
     ) -> subprocess.Popen[bytes]:
-        """Start a command and return its process, whose output is read from pipes."""
+        """Start a command in a new interpreter; return its process, with pipes as its output."""
         return subprocess.Popen(
             [*PRISM, *arguments],
             stdin=stdin,
