@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import marshal
 import os
 import select
@@ -64,6 +65,8 @@ def _run(connection: socket.socket) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
+        # As where an interpreter ends: the measurement of coverage writes its file.
+        atexit._run_exitfuncs()
         connection.send(bytes([status]))
         os._exit(status)
 
