@@ -1,4 +1,4 @@
-"""Policy files: rules, groups and examples, in TOML or YAML."""
+"""Policy files: rules, quotas, groups and examples, in TOML or YAML."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from prism.bootstrap import config_file
 from prism.domain.access.decisions import Decision, Example, ask, decide
 from prism.domain.access.identity import Identity
 from prism.domain.access.policy import NAME, Action, Policy, Rule
+from prism.domain.access.quotas import Quota
 from prism.domain.settings import parse_duration
 from prism.domain.validation import check_prefix, check_ttl
 from prism.ports import InvalidArgument
 
 Table = Mapping[str, object]
 
-_TOP = ("groups", "rules", "examples")
+_TOP = ("groups", "rules", "quotas", "examples")
 _RULE = (
     *("name", "who", "role", "may", "may_not"),
     *("prefixes", "patterns", "max_ttl", "default_ttl"),
 )
+_LIMITS = ("operations_per_second", "bytes_per_second", "watches", "connections")
+_QUOTA = ("name", "who", "shared", *_LIMITS)
 _EXAMPLE = ("as", "may", "may_not", "key", "prefix", "pattern")
 
 _KINDS = ("token:", "spiffe://", "uri:", "dns:", "cn:", "uid:")
@@ -72,7 +75,11 @@ def read_policy(path: Path) -> PolicyFile:
         for number, table in enumerate(_tables(tree, "examples"), 1):
             with _placed(f"example {number}"):
                 examples.append(_example(table))
-        return PolicyFile(Policy(tuple(rules)), examples)
+        quotas = []
+        for number, table in enumerate(_tables(tree, "quotas"), 1):
+            with _placed(f"quota {number}"):
+                quotas.append(_quota(number, table, groups))
+        return PolicyFile(Policy(tuple(rules), tuple(quotas)), examples)
 
 
 def load_policy(path: Path) -> Policy:
@@ -141,11 +148,8 @@ def _rule(number: int, table: Table, groups: Mapping[str, Sequence[str]]) -> Rul
         raise InvalidArgument("max_ttl and default_ttl belong to a rule that allows to write")
     if max_ttl and default_ttl and default_ttl > max_ttl:
         raise InvalidArgument("default_ttl is longer than max_ttl")
-    name = table.get("name", "")
-    if not isinstance(name, str):
-        raise InvalidArgument("name must be text: put it in quotes")
     return Rule(
-        name=f"rule {number} ({name})" if name else f"rule {number}",
+        name=_name(f"rule {number}", table),
         who=tuple(_who(_texts(table, "who"), groups)),
         actions=actions,
         allows=allows,
@@ -154,6 +158,39 @@ def _rule(number: int, table: Table, groups: Mapping[str, Sequence[str]]) -> Rul
         max_ttl=max_ttl,
         default_ttl=default_ttl,
     )
+
+
+def _quota(number: int, table: Table, groups: Mapping[str, Sequence[str]]) -> Quota:
+    _check_names(table, _QUOTA)
+    limits = {name: _limit(table, name) for name in _LIMITS if name in table}
+    if not limits:
+        raise InvalidArgument(f"it limits nothing: give at least one of {', '.join(_LIMITS)}")
+    shared = table.get("shared", False)
+    if not isinstance(shared, bool):
+        raise InvalidArgument("shared must be true or false")
+    return Quota(
+        name=_name(f"quota {number}", table),
+        who=tuple(_who(_texts(table, "who"), groups)),
+        shared=shared,
+        **limits,
+    )
+
+
+def _limit(table: Table, name: str) -> int:
+    value = table[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidArgument(
+            f"{name} is {value!r}; it must be a whole number above zero; to allow nothing, use a "
+            "rule with may_not"
+        )
+    return value
+
+
+def _name(place: str, table: Table) -> str:
+    name = table.get("name", "")
+    if not isinstance(name, str):
+        raise InvalidArgument("name must be text: put it in quotes")
+    return f"{place} ({name})" if name else place
 
 
 def _what(table: Table) -> tuple[frozenset[Action], bool, tuple[str, ...]]:

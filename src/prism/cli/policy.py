@@ -64,15 +64,20 @@ def check(
         parse_identity(names), parse_action(action), key=key, prefix=prefix, pattern=pattern
     )
     decision = decide(content.policy, question)
+    found = content.policy.quota_of(question.identity)
+    quota = None if found is None else found[1]
     if as_json:
         write_json(
             allowed=decision.allowed,
             rule=None if decision.rule is None else decision.rule.name,
             within=list(decision.within),
+            quota=None if quota is None else str(quota),
             **_fields(question),
         )
     else:
         write_line(str(decision))
+        if decision.allowed and quota is not None:
+            write_line(f"limited by {quota}")
     if not decision.allowed:
         raise typer.Exit(ExitStatus.FAILURE)
 

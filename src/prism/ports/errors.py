@@ -9,6 +9,7 @@ https://grpc.io/docs/guides/status-codes/
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
 
@@ -130,9 +131,24 @@ class BackendTimeout(PrismError):
 
 
 class Exhausted(PrismError):
-    """A limit is reached: memory, keys, calls in flight, or the size of a reply."""
+    """A limit is reached: memory, keys, calls in flight, a quota, or the size of a reply.
+
+    Attributes:
+        retry_after: time after which the same may succeed; None: it is not known.
+    """
 
     default_reason = "RESOURCE_EXHAUSTED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        reason: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, outcome=outcome)
+        self.retry_after = retry_after
 
 
 class AccessDenied(PrismError):

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from prism import TLS
 from prism.ports import (
     AccessDenied,
     Condition,
+    Exhausted,
     Presence,
     PrismError,
     Put,
@@ -241,3 +243,34 @@ async def test_calls_in_flight_keep_their_own_callers(serve: Serve) -> None:
                 await asyncio.gather(*(kv.set(f"{name}/{n}", b"%d" % number) for n in range(8)))
 
     await asyncio.gather(work(server, "orders"), work(server, "stock"))
+
+
+async def test_a_quota_is_refused_with_the_time_to_wait(serve: Serve) -> None:
+    limits = "operations_per_second = 3\nconnections = 1\nwatches = 1"
+    server = await serve(f'{POLICY}\n[[quotas]]\nwho = "token:orders"\n{limits}\n')
+    async with server.connect("orders") as orders, server.connect("stock") as stock:
+        with pytest.raises(Exhausted, match="operations a second of this caller") as raised:
+            await asyncio.gather(*(orders.exists("orders/1") for _ in range(20)))
+        assert raised.value.retry_after is not None
+        assert timedelta() < raised.value.retry_after < timedelta(seconds=10)
+        # Another caller is not limited, and this one may have another connection for a watch.
+        await asyncio.gather(*(stock.exists("stock/1") for _ in range(20)))
+        async with server.connect("orders") as second:
+            with pytest.raises(Exhausted, match="quota of connections of this caller"):
+                await second.get("orders/1")
+    async with server.connect("orders", retry=False) as again:
+        await until(lambda: succeeds(again.exists("orders/1")))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def succeeds(call: Awaitable[object]) -> bool:
+    try:
+        await call
+    except Exhausted:
+        return False
+    return True

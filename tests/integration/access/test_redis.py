@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from tests.integration.access.conftest import Guarded, Serve
+from tests.integration.access.conftest import POLICY, Guarded, Serve
 
 pytestmark = pytest.mark.parametrize("transport", ["h2corn"], indirect=True)
 
@@ -144,3 +145,41 @@ async def test_callers_on_a_unix_socket_are_the_user_of_the_server(
     with pytest.raises(NoPermissionError, match=f"uid:{os.getuid()} delete"):
         await client.delete("k")
     await client.aclose()
+
+
+async def test_quotas_are_refused_in_the_words_of_redis(serve: Serve) -> None:
+    quotas = (
+        '[[quotas]]\nwho = "token:orders"\noperations_per_second = 1\nconnections = 1\n'
+        '[[quotas]]\nwho = "anonymous"\nconnections = 1\n'
+    )
+    server = await serve(f"{POLICY}\n{quotas}", resp_port=0)
+    host, _, port = server.redis_address.rpartition(":")
+
+    async def answers(*lines: str) -> tuple[list[bytes], asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write("".join(f"{line}\r\n" for line in lines).encode())
+        async with asyncio.timeout(30):
+            replies = [await reader.readline() for _ in lines]
+        return [each for each in replies if each], writer
+
+    login = f"AUTH orders {server.tokens['orders']}"
+    first, one = await answers(login, "EXISTS orders/1", "EXISTS orders/1")
+    assert first[:2] == [b"+OK\r\n", b":0\r\n"]
+    assert first[2].startswith(b"-BUSY the quota of operations a second of this caller is used up")
+    # It is somebody else until it logs in, and so it is after a refused login.
+    second, two = await answers(login, "PING")
+    assert second[0].startswith(b"-BUSY the quota of connections of this caller is used up")
+    assert second[1] == b"+PONG\r\n"
+    third, three = await answers("PING")
+    assert third == [second[0]]
+    for writer in (one, two, three):
+        writer.close()
+
+    async def log_in() -> bool:
+        replies, writer = await answers(login)
+        writer.close()
+        return replies == [b"+OK\r\n"]
+
+    async with asyncio.timeout(30):
+        while not await log_in():
+            await asyncio.sleep(0.05)

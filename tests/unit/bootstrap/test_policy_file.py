@@ -84,6 +84,38 @@ def test_ttls_are_read(tmp_path: Path) -> None:
     assert (last.max_ttl, last.default_ttl) == (timedelta(hours=1), timedelta(minutes=5))
 
 
+def test_the_first_quota_that_applies_is_the_one(tmp_path: Path) -> None:
+    text = """
+[groups]
+batch = ["token:nightly", "token:weekly"]
+
+[[quotas]]
+name = "batch"
+who = "group:batch"
+shared = true
+operations_per_second = 1000
+
+[[quotas]]
+who = "token:*"
+bytes_per_second = 1_000_000
+watches = 10
+"""
+    policy = load_policy(write(tmp_path, text))
+    found = {
+        name: policy.quota_of(parse_identity([name]))
+        for name in ("token:nightly", "token:orders", "cn:nightly")
+    }
+    assert found["cn:nightly"] is None
+    texts = {name: (each[0], str(each[1])) for name, each in found.items() if each is not None}
+    assert texts == {
+        "token:nightly": (
+            "shared:quota 1 (batch)",
+            "quota 1 (batch): 1,000 operations a second, together",
+        ),
+        "token:orders": ("token:orders", "quota 2: 1,000,000 bytes a second, 10 watches"),
+    }
+
+
 def test_yaml_says_the_same(tmp_path: Path) -> None:
     text = """
 groups:
@@ -109,7 +141,7 @@ def with_rule(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rule = 1", "there is no key 'rule'; valid are: rules, groups, examples"),
+        ("rule = 1", "there is no key 'rule'; valid are: rules, groups, quotas, examples"),
         ("rules = 1", "rules must be a list of tables"),
         (with_rule('may = "read"'), "rule 2: who is missing"),
         (
@@ -156,6 +188,17 @@ def with_rule(text: str) -> str:
         ),
         ('[[examples]]\nas = "x"\nmay = "admin"', "example 1: 'x' is no identity"),
         ('[groups]\na = "b"', "group a: who has 'b'"),
+        (
+            '[[quotas]]\nwho = "*"',
+            "quota 1: it limits nothing: give at least one of operations_per",
+        ),
+        ("[[quotas]]\nwatches = 1", "quota 1: who is missing"),
+        (
+            '[[quotas]]\nwho = "*"\nwatches = 0',
+            "quota 1: watches is 0; it must be a whole number above zero",
+        ),
+        ('[[quotas]]\nwho = "*"\nkeys = 1', "quota 1: there is no key 'keys'"),
+        ('[[quotas]]\nwho = "*"\nwatches = 1\nshared = 1', "quota 1: shared must be true or false"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:

@@ -54,11 +54,20 @@ def test_check_prints_json(policy: Path) -> None:
         "allowed": False,
         "rule": None,
         "within": ["a/"],
+        "quota": None,
         "as": ["token:a"],
         "may": "scan",
         "key": "",
         "pattern": None,
     }
+
+
+def test_check_names_the_quota(policy: Path) -> None:
+    with policy.open("a") as file:
+        file.write('\n[[quotas]]\nwho = "token:*"\nwatches = 3\n')
+    command = ["policy", "check", str(policy), "--as", "token:a", "--may", "write", "--key", "a/1"]
+    result = CliRunner().invoke(app, command)
+    assert result.stdout == "allowed by rule 1 (own keys)\nlimited by quota 1: 3 watches\n"
 
 
 def test_test_runs_the_examples(policy: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager
 
 from prism.adapters.certificates import names_of
 from prism.adapters.grpc.context import CallContext, peer_of_call
@@ -33,3 +34,7 @@ class Authentication:
         if self._logins.identify(context.metadata("authorization"), names):
             return None
         return self._logins.refuse(peer_of_call(context))
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Count a connection of the current caller; see `AccessControl.connected`."""
+        return self._logins.control.connected()

@@ -12,7 +12,7 @@ from collections.abc import (
     Coroutine,
     Mapping,
 )
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import perf_counter_ns
@@ -39,8 +39,22 @@ UnaryHandler = Callable[[Any, CallContext], Coroutine[object, None, Message]]
 StreamHandler = Callable[[AsyncIterator[Any], CallContext], AsyncGenerator[Message, None]]
 CheckPattern = Callable[[str], object]
 """Raises PreconditionFailed unless there is a pattern of this name."""
-Authenticate = Callable[[CallContext], Awaitable[None] | None]
-"""Identifies the caller of a call; returns what refuses it, if its credentials are wrong."""
+
+
+class Authenticate(Protocol):
+    """Identifies callers."""
+
+    def __call__(self, context: CallContext) -> Awaitable[None] | None:
+        """Identify the caller of a call; return what refuses it, if its credentials are wrong."""
+        ...
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Count a connection of this caller while the context lasts.
+
+        Raises:
+            Exhausted: on entering, if the caller has as many as it may.
+        """
+        ...
 
 
 class CallObserver(Protocol):
@@ -208,9 +222,13 @@ class StreamCall(_Method):
 
     There is no default timeout: a stream lasts until one side ends it. A transport that
     stops reading closes the generator, which ends the servicer's work at once.
+
+    Attributes:
+        is_connection: whether it is open for as long as its caller is connected.
     """
 
     handler: StreamHandler
+    is_connection: bool = False
 
     async def __call__(
         self, payloads: AsyncIterator[bytes], context: CallContext
@@ -221,19 +239,20 @@ class StreamCall(_Method):
         failure = None
         requests = (self._decode(payload) async for payload in payloads)
         try:
-            try:
-                if (
-                    self.authenticate is not None
-                    and (refusal := self.authenticate(context)) is not None
-                ):
-                    await refusal
-                self._check_pattern(context)
-            except PrismError:
-                await _first_of(payloads)
-                raise
-            async with aclosing(self.handler(requests, context)) as replies:
-                async for reply in replies:
-                    yield encode(reply, self.max_reply_bytes)
+            with ExitStack() as stack:
+                try:
+                    if self.authenticate is not None:
+                        if (refusal := self.authenticate(context)) is not None:
+                            await refusal
+                        if self.is_connection:
+                            stack.enter_context(self.authenticate.connected())
+                    self._check_pattern(context)
+                except PrismError:
+                    await _first_of(payloads)
+                    raise
+                async with aclosing(self.handler(requests, context)) as replies:
+                    async for reply in replies:
+                        yield encode(reply, self.max_reply_bytes)
         except (asyncio.CancelledError, GeneratorExit):
             failure = _CANCELLED
             raise
@@ -289,7 +308,8 @@ def calls_of(
         }
         path = common["path"]
         if method.client_streaming or method.server_streaming:
-            calls[path] = StreamCall(**common)
+            # A watch has a quota of its own.
+            calls[path] = StreamCall(**common, is_connection=method.name == "Operate")
         else:
             if around is not None:
                 common["handler"] = around(path, handler)

@@ -26,6 +26,7 @@ _BY_REASON = {
     "OVERFLOW": "ERR increment or decrement would overflow",
     "WRONG_TYPE": "WRONGTYPE Operation against a key holding the wrong kind of value",
     "TOO_MANY_IN_FLIGHT": "BUSY ",
+    "QUOTA_EXCEEDED": "BUSY ",
 }
 
 _PREFIXES: tuple[tuple[type[PrismError], str], ...] = (

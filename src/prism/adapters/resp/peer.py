@@ -69,11 +69,14 @@ class Peer(Session, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = self.pipeline.transport = cast("asyncio.Transport", transport)
-        if (logins := self.door.logins) is not None:
-            self.names = _names_at(self._transport)
-            self.become(logins.caller(None, self.names))
         self._transport.set_write_buffer_limits(high=FLUSH_BYTES)
         self.door.sessions[self] = None
+        if self.door.logins is not None:
+            self.names = _names_at(self._transport)
+            try:
+                self.log_out()
+            except Exhausted as error:
+                self._part_with(reply_of(error, writes=False))
 
     def data_received(self, data: bytes) -> None:
         if self._is_leaving:
@@ -90,6 +93,7 @@ class Peer(Session, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._is_lost = True
+        self.disconnect()
         door = self.door
         door.sessions.pop(self, None)
         if not door.sessions:
@@ -366,8 +370,12 @@ class Peer(Session, asyncio.Protocol):
 
     def _refuse(self, text: str) -> None:
         """Answer what cannot be parsed after all that could be, and close."""
+        self._part_with(replies.error(f"ERR Protocol error: {text}"))
+
+    def _part_with(self, words: bytes) -> None:
+        """Send these after the replies, and close."""
         self._ended = True
-        self._last_words = replies.error(f"ERR Protocol error: {text}")
+        self._last_words = words
         self.rest()
 
     # The end.

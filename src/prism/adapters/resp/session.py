@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,7 @@ from prism.ports import (
     CompareAndSet,
     Counter,
     Entry,
+    Exhausted,
     Expiry,
     KeyValue,
     Profile,
@@ -96,10 +98,20 @@ class Session:
         self.name = name
         self.connected_at = time.monotonic()
         self.closing = False
-        self.reset()
+        self.caller: Caller | None = None
+        self._quota = ExitStack()
+        self._clear()
 
     def reset(self) -> None:
-        """Return to the state of a new connection."""
+        """Return to the state of a new connection, which shows no token."""
+        self._clear()
+        try:
+            self.log_out()
+        except Exhausted:
+            self.closing = True
+            raise
+
+    def _clear(self) -> None:
         self.resp3 = False
         self.null = NULL_2
         self.client_name = b""
@@ -109,8 +121,11 @@ class Session:
         self.transaction = None
         self.watched: dict[str, Entry | None] = {}
         self.use(self.door.default)
-        logins = self.door.logins
-        self.become(None if logins is None else logins.caller(None, self.names))
+
+    def log_out(self) -> None:
+        """Let the commands that follow be those of a caller without a token; as `become`."""
+        if (logins := self.door.logins) is not None:
+            self.become(logins.caller(None, self.names))
 
     @property
     def transaction(self) -> Transaction | None:
@@ -145,10 +160,28 @@ class Session:
         self.gateway = database.gateway
 
     def become(self, caller: Caller | None) -> None:
-        """Let the commands that follow be those of this caller; None: nobody asks."""
-        self.caller = caller
+        """Let the commands that follow be those of this caller.
+
+        Raises:
+            Exhausted: it has as many connections as its quota allows; nothing is changed.
+        """
+        logins = self.door.logins
+        if logins is None or caller is self.caller:
+            return
         # The command that runs may be followed by others in the same step.
         current_caller.set(caller)
+        quota = ExitStack()
+        try:
+            quota.enter_context(logins.control.connected())
+        except Exhausted:
+            current_caller.set(self.caller)
+            raise
+        self.disconnect()
+        self.caller, self._quota = caller, quota
+
+    def disconnect(self) -> None:
+        """Count the connection no more for the quota of its caller."""
+        self._quota.close()
 
     def mutes_reply(self) -> bool:
         """Return whether the next reply is left out, as CLIENT REPLY says."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from prism import ports
-from prism.ports import ConditionFailed, Outcome, PrismError, Version
+from prism.ports import ConditionFailed, Exhausted, Outcome, PrismError, Version
 from prism.v1 import keyvalue_pb2 as pb
 
 DOMAIN = "prism"
@@ -72,6 +73,10 @@ def status_of(error: PrismError, redact: Callable[[str], str] = str) -> status_p
         info.metadata.update(_metadata_of(error))
     status.details.add().Pack(info)
     status.details.add().Pack(pb.WriteOutcome(outcome=_OUTCOMES[error.outcome]))
+    if isinstance(error, Exhausted) and error.retry_after is not None:
+        hint = error_details_pb2.RetryInfo()
+        hint.retry_delay.FromTimedelta(error.retry_after)
+        status.details.add().Pack(hint)
     return status
 
 
@@ -97,7 +102,17 @@ def error_of(status: status_pb2.Status) -> PrismError:
     error = kind(status.message, reason=reason, outcome=outcome)
     if info is not None and isinstance(error, ConditionFailed):
         _read_metadata(error, info.metadata)
+    if isinstance(error, Exhausted):
+        error.retry_after = _retry_after_of(status)
     return error
+
+
+def _retry_after_of(status: status_pb2.Status) -> timedelta | None:
+    for detail in status.details:
+        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            hint = error_details_pb2.RetryInfo.FromString(detail.value)
+            return timedelta(microseconds=hint.retry_delay.ToMicroseconds())
+    return None
 
 
 def _metadata_of(error: ConditionFailed) -> dict[str, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from prism.domain.access.audit import Record, event_of_caller
-from prism.domain.access.identity import ANONYMOUS, Caller, current_caller
+from prism.domain.access.identity import ANONYMOUS, Caller, Identity, current_caller
 from prism.domain.access.policy import Action, Policy, Rights, Rule
+from prism.domain.access.quotas import Budgets
 from prism.ports import AccessDenied, PrismError, Unauthenticated
 
 _MAX_REMEMBERED = 4096
@@ -23,17 +26,21 @@ class AccessControl:
     Attributes:
         generation: grows when the policy or the tokens have changed, so that streams which
             began before are checked again.
+        has_quotas: whether the policy limits how much some callers do.
     """
 
     def __init__(self, policy: Policy, record: Record | None = None) -> None:
         self._policy = policy
+        self.has_quotas = bool(policy.quotas)
         self._record = record
+        self._budgets = Budgets(record)
         self._rights: dict[tuple[tuple[str, ...], str], Rights] = {}
         self.generation = 1
 
     def replace(self, policy: Policy) -> None:
-        """Decide by another policy from now on."""
+        """Decide by another policy from now on; what callers have used of a quota stays used."""
         self._policy = policy
+        self.has_quotas = bool(policy.quotas)
         self.credentials_changed()
 
     def credentials_changed(self) -> None:
@@ -62,9 +69,25 @@ class AccessControl:
         if rights is None:
             if len(self._rights) >= _MAX_REMEMBERED:
                 self._rights.clear()
-            rights = self._rights[place] = self._policy.rights_of(caller.identity, pattern)
+            rights = self._rights[place] = self._rights_of(caller.identity, pattern)
         caller.rights, caller.pattern = rights, pattern
         return rights
+
+    def _rights_of(self, identity: Identity, pattern: str) -> Rights:
+        rights = self._policy.rights_of(identity, pattern)
+        if (found := self._policy.quota_of(identity)) is not None:
+            rights.budget = self._budgets.of(*found)
+        return rights
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Count a connection of the caller of the current request while the context lasts.
+
+        Raises:
+            Unauthenticated: as `rights`.
+            Exhausted: on entering, if the caller has as many as its quota allows.
+        """
+        budget = self.rights("").budget if self.has_quotas else None
+        return nullcontext() if budget is None else budget.holding("connection")
 
     def permitted(self, pattern: str, action: Action, key: str) -> Rule:
         """Return the rule that allows the caller of the request an action on a key.

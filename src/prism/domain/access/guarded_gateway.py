@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from prism.domain.access.control import AccessControl
+from prism.domain.access.metered_gateway import MeteredGateway
 from prism.domain.access.policy import BY_PREFIX, Action, Rule, limited_ttl, may_last
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
@@ -53,6 +54,7 @@ class GuardedGateway:
 
     def __init__(self, gateway: Gateway, control: AccessControl, pattern: str = "") -> None:
         self._gateway = gateway
+        self._metered = MeteredGateway(gateway, control, pattern)
         self._control = control
         self._pattern = pattern
 
@@ -79,94 +81,103 @@ class GuardedGateway:
         """Check an operation on one key that is passed on as a message.
 
         Returns:
-            Whether the policy lets it be passed on as it is. False: a rule about ttls applies.
+            Whether the policy lets it be passed on as it is. False: a rule about ttls applies, or
+            a quota of bytes.
 
         Raises:
             PrismError: as the operation itself.
         """
         rules = [self._permitted(action, key) for action in _ACTIONS[operation]]
-        return all(rule.max_ttl is None and rule.default_ttl is None for rule in rules)
+        unchanged = all(rule.max_ttl is None and rule.default_ttl is None for rule in rules)
+        if unchanged and self._control.has_quotas:
+            return self._metered.begin_unchanged()
+        return unchanged
 
     def get(self, key: str) -> Coroutine[Any, Any, Entry | None]:
         self._permitted(_READ, key)
-        return self._gateway.get(key)
+        return self._behind.get(key)
 
     def set(
         self, key: str, value: bytes, *, ttl: timedelta | None = None
     ) -> Coroutine[Any, Any, Version]:
         rule = self._permitted(_WRITE, key)
-        return self._gateway.set(key, value, ttl=limited_ttl(rule, ttl))
+        return self._behind.set(key, value, ttl=limited_ttl(rule, ttl))
 
     def delete(self, key: str) -> Coroutine[Any, Any, bool]:
         self._permitted(_DELETE, key)
-        return self._gateway.delete(key)
+        return self._behind.delete(key)
 
     def exists(self, key: str) -> Coroutine[Any, Any, bool]:
         self._permitted(_READ, key)
-        return self._gateway.exists(key)
+        return self._behind.exists(key)
 
     def expire(self, key: str, ttl: timedelta) -> Coroutine[Any, Any, bool]:
         rule = self._permitted(_WRITE, key)
         limited_ttl(rule, ttl)
-        return self._gateway.expire(key, ttl)
+        return self._behind.expire(key, ttl)
 
     def ttl(self, key: str) -> Coroutine[Any, Any, Lifetime | None]:
         self._permitted(_READ, key)
-        return self._gateway.ttl(key)
+        return self._behind.ttl(key)
 
     def persist(self, key: str) -> Coroutine[Any, Any, Persisted]:
         may_last(self._permitted(_WRITE, key))
-        return self._gateway.persist(key)
+        return self._behind.persist(key)
 
     def compare_and_set(
         self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
     ) -> Coroutine[Any, Any, Version]:
         self._permitted(_READ, key)
         ttl = limited_ttl(self._permitted(_WRITE, key), ttl)
-        return self._gateway.compare_and_set(key, value, expected=expected, ttl=ttl)
+        return self._behind.compare_and_set(key, value, expected=expected, ttl=ttl)
 
     def compare_and_delete(self, key: str, *, expected: Version) -> Coroutine[Any, Any, None]:
         self._permitted(_READ, key)
         self._permitted(_DELETE, key)
-        return self._gateway.compare_and_delete(key, expected=expected)
+        return self._behind.compare_and_delete(key, expected=expected)
 
     def get_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[Entry | PrismError | None]]:
-        return _with_permitted(self._gateway.get_many, keys, partial(self._permitted_key, _READ))
+        return _with_permitted(self._behind.get_many, keys, partial(self._permitted_key, _READ))
 
     def set_many(self, puts: Sequence[Put]) -> Coroutine[Any, Any, list[Version | PrismError]]:
-        return _with_permitted(self._gateway.set_many, puts, self._permitted_put)
+        return _with_permitted(self._behind.set_many, puts, self._permitted_put)
 
     def delete_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[bool | PrismError]]:
         return _with_permitted(
-            self._gateway.delete_many, keys, partial(self._permitted_key, _DELETE)
+            self._behind.delete_many, keys, partial(self._permitted_key, _DELETE)
         )
 
     def scan(
         self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
     ) -> Coroutine[Any, Any, Page]:
         self._check_prefix(_SCAN_VALUES if values else _SCAN, prefix)
-        return self._gateway.scan(prefix, page_size=page_size, page_token=page_token, values=values)
+        return self._behind.scan(prefix, page_size=page_size, page_token=page_token, values=values)
 
     def increment(self, key: str, delta: int = 1) -> Coroutine[Any, Any, Count]:
         self._permitted(_READ, key)
         may_last(self._permitted(_WRITE, key))
-        return self._gateway.increment(key, delta)
+        return self._behind.increment(key, delta)
 
     def apply(
         self, conditions: Sequence[Condition], writes: Sequence[Write]
     ) -> Coroutine[Any, Any, list[Version | bool]]:
         for condition in conditions:
             self._permitted(_READ, condition.key)
-        return self._gateway.apply(conditions, [self._permitted_write(write) for write in writes])
+        return self._behind.apply(conditions, [self._permitted_write(write) for write in writes])
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
         self._check_watch(prefix)
-        async with self._gateway.watch(prefix) as events:
+        async with self._behind.watch(prefix) as events:
             yield _PermittedEvents(events, self._control, lambda: self._check_watch(prefix))
 
     def _check_watch(self, prefix: str) -> None:
         self._check_prefix(_WATCH, prefix)
+
+    @property
+    def _behind(self) -> Gateway | MeteredGateway:
+        """What runs an operation that is allowed."""
+        return self._metered if self._control.has_quotas else self._gateway
 
     def _permitted(self, action: Action, key: str) -> Rule:
         """Return the rule that allows the caller an action on a key; raises if none does."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from prism.domain.access.identity import Identity, bare_name
+from prism.domain.access.quotas import Budget, Quota
 from prism.ports import AccessDenied
 
 NAME = "{name}"
@@ -100,15 +101,17 @@ class Rights:
     Attributes:
         spans: what the rules say, in their order, by the text of an action.
         is_empty: whether nothing is allowed.
+        budget: how much it may do, which the access control sets; None: as much as it likes.
     """
 
-    __slots__ = ("identity", "is_empty", "pattern", "spans")
+    __slots__ = ("budget", "identity", "is_empty", "pattern", "spans")
 
     def __init__(
         self, identity: Identity, pattern: str, spans: dict[Action, tuple[Span, ...]]
     ) -> None:
         self.identity = identity
         self.pattern = pattern
+        self.budget: Budget | None = None
         # Not by the action itself: to hash a member of an enum takes longer than all the rest.
         self.spans = {action._value_: each for action, each in spans.items()}
         self.is_empty = not any(
@@ -162,9 +165,14 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules in order: the first that applies decides, and what none allows is forbidden."""
+    """Rules in order: the first that applies decides, and what none allows is forbidden.
+
+    Attributes:
+        quotas: in order too; a caller to whom none applies may do as much as it likes.
+    """
 
     rules: tuple[Rule, ...] = field(default=())
+    quotas: tuple[Quota, ...] = field(default=())
 
     def rights_of(self, identity: Identity, pattern: str) -> Rights:
         """Return what an identity may do.
@@ -179,6 +187,18 @@ class Policy:
                 for action in rule.actions:
                     spans[action].append(Span(rule, prefixes))
         return Rights(identity, pattern, {action: tuple(each) for action, each in spans.items()})
+
+    def quota_of(self, identity: Identity) -> tuple[str, Quota] | None:
+        """Return the quota of an identity, and who owns what is used of it; None: it has none.
+
+        That is the first name that the quota is about, so nobody gets a budget more by showing
+        another certificate with the same name.
+        """
+        for quota in self.quotas:
+            for name in identity.names:
+                if _matches_any(quota.who, name):
+                    return (f"shared:{quota.name}" if quota.shared else name), quota
+        return None
 
 
 def limited_ttl(rule: Rule, ttl: timedelta | None) -> timedelta | None:
