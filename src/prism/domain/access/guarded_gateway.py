@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prism.domain.access.control import AccessControl
 from prism.domain.access.metered_gateway import MeteredGateway
@@ -175,9 +175,9 @@ class GuardedGateway:
         self._check_prefix(_WATCH, prefix)
 
     @property
-    def _behind(self) -> Gateway | MeteredGateway:
+    def _behind(self) -> Gateway:
         """What runs an operation that is allowed."""
-        return self._metered if self._control.has_quotas else self._gateway
+        return cast("Gateway", self._metered) if self._control.has_quotas else self._gateway
 
     def _permitted(self, action: Action, key: str) -> Rule:
         """Return the rule that allows the caller an action on a key; raises if none does."""

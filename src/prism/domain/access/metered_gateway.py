@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from prism.domain.access.control import AccessControl
 from prism.domain.access.quotas import Budget
 from prism.domain.gateway import Gateway
-from prism.ports import (
-    Condition,
-    Count,
-    Entry,
-    Event,
-    Exhausted,
-    Lifetime,
-    Page,
-    Persisted,
-    PrismError,
-    Put,
-    Version,
-    Write,
-)
-
-Result = TypeVar("Result")
+from prism.ports import Entry, Event, Exhausted, Page
 
 
 class MeteredGateway:
     """Implementation of `FullKeyValue` around a gateway.
 
-    A method refuses when it is called, and returns what the gateway returns, or for a reply
-    whose bytes count, a coroutine around it.
+    A method refuses when it is called, and returns what the gateway returns, or where bytes
+    count, a coroutine around it. What an operation costs is seen from its arguments and its
+    result, so one method serves them all, and a new operation needs nothing here.
 
     Args:
         pattern: name of the proxy's pattern behind the gateway; empty: there are none.
@@ -43,85 +29,32 @@ class MeteredGateway:
         self._control = control
         self._pattern = pattern
 
-    def get(self, key: str) -> Coroutine[Any, Any, Entry | None]:
-        budget = self._begin(1, (key,))
-        call = self._gateway.get(key)
-        return call if budget is None else _paid(call, budget, _entry_bytes)
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        return partial(self._call, getattr(self._gateway, name))
 
-    def set(
-        self, key: str, value: bytes, *, ttl: timedelta | None = None
-    ) -> Coroutine[Any, Any, Version]:
-        self._begin(1, (key, value))
-        return self._gateway.set(key, value, ttl=ttl)
+    def _call(
+        self, operation: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, **options: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """Call an operation of the gateway.
 
-    def delete(self, key: str) -> Coroutine[Any, Any, bool]:
-        self._begin(1, (key,))
-        return self._gateway.delete(key)
+        Args:
+            arguments: keys, values and items; what is in the options costs nothing.
 
-    def exists(self, key: str) -> Coroutine[Any, Any, bool]:
-        self._begin(1, (key,))
-        return self._gateway.exists(key)
-
-    def expire(self, key: str, ttl: timedelta) -> Coroutine[Any, Any, bool]:
-        self._begin(1, (key,))
-        return self._gateway.expire(key, ttl)
-
-    def ttl(self, key: str) -> Coroutine[Any, Any, Lifetime | None]:
-        self._begin(1, (key,))
-        return self._gateway.ttl(key)
-
-    def persist(self, key: str) -> Coroutine[Any, Any, Persisted]:
-        self._begin(1, (key,))
-        return self._gateway.persist(key)
-
-    def compare_and_set(
-        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
-    ) -> Coroutine[Any, Any, Version]:
-        self._begin(1, (key, value))
-        return self._gateway.compare_and_set(key, value, expected=expected, ttl=ttl)
-
-    def compare_and_delete(self, key: str, *, expected: Version) -> Coroutine[Any, Any, None]:
-        self._begin(1, (key,))
-        return self._gateway.compare_and_delete(key, expected=expected)
-
-    def get_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[Entry | PrismError | None]]:
-        budget = self._begin(len(keys), keys)
-        call = self._gateway.get_many(keys)
-        return (
-            call if budget is None else _paid(call, budget, lambda got: sum(map(_entry_bytes, got)))
-        )
-
-    def set_many(self, puts: Sequence[Put]) -> Coroutine[Any, Any, list[Version | PrismError]]:
-        self._begin(len(puts), (part for put in puts for part in (put.key, put.value)))
-        return self._gateway.set_many(puts)
-
-    def delete_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, list[bool | PrismError]]:
-        self._begin(len(keys), keys)
-        return self._gateway.delete_many(keys)
-
-    def scan(
-        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
-    ) -> Coroutine[Any, Any, Page]:
-        budget = self._begin(1, (prefix,))
-        call = self._gateway.scan(prefix, page_size=page_size, page_token=page_token, values=values)
-        return call if budget is None else _paid(call, budget, _page_bytes)
-
-    def increment(self, key: str, delta: int = 1) -> Coroutine[Any, Any, Count]:
-        self._begin(1, (key,))
-        return self._gateway.increment(key, delta)
-
-    def apply(
-        self, conditions: Sequence[Condition], writes: Sequence[Write]
-    ) -> Coroutine[Any, Any, list[Version | bool]]:
-        self._begin(
-            len(conditions) + len(writes),
-            (part for item in (*conditions, *writes) for part in (item.key, _value_of(item))),
-        )
-        return self._gateway.apply(conditions, writes)
+        Raises:
+            Exhausted: the caller's quota is used up.
+        """
+        budget = self._budget
+        if budget is None:
+            return operation(*arguments, **options)
+        self._spend(budget, _items_in(arguments))
+        if not budget.bytes_count:
+            return operation(*arguments, **options)
+        budget.pay(_bytes_in(arguments))
+        return _paid(operation(*arguments, **options), budget)
 
     @asynccontextmanager
     async def watch(self, prefix: str = "") -> AsyncIterator[AsyncIterator[Event]]:
-        budget = self._control.rights(self._pattern).budget
+        budget = self._budget
         if budget is None:
             async with self._gateway.watch(prefix) as events:
                 yield events
@@ -140,7 +73,7 @@ class MeteredGateway:
         Raises:
             Exhausted: the caller's quota is used up.
         """
-        budget = self._control.rights(self._pattern).budget
+        budget = self._budget
         if budget is None:
             return True
         if budget.bytes_count:
@@ -148,23 +81,9 @@ class MeteredGateway:
         self._spend(budget, 1)
         return True
 
-    def _begin(self, operations: int, parts: Iterable[str | bytes]) -> Budget | None:
-        """Count operations that begin, and the bytes of their request.
-
-        Returns:
-            The budget that pays for the reply; None: its bytes do not count.
-
-        Raises:
-            Exhausted: the caller's quota is used up.
-        """
-        budget = self._control.rights(self._pattern).budget
-        if budget is None:
-            return None
-        self._spend(budget, operations)
-        if not budget.bytes_count:
-            return None
-        budget.pay(sum(map(_bytes_of, parts)))
-        return budget
+    @property
+    def _budget(self) -> Budget | None:
+        return self._control.rights(self._pattern).budget
 
     def _spend(self, budget: Budget, operations: int) -> None:
         try:
@@ -173,14 +92,6 @@ class MeteredGateway:
             # As for what the policy does not allow.
             self._gateway.admission.check_open()
             raise
-
-
-async def _paid(
-    call: Coroutine[Any, Any, Result], budget: Budget, size_of: Callable[[Result], int]
-) -> Result:
-    result = await call
-    budget.pay(size_of(result))
-    return result
 
 
 class _PaidEvents:
@@ -197,21 +108,34 @@ class _PaidEvents:
 
     async def __anext__(self) -> Event:
         event = await self._next()
-        self._budget.pay(_bytes_of(event.key) + len(event.value or b""))
+        self._budget.pay(_bytes_in((event.key, event.value)))
         return event
 
 
-def _bytes_of(part: str | bytes) -> int:
-    return len(part) if isinstance(part, bytes) else len(part.encode("utf-8", "surrogatepass"))
+async def _paid(call: Coroutine[Any, Any, Any], budget: Budget) -> Any:
+    result = await call
+    budget.pay(_bytes_of(result))
+    return result
 
 
-def _value_of(item: Condition | Write) -> bytes:
-    return item.value if isinstance(item, Put) else b""
+def _items_in(arguments: Iterable[object]) -> int:
+    """Return the number of items of a batch or transaction; 1: it is another operation."""
+    lists = (each for each in arguments if isinstance(each, Sequence))
+    return sum(len(each) for each in lists if not isinstance(each, str | bytes)) or 1
 
 
-def _entry_bytes(entry: Entry | PrismError | None) -> int:
-    return len(entry.value) if isinstance(entry, Entry) else 0
+def _bytes_in(parts: Iterable[object]) -> int:
+    return sum(map(_bytes_of, parts))
 
 
-def _page_bytes(page: Page) -> int:
-    return sum(map(_bytes_of, page.keys)) + sum(map(_entry_bytes, page.entries or ()))
+def _bytes_of(part: object) -> int:
+    """Return the bytes of the keys and values in an argument or a result."""
+    if isinstance(part, bytes):
+        return len(part)
+    if isinstance(part, str):
+        return len(part.encode("utf-8", "surrogatepass"))
+    if isinstance(part, Entry):
+        return len(part.value)
+    if isinstance(part, Page):
+        return _bytes_in(part.keys) + _bytes_in(part.entries or ())
+    return _bytes_in(part) if isinstance(part, Sequence) else 0
