@@ -13,7 +13,7 @@ from benchmarks.processes import CannotRun, ServerCommand, processor_seconds, ru
 from benchmarks.redis import volatile_redis
 from benchmarks.sides import Measure, MeasurementContext
 
-# The key that redis-benchmark reads unless it is told to choose.
+# The key that redis-benchmark reads unless it has an option to choose.
 _KEY = "key:__rand_int__"
 
 _FIRST = 20_000
@@ -60,7 +60,7 @@ class Gets:
         return measure
 
     def rate(self, port: int, core: int, count: int) -> float:
-        """Send so many gets; return how many were answered per second."""
+        """Send this many gets; return how many were answered per second."""
         options = {"-p": port, "-n": count, "-c": self.connections, "-P": self.pipeline}
         words = [str(word) for option in options.items() for word in option]
         output = run(["redis-benchmark", "-t", "get", "--csv", *words], core)

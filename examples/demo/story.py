@@ -45,7 +45,7 @@ async def run() -> None:
 async def _use(proxy: Proxy, admin: PatternsClient) -> None:
     async with AsyncExitStack() as stack:
         clients = {
-            # Without retries, to show what a caller is told meanwhile.
+            # Without retries, to show which errors a caller gets meanwhile.
             name: await stack.enter_async_context(
                 prism.connect(proxy.address, pattern=name, retry=False)
             )

@@ -1,4 +1,4 @@
-"""HTTP/2 connection that sends what it is told to, valid or not.
+"""HTTP/2 connection that sends any frames, valid or not.
 
 https://www.rfc-editor.org/rfc/rfc9113
 https://www.rfc-editor.org/rfc/rfc7541
@@ -209,7 +209,7 @@ class Peer:
         return len(self.outcomes) + self.resets
 
     async def wait_answered(self, count: int, within_s: float = WAIT_S) -> bool:
-        """Return whether so many streams have ended in time, or the connection has."""
+        """Return whether this many streams, or the connection, ended in time."""
         return await self._wait_for(lambda: self.answered >= count or bool(self.closed), within_s)
 
     async def wait_closed(self, within_s: float = WAIT_S) -> bool:

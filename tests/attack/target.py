@@ -1,4 +1,4 @@
-"""Servers under attack, and what the system knows of them."""
+"""Servers under attack, and their figures from the system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUR_KEYS = {"time", "level", "message", "logger", "service"}
 
 @dataclass(frozen=True)
 class Target:
-    """What an attack knows of the server.
+    """Server, as an attack sees it.
 
     Attributes:
         pid: process of the server or proxy.

@@ -1,7 +1,7 @@
 """Programs of any Debian release, unpacked into a folder and run from there.
 
 A program of another release needs that release's C library. So the folder holds the shared
-libraries too, and the program is told where they and their loader are.
+libraries too, and the program gets the paths of them and of their loader.
 """
 
 from __future__ import annotations

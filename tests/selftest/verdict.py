@@ -20,7 +20,7 @@ CASES = 2
 """Number of cases that run of each parametrized test; all cases of the named test run."""
 
 SHARE = 4
-"""One in so many of the other tests runs on each fault: on another fault, another part."""
+"""One in this many of the other tests runs on each fault: on another fault, another part."""
 
 MIN_OTHERS = 0.8
 """Fraction of the other tests that must pass."""

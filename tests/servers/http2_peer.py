@@ -1,4 +1,4 @@
-"""Server of HTTP/2 whose every frame a test decides; it speaks gRPC when it is told to."""
+"""Server of HTTP/2 whose every frame a test decides; it can speak gRPC."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Peer(asyncio.Protocol):
         resets: streams that the client has reset, with the error code.
         pings: number of pings that arrived.
         gone: whether the connection has ended.
-        reads: whether the client is told that what it sent was read.
+        reads: whether it reports to the client what it has read.
     """
 
     def __init__(self, settings: dict[SettingCodes, int]) -> None:

@@ -1,1 +1,1 @@
-"""What connects the ports to the world: drivers, transports, telemetry."""
+"""Connections between the ports and the outside: drivers, transports, telemetry."""

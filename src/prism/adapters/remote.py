@@ -8,13 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from prism.adapters.client.addresses import Addresses
-from prism.adapters.client.channel import TLS, Channel, ClosedChannel
+from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
-from prism.adapters.client.opening import open_server
 from prism.adapters.client.propagation import Forwarded, trace_context_source
-from prism.adapters.client.servers import Servers
+from prism.adapters.client.servers import Servers, open_server
 from prism.adapters.wire.relay import RelayOperation
+from prism.kit import closed
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
@@ -32,6 +32,8 @@ from prism.ports import (
     setting,
 )
 from prism.version import VERSION
+
+_CLOSED = closed("the connection to the other server")
 
 # For calls of the proxy itself; forwarded calls keep their own deadline.
 _PATTERN_TIMEOUT = timedelta(seconds=5)
@@ -83,7 +85,7 @@ class Remote(KeyValueClient):
     """
 
     def __init__(self) -> None:
-        super().__init__(ClosedChannel())
+        super().__init__(_CLOSED)
         self._open: Channel | Servers | None = None
         self._token: str | None = None
         self._profile = Profile("remote", VERSION, VersionKind.DIGEST)
@@ -142,7 +144,7 @@ class Remote(KeyValueClient):
     async def stop(self, timeout: timedelta = STOP_TIMEOUT) -> None:
         if self._open is not None:
             channel, self._open = self._open, None
-            self._channel = ClosedChannel()
+            self._channel = _CLOSED
             await channel.close()
 
     async def health(self) -> Health:

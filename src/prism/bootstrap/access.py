@@ -58,7 +58,7 @@ class Access:
         return True
 
     def reload_tokens(self) -> bool:
-        """Let the tokens in the file be valid, and no others; as `reload_policy`."""
+        """Accept the tokens in the file, and no others; as `reload_policy`."""
         tokens = _load_tokens(self._tokens_file)
         if tokens == self._tokens:
             return False
@@ -68,7 +68,7 @@ class Access:
 
 
 def access_of(settings: ServerSettings, audit_log: AuditLog | None) -> Access | None:
-    """Return the access control of a server; None: it has no policy, and nobody asks."""
+    """Return the access control of a server; None: it has no policy."""
     if settings.policy is None:
         return None
     record = None if audit_log is None else audit_log.record
@@ -104,7 +104,7 @@ def audit_log_of(settings: ServerSettings) -> AuditLog | None:
 
 
 def authentication_of(access: Access | None, settings: ServerSettings) -> Authentication | None:
-    """Return what identifies the callers of gRPC; None: nobody asks."""
+    """Return the authentication of gRPC callers; None: they stay anonymous."""
     if access is None:
         return None
     # The socket is open to the user of this process alone.

@@ -1,4 +1,4 @@
-"""Who commands the driver's lifecycle: this process itself, or the proxy that launched it."""
+"""Commands the driver's lifecycle, for this process or for the proxy that launched it."""
 
 from __future__ import annotations
 

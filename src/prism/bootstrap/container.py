@@ -27,7 +27,7 @@ from prism.adapters.observability.page.history import (
     OperationSamples,
     RecentFailures,
 )
-from prism.adapters.observability.tracing import tracing_if
+from prism.adapters.observability.tracing import traced, tracing_if
 from prism.bootstrap.access import (
     access_of,
     admin_guard_of,
@@ -48,13 +48,12 @@ from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
 from prism.domain.redaction import Redactor
 from prism.domain.tallies import OperationTally
-from prism.ports import Driver, DriverSpec
+from prism.ports import Driver
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.patterns import PatternCollector
     from prism.adapters.observability.metrics.server import DriverCollector
     from prism.adapters.observability.page.page import StatusPage
-    from prism.adapters.observability.tracing.tracing import Tracing
     from prism.adapters.resp.listener import RespServer
 
 
@@ -78,9 +77,7 @@ class CommonContainer(containers.DeclarativeContainer):
     collector: providers.Dependency[DriverCollector | PatternCollector] = providers.Dependency()
     page: providers.Dependency[StatusPage] = providers.Dependency()
     commander: providers.Dependency[Commander] = providers.Dependency()
-    redis_server: providers.Dependency[RespServer | None] = providers.Dependency(
-        default=providers.Object(None)
-    )
+    redis_server: providers.Dependency[RespServer | None] = providers.Dependency()
     apply_secrets: providers.Dependency[Apply] = providers.Dependency()
 
     tracing = providers.Singleton(
@@ -203,10 +200,6 @@ class CommonContainer(containers.DeclarativeContainer):
     )
 
 
-def _traced(driver: Driver[Never], spec: DriverSpec, tracing: Tracing | None) -> Driver[Never]:
-    return driver if tracing is None else tracing.around_driver(driver, spec.name)
-
-
 class Container(containers.DeclarativeContainer):
     """Parts of a server with one driver: one container for each process, and for each test."""
 
@@ -219,7 +212,7 @@ class Container(containers.DeclarativeContainer):
     driver = providers.Singleton(lambda spec: spec.factory(), spec=spec)
     gateway = providers.Singleton(
         Gateway,
-        driver=providers.Callable(_traced, driver=driver, spec=spec, tracing=common.tracing),
+        driver=providers.Callable(traced, driver, spec=spec, tracing=common.tracing),
         admission=common.admission,
         limits=settings.limits,
         max_watches=settings.max_watches,

@@ -21,7 +21,7 @@ _EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S
 def address_in(environ: Mapping[str, str]) -> tuple[str, int]:
     """Return host and port of the HTTP endpoints, as variables set them.
 
-    A port that is no number is the default, as for the server: Kubernetes sets
+    A port that is not a number means the default, as for the server: Kubernetes sets
     PRISM_METRICS_PORT=tcp://10.0.0.5:9091 for a Service of that name.
     """
     host = environ.get("PRISM_METRICS_HOST") or environ.get("PRISM_HOST") or "127.0.0.1"

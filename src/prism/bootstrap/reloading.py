@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from prism.adapters.grpc.admin_guard import AdminGuard
 from prism.adapters.grpc.transports.tls import ServerTls
@@ -17,6 +18,11 @@ from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.redaction import Redactor
 from prism.kit import file_stamp
 from prism.ports import PrismError
+
+if TYPE_CHECKING:
+    from prism.bootstrap.proxy.configuration import ProxyConfiguration
+    from prism.domain.patterns.supervisor import Supervisor
+    from prism.domain.patterns.values import PatternSpec
 
 log = logging.getLogger(__name__)
 
@@ -170,3 +176,34 @@ def secrets_of_driver(configuration: ServerConfiguration, lifecycle: LifecycleMa
             log.info("the secrets of the driver have changed: its next connections use them")
 
     return apply
+
+
+def secrets_of_patterns(configuration: ProxyConfiguration, patterns: Supervisor) -> Apply:
+    """Return what applies changed secrets to the patterns of a proxy."""
+    applied = {spec.name: spec for spec in configuration.patterns}
+
+    async def apply(changed: ServerConfiguration) -> None:
+        failure: PrismError | None = None
+        for spec in cast("ProxyConfiguration", changed).patterns:
+            try:
+                await _apply(patterns, applied[spec.name], spec)
+            except PrismError as error:
+                failure = error
+            else:
+                applied[spec.name] = spec
+        if failure is not None:
+            raise failure
+
+    return apply
+
+
+async def _apply(patterns: Supervisor, before: PatternSpec, now: PatternSpec) -> None:
+    different = {
+        name: text for name, text in now.settings.items() if before.settings.get(name) != text
+    }
+    found = patterns.find(now.name)
+    # An operator may have replaced the driver, and other settings, meanwhile.
+    if not different or found.spec.driver != now.driver:
+        return
+    await found.replace(replace(found.spec, settings={**found.spec.settings, **different}))
+    log.info("the secrets of the pattern %s have changed: another process has them", now.name)

@@ -1,4 +1,4 @@
-"""Why no Prism server answers at an address, in words for people.
+"""Explains to people why no Prism server answers at an address.
 
 gRPC's own text says the same in terms of its core. So one more connection is made, after the
 call has failed, to see who listens there.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 2.0
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What a client of HTTP/2 sends first: the preface and an empty SETTINGS frame."""
+"""Beginning of a connection of HTTP/2: the preface and an empty SETTINGS frame."""
 
 _FRAME_TYPE_AT = 3
 _SETTINGS = 4
@@ -124,7 +124,7 @@ def _of_tls(address: str, tls: TLS) -> str | None:
 
 
 def _speaks_tls(address: str) -> bool:
-    """Return whether the server answers a TLS handshake, with whatever certificate."""
+    """Return whether the server answers a TLS handshake, with any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -64,7 +64,7 @@ _OUTCOME_NOTES = {
 
 
 def note_outcome(error: BaseException, outcome: Outcome) -> None:
-    """Let the line about the error of a write say whether it was applied."""
+    """Say in the error of a write whether the write was applied."""
     error.add_note(_OUTCOME_NOTES[outcome])
 
 

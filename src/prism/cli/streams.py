@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def write(data: bytes) -> None:
-    """Write bytes to stdout, whatever the locale, and flush."""
+    """Write bytes to stdout in any locale, and flush."""
     stream = sys.stdout.buffer
     write_all(cast("BinaryIO", stream), data)
     stream.flush()

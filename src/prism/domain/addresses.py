@@ -1,4 +1,4 @@
-"""Which addresses other machines cannot reach."""
+"""Addresses of hosts: loopback, and the identity of a peer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_loopback(host: str) -> bool:
 
 
 def peer_of(host: str) -> str:
-    """Return by what a peer is told apart from others: its address, of IPv6 the /64 network."""
+    """Return what identifies a peer: its IPv4 address, or the /64 network of its IPv6 address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

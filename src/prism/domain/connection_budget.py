@@ -55,7 +55,7 @@ class ConnectionBudget:
         self.used += size
 
     def remove(self, connection: str, size: int) -> None:
-        """Count bytes no more that `add` has counted."""
+        """Release bytes that `add` has counted."""
         self.used -= size
         left = self._by_connection[connection] - size
         if left:

@@ -15,7 +15,7 @@ Redact: TypeAlias = Callable[[str], str]
 """Returns a text without its secrets; `str` where none are known."""
 
 REDACTED = "***"
-"""What stands in place of a secret."""
+"""Replaces a secret in a text."""
 
 MIN_SECRET_LENGTH = 4
 """Shorter secrets are not searched for: they would match inside ordinary words."""

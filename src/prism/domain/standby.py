@@ -46,7 +46,7 @@ class Standby:
         self.start(source.backlog)
 
     def start(self, wanted: int) -> None:
-        """Start tasks, until so many are about to take an operation."""
+        """Start tasks until this many are about to take an operation."""
         while self._starting < min(wanted, _MOST_IDLE) and not self._closed:
             self._starting += 1
             worker = _Worker(self._context.copy())

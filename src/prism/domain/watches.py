@@ -67,7 +67,7 @@ class Watches:
             )
         name = connection.get()
         count = self._by_connection.get(name, 0) + 1
-        # Connections without a name cannot be told apart: only the total counts for them.
+        # Connections without a name look the same: only the total counts for them.
         if name and count > MAX_CONNECTION_WATCHES:
             raise Exhausted(
                 f"the limit of {MAX_CONNECTION_WATCHES} open watches on this connection is "

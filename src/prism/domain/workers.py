@@ -50,7 +50,7 @@ class Workers:
     def __init__(self, work: Work) -> None:
         self._source: Work = work
         self._loop = asyncio.get_running_loop()
-        # Whatever starts a task: an outcome may arrive in the context of another caller.
+        # Not in the context that starts a task: an outcome may arrive in that of another caller.
         self._context = copy_context()
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0

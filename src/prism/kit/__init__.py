@@ -6,11 +6,11 @@ means. This package imports `prism.ports` and the standard library alone.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Never
 
-from prism.kit.hosts import is_host
 from prism.kit.tls import (
     ClientTls,
     FileStamp,
@@ -63,6 +63,8 @@ __all__ = [
 
 DEFAULT_PAGE_SIZE = 100
 """Keys in a page of a scan when the caller leaves the size to the backend."""
+
+_NOT_IN_HOSTS = frozenset(" /:,@[]?#\\")
 
 _CANONICAL_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
@@ -248,3 +250,16 @@ def clamp_page_size(page_size: int, limits: Limits) -> int:
         limits: limits of the backend; more than `max_page_size` is clamped to that.
     """
     return min(page_size or DEFAULT_PAGE_SIZE, limits.max_page_size)
+
+
+def is_host(text: str) -> bool:
+    """Return whether a text is the name or address of a host, without scheme, port or blanks.
+
+    An IPv6 address may be in brackets.
+    """
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        ipaddress.ip_address(bare)
+    except ValueError:
+        return bool(text) and text.isprintable() and not _NOT_IN_HOSTS & set(text)
+    return True

@@ -17,7 +17,7 @@ _DECRYPT_S = 10.0
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 
 FileStamp = tuple[tuple[int, int, int, int] | None, ...]
-"""What changes when one of several files is replaced or written."""
+"""Identity of the content of files: another one after a file was replaced or written."""
 
 
 def file_stamp(paths: Iterable[Path | None]) -> FileStamp:

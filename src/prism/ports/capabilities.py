@@ -101,7 +101,7 @@ class Profile:
         hints: for capabilities that this backend lacks but could have: what to do about it.
         ephemeral: whether the data is lost when the driver's process ends.
         shared: whether a key that one driver wrote is seen by every other driver with the same
-            settings, in whatever process. What the ports promise then holds for all of them
+            settings, in any process. What the ports promise then holds for all of them
             together: linearizable keys, one winner of a race, no lost increment, and watches
             that report the writes of all.
     """

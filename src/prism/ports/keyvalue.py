@@ -52,7 +52,7 @@ class KeyValue(Protocol):
         """Write a value and return its version.
 
         Args:
-            ttl: time after which the key expires; None: never, whatever ttl it had before.
+            ttl: time after which the key expires; None: never, even if it had a ttl before.
 
         Raises:
             InvalidArgument: the value is larger than the limit.
@@ -223,8 +223,8 @@ class Transactions(Protocol):
     ) -> list[Version | bool]:
         """Write several keys at one moment, if at that moment all conditions hold.
 
-        At that moment every write takes effect or none does, whatever fails: no read, no other
-        write and no crash finds some of them. A caller who reads several keys one after the
+        At that moment every write takes effect or none does: no read, no other write and no
+        crash finds some of them. A caller who reads several keys one after the
         other may see the moment pass; that nothing changed in between is confirmed by a
         transaction of conditions on what was read, without writes.
 

@@ -49,14 +49,14 @@ Write: TypeAlias = Put | Delete
 
 
 class Presence(Enum):
-    """What a condition requires of a key whose version does not matter."""
+    """Requirement on a key whose version does not matter."""
 
     ABSENT = auto()
     PRESENT = auto()
 
 
 class Condition(NamedTuple):
-    """What a transaction requires of a key.
+    """Requirement of a transaction on a key.
 
     Attributes:
         key: key that is looked at.

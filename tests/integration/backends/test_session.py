@@ -1,4 +1,4 @@
-"""One script of `prism` commands prints the same, statuses included, whatever the backend."""
+"""One script of `prism` commands prints the same, statuses included, with every backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.commands import COMMANDS
 SESSION = Path(__file__).with_name("session.txt")
 
 # `shown` puts the parts that differ from run to run in the place of which the session
-# has letters; the statuses of commands are told by bash.
+# has letters; bash prints the statuses of commands.
 PREAMBLE = r"""
 set -o pipefail
 field() { grep -o "\"$1\":\"[^\"]*\"" | cut -d '"' -f 4; }

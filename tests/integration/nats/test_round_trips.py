@@ -93,7 +93,7 @@ async def test_if_version_reads_a_key_with_a_ttl_first(relay: TcpRelay, kv: Full
     assert relay.round_trips - before == 2
 
 
-async def test_page_takes_the_same_round_trips_whatever_its_size(
+async def test_page_of_any_size_takes_the_same_round_trips(
     relay: TcpRelay, kv: FullKeyValue
 ) -> None:
     await kv.set_many([Put(f"page/{n}", b"value") for n in range(200)])

@@ -1,4 +1,4 @@
-"""Callers that share a connection: each gets its own replies, whatever happens to others."""
+"""Callers that share a connection: each gets its own replies, also when others fail."""
 
 from __future__ import annotations
 

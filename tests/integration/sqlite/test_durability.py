@@ -90,7 +90,7 @@ def test_a_server_on_a_file_that_is_no_database_says_so_and_ends(
     server = serve()
     server.wait_for("")
     assert server.wait() != 0
-    assert "is no SQLite database: choose another file" in server.log
+    assert "is not an SQLite database: choose another file" in server.log
     assert "Traceback" not in server.log
 
 

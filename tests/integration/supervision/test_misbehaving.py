@@ -250,7 +250,7 @@ async def _follow(admin: PatternsClient) -> list[PatternEvent]:
     seen: list[PatternEvent] = []
     with suppress(BackendUnavailable, NotServing):
         async for event in admin.follow():
-            seen.append(event)  # noqa: PERF401  (kept, whatever ends it)
+            seen.append(event)  # noqa: PERF401  (kept when an error ends the loop)
     return seen
 
 

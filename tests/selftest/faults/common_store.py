@@ -78,7 +78,7 @@ class EachBackendCountsAlone(SharedStoreFault):
 
 
 class EachBackendComparesAlone(SharedStoreFault):
-    """Compares the version under a lock of its own process, and then writes whatever is there."""
+    """Compares the version under a lock of its own process, and then writes over any value."""
 
     caught_by = "test_one_backend_wins_each_race"
 
@@ -98,7 +98,7 @@ class EachBackendComparesAlone(SharedStoreFault):
 
 
 class ExpireUndoesWritesOfOthers(SharedStoreFault):
-    """Writes the value again with the new ttl, whatever another backend wrote in between."""
+    """Writes the value again with the new ttl, even if another backend wrote in between."""
 
     caught_by = "test_a_change_of_the_ttl_undoes_no_write_of_another_backend"
 

@@ -1,4 +1,4 @@
-"""Tasks of a stream run in the context of the stream, whatever starts them."""
+"""Tasks of a stream run in the context of the stream, and not in that of their starter."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ LIMITS = Limits(max_batch_items=3, max_batch_bytes=10)
 
 
 class Calls:
-    """Notes each batch, and fails when it is told."""
+    """Records each batch, and fails when the test asks for it."""
 
     def __init__(self, fails_at: int | None = None) -> None:
         self.batches: list[Sequence[str]] = []

@@ -26,7 +26,7 @@ from prism.v1 import keyvalue_pb2 as pb
 
 
 class FakeChannel:
-    """Channel that fails as often as it is told, and then answers."""
+    """Channel that fails a given number of times, and then answers."""
 
     def __init__(self, *failures: PrismError, timeout_s: float = 5) -> None:
         self.failures = list(failures)
@@ -92,7 +92,7 @@ async def test_writes_that_may_have_been_applied_are_never_repeated(failure: Pri
     assert channel.tried == 1
 
 
-async def test_reads_are_repeated_whatever_became_of_them() -> None:
+async def test_reads_are_repeated_after_any_outcome() -> None:
     channel = FakeChannel(unavailable(Outcome.UNKNOWN))
     assert await client_of(channel).get("k") is None
     assert channel.tried == 2

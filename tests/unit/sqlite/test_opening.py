@@ -95,7 +95,7 @@ def text(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "reason", "words"),
     [
-        (text, "NOT_A_DATABASE", "is no SQLite database: choose another file"),
+        (text, "NOT_A_DATABASE", "is not an SQLite database: choose another file"),
         (of_another_program, "NOT_OURS", "a database of another program"),
         (marked_by_another_program, "NOT_OURS", "a database of another program"),
         (from_a_later_release, "NEWER_SCHEMA", "has version 99 of the schema"),

@@ -1,4 +1,4 @@
-"""Group commit: one transaction for all who ask at once, and what each is told if it fails."""
+"""Group commit: one transaction for writes that begin together, and the error of each."""
 
 # ruff: noqa: ASYNC240, since the files are small and local.
 

@@ -60,7 +60,7 @@ class Folder:
             InvalidArgument: there is no such folder.
         """
         if not self._path.is_dir():
-            raise InvalidArgument(f"{self._path} is no folder: create it")
+            raise InvalidArgument(f"{self._path} is not a folder: create it")
         (self._path / MARK).touch()
         with self._locked():
             for part in self._path.glob("*.part"):

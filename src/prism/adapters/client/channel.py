@@ -96,7 +96,7 @@ class TLS:
 
     @property
     def stamp(self) -> FileStamp:
-        """What changes when a file changes."""
+        """Identity of the content of the files."""
         return file_stamp((self.ca, self.cert, self.key))
 
     def context(self) -> ssl.SSLContext:
@@ -106,26 +106,6 @@ class TLS:
         )
         context.set_alpn_protocols(["h2"])
         return context
-
-
-class ClosedChannel:
-    """Stands for a channel that is not open: each call raises NotServing."""
-
-    async def unary(
-        self,
-        path: str,
-        request: Message,
-        reply_type: type[Reply],
-        *,
-        timeout: timedelta | None = None,
-    ) -> Reply:
-        raise NotServing(CLOSED)
-
-    async def operate(self, method: Method[Reply], request: Message) -> Reply:
-        raise NotServing(CLOSED)
-
-    def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        raise NotServing(CLOSED)
 
 
 class Channel(PerProcess):
@@ -147,7 +127,7 @@ class Channel(PerProcess):
         forwarded: finds the incoming call on whose behalf a call is made, whose deadline
             then replaces the timeout; None: there never is one.
         endpoint: where the server listens; None: as the address says.
-        on_lost: called when a connection has ended, with the reason; None: nobody asks.
+        on_lost: called when a connection has ended, with the reason; None: not reported.
 
     Raises:
         InvalidArgument: the address has neither form, a TLS file cannot be used, or the
@@ -188,7 +168,7 @@ class Channel(PerProcess):
         self._begin_in_process()
 
     def _begin(self) -> None:
-        """Begin without connections: at first, and in a child that was forked."""
+        """Begin without connections: at the start, and in a forked child."""
         self._connection = self._new_connection()
         self._watches = Watches(self._new_connection, self._errors, self._timeout_s)
         self._operations = OperationStream(
@@ -451,7 +431,7 @@ class Channel(PerProcess):
         )
 
     def _on_lost(self, reason: str) -> None:
-        """Ping no more, once a server has ended a connection for that."""
+        """Stop pings after a server has ended a connection because of them."""
         if _TOO_MANY_PINGS in reason:
             self._pings = None
         if self._notify_lost is not None and not self._closed:

@@ -13,11 +13,10 @@ from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.conveniences import ConvenientClient
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import LifecycleClient, serving_status
-from prism.adapters.client.opening import open_server
 from prism.adapters.client.propagation import trace_context_source
 from prism.adapters.client.retry import RetryingChannel
 from prism.adapters.client.server import Server
-from prism.adapters.client.servers import Servers
+from prism.adapters.client.servers import Servers, open_server
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -35,7 +34,7 @@ _LOOK_AGAIN_S = 0.1
 
 
 class AdminClient:
-    """Connection for administering a server or proxy, whatever the state of its driver."""
+    """Connection for administering a server or proxy, in any state of its driver."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -152,7 +151,7 @@ async def connect_admin(
     admin_token: str | None = None,
     token: str | None = None,
 ) -> AsyncIterator[AdminClient]:
-    """Connect to administer a server, whatever the state of its driver.
+    """Connect to administer a server, in any state of its driver.
 
     Sends nothing by itself: a server that does not answer fails the first call. The
     arguments are those of `connect`.

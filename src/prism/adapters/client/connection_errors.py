@@ -1,4 +1,4 @@
-"""Why there is no connection to a server, or no longer one, in words for people."""
+"""Explains to people why a connection to a server failed or ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What applications need beside the operations: many keys, prefixes, and locks."""
+"""Helpers for applications beside the operations: many keys, prefixes, and locks."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Endpoint:
 
     @property
     def authority(self) -> bytes:
-        """What a request says in `:authority`."""
+        """Value of `:authority` in requests."""
         if self.path:
             return b"localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host

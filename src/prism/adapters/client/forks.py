@@ -1,4 +1,4 @@
-"""What a forked child inherits: connections that belong to its parent, and stay untouched.
+"""Forked processes: a child leaves the connections of its parent untouched.
 
 A child has the descriptors of its parent. One that wrote to a connection would break it, and one
 that kept the descriptor would keep the connection open after its parent has gone.

@@ -25,7 +25,7 @@ Metadata = Sequence[tuple[str, str]]
 
 _PREFIX_BYTES = 5
 _MAX_MESSAGE_BYTES = (1 << 31) - 1
-"""The highest limit that a server can be given: a longer message is no message."""
+"""The highest limit that a server can have: a longer message cannot be framed."""
 
 _READ_AHEAD_BYTES = 1 << 20
 """Size of the messages of a stream that may wait for their reader while more are asked for."""
@@ -331,7 +331,7 @@ class UnaryCall(Call):
 
 
 class MessageStream(Call):
-    """Call whose messages are read one after another, as fast as the reader wants.
+    """Call whose messages are read one after another, at the speed of the reader.
 
     Only one task may read at a time, and only one may write.
     """

@@ -130,7 +130,7 @@ class Http2Connection(asyncio.Protocol):
 
     Args:
         pings: how silence is noticed; None: it is not.
-        on_lost: called once when the connection has ended, with the reason; None: nobody asks.
+        on_lost: called once when the connection has ended, with the reason; None: not reported.
 
     Attributes:
         ready: done when the server has answered as HTTP/2; its exception is a `StreamLost`.

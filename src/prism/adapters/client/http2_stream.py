@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
 
 STREAM_WINDOW = 4 << 20
-"""What the server may send on a stream before it is told that there is room again."""
+"""Bytes that the server may send on a stream before the client reports room again."""
 
 
 class StreamLost(Exception):
@@ -44,12 +44,12 @@ class Receiver(Protocol):
         ...
 
     def on_leaving(self) -> None:
-        """The server wants further calls on another connection, and goes on with this one."""
+        """The server asks for further calls on another connection, and continues this one."""
         ...
 
 
 class Frames(Protocol):
-    """What a stream needs of its connection."""
+    """Connection, as its streams use it."""
 
     def send_waiting(self, stream: Http2Stream) -> None: ...
 

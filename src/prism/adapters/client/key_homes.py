@@ -1,4 +1,4 @@
-"""Which server has the operations on a key."""
+"""The server that gets the operations on a key."""
 
 from __future__ import annotations
 

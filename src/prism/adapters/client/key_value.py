@@ -59,7 +59,7 @@ _INT32_MAX = (1 << 31) - 1
 
 
 class Operations(Protocol):
-    """What carries the operations: a channel, or something around one."""
+    """Carrier of the operations: a channel, or a wrapper around one."""
 
     async def unary(
         self,

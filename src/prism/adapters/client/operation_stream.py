@@ -30,7 +30,7 @@ from prism.v1 import keyvalue_pb2 as pb
 CLOSED = "not serving: the connection is closed"
 
 _MESSAGE_OPERATIONS = 32
-"""So many operations are sent at once, whatever else this turn of the loop brings."""
+"""Operations that are sent at once, before the end of this turn of the loop."""
 
 _MOVES = 3
 """How often the operations of a stream that no server has begun are sent on another one."""
@@ -238,7 +238,7 @@ class OperationStream:
             self._hold_timer = None
 
     def _leave_session(self) -> None:
-        """Let the present stream end, and begin another one if there is something to write."""
+        """End the present stream, and begin another one if there is something to write."""
         session = self._session
         if session is None:
             return

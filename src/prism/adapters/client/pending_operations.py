@@ -64,7 +64,7 @@ class PendingOperation:
 
     @property
     def outcome(self) -> Outcome:
-        """Outcome that can be told without an answer."""
+        """Outcome that is known without an answer."""
         return Outcome.UNKNOWN if self.written else Outcome.NOT_APPLIED
 
     def fail(self, error: Exception) -> None:

@@ -28,7 +28,7 @@ from prism.v1 import keyvalue_pb2 as pb
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 
-# So many operations are repeated in a second, and so many at once: an outage brings a server no
+# Limits on repeated operations, per second and at once: an outage brings a server no
 # multiple of the usual calls.
 _PER_SECOND, _AT_ONCE = 200, 4096
 

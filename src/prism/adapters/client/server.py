@@ -1,4 +1,4 @@
-"""One server of a client, and whether it serves, as far as its answers tell."""
+"""One server of a client, and whether it serves according to its answers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _PROBE = pb.ExistsRequest(key="prism")
 
 
 class Server(PerProcess):
-    """A channel to one server, which is asked when it serves again after it did not.
+    """A channel to one server, and probes of the server while it does not serve.
 
     While the server is known not to serve, one small read at a time asks whether it does again.
     So no operation is on its way to a server that ends.
 
     Args:
-        on_absent: called when it serves no more, with what ends when it does again.
+        on_absent: called when it stops serving, with a task that ends when it serves again.
 
     Attributes:
         channel: its channel.
@@ -53,7 +53,7 @@ class Server(PerProcess):
         self._begin_in_process()
 
     def _begin(self) -> None:
-        """Begin without knowledge: at first, and in a child that was forked."""
+        """Begin without knowledge: at the start, and in a forked child."""
         self._absence: PrismError | None = None
         self._recovery: asyncio.Task[None] | None = None
         self.in_flight = 0
@@ -142,7 +142,7 @@ class Server(PerProcess):
                 self._on_absent(self._recovery)
 
     async def close(self) -> None:
-        """Ask no more, and close the channel. Safe more than once."""
+        """Stop the probes, and close the channel. Safe more than once."""
         recovery = self.recovery
         if recovery is not None:
             recovery.cancel()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -71,7 +72,7 @@ class Servers(PerProcess):
         self._begin_in_process()
 
     def _begin(self) -> None:
-        """Begin without tasks: at first, and in a child that was forked."""
+        """Begin without tasks: at the start, and in a forked child."""
         self._homes = KeyHomes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking_up: asyncio.Task[None] | None = None
@@ -329,9 +330,34 @@ class Servers(PerProcess):
         recovery.add_done_callback(lambda _: self._homes.spread())
 
     def _drop_if_unused(self, server: Server) -> None:
-        """Close a server that has left, once nothing goes on there."""
+        """Close a server that has left, once it has no operations and watches."""
         if server in self._leaving and not server.in_flight and not server.watches:
             self._leaving.discard(server)
             task = asyncio.get_running_loop().create_task(server.close())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+
+def open_server(address: str, *, timeout: timedelta, **options: Any) -> Server | Servers:
+    """Return the server at an address, or the servers; the first call connects.
+
+    Args:
+        options: arguments of `Channel`.
+
+    Raises:
+        InvalidArgument: an address has neither form, or a TLS file cannot be used.
+    """
+    addresses = Addresses.of(address)
+    if not addresses.may_be_several:
+        # The text may name this one address twice.
+        (endpoint,) = addresses.endpoints
+        return Server(Channel(address, timeout=timeout, endpoint=endpoint, **options))
+
+    def open_channel(endpoint: Endpoint, on_lost: Callable[[str], None]) -> Channel:
+        return Channel(
+            str(endpoint), timeout=timeout, endpoint=endpoint, on_lost=on_lost, **options
+        )
+
+    # A mistake in the options is an error now, and not at the first call.
+    open_channel(addresses.endpoints[0], lambda _: None)
+    return Servers(addresses, open_channel, timeout.total_seconds())

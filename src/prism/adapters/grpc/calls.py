@@ -105,7 +105,7 @@ class _Method:
         path: path such as `/prism.v1.KeyValueService/Get`.
         max_reply_bytes: maximum size of a reply that a caller can be expected to receive.
         check_pattern: checks the pattern that a call names; None: it is ignored.
-        authenticate: identifies the caller; None: nobody asks who calls.
+        authenticate: identifies the caller; None: callers stay anonymous.
         log: log of calls that fail or are slow.
         element_limits: bound on the elements of a request; None: it has no repeated field.
     """

@@ -17,7 +17,7 @@ _COMMANDS = frozenset(
 
 
 def audited(path: str, handler: UnaryHandler, record: Record) -> UnaryHandler:
-    """Return a handler that records what it is asked, if that is a command."""
+    """Return a handler that records its call, if the method is a command."""
     method = path.rpartition("/")[2]
     if method not in _COMMANDS:
         return handler

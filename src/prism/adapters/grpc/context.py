@@ -39,7 +39,7 @@ class CallContext(Protocol):
 
 
 def peer_of_call(context: CallContext) -> str:
-    """Return by what the peer of a call is told apart from others, whatever its port."""
+    """Return what identifies the peer of a call: its address without the port."""
     connection = context.connection
     if not connection:
         return "a local socket"

@@ -55,7 +55,7 @@ class Services:
         observer: observer of Prism's own services; probes and reflection would be noise.
         log: log of calls that fail or are slow.
         proxy_admin: administration of a proxy's patterns; None: not a proxy.
-        authenticate: identifies the callers of Prism's own services; None: nobody asks.
+        authenticate: identifies the callers of Prism's own services; None: callers stay anonymous.
         record: writes commands to the audit log; None: there is none.
 
     Attributes:

@@ -134,8 +134,8 @@ class Connection:
                 await self._client.connect(
                     [server],
                     name="prism",
-                    # The library would send writes again whose callers were told long ago that
-                    # the outcome is unknown.
+                    # The library would repeat writes after their callers got the answer that the
+                    # outcome is unknown.
                     allow_reconnect=False,
                     # It tries twice, without a pause; zero would mean without end.
                     max_reconnect_attempts=1,

@@ -33,7 +33,7 @@ _KEEP_S = 20.0
 
 
 class Position(NamedTuple):
-    """What a consumer delivers next.
+    """Next delivery of a consumer.
 
     Attributes:
         subjects: filter of the keys.
@@ -52,7 +52,7 @@ class Consumer:
     Attributes:
         position: what it delivers next; the caller sets it after a pull.
         name: name at the server; empty: it does not exist yet.
-        is_finished: whether the caller needs it no more.
+        is_finished: whether the caller does not need it any more.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class _Expiry(NamedTuple):
 class ExpiryMarker:
     """Follows the keys with an expiry under all watched prefixes, and marks them when they expire.
 
-    What it knows of a key may be outdated: then the tombstone is refused, and nothing happens.
+    Its knowledge of a key may be outdated: then the tombstone is refused, and nothing happens.
     """
 
     def __init__(self, bucket: Bucket) -> None:

@@ -1,4 +1,4 @@
-"""What the driver declares: its capabilities, and its limits on an open bucket."""
+"""Declarations of the driver: its capabilities, and its limits on an open bucket."""
 
 from __future__ import annotations
 

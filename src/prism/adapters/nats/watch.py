@@ -59,7 +59,7 @@ class EventBuffer:
 
     Args:
         prefix_length: length of what precedes the encoded key in a subject.
-        note_expiry: called for each message, also for one that is no event.
+        note_expiry: called for each message, also for one that is not an event.
     """
 
     def __init__(self, prefix_length: int, note_expiry: NoteExpiry) -> None:

@@ -45,7 +45,7 @@ class Endpoints:
     Args:
         readiness: decides what `/ready` answers.
         page: returns the page, made at the first call.
-        logins: identifies callers, whom the policy must let `observe`; None: nobody asks.
+        logins: identifies callers, who need the right to `observe`; None: all are anonymous.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ def configure(
     Args:
         form: format of a line.
         fields: names and values in every JSON line, such as service and version.
-        redact: removes secrets from every text, whatever logged it.
+        redact: removes secrets from every text, also from those of libraries.
         debug: include Prism's own debug records.
         stream: where to write instead of stderr.
     """

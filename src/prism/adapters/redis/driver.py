@@ -173,7 +173,7 @@ class Redis:
             await executor.close()
             failure = translate(NotSentError(error), backend)
             if isinstance(failure, BackendTimeout) and uses_tls(settings, address):
-                # A Redis without TLS waits for the rest of what it takes for a command.
+                # A Redis without TLS reads the handshake as a command and waits for the rest.
                 failure = BackendTimeout(f"{failure.message}: does it speak TLS?")
             raise failure from None
         except BaseException:

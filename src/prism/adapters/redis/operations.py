@@ -356,7 +356,7 @@ return redis.call('GET', KEYS[1])
 
 # ARGV: the number of conditions, what each expects, and each write: DEL, or SET, value and ttl.
 # KEYS: those of the conditions, then those of the writes. Redis does not undo what a script wrote
-# before it failed, so whatever can fail comes first: keys of another type, and what the user may
+# before it failed, so all that can fail comes first: keys of another type, and what the user may
 # not do. Once a script has written, the server itself refuses it nothing: it looks at its memory,
 # disk and replicas before the first write only.
 APPLY_SCRIPT = Script(

@@ -1,4 +1,4 @@
-"""What the driver can do: the declared capabilities, and which of them the servers allow."""
+"""Capabilities of the driver, and which of them the servers allow."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _LOCK_TIMEOUT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied, and checked.
+    """Result of a backup.
 
     Attributes:
         keys: number of keys, some of which may have expired.

@@ -56,7 +56,7 @@ class ChangeLog:
 
     @property
     def position(self) -> tuple[int, bool, bool]:
-        """What a transaction that is rolled back has to restore."""
+        """State that a rollback restores."""
         return self._seen, self.listening, self.gap
 
     @position.setter

@@ -93,6 +93,6 @@ def translate(error: sqlite3.Error, path: Path, *, committing: bool = False) -> 
             )
         case sqlite3.SQLITE_NOTADB:
             return PreconditionFailed(
-                f"{path} is no SQLite database: choose another file", reason="NOT_A_DATABASE"
+                f"{path} is not an SQLite database: choose another file", reason="NOT_A_DATABASE"
             )
     return Internal(f"SQLite failed on {path}: {error}", outcome=outcome)

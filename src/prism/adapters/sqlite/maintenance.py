@@ -1,4 +1,4 @@
-"""What the driver does by itself: it deletes expired keys and serves the watches."""
+"""Work in the background: it deletes expired keys and serves the watches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prism.ports import Event, NotServing, PrismError, Version, WatchEnded
 _log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
-"""Time between two looks at what other processes wrote, while there are watches."""
+"""Time between two checks for writes of other processes, while there are watches."""
 
 TICKS_PER_SWEEP = 5
 """Looks for expired keys come every fifth tick: four a second."""

@@ -58,7 +58,7 @@ class Reader:
         # The last one first: it has the most pages in memory.
         self._idle = [Entries(each) for each in for_threads]
         self.damage: PrismError | None = None
-        """Error that told that the file is damaged; None: no read has met a damage."""
+        """Error of the read that found the file damaged; None: none has."""
 
     async def read(self, work: Callable[[Entries, str], Result], key: str) -> Result:
         """Read a single key."""

@@ -158,7 +158,7 @@ def open_reader(path: Path, lock_timeout_s: float) -> sqlite3.Connection:
 
 
 def never_wait(connection: sqlite3.Connection) -> None:
-    """Let the connection fail at once where another process holds a lock."""
+    """Make the connection fail at once while another process holds a lock."""
     connection.execute("PRAGMA busy_timeout = 0")
 
 

@@ -74,7 +74,7 @@ class SqliteSettings:
     def __post_init__(self) -> None:
         if str(self.path) == ":memory:":
             raise InvalidArgument(
-                "sqlite setting path: :memory: is no file, use the driver memstore instead"
+                "sqlite setting path: :memory: is not a file, use the driver memstore instead"
             )
         if self.lock_timeout < timedelta():
             raise InvalidArgument(

@@ -52,7 +52,7 @@ class _Request:
 
 
 class _Committed:
-    """What became of a group: an outcome for each write, and the changes to report."""
+    """Result of a group: an outcome for each write, and the changes to report."""
 
     __slots__ = ("changes", "gap", "outcomes")
 
@@ -70,7 +70,7 @@ class Writer:
         path: file of the connection.
         lock_timeout_s: seconds to wait while another process writes.
         log: exchange of changes with other processes.
-        on_commit: is told what was committed.
+        on_commit: called with what was committed.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Writer:
         self.last_error: PrismError | None = None
         """Error of the last transaction; None if it was committed."""
         self.damage: PrismError | None = None
-        """Error that told that the file is damaged; None: no write has met a damage."""
+        """Error of the write that found the file damaged; None: none has."""
         self._thread = threading.Thread(target=self._run, name="prism-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -130,7 +130,7 @@ class Writer:
         return FileIdentity.of(self._path) == self._identity
 
     def poll(self) -> None:
-        """Look for changes of other processes; `on_commit` is told."""
+        """Look for changes of other processes, and call `on_commit` with them."""
         self._calls.put(self._poll)
 
     async def close(self) -> None:
@@ -215,7 +215,7 @@ class Writer:
         self._in_loop(self._finish, group, committed)
 
     def _commit(self, works: Sequence[Work[object]]) -> _Committed:
-        """Run the writes in one transaction; where there is no room for all, in one for each."""
+        """Run the writes in one transaction, or each in its own if there is no room for all."""
         is_committing = False
         before = self._changes.position
         try:

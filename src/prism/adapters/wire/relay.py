@@ -14,7 +14,7 @@ class Waiter(Protocol):
     """Receives the outcome of an operation, once; an `asyncio.Future` is one."""
 
     def done(self) -> bool:
-        """Whether it has the outcome, or no longer wants it."""
+        """Whether it has the outcome, or does not need it any more."""
         ...
 
     def set_result(self, reply: Message, /) -> None: ...

@@ -25,6 +25,7 @@ from prism.bootstrap.options import Option, options_of, server_options
 from prism.bootstrap.proxy.settings import ProxySettings
 from prism.domain.patterns.supervisor import NoSettings
 from prism.domain.patterns.values import PatternSpec
+from prism.domain.redaction import Redactor
 from prism.domain.settings import SettingField, parse_settings, settings_of
 from prism.ports import DriverSpec, InvalidArgument
 from prism.version import VERSION
@@ -305,3 +306,28 @@ def _driver_of(choice: PatternChoice, pattern: str) -> Value:
     )
     driver = choice.specs[pattern].name
     return Value(Option(field, driver, pattern=pattern), driver, choice.origins[pattern])
+
+
+class PatternValidator:
+    """Checks specifications that operators give while the proxy runs.
+
+    Args:
+        redactor: gets the secrets of each specification, before anything can log them.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def __call__(self, spec: PatternSpec) -> PatternSpec:
+        """Return the specification, with absolute paths.
+
+        Raises:
+            InvalidArgument: the driver is not installed, or a setting is wrong.
+        """
+        driver = load_driver(spec.name, spec.driver)
+        self._redactor.register_settings(driver.settings, spec.settings)
+        try:
+            parse_settings(driver.settings, spec.settings)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"the pattern {spec.name!r}: {error.message}") from None
+        return replace(spec, settings=with_absolute_paths(driver.settings, spec.settings))

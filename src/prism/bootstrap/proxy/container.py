@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Never
-
 from dependency_injector import containers, providers
 
 from prism.adapters.client.lifecycle import pattern_lifecycle
-from prism.adapters.grpc.servicers.forwarding import ForwardingServicer, forwarded_call
+from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
 from prism.adapters.grpc.servicers.pattern_control import (
     PatternControlPlane,
     PatternControlServicer,
@@ -17,37 +15,23 @@ from prism.adapters.grpc.services import ControlServices
 from prism.adapters.grpc.transports import server_on
 from prism.adapters.grpc.transports.options import ServerOptions
 from prism.adapters.process import ProcessLauncher
-from prism.adapters.remote import open_pattern
 from prism.bootstrap.commander import StandaloneCommander
 from prism.bootstrap.container import CommonContainer
 from prism.bootstrap.monitoring import pattern_collector
 from prism.bootstrap.page import proxy_page
-from prism.bootstrap.proxy.configuration import ProxyConfiguration
+from prism.bootstrap.proxy.configuration import PatternValidator, ProxyConfiguration
 from prism.bootstrap.proxy.event_log import log_events
-from prism.bootstrap.proxy.launching import launch_options
-from prism.bootstrap.proxy.pattern_validation import PatternValidator
+from prism.bootstrap.proxy.launching import driver_opener, launch_options
 from prism.bootstrap.proxy.redis_databases import first_database, pattern_gateways
-from prism.bootstrap.proxy.reloading import secrets_of_patterns
 from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.redis_port import redis_server_of
+from prism.bootstrap.reloading import secrets_of_patterns
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.patterns.journal import Journal
-from prism.domain.patterns.ports import OpenDriver, SupervisionPorts
+from prism.domain.patterns.ports import SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.redaction import Redactor
-from prism.ports import Driver
-
-if TYPE_CHECKING:
-    from prism.adapters.observability.tracing.tracing import Tracing
-
-
-def _open_driver(tracing: Tracing | None) -> OpenDriver:
-    async def open_driver(name: str, address: str) -> Driver[Never]:
-        driver = await open_pattern(name, address, forwarded=forwarded_call.get)
-        return driver if tracing is None else tracing.around_pattern(driver, address)
-
-    return open_driver
 
 
 class ProxyContainer(containers.DeclarativeContainer):
@@ -75,7 +59,7 @@ class ProxyContainer(containers.DeclarativeContainer):
             launcher=launcher,
             control_plane=control_plane,
             open_lifecycle=providers.Object(pattern_lifecycle),
-            open_driver=providers.Callable(_open_driver, tracing=common.tracing),
+            open_driver=providers.Callable(driver_opener, tracing=common.tracing),
             journal=journal,
             redact=redactor,
         ),

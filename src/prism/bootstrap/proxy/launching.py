@@ -1,17 +1,25 @@
-"""Command line with which a proxy launches the processes of its patterns."""
+"""Processes of a proxy's patterns: their command line, and the drivers that reach them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, Never
 
+from prism.adapters.grpc.servicers.forwarding import forwarded_call
 from prism.adapters.process import LaunchOptions
+from prism.adapters.remote import open_pattern
 from prism.bootstrap.options import server_options
 from prism.bootstrap.proxy.settings import ProxySettings
 from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.settings import LIMITS, OBSERVABILITY
+from prism.domain.patterns.ports import OpenDriver
 from prism.domain.redaction import Redactor
 from prism.domain.settings import to_text
+from prism.ports import Driver
+
+if TYPE_CHECKING:
+    from prism.adapters.observability.tracing.tracing import Tracing
 
 # A pattern counts a call that was given up until it learns of that, a moment later.
 _IN_FLIGHT_FACTOR = 2
@@ -43,3 +51,13 @@ def _flags(settings: ProxySettings) -> Iterator[str]:
             value = getattr(given, name)
             if value is not None and to_text(value) != option.field.default:
                 yield from option.arguments(to_text(value))
+
+
+def driver_opener(tracing: Tracing | None) -> OpenDriver:
+    """Return what opens the driver that reaches a pattern's process."""
+
+    async def open_driver(name: str, address: str) -> Driver[Never]:
+        driver = await open_pattern(name, address, forwarded=forwarded_call.get)
+        return driver if tracing is None else tracing.around_pattern(driver, address)
+
+    return open_driver

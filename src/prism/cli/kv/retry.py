@@ -1,4 +1,4 @@
-"""What `load` and `dump` do about failures: retry while the server is full, or give up."""
+"""Failures of `load` and `dump`: repeat a call while the server is full, or give up."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def watch(
             except PrismError as error:
                 if isinstance(error, WatchEnded):
                     raise
-                # Whatever ended it, the events after that are missing.
+                # The events after its end are missing, for any reason.
                 raise WatchEnded(
                     f"the watch ended ({error.message}): start a new watch and re-read the keys"
                 ) from None

@@ -332,7 +332,7 @@ class Instance:
         while True:
             health = redact_health(await self._health_of(lifecycle), self._ports.redact)
             previous, self.health = self.health, health
-            # A first check that finds it healthy is no event.
+            # A first check that finds it healthy is not an event.
             expected = HealthStatus.HEALTHY if previous is None else previous.status
             if health.status is not expected:
                 self._record(EventKind.HEALTH, f"{health.status}: {health.message}")
@@ -344,7 +344,7 @@ class Instance:
         except PrismError as error:
             return Health(HealthStatus.UNHEALTHY, error.message)
         if state in (State.DRAINING, State.STOPPED) and not self._leaving:
-            # It refuses every call, whatever its backend's health.
+            # It refuses every call, even if its backend is healthy.
             message = f"its driver is {state}, by another command than its proxy's: restart it"
             return Health(HealthStatus.UNHEALTHY, message, health.details)
         return health

@@ -1,4 +1,4 @@
-"""What happened: the events of all patterns, and the debug events of one process."""
+"""Journals: the events of all patterns, and the debug events of one process."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ class Pattern:
         return await self._commands.run(self._drain(timeout))
 
     async def drain_for_shutdown(self, timeout: timedelta = DRAIN_TIMEOUT) -> DrainReport:
-        """Drain within the timeout, whatever the state; cancels start-up work.
+        """Drain within the timeout, from any state; cancels start-up work.
 
         Returns:
             An empty report if nothing was in flight, or the drain failed.

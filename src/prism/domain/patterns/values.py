@@ -115,7 +115,7 @@ class PatternPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a process registered with.
+    """Data with which a process registered.
 
     Attributes:
         data_address: address of its gRPC services: `host:port` or `unix:PATH`.

@@ -56,7 +56,7 @@ async def repeated_if_busy(test: Callable[[Arguments], Awaitable[None]], given: 
 
 
 def _is_loaded() -> bool:
-    """Return whether more processes want to run than there are cores, a server among them."""
+    """Return whether more processes are ready to run than there are cores, a server among them."""
     return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 

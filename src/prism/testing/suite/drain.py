@@ -45,11 +45,7 @@ class Drains(Group):
     async def test_drain_completes_and_counts_operations_in_flight(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, blocker, writes):
             drain = await _start_drain(backend, LONG_TIMEOUT)
             blocker.release()
             versions = await asyncio.gather(*writes)
@@ -73,11 +69,7 @@ class Drains(Group):
     async def test_drain_waits_for_operations_in_flight(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, blocker, writes):
             drain = await _start_drain(backend, LONG_TIMEOUT)
             # Time enough for a drain that does not wait to end.
             for _ in range(5):
@@ -91,11 +83,7 @@ class Drains(Group):
     async def test_new_operations_are_refused_while_draining(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, blocker, writes):
             drain = await _start_drain(backend, LONG_TIMEOUT)
             for _ in range(3):
                 with pytest.raises(NotServing) as refusal:
@@ -109,11 +97,7 @@ class Drains(Group):
     async def test_operations_over_the_drain_timeout_are_aborted_and_counted(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, blocker, writes):
             report = await backend.lifecycle.drain(SHORT_TIMEOUT)
             assert report == DrainReport(completed=0, aborted=IN_FLIGHT)
             await blocker.wait_for(0)
@@ -123,11 +107,7 @@ class Drains(Group):
     async def test_an_aborted_write_has_an_unknown_outcome(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, _, writes):
             await backend.lifecycle.drain(SHORT_TIMEOUT)
             for outcome in await asyncio.gather(*writes, return_exceptions=True):
                 assert isinstance(outcome, PrismError)
@@ -151,11 +131,7 @@ class Drains(Group):
     async def test_a_repeated_drain_reports_the_same(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, blocker, writes):
             drain = await _start_drain(backend, LONG_TIMEOUT)
             again = asyncio.create_task(backend.lifecycle.drain(SHORT_TIMEOUT))
             blocker.release()
@@ -168,15 +144,24 @@ class Drains(Group):
     async def test_stop_without_a_drain_fails_operations_in_flight(
         self, open_backend: OpenBackend, prefix: str
     ) -> None:
-        blocker = OperationBlocker()
-        async with (
-            open_backend(wrap=blocker.wrap) as backend,
-            _blocked_writes(backend, blocker, prefix) as writes,
-        ):
+        async with _writes_in_flight(open_backend, prefix) as (backend, _, writes):
             await backend.lifecycle.stop(timedelta(seconds=5))
             for outcome in await asyncio.gather(*writes, return_exceptions=True):
                 assert isinstance(outcome, PrismError)
                 assert outcome.outcome is Outcome.UNKNOWN
+
+
+@asynccontextmanager
+async def _writes_in_flight(
+    open_backend: OpenBackend, prefix: str
+) -> AsyncIterator[tuple[Backend, OperationBlocker, list[asyncio.Task[Version]]]]:
+    """Open a backend whose writes wait in the driver until the blocker releases them."""
+    blocker = OperationBlocker()
+    async with (
+        open_backend(wrap=blocker.wrap) as backend,
+        _blocked_writes(backend, blocker, prefix) as writes,
+    ):
+        yield backend, blocker, writes
 
 
 @asynccontextmanager

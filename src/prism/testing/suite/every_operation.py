@@ -1,4 +1,4 @@
-"""Group basic, continued: what holds for every read and every write together."""
+"""Group basic, continued: rules for every read and every write together."""
 
 from __future__ import annotations
 

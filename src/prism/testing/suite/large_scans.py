@@ -31,7 +31,7 @@ _ATTEMPTS = 5
 
 @group(Capability.SCAN, time_limit_seconds=60.0)
 class LargeScans(Group):
-    """A scan returns every key that stays, whatever else happens meanwhile.
+    """A scan returns every key that stays, even while others change.
 
     Attributes:
         idle_scan_seconds: how long a scan rests between two pages, by level.

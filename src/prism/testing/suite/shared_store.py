@@ -44,7 +44,7 @@ STEPS = 30
 
 @group()
 class SharedStores(Group):
-    """What is written through one backend holds for all others."""
+    """A write through one backend is seen through all others."""
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def stores(

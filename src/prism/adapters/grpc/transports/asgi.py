@@ -374,7 +374,7 @@ class Context:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         client = scope.get("client")
-        # Connections over a Unix socket cannot be told apart.
+        # All connections over a Unix socket have the same name.
         self.connection = f"{client[0]}:{client[1]}" if client else ""
         # The first value of a repeated header applies.
         self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
@@ -398,7 +398,7 @@ class Context:
         """Start the caller's deadline, which passes here a little before it does there.
 
         A caller resets the stream at its deadline, and h2corn closes a connection with too
-        many resets. A status that is sent before that is no reset. The margin grows with the
+        many resets. A status that is sent earlier is not a reset. The margin grows with the
         number of calls that may end at once.
         """
         value = self._headers.get(b"grpc-timeout")

@@ -73,7 +73,7 @@ def _inode_of(descriptor: int) -> int:
 
 
 def accepted_at(descriptor: int) -> int | str | None:
-    """Return the local port or path of a connection; None: this is no connection."""
+    """Return the local port or path of a connection; None: it is not a connection."""
     try:
         # A copy, since the descriptor may be closed and used again meanwhile.
         copy = os.dup(descriptor)

@@ -41,8 +41,8 @@ _STREAM_WINDOW_BYTES, _CONNECTION_WINDOW_BYTES = 1 << 20, 8 << 20
 
 _MAX_HEADER_BYTES = 32 << 10
 
-# h2corn has an allocator of its own, which keeps what it once had unless it is told to give
-# it back at once. Read when the library is loaded.
+# h2corn has an allocator of its own, which by default keeps memory that it does not need any more.
+# These variables are read when the library is loaded.
 _ALLOCATOR = {"MIMALLOC_PURGE_DELAY": "0", "MIMALLOC_ARENA_EAGER_COMMIT": "0"}
 
 _UNBOUNDED = timedelta(days=365)
@@ -279,7 +279,7 @@ def _reason_of(ended: asyncio.Task[None]) -> str:
 
 
 def _silence_banner() -> None:
-    # h2corn 2.0 prints the addresses whatever its configuration says; ours are logged.
+    # h2corn 2.0 prints the addresses in every configuration; ours are logged.
     from h2corn import _lib
 
     if hasattr(_lib, "emit_banner"):

@@ -249,7 +249,7 @@ def lifecycle_section(events: Iterable[LifecycleEvent]) -> Section:
 
 
 def backend_section(readiness: ReadinessMonitor) -> Section:
-    """What the last health check reported."""
+    """Return the section with the report of the last health check."""
     health = readiness.health
     if health is None:
         return Section([], "Health checks start when the driver runs, one every two seconds.")
@@ -261,7 +261,7 @@ def backend_section(readiness: ReadinessMonitor) -> Section:
 
 
 def capabilities_section(gateway: Gateway) -> Section:
-    """What the driver declares, and the limits in effect."""
+    """Return the section with the declarations of the driver and the limits in effect."""
     profile = gateway.profile
     limits = profile.limits
     table = Table(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Never
 
 from prism.adapters.observability.tracing.environment import check_components, is_disabled
 from prism.domain.redaction import Redact
-from prism.ports import InvalidArgument
+from prism.ports import Driver, DriverSpec, InvalidArgument
 from prism.version import VERSION
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ def tracing_if(
     if not enabled or is_disabled(os.environ):
         return None
     return new_tracing(exporter=exporter, ratio=ratio, out=sys.stdout, redact=redact)
+
+
+def traced(driver: Driver[Never], spec: DriverSpec, tracing: Tracing | None) -> Driver[Never]:
+    """Return the driver with spans around its operations; without tracing, the driver itself."""
+    return driver if tracing is None else tracing.around_driver(driver, spec.name)
 
 
 def new_tracing(

@@ -56,7 +56,7 @@ def database_spans(system: str) -> Describe:
         if operation not in batches:
             return single[operation]
         name, size = batches[operation], sum(map(len, arguments))
-        # By the convention, one item is no batch.
+        # By the convention, one item is not a batch.
         if size == 1:
             return single[operation]
         return Description(

@@ -85,7 +85,7 @@ current_request_span = _request_span.get
 
 
 class Request(Protocol):
-    """What a server span needs to know of a request."""
+    """Properties of a request that its server span needs."""
 
     @property
     def connection(self) -> str: ...

@@ -212,7 +212,7 @@ class RedactingExporter(SpanExporter):
 def redacted(span: AnySpan, redact: Redact) -> ReadableSpan:
     """Return the span without secrets, which a library may have put into any text of it.
 
-    What Prism itself put there is no secret, even if a password is the same word.
+    Text that Prism itself wrote there is not secret, even if a password is the same word.
     """
     text = span.status.description
     if isinstance(span, RecordedSpan):

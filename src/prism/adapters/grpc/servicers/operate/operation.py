@@ -125,7 +125,7 @@ class Router(Protocol):
 
 @dataclass(slots=True)
 class Waiting:
-    """What an operation holds while earlier operations on its keys are in progress.
+    """Place of an operation behind earlier operations on its keys.
 
     Attributes:
         reservation: counts the operation as in flight until it begins.

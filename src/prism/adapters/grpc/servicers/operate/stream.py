@@ -34,7 +34,7 @@ outcomes, and sends more, while the last operations are still running."""
 
 _MAX_AHEAD_BYTES = 256 << 10
 """Messages that are read while the caller does not read its outcomes: some, for they may
-cancel the operations that it does not want any more, such as those of a proxy's callers
+cancel the operations that it does not need any more, such as those of a proxy's callers
 that have gone."""
 
 
@@ -405,7 +405,7 @@ class StreamRunner:
 
 
 def _invalid(operation: pb.Operation) -> InvalidArgument:
-    """Return why a message is no operation: its kind is unknown, or its id is in use."""
+    """Return why a message is not an operation: its kind is unknown, or its id is in use."""
     if operation.WhichOneof("operation") is None:
         return InvalidArgument("the operation is unset, or not known to this server")
     return InvalidArgument(f"the id {operation.id} is that of an unanswered operation")
