@@ -142,6 +142,7 @@ class CommonContainer(containers.DeclarativeContainer):
         services=services,
         options=server_options,
         unread=admission.provided.unread,
+        turns=admission.provided.turns,
     )
     # A proxy also listens for its patterns.
     grpc_server: providers.Dependency[GrpcServer] = providers.Dependency(default=client_server)

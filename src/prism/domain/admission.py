@@ -15,6 +15,7 @@ from typing import Protocol
 
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.tallies import OperationTally
+from prism.domain.turns import Turns
 from prism.ports import DrainReport, Exhausted, NotServing, Outcome, PrismError
 from prism.ports.text import counted
 
@@ -47,6 +48,7 @@ class Admission:
 
     Attributes:
         unread: replies that callers have not read.
+        turns: turns of the event loop, in which the work of callers begins.
         refused: number of operations refused because admission was closed.
         shed: number of operations refused because a limit was reached.
     """
@@ -57,6 +59,7 @@ class Admission:
         self.refused = 0
         self.shed = 0
         self.unread = UnreadReplies()
+        self.turns = Turns()
         self._by_connection: dict[str, int] = {}
         self._slots: set[InFlight] = set()
         self._close_callbacks: set[Callable[[], None]] = set()

@@ -2,6 +2,7 @@
 
 from tests.attack.attacks import (
     connections,
+    expensive,
     http_port,
     messages,
     redis_port,
@@ -10,4 +11,13 @@ from tests.attack.attacks import (
     streams,
 )
 
-__all__ = ["connections", "http_port", "messages", "redis_port", "replies", "requests", "streams"]
+__all__ = [
+    "connections",
+    "expensive",
+    "http_port",
+    "messages",
+    "redis_port",
+    "replies",
+    "requests",
+    "streams",
+]

@@ -10,7 +10,7 @@ from tests.attack.peer import message
 
 SERVICE = "/prism.v1.KeyValueService/"
 GET, SET, OPERATE, WATCH = (f"{SERVICE}{name}" for name in ("Get", "Set", "Operate", "Watch"))
-BATCH_GET = f"{SERVICE}BatchGet"
+BATCH_GET, BATCH_SET, SCAN = (f"{SERVICE}{name}" for name in ("BatchGet", "BatchSet", "Scan"))
 HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 INITIALIZE = "/prism.v1.LifecycleService/Initialize"

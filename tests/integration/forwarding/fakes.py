@@ -31,6 +31,7 @@ from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.patterns.supervisor import NoSettings
 from prism.domain.patterns.values import PatternSpec
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.turns import Turns
 from prism.ports import (
     DRAIN_TIMEOUT,
     DrainReport,
@@ -258,7 +259,7 @@ def _server(
         options,
         observer,
     )
-    return services, TRANSPORTS[transport](services, options, UnreadReplies())
+    return services, TRANSPORTS[transport](services, options, UnreadReplies(), Turns())
 
 
 async def until(condition: Callable[[], bool]) -> None:

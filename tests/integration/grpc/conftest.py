@@ -28,6 +28,7 @@ from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.turns import Turns
 from prism.ports import Entry, Limits
 
 
@@ -114,7 +115,7 @@ async def serving(
         options,
     )
     unread = UnreadReplies()
-    server = TRANSPORTS[transport](services, options, unread)
+    server = TRANSPORTS[transport](services, options, unread, Turns())
     (address,) = await server.start()
     try:
         await lifecycle.initialize({})

@@ -26,6 +26,7 @@ from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.turns import Turns
 from prism.ports import Entry, Limits
 
 TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
@@ -92,7 +93,7 @@ async def serving(
     )
     if not operate:
         services.calls = {path: call for path, call in services.calls.items() if path != OPERATE}
-    server = TRANSPORTS[transport](services, options, UnreadReplies())
+    server = TRANSPORTS[transport](services, options, UnreadReplies(), Turns())
     (address,) = await server.start()
     channel = Channel(address, timeout=timeout, tls=None, admin_token=None)
     try:

@@ -26,6 +26,7 @@ from prism.domain.connection_budget import UnreadReplies
 from prism.domain.gateway import Gateway
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
+from prism.domain.turns import Turns
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -119,7 +120,7 @@ async def pattern(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         options,
         pattern.traceparents,
     )
-    server = TRANSPORTS[request.param](services, options, UnreadReplies())
+    server = TRANSPORTS[request.param](services, options, UnreadReplies(), Turns())
     async with AsyncExitStack() as stack:
         (pattern.address,) = await server.start()
         stack.push_async_callback(server.stop)

@@ -22,6 +22,7 @@ from prism.adapters.grpc.transports.framing import frame
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
 from prism.adapters.wire.status import error_of
 from prism.domain.connection_budget import UnreadReplies
+from prism.domain.turns import Turns
 from prism.ports import InvalidArgument, Outcome
 
 LIMIT = 1000
@@ -113,7 +114,7 @@ async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
 
 
 def application(unread: UnreadReplies | None = None) -> GrpcOverAsgi:
-    limits = PeerLimits(unread or UnreadReplies(), timedelta(seconds=5))
+    limits = PeerLimits(unread or UnreadReplies(), Turns(), timedelta(seconds=5))
     return GrpcOverAsgi(CALLS, max_message_bytes=LIMIT, limits=limits)
 
 
@@ -325,7 +326,7 @@ async def test_reply_that_is_not_read_is_given_up() -> None:
         if event.get("body"):
             await asyncio.Event().wait()
 
-    limits = PeerLimits(UnreadReplies(), timedelta(seconds=0.05))
+    limits = PeerLimits(UnreadReplies(), Turns(), timedelta(seconds=0.05))
     async with asyncio.timeout(5):
         app = GrpcOverAsgi(CALLS, max_message_bytes=LIMIT, limits=limits)
         await app(scope_of(), receive, send)

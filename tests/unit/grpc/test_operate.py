@@ -25,6 +25,7 @@ from prism.ports import (
     Outcome,
     PreconditionFailed,
     PrismError,
+    Put,
 )
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -441,3 +442,25 @@ async def test_no_operation_runs_on_after_its_caller_has_gone(open_stream: Any) 
     tallies = stream.servicer._kinds["get"].tally
     assert (tallies.started, tallies.ended) == (3, 3)
     await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_an_operation_on_one_key_begins_before_a_queue_of_scans(open_stream: Any) -> None:
+    stream = await open_stream()
+    await stream.driver.set_many([Put(f"key/{number}", b"v") for number in range(300)])
+    scan = pb.ScanRequest(prefix="key/", page_size=300)
+    stream.send(*(pb.Operation(id=number, scan=scan) for number in range(1, 301)))
+    stream.send(get(301, "key/1"))
+    await until(lambda: len(stream.order) == 301)
+    assert stream.order.index(301) < 100
+    assert sorted(stream.order) == list(range(1, 302))
+
+
+async def test_a_batch_keeps_its_place_on_its_keys_while_others_begin_before_it(
+    open_stream: Any,
+) -> None:
+    stream = await open_stream()
+    batch = pb.BatchSetRequest(keys=["a", "b"], values=[b"1", b"1"])
+    stream.send(put(1, "a", b"0"), pb.Operation(id=2, batch_set=batch), put(3, "a", b"2"))
+    stream.send(get(4, "a"), get(5, "b"))
+    assert (await stream.outcome(4)).get.entry.value == b"2"
+    assert (await stream.outcome(5)).get.entry.value == b"1"

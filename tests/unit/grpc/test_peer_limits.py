@@ -9,13 +9,14 @@ import pytest
 from prism.adapters.grpc.calls import Rejected
 from prism.adapters.grpc.transports.peer_limits import PeerLimits
 from prism.domain.connection_budget import UnreadReplies
+from prism.domain.turns import Turns
 
 _OPEN = 4096
 
 
 @pytest.fixture
 def limits() -> PeerLimits:
-    return PeerLimits(UnreadReplies(), timedelta(seconds=1))
+    return PeerLimits(UnreadReplies(), Turns(), timedelta(seconds=1))
 
 
 def test_connection_with_many_calls_is_refused_in_a_crowd(limits: PeerLimits) -> None:

@@ -26,6 +26,7 @@ from prism.adapters.grpc.transports.options import ServerOptions
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.patterns.ports import PendingRegistration, Session
 from prism.domain.patterns.values import DebugEvent, EventKind, PatternSpec
+from prism.domain.turns import Turns
 from prism.v1 import pattern_pb2 as pb
 
 TRANSPORTS: dict[str, Any] = {"h2corn": H2cornServer, "grpcio": GrpcioServer}
@@ -159,7 +160,9 @@ async def serve(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 max_message_bytes=1 << 20,
             )
             where = ServerOptions(socket=tmp_path / "control.sock", grace=timedelta())
-            server = TRANSPORTS[request.param](SimpleNamespace(calls=calls), where, UnreadReplies())
+            server = TRANSPORTS[request.param](
+                SimpleNamespace(calls=calls), where, UnreadReplies(), Turns()
+            )
             (address,) = await server.start()
             stack.push_async_callback(server.stop)
             clients = await stack.enter_async_context(AsyncExitStack())

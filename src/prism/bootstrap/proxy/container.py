@@ -32,6 +32,7 @@ from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.ports import SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.redaction import Redactor
+from prism.domain.turns import Turns
 
 
 class ProxyContainer(containers.DeclarativeContainer):
@@ -96,6 +97,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         services=control_services,
         options=control_options,
         unread=providers.Factory(UnreadReplies),
+        turns=providers.Factory(Turns),
     )
     grpc_server = providers.Singleton(
         ProxyServer,

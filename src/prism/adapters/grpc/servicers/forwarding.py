@@ -34,12 +34,16 @@ from prism.domain.admission import Admission, reservation
 from prism.domain.deadline import Cancellable
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.values import PatternSpec
+from prism.domain.shares import Shares
 from prism.ports import BackendTimeout, Keys, NotServing, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 
 # The wait for a pattern ends this much before the deadline of the call: the wrapper around
 # the call, which enforces the deadline, cannot tell that nothing was sent.
 _WAIT_MARGIN_S = 0.02
+
+_LONG_OPERATIONS = 16
+"""Operations on many keys that one connection may have in progress at once at the patterns."""
 
 
 class ForwardedCall:
@@ -201,8 +205,12 @@ class ForwardingServicer:
             default_timeout.total_seconds(), max_message_bytes, log or RequestLog()
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        for field in METHODS:
-            setattr(self, field, self._forwarding(field))
+        self._shares = Shares(_LONG_OPERATIONS)
+        for field, method in METHODS.items():
+            forwarding = self._forwarding(field)
+            if method.keys is not Keys.ONE:
+                forwarding = self._in_shares(forwarding)
+            setattr(self, field, forwarding)
         self.get_capabilities = self._forwarding("get_capabilities")
         self._kinds = kinds_of(self)
 
@@ -276,6 +284,26 @@ class ForwardingServicer:
             return await handler_of(upstream.servicer)(request, context)
 
         return forward
+
+    def _in_shares(self, forward: UnaryHandler) -> UnaryHandler:
+        """Return a handler that forwards a few long operations of a connection at once.
+
+        The connection to the pattern belongs to all callers: replies to others wait behind
+        those that are on their way already.
+        """
+        shares = self._shares
+
+        async def forward_in_shares(request: Message, context: CallContext) -> Message:
+            connection = context.connection
+            if not shares.take(connection):
+                with self._admission.admit():
+                    await shares.wait(connection)
+            try:
+                return await forward(request, context)
+            finally:
+                shares.release(connection)
+
+        return forward_in_shares
 
     def _forwarded(self, context: CallContext) -> ForwardedCall:
         loop = self._loop

@@ -10,22 +10,28 @@ if TYPE_CHECKING:
     from prism.adapters.grpc.transports.h2corn import H2cornServer
     from prism.adapters.grpc.transports.options import ServerOptions
     from prism.domain.connection_budget import UnreadReplies
+    from prism.domain.turns import Turns
 
 
 def server_on(
-    transport: str, services: Served, options: ServerOptions, unread: UnreadReplies
+    transport: str,
+    services: Served,
+    options: ServerOptions,
+    unread: UnreadReplies,
+    turns: Turns,
 ) -> GrpcioServer | H2cornServer:
     """Return a server on a transport.
 
     Args:
         transport: `grpcio` or `h2corn`.
         unread: replies that callers have not read.
+        turns: turns of the event loop, in which work begins.
     """
     # Only the chosen transport is imported.
     if transport == "grpcio":
         from prism.adapters.grpc.transports.grpcio import GrpcioServer
 
-        return GrpcioServer(services, options, unread)
+        return GrpcioServer(services, options, unread, turns)
     from prism.adapters.grpc.transports.h2corn import H2cornServer
 
-    return H2cornServer(services, options, unread)
+    return H2cornServer(services, options, unread, turns)

@@ -103,7 +103,8 @@ class GrpcOverAsgi:
             if isinstance(call, UnaryCall):
                 await self._unary(call, context, receive, send)
             else:
-                await limits.stream_turns.take(context.connection)
+                if not limits.turns.has_time():
+                    await limits.turns.wait(context.connection)
                 await self._stream(call, context, receive, send)
         except Rejected as rejection:
             with suppress(_PeerGone):
@@ -144,6 +145,7 @@ class GrpcOverAsgi:
 
     async def _unary(self, call: UnaryCall, context: Context, receive: Receive, send: Send) -> None:
         unread, connection = self._limits.unread, context.connection
+        turns = self._limits.turns
         timeout_s = context.timeout_s
         if timeout_s is None:
             timeout_s = call.default_timeout_s
@@ -155,6 +157,8 @@ class GrpcOverAsgi:
                 payload = await self._receive_one(context, receive)
                 if unread.used and not unread.has_room(connection):
                     await unread.wait_for_room(connection)
+                if not turns.has_time():
+                    await turns.wait(connection)
                 # The call enforces the rest of its deadline itself.
                 limit.deadline = NEVER
                 reply = await call(payload, context)
@@ -177,8 +181,8 @@ class GrpcOverAsgi:
                 raise _PeerGone from None
             raise refused(
                 BackendTimeout(
-                    "the deadline passed before the request was complete, or while earlier "
-                    "replies were not read",
+                    "the deadline passed before the request was complete, or while it waited "
+                    "for earlier calls",
                     outcome=Outcome.NOT_APPLIED,
                 )
             ) from None

@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import grpc
 from google.rpc import status_pb2
@@ -18,7 +18,6 @@ from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
 from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.connections import connections_at
-from prism.adapters.grpc.transports.fairness import MessageTurns
 from prism.adapters.grpc.transports.framing import HEAVY_BYTES, refused
 from prism.adapters.grpc.transports.options import (
     ListenerObserver,
@@ -28,6 +27,7 @@ from prism.adapters.grpc.transports.options import (
 from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.domain.connection_budget import UnreadReplies
+from prism.domain.turns import MessageTurns, Turns
 from prism.ports import BackendTimeout, Outcome, PreconditionFailed
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -35,8 +35,10 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_PENDING = 1 << 16
 
 _PAUSE_S = 0.005
-"""A call takes several steps between grpcio's threads and the loop, which large messages that
-are decoded without a pause would hold up."""
+"""A call takes several steps between grpcio's threads and the loop, which work without a pause
+would hold up."""
+
+_SLICE_S = 0.01
 
 _COUNTED_BYTES = 4096
 
@@ -46,14 +48,21 @@ ServicerContext: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 class GrpcioServer:
     """Server on grpcio; opens nothing before `start`.
 
+    Args:
+        unread: replies that callers have not read.
+        turns: turns of the event loop, in which work begins.
+
     Attributes:
         addresses: addresses that it listens on; empty before `start`.
     """
 
-    def __init__(self, services: Served, options: ServerOptions, unread: UnreadReplies) -> None:
+    def __init__(
+        self, services: Served, options: ServerOptions, unread: UnreadReplies, turns: Turns
+    ) -> None:
         self.addresses: tuple[str, ...] = ()
         self._services = services
-        self._unread = unread
+        turns.slice_s, turns.pause_s = _SLICE_S, _PAUSE_S
+        self._limits = _Limits(unread, turns, MessageTurns(_PAUSE_S))
         self._options = options
         self._max_connections = options.max_connections or default_max_connections()
         self._server: grpc.aio.Server | None = None
@@ -70,7 +79,7 @@ class GrpcioServer:
             InvalidArgument: a TLS file cannot be used.
         """
         server = grpc.aio.server(options=_channel_options(self._options, self._max_connections))
-        server.add_generic_rpc_handlers((_Handlers(self._services.calls, self._unread),))
+        server.add_generic_rpc_handlers((_Handlers(self._services.calls, self._limits),))
         tls = self._options.tls
         self._certificates = None if tls is None else _Certificates(tls.load())
         address = _listen(server, self._options, self._certificates)
@@ -118,12 +127,19 @@ class GrpcioServer:
             self._options.socket.unlink(missing_ok=True)
 
 
+class _Limits(NamedTuple):
+    """What callers share."""
+
+    unread: UnreadReplies
+    turns: Turns
+    message_turns: MessageTurns
+
+
 class _Handlers(grpc.GenericRpcHandler):
-    def __init__(self, calls: Mapping[str, Call], unread: UnreadReplies) -> None:
+    def __init__(self, calls: Mapping[str, Call], limits: _Limits) -> None:
         # Without (de)serializers, so that the call wrapper decodes, and a malformed message
         # has the same status on every transport.
-        turns = MessageTurns(_PAUSE_S)
-        self._handlers = {path: _handler_of(call, unread, turns) for path, call in calls.items()}
+        self._handlers = {path: _handler_of(call, limits) for path, call in calls.items()}
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
@@ -166,24 +182,26 @@ class _Context:
         return None
 
 
-def _handler_of(
-    call: Call, unread: UnreadReplies, turns: MessageTurns
-) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _handler_of(call: Call, limits: _Limits) -> grpc.RpcMethodHandler[bytes, bytes]:
     if isinstance(call, UnaryCall):
-        return grpc.unary_unary_rpc_method_handler(_carry(call, unread, turns))
-    return grpc.stream_stream_rpc_method_handler(_carry_stream(call, turns))
+        return grpc.unary_unary_rpc_method_handler(_carry(call, limits))
+    return grpc.stream_stream_rpc_method_handler(_carry_stream(call, limits))
 
 
 def _carry(
-    call: UnaryCall, unread: UnreadReplies, turns: MessageTurns
+    call: UnaryCall, limits: _Limits
 ) -> Callable[[bytes, ServicerContext], Awaitable[bytes]]:
+    unread, turns, message_turns = limits
+
     async def handle(payload: bytes, context: ServicerContext) -> bytes:
         adapted = _Context(context)
         try:
             if len(payload) > HEAVY_BYTES:
-                await turns.take()
+                await message_turns.take()
             if unread.used:
                 await _wait_for_room(unread, adapted)
+            if not turns.has_time():
+                await turns.wait(adapted.connection)
             reply = await call(payload, adapted)
             if len(reply) > _COUNTED_BYTES:
                 _count_reply(unread, adapted.connection, len(reply), context)
@@ -226,14 +244,17 @@ def _count_reply(
 
 
 def _carry_stream(
-    call: StreamCall, turns: MessageTurns
+    call: StreamCall, limits: _Limits
 ) -> Callable[[AsyncIterator[bytes], ServicerContext], AsyncIterator[bytes]]:
     async def handle(
         payloads: AsyncIterator[bytes], context: ServicerContext
     ) -> AsyncIterator[bytes]:
-        received = _in_turns(payloads, turns)
+        adapted = _Context(context)
+        received = _in_turns(payloads, limits.message_turns)
         try:
-            async with aclosing(call(received, _Context(context))) as replies:
+            if not limits.turns.has_time():
+                await limits.turns.wait(adapted.connection)
+            async with aclosing(call(received, adapted)) as replies:
                 async for reply in replies:
                     yield reply
             return

@@ -26,6 +26,7 @@ from prism.adapters.grpc.transports.retirement import Retirement, descriptors_of
 from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import default_max_connections, listen_tcp, listen_unix
 from prism.domain.connection_budget import UnreadReplies
+from prism.domain.turns import Turns
 from prism.ports import InvalidArgument
 
 if TYPE_CHECKING:
@@ -56,14 +57,17 @@ class H2cornServer:
 
     Args:
         unread: replies that callers have not read.
+        turns: turns of the event loop, in which work begins.
 
     Attributes:
         addresses: addresses that it listens on; empty before `start`.
     """
 
-    def __init__(self, services: Served, options: ServerOptions, unread: UnreadReplies) -> None:
+    def __init__(
+        self, services: Served, options: ServerOptions, unread: UnreadReplies, turns: Turns
+    ) -> None:
         self.addresses: tuple[str, ...] = ()
-        self._limits = PeerLimits(unread, options.stall_timeout)
+        self._limits = PeerLimits(unread, turns, options.stall_timeout)
         self._app = GrpcOverAsgi(
             services.calls, max_message_bytes=options.max_message_bytes, limits=self._limits
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Self
 
-from prism.adapters.grpc.transports.fairness import MessageTurns, StreamTurns
 from prism.adapters.grpc.transports.framing import refused
 from prism.domain.connection_budget import ConnectionBudget, UnreadReplies
+from prism.domain.turns import MessageTurns, Turns
 from prism.ports import Exhausted, Outcome
 
 _MAX_OPEN_CALLS = 4096
@@ -27,22 +27,22 @@ class PeerLimits:
 
     Args:
         unread: replies that callers have not read.
+        turns: turns of the event loop, in which work begins.
         stall_timeout: time that a caller may take to read a reply.
 
     Attributes:
         open_calls: number of calls and streams that have begun and not ended.
         message_turns: turns of decoding large messages.
-        stream_turns: turns of beginning streams.
         stalled: number of calls that ended because their caller did not read.
     """
 
-    def __init__(self, unread: UnreadReplies, stall_timeout: timedelta) -> None:
+    def __init__(self, unread: UnreadReplies, turns: Turns, stall_timeout: timedelta) -> None:
         self.unread = unread
+        self.turns = turns
         self.stall_s = stall_timeout.total_seconds()
         self.open_calls = 0
         self._crowd: dict[str, int] = {}
         self.message_turns = MessageTurns()
-        self.stream_turns = StreamTurns()
         self.stalled = 0
         self._partial = ConnectionBudget(
             max_bytes=_MAX_PARTIAL_BYTES, max_connection_bytes=_MAX_PARTIAL_CONNECTION_BYTES

@@ -42,12 +42,14 @@ class OperationKind:
     Attributes:
         handler: servicer method that serves a request.
         keys_of: returns the keys of a request; operations on one key take effect in order.
+        is_long: whether one can take as long as hundreds of others, because it has many keys.
         tally: counts of operations; unary calls have their own.
     """
 
     method: Method[Message]
     handler: UnaryHandler
     keys_of: Callable[[Any], tuple[str, ...]]
+    is_long: bool
     tally: CallTally = field(default_factory=CallTally)
 
     @property
@@ -63,7 +65,9 @@ def kinds_of(servicer: object) -> Mapping[str, OperationKind]:
         servicer: object with a method of each field's name.
     """
     return {
-        field: OperationKind(method, getattr(servicer, field), _KEYS_OF[method.keys])
+        field: OperationKind(
+            method, getattr(servicer, field), _KEYS_OF[method.keys], method.keys is not Keys.ONE
+        )
         for field, method in METHODS.items()
     }
 

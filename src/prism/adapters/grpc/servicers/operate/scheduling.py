@@ -1,10 +1,32 @@
-"""Order of the operations of a stream on each key."""
+"""Order of the operations of a stream: on each key, and of short and long ones."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 
 from prism.adapters.grpc.servicers.operate.operation import Operation, Route
+
+_SHORT_BETWEEN = 256
+
+
+class LongOperations(deque[Operation]):
+    """Operations on many keys that may begin, in their order.
+
+    Operations on one key begin first, because each of these takes as long as hundreds of
+    them. At a proxy's pattern they come from other callers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = 0
+
+    def is_due(self) -> bool:
+        """Count a short operation that may begin; return whether a long one begins instead."""
+        self._passed += 1
+        if self._passed <= _SHORT_BETWEEN:
+            return False
+        self._passed = 0
+        return True
 
 
 class KeyQueues:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 
 from google.protobuf.message import Message
 
@@ -20,7 +20,7 @@ from prism.adapters.grpc.servicers.operate.operation import (
     Waiting,
 )
 from prism.adapters.grpc.servicers.operate.responses import EncodedResponse, Outbox, Responder
-from prism.adapters.grpc.servicers.operate.scheduling import KeyQueues
+from prism.adapters.grpc.servicers.operate.scheduling import KeyQueues, LongOperations
 from prism.domain.admission import Admission, reservation
 from prism.domain.deadline import Deadlines, rest_of
 from prism.domain.workers import Workers
@@ -31,6 +31,9 @@ _MIN_PER_TURN, _MAX_PER_TURN = 16, 256
 """Operations that one turn of the loop begins: a message can hold a hundred thousand. Those
 of a smaller message are begun in several turns too, so that its caller reads the first
 outcomes, and sends more, while the last operations are still running."""
+
+_MAX_QUEUED = 1024
+"""Operations that are read while the stream waits for its turn."""
 
 _MAX_AHEAD_BYTES = 256 << 10
 """Messages that are read while the caller does not read its outcomes: some, for they may
@@ -57,6 +60,7 @@ class OperateCall:
     ) -> None:
         self._admission = admission
         self._loop = asyncio.get_running_loop()
+        self._connection = context.connection
         self._outbox = Outbox(limits.max_message_bytes, admission.unread, context.connection)
         self._runner = StreamRunner(
             kinds,
@@ -124,6 +128,8 @@ class OperateCall:
             for begin in range(0, len(operations), count):
                 if begin:
                     await asyncio.sleep(0)
+                while self._runner.is_behind:
+                    await self._admission.turns.wait(self._connection)
                 self._runner.add(operations[begin : begin + count])
             if request.cancel_ids:
                 self._runner.cancel(request.cancel_ids)
@@ -180,9 +186,14 @@ class StreamRunner:
         self._loop = asyncio.get_running_loop()
         self._incoming: deque[pb.Operation] = deque()
         self._ready: deque[Operation] = deque()
+        self._long = LongOperations()
         self._queues = KeyQueues()
         self._deadlines = Deadlines(self._loop)
         self._workers = Workers(self)
+        self._turns = admission.turns
+        # With its turn, the stream gets one slice of time.
+        self._waits_for_turn = False
+        self._has_turn = False
 
     def __bool__(self) -> bool:
         """Whether any operation is unanswered."""
@@ -190,7 +201,16 @@ class StreamRunner:
 
     @property
     def backlog(self) -> int:
-        return 0 if self._outbox.full else len(self._ready) + len(self._incoming)
+        return 0 if self._outbox.full or self._waits_for_turn else self._queued
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many operations wait for the turn of the stream that no more are read."""
+        return self._waits_for_turn and self._queued > _MAX_QUEUED
+
+    @property
+    def _queued(self) -> int:
+        return len(self._ready) + len(self._incoming) + len(self._long)
 
     def resume(self) -> None:
         """Begin operations again, after the outbox was full."""
@@ -227,6 +247,7 @@ class StreamRunner:
         self._deadlines.close()
         self._incoming.clear()
         self._ready.clear()
+        self._long.clear()
         for operation in self._responder.abandon_all():
             if operation.waiting is not None:
                 operation.waiting.release()
@@ -234,17 +255,40 @@ class StreamRunner:
                 operation.task.cancel()
 
     def step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
+        if self._has_turn:
+            self._has_turn = False
+        elif not self._turns.has_time():
+            self._wait_for_turn()
+            return None
+        ends = perf_counter() + self._turns.slice_s
         while (operation := self._take()) is not None:
             operation.task = task
             rest = self._begin(operation)
             if rest is not None:
                 return rest
+            if perf_counter() > ends:
+                self._wait_for_turn()
         return None
 
+    def _wait_for_turn(self) -> None:
+        """Begin nothing before a later turn of the loop, when other callers have had theirs."""
+        if self.backlog:
+            self._waits_for_turn = True
+            self._turns.call_later(self._context.connection, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._waits_for_turn = False
+        if self.backlog:
+            self._has_turn = True
+            self._workers.ensure_workers()
+
     def _take(self) -> Operation | None:
-        if self._outbox.full:
-            # The caller does not read: nothing begins before it does (`resume`).
+        if self._outbox.full or self._waits_for_turn:
+            # Nothing begins before the caller reads (`resume`), or has its turn.
             return None
+        long = self._long
+        if long and long.is_due():
+            return long.popleft()
         if self._ready:
             return self._ready.popleft()
         # Messages are accepted only now, by a worker: by then most operations ahead on the
@@ -254,11 +298,16 @@ class StreamRunner:
             operation = self._accept(incoming.popleft())
             if operation is None:
                 continue
-            operation.ordered_by = operation.route.ordered_by
-            if self._queues.enter(operation):
+            is_long = operation.kind.is_long
+            if not is_long:
+                operation.ordered_by = operation.route.ordered_by
+            if not self._queues.enter(operation):
+                self._wait(operation)
+            elif is_long:
+                long.append(operation)
+            else:
                 return operation
-            self._wait(operation)
-        return None
+        return long.popleft() if long else None
 
     def _begin(self, operation: Operation) -> Awaitable[None] | None:
         waiting = operation.waiting

@@ -1,0 +1,51 @@
+"""A connection has only so much work in progress; the rest of it waits in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from prism.domain.shares import Shares
+
+
+async def _waiting(shares: Shares, count: int) -> list[asyncio.Task[None]]:
+    tasks = [asyncio.create_task(shares.wait("one")) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_no_place_is_free_beyond_the_bound() -> None:
+    shares = Shares(2)
+    assert [shares.take("one") for _ in range(3)] == [True, True, False]
+    assert shares.take("another")
+    shares.release("one")
+    assert shares.take("one")
+
+
+async def test_places_go_to_those_who_have_waited_longest() -> None:
+    shares = Shares(1)
+    shares.take("one")
+    first, second = await _waiting(shares, 2)
+    shares.release("one")
+    await first
+    assert not second.done()
+    shares.release("one")
+    await second
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_work_that_is_cancelled_while_it_waits_keeps_no_place(is_given: bool) -> None:
+    shares = Shares(1)
+    shares.take("one")
+    cancelled, next_one = await _waiting(shares, 2)
+    if is_given:
+        shares.release("one")
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    if not is_given:
+        shares.release("one")
+    async with asyncio.timeout(5):
+        await next_one
+    shares.release("one")
+    assert shares.take("one")

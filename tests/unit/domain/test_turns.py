@@ -1,0 +1,90 @@
+"""Work of one connection that takes long does not hold up the others."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from prism.domain.turns import MessageTurns, Turns
+
+_BURST = 300
+
+
+async def _work(turns: Turns, connection: str, seconds: float, done: list[str]) -> None:
+    if not turns.has_time():
+        await turns.wait(connection)
+    ends = perf_counter() + seconds
+    while perf_counter() < ends:
+        pass
+    done.append(connection)
+
+
+def _burst(turns: Turns, seconds: float, done: list[str]) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(_work(turns, "greedy", seconds, done)) for _ in range(_BURST)]
+
+
+async def test_another_connection_overtakes_a_burst_of_work() -> None:
+    turns, done = Turns(), list[str]()
+    burst = _burst(turns, 0.001, done)
+    await asyncio.sleep(0)
+    await _work(turns, "modest", 0, done)
+    assert done.index("modest") < _BURST / 4
+    await asyncio.gather(*burst)
+    assert len(done) == _BURST + 1
+
+
+async def test_work_begins_at_once_while_there_is_time() -> None:
+    turns, done = Turns(), list[str]()
+    for _ in range(_BURST):
+        assert turns.has_time()
+        await _work(turns, "alone", 0, done)
+        await asyncio.sleep(0)
+
+
+async def test_connections_with_much_work_take_turns() -> None:
+    turns, done = Turns(), list[str]()
+    tasks = [
+        asyncio.create_task(_work(turns, name, 0.001, done))
+        for name in ("first", "second")
+        for _ in range(_BURST // 2)
+    ]
+    await asyncio.gather(*tasks)
+    # The first connection asked for everything before the second asked for anything.
+    half = done[: _BURST // 2]
+    assert half.count("second") > _BURST / 8
+
+
+async def test_pause_lets_others_run_between_turns() -> None:
+    turns, done = Turns(), list[str]()
+    turns.pause_s = 0.01
+    began = perf_counter()
+    await asyncio.gather(*_burst(turns, 0.001, done))
+    assert perf_counter() - began > 0.001 * _BURST + 5 * turns.pause_s
+
+
+async def test_work_that_is_cancelled_while_it_waits_holds_up_nobody() -> None:
+    turns, done = Turns(), list[str]()
+    burst = _burst(turns, 0.001, done)
+    await asyncio.sleep(0)
+    for task in burst:
+        task.cancel()
+    await asyncio.gather(*burst, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await turns.wait("modest")
+    assert len(done) < _BURST / 4
+
+
+async def test_a_message_that_takes_long_is_followed_by_a_pause() -> None:
+    turns = MessageTurns()
+    await turns.take()
+    ends = perf_counter() + 0.05
+    while perf_counter() < ends:
+        pass
+    await turns.take()
+    assert perf_counter() - ends > 0.03
+
+
+async def test_messages_that_are_decoded_quickly_wait_for_no_pause() -> None:
+    turns = MessageTurns()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(turns.take() for _ in range(20)))
