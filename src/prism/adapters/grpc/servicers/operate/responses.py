@@ -202,6 +202,8 @@ class Responder:
         operation.answered = True
         if operation.waiting is not None:
             operation.waiting.release()
+            # It refers to the operation, which would be in a cycle.
+            operation.waiting = None
         del self._unanswered[operation.id]
         self._end(operation, status)
         self._outbox.put(operation.id, tag, reply)

@@ -251,6 +251,7 @@ class StreamRunner:
         for operation in self._responder.abandon_all():
             if operation.waiting is not None:
                 operation.waiting.release()
+                operation.waiting = None
             if operation.task is not None:
                 operation.task.cancel()
 
@@ -391,6 +392,8 @@ class StreamRunner:
         """Begin an operation that has waited; the gateway claims its reservation."""
         reservation.set(waiting.reservation)
         waiting.timer.cancel()
+        # It refers to the operation, which would be in a cycle.
+        operation.waiting = None
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
     def _relay(self, operation: Operation) -> bool:
