@@ -81,3 +81,31 @@ async def long_messages_of_scans(target: Target) -> str:
     """Operate messages of 1,000 Scans of 1,000 keys each, on many streams at once."""
     scan = pb.ScanRequest(prefix="expensive/", page_size=_KEYS, include_values=True)
     return await _operations(target, [pb.Operation(id=i + 1, scan=scan) for i in range(1_000)])
+
+
+@attack(Place.REDIS, short=(Place.REDIS,))
+async def expensive_redis_commands(target: Target) -> str:
+    """KEYS, DBSIZE and MGET on 100,000 keys, hundreds of each in one pipeline."""
+    keys = [f"expensive/{i}" for i in range(target.size(100_000, 20_000))]
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.redis_port)
+    for begin in range(0, len(keys), _KEYS):
+        writer.write(
+            _command("MSET", *(part for key in keys[begin : begin + _KEYS] for part in (key, "x")))
+        )
+        require(await reader.readline() == b"+OK\r\n", "MSET was refused")
+    commands = (_command("KEYS", "nothing*x"), _command("DBSIZE"), _command("MGET", *keys[:_KEYS]))
+    count = target.size(200, 20)
+    writer.write(b"".join(commands) * count + _command("ECHO", "the end"))
+    received = 0
+    async with asyncio.timeout(80):
+        while (line := await reader.readline()) != b"the end\r\n":
+            require(line, f"closed after {received:,} lines")
+            received += 1
+    writer.close()
+    return f"{count:,} of each were answered"
+
+
+def _command(*parts: str) -> bytes:
+    return b"*%d\r\n" % len(parts) + b"".join(
+        b"$%d\r\n%s\r\n" % (len(part), part.encode()) for part in parts
+    )

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from google.rpc import status_pb2
@@ -143,6 +144,8 @@ class Door:
         count_keys: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.admission = admission
+        self.turns = admission.turns
+        self.slice_ns = round(self.turns.slice_s * 1e9)
         by_user = options.pattern_by == "user"
         # With a user for each, every connection has one database, which is number 0.
         found = {
@@ -238,10 +241,17 @@ class Door:
             self._ready.append(peer)
 
     def step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
-        ready = self._ready
+        ready, turns = self._ready, self.turns
         while ready:
             peer = ready[0]
+            if not peer.has_turn and not turns.has_time():
+                self._wait_for_turn(ready.popleft())
+                continue
+            peer.has_turn = False
             rest = peer.step(task)
+            if peer.is_out_of_time:
+                self._wait_for_turn(ready.popleft())
+                continue
             if rest is None or not peer.commands:
                 ready.popleft()
                 peer.is_ready = False
@@ -249,6 +259,16 @@ class Door:
             if rest is not None:
                 return rest
         return None
+
+    def _wait_for_turn(self, peer: Peer) -> None:
+        """Run the commands of a connection in a later turn, and read no more of it until then."""
+        peer.rest()
+        self.turns.call_later(peer.name, partial(self._take_turn, peer))
+
+    def _take_turn(self, peer: Peer) -> None:
+        peer.has_turn = True
+        self._ready.append(peer)
+        self._standby.run()
 
     def spend(self, reply_bytes: int) -> None:
         """Let a large reply take the place of other commands in this turn: it has been copied."""

@@ -43,6 +43,8 @@ class Peer(Session, asyncio.Protocol):
     Attributes:
         commands: commands that were parsed and have not begun.
         is_ready, is_unparsed: whether the door has it in a queue.
+        has_turn: whether its commands may begin, however long this turn of the loop lasts.
+        is_out_of_time: whether its last commands have taken their time of one turn.
         active_ns: when its last commands began.
     """
 
@@ -52,6 +54,8 @@ class Peer(Session, asyncio.Protocol):
         self.commands: deque[Arguments] = deque()
         self.is_ready = False
         self.is_unparsed = False
+        self.has_turn = False
+        self.is_out_of_time = False
         self.active_ns = perf_counter_ns()
         self.pipeline = Pipeline(self)
         self._parser = RequestParser(door.options.max_bytes)
@@ -169,6 +173,8 @@ class Peer(Session, asyncio.Protocol):
             current_caller.set(self.caller)
         # Each command begins when the one before it has ended.
         begun_ns = self.active_ns = perf_counter_ns()
+        ends_ns = begun_ns + door.slice_ns
+        self.is_out_of_time = False
         while commands and not pipeline.is_paused and not self.closing:
             arguments = commands[0]
             command = lookup(arguments[0]) or door.commands.find(arguments[0])
@@ -222,6 +228,9 @@ class Peer(Session, asyncio.Protocol):
                 pipeline.put(command, reply)
             else:
                 pipeline.out.append(reply)
+            if ended_ns > ends_ns and commands:
+                self.is_out_of_time = True
+                break
         return None
 
     def rest(self) -> None:

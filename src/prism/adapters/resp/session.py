@@ -111,6 +111,12 @@ class Session:
             self.closing = True
             raise
 
+    async def take_turns(self) -> None:
+        """Let other connections have their turn, if this turn of the loop lasts long."""
+        turns = self.door.turns
+        if not turns.has_time():
+            await turns.wait(self.name)
+
     def _clear(self) -> None:
         self.resp3 = False
         self.null = NULL_2

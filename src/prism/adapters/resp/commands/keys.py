@@ -40,10 +40,10 @@ def _delete(session: Session, arguments: Arguments) -> Work:
 
 
 async def _delete_many(session: Session, keys: list[str]) -> bytes:
-    return integer(await delete_keys(session.gateway, keys))
+    return integer(await delete_keys(session, session.gateway, keys))
 
 
-async def delete_keys(gateway: Backend, keys: list[str]) -> int:
+async def delete_keys(session: Session, gateway: Backend, keys: list[str]) -> int:
     """Delete keys, each by itself; return how many existed."""
     profile = gateway.describe()
     if Capability.BATCH not in profile.capabilities:
@@ -55,6 +55,7 @@ async def delete_keys(gateway: Backend, keys: list[str]) -> int:
             if isinstance(outcome, PrismError):
                 raise outcome
             deleted += outcome
+        await session.take_turns()
     return deleted
 
 

@@ -56,7 +56,7 @@ def _matching(keys: Sequence[str], glob: Glob) -> list[bytes]:
     return [encoded for key in keys if glob.matches(encoded := key.encode())]
 
 
-async def _pages(gateway: Backend, prefix: str) -> AsyncIterator[Sequence[str]]:
+async def _pages(session: Session, gateway: Backend, prefix: str) -> AsyncIterator[Sequence[str]]:
     token = ""
     most = gateway.describe().limits.max_page_size
     while True:
@@ -65,6 +65,7 @@ async def _pages(gateway: Backend, prefix: str) -> AsyncIterator[Sequence[str]]:
         token = page.next_token
         if not token:
             return
+        await session.take_turns()
 
 
 async def _keys(session: Session, arguments: Arguments) -> bytes:
@@ -72,7 +73,7 @@ async def _keys(session: Session, arguments: Arguments) -> bytes:
     # A scan may repeat a key; KEYS does not.
     found: dict[bytes, None] = {}
     size = 0
-    async for keys in _pages(session.gateway, glob.prefix):
+    async for keys in _pages(session, session.gateway, glob.prefix):
         for key in _matching(keys, glob):
             if key not in found:
                 found[key] = None
@@ -85,7 +86,7 @@ async def _keys(session: Session, arguments: Arguments) -> bytes:
 
 async def _dbsize(session: Session, arguments: Arguments) -> bytes:
     count = 0
-    async for keys in _pages(session.gateway, ""):
+    async for keys in _pages(session, session.gateway, ""):
         count += len(keys)
     return integer(count)
 
@@ -117,9 +118,9 @@ async def _flush(session: Session, arguments: Arguments, gateways: Sequence[Back
             "with --resp-allow-flush if it should be"
         )
     for gateway in gateways:
-        async for keys in _pages(gateway, ""):
+        async for keys in _pages(session, gateway, ""):
             if keys:
-                await delete_keys(gateway, list(keys))
+                await delete_keys(session, gateway, list(keys))
     return OK
 
 

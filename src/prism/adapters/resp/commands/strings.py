@@ -229,6 +229,7 @@ async def _mget(session: Session, arguments: Arguments) -> bytes:
             if isinstance(outcome, PrismError):
                 raise outcome
             replies.append(value_of(outcome, session))
+        await session.take_turns()
     return array(replies)
 
 
@@ -258,6 +259,7 @@ async def _put(session: Session, batch: list[Put]) -> None:
     for outcome in await session.gateway.set_many(batch):
         if isinstance(outcome, PrismError):
             raise outcome
+    await session.take_turns()
 
 
 async def _msetnx(session: Session, arguments: Arguments) -> bytes:
