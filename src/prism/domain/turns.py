@@ -5,7 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from time import perf_counter
+
+_MOST_KEPT = 4096
+"""Connections whose times are kept; of more, those are forgotten that are ahead of nobody."""
+
+SHARE_S = 0.0005
+"""Time after which a connection with much work lets those go on that wait."""
 
 _LONG_S = 0.01
 
@@ -17,9 +25,11 @@ class Turns:
     """Lets work begin while a turn of the event loop is young, and in later turns otherwise.
 
     A caller can ask for more with one packet than the server can do in a second. What does not
-    begin in the same turn waits, and begins one connection after another, so that a
-    connection that asks for little waits for one piece of work of each other connection. The
-    number of pieces for each turn follows the time that they take.
+    begin in the same turn waits. Of the connections that wait, the one begins next whose work
+    has taken the least time, so one that asks for little goes ahead of any number of others
+    that ask for much. The pieces of work in one turn are as many as fit into it.
+
+    The order is that of a fair scheduler: https://docs.kernel.org/scheduler/sched-design-CFS.html
 
     Attributes:
         slice_s: time of one turn after which no more work begins in it.
@@ -33,22 +43,32 @@ class Turns:
         # Zero until work begins in a turn of the loop.
         self._ends = 0.0
         self._per_turn = _FIRST
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self._queues: dict[str, deque[Callable[[], None]]] = {}
+        # Connections with a queue, by the time that their work has taken.
+        self._order: list[tuple[float, int, str]] = []
+        self._places = count()
+        # Kept while there are queues. A connection that comes begins at the least time.
+        self._taken_s: dict[str, float] = {}
+        self._least_s = 0.0
+        # Pieces of work of each connection that began in this turn.
+        self._begun: dict[str, int] = {}
 
     def has_time(self) -> bool:
         """Return whether more work may begin in this turn of the loop."""
         now = perf_counter()
         if not self._ends:
             self._open(now)
-        return now < self._ends and not self._waiting
+        return now < self._ends and not self._queues
 
     def call_later(self, connection: str, begin: Callable[[], None]) -> None:
         """Call `begin` in a later turn of the loop, when it is the turn of this connection."""
         if not self._ends:
             self._open(perf_counter())
-        queue = self._waiting.get(connection)
+        queue = self._queues.get(connection)
         if queue is None:
-            queue = self._waiting[connection] = deque()
+            queue = self._queues[connection] = deque()
+            if connection not in self._begun:
+                self._enter(connection)
         queue.append(begin)
 
     async def wait(self, connection: str) -> None:
@@ -62,36 +82,58 @@ class Turns:
         self.call_later(connection, begin)
         await turn
 
+    def _enter(self, connection: str) -> None:
+        """Give a connection with a queue its place in the order."""
+        taken_s = max(self._taken_s.get(connection, 0.0), self._least_s)
+        heappush(self._order, (taken_s, next(self._places), connection))
+
     def _open(self, now: float) -> None:
         self._ends = now + self.slice_s
         asyncio.get_running_loop().call_soon(self._close)
 
     def _close(self) -> None:
         """End a turn, after the work that began in it."""
-        if not self._waiting:
-            self._ends = 0.0
+        begun, self._begun = self._begun, {}
+        if not self._queues:
+            self._ends = self._least_s = 0.0
+            self._taken_s.clear()
             return
         took_s = perf_counter() - self._ends + self.slice_s
         fitting = int(self._per_turn * self.slice_s / took_s)
         self._per_turn = max(min(fitting, self._per_turn * 2, _MOST), 1)
+        pieces = sum(begun.values())
+        for connection, own in begun.items():
+            before_s = max(self._taken_s.get(connection, 0.0), self._least_s)
+            self._taken_s[connection] = before_s + took_s * own / pieces
+            if connection in self._queues:
+                self._enter(connection)
+        if len(self._taken_s) > _MOST_KEPT:
+            least_s = self._least_s
+            self._taken_s = {name: s for name, s in self._taken_s.items() if s > least_s}
         if self.pause_s:
             asyncio.get_running_loop().call_later(self.pause_s, self._next_turn)
         else:
             self._next_turn()
 
     def _next_turn(self) -> None:
-        waiting = self._waiting
+        now = perf_counter()
+        again = deque[str]()
         for _ in range(self._per_turn):
-            if not waiting:
+            if self._order:
+                self._least_s, _, connection = heappop(self._order)
+            elif again:
+                connection = again.popleft()
+            else:
                 break
-            connection = next(iter(waiting))
-            queue = waiting.pop(connection)
+            queue = self._queues[connection]
             begin = queue.popleft()
+            self._begun[connection] = self._begun.get(connection, 0) + 1
             if queue:
-                # Behind the other connections.
-                waiting[connection] = queue
+                again.append(connection)
+            else:
+                del self._queues[connection]
             begin()
-        self._open(perf_counter())
+        self._open(now)
 
 
 class MessageTurns:

@@ -41,6 +41,20 @@ async def test_work_begins_at_once_while_there_is_time() -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_connection_that_asks_for_little_goes_ahead_of_any_number_of_others() -> None:
+    turns, done = Turns(), list[str]()
+    burst = [
+        asyncio.create_task(_work(turns, f"greedy {number % 100}", 0.001, done))
+        for number in range(3 * _BURST)
+    ]
+    await asyncio.sleep(0)
+    for _ in range(10):
+        await _work(turns, "modest", 0, done)
+        await asyncio.sleep(0)
+    assert len(done) < _BURST
+    await asyncio.gather(*burst)
+
+
 async def test_connections_with_much_work_take_turns() -> None:
     turns, done = Turns(), list[str]()
     tasks = [

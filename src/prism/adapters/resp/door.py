@@ -145,7 +145,6 @@ class Door:
     ) -> None:
         self.admission = admission
         self.turns = admission.turns
-        self.slice_ns = round(self.turns.slice_s * 1e9)
         by_user = options.pattern_by == "user"
         # With a user for each, every connection has one database, which is number 0.
         found = {

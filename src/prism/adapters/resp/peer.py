@@ -25,6 +25,7 @@ from prism.adapters.resp.subscriptions import Subscriptions
 from prism.domain.access.identity import current_caller
 from prism.domain.admission import connection
 from prism.domain.deadline import overdue, rest_of
+from prism.domain.turns import SHARE_S
 from prism.ports import Exhausted, NotServing
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _SHORT_BYTES = 256
 """Replies up to this size are not counted: those of one turn have no more than that, together."""
+
+_SHARE_NS = round(SHARE_S * 1e9)
 
 _FAREWELL_S = 1.0
 """Time in which a client may read why its connection is closed."""
@@ -173,7 +176,7 @@ class Peer(Session, asyncio.Protocol):
             current_caller.set(self.caller)
         # Each command begins when the one before it has ended.
         begun_ns = self.active_ns = perf_counter_ns()
-        ends_ns = begun_ns + door.slice_ns
+        ends_ns = begun_ns + _SHARE_NS
         self.is_out_of_time = False
         while commands and not pipeline.is_paused and not self.closing:
             arguments = commands[0]
@@ -228,7 +231,7 @@ class Peer(Session, asyncio.Protocol):
                 pipeline.put(command, reply)
             else:
                 pipeline.out.append(reply)
-            if ended_ns > ends_ns and commands:
+            if ended_ns > ends_ns and commands and not door.turns.has_time():
                 self.is_out_of_time = True
                 break
         return None

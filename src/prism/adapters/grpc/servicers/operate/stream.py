@@ -23,6 +23,7 @@ from prism.adapters.grpc.servicers.operate.responses import EncodedResponse, Out
 from prism.adapters.grpc.servicers.operate.scheduling import KeyQueues, LongOperations
 from prism.domain.admission import Admission, reservation
 from prism.domain.deadline import Deadlines, rest_of
+from prism.domain.turns import SHARE_S
 from prism.domain.workers import Workers
 from prism.ports import BackendTimeout, Exhausted, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
@@ -261,13 +262,13 @@ class StreamRunner:
         elif not self._turns.has_time():
             self._wait_for_turn()
             return None
-        ends = perf_counter() + self._turns.slice_s
+        ends = perf_counter() + SHARE_S
         while (operation := self._take()) is not None:
             operation.task = task
             rest = self._begin(operation)
             if rest is not None:
                 return rest
-            if perf_counter() > ends:
+            if perf_counter() > ends and not self._turns.has_time():
                 self._wait_for_turn()
         return None
 
