@@ -109,7 +109,7 @@ async def test_files_that_cannot_be_used_are_named(driver: Sqlite, path: Path) -
         connection.execute("CREATE TABLE theirs (x)")
     with pytest.raises(InvalidArgument, match="there is no file"):
         back_up(absent, copy)
-    with pytest.raises(PreconditionFailed, match="no SQLite database"):
+    with pytest.raises(PreconditionFailed, match="not an SQLite database"):
         back_up(text, copy)
     with pytest.raises(PreconditionFailed, match="not written by the SQLite driver"):
         back_up(other, copy)
