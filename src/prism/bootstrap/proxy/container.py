@@ -27,12 +27,10 @@ from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.redis_port import redis_server_of
 from prism.bootstrap.reloading import secrets_of_patterns
-from prism.domain.connection_budget import UnreadReplies
 from prism.domain.patterns.journal import Journal
 from prism.domain.patterns.ports import SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.redaction import Redactor
-from prism.domain.turns import Turns
 
 
 class ProxyContainer(containers.DeclarativeContainer):
@@ -96,8 +94,6 @@ class ProxyContainer(containers.DeclarativeContainer):
         settings.transport,
         services=control_services,
         options=control_options,
-        unread=providers.Factory(UnreadReplies),
-        turns=providers.Factory(Turns),
     )
     grpc_server = providers.Singleton(
         ProxyServer,
