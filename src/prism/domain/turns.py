@@ -15,6 +15,9 @@ _MOST_KEPT = 4096
 SHARE_S = 0.0005
 """Time after which a connection with much work lets those go on that wait."""
 
+_CREDIT_S = 0.02
+"""Time that a connection may be behind those that wait, and catch up."""
+
 _LONG_S = 0.01
 
 _FIRST, _MOST = 8, 32
@@ -41,7 +44,8 @@ class Turns:
         self.slice_s = 0.002
         self.pause_s = 0.0
         # Zero until work begins in a turn of the loop.
-        self._ends = 0.0
+        self._began = self._ends = 0.0
+        self._at_once_s = 0.0
         self._per_turn = _FIRST
         self._queues: dict[str, deque[Callable[[], None]]] = {}
         # Connections with a queue, by the time that their work has taken.
@@ -60,13 +64,21 @@ class Turns:
             self._open(now)
         return now < self._ends and not self._queues
 
-    def call_later(self, connection: str, begin: Callable[[], None]) -> None:
-        """Call `begin` in a later turn of the loop, when it is the turn of this connection."""
+    def call_later(
+        self, connection: str, begin: Callable[[], None], *, expected_s: float = 0.0
+    ) -> None:
+        """Call `begin` in a later turn of the loop, when it is the turn of this connection.
+
+        Args:
+            expected_s: time that a connection is taken to have used that did not wait before.
+        """
         if not self._ends:
             self._open(perf_counter())
         queue = self._queues.get(connection)
         if queue is None:
             queue = self._queues[connection] = deque()
+            if connection not in self._taken_s:
+                self._charge(connection, expected_s)
             if connection not in self._begun:
                 self._enter(connection)
         queue.append(begin)
@@ -84,10 +96,12 @@ class Turns:
 
     def _enter(self, connection: str) -> None:
         """Give a connection with a queue its place in the order."""
-        taken_s = max(self._taken_s.get(connection, 0.0), self._least_s)
+        taken_s = max(self._taken_s[connection], self._least_s - _CREDIT_S)
         heappush(self._order, (taken_s, next(self._places), connection))
 
     def _open(self, now: float) -> None:
+        """Begin a turn of the loop; what is scheduled before `_close` belongs to it."""
+        self._began = now
         self._ends = now + self.slice_s
         asyncio.get_running_loop().call_soon(self._close)
 
@@ -98,29 +112,39 @@ class Turns:
             self._ends = self._least_s = 0.0
             self._taken_s.clear()
             return
-        took_s = perf_counter() - self._ends + self.slice_s
-        fitting = int(self._per_turn * self.slice_s / took_s)
-        self._per_turn = max(min(fitting, self._per_turn * 2, _MOST), 1)
+        took_s = perf_counter() - self._began
         pieces = sum(begun.values())
         for connection, own in begun.items():
-            before_s = max(self._taken_s.get(connection, 0.0), self._least_s)
-            self._taken_s[connection] = before_s + took_s * own / pieces
+            self._charge(connection, took_s * own / pieces)
             if connection in self._queues:
                 self._enter(connection)
+        fitting = int(self._per_turn * self.slice_s / max(took_s + self._at_once_s, 1e-6))
+        self._per_turn = max(min(fitting, self._per_turn * 2, _MOST), 1)
         if len(self._taken_s) > _MOST_KEPT:
-            least_s = self._least_s
-            self._taken_s = {name: s for name, s in self._taken_s.items() if s > least_s}
+            least_s = self._least_s - _CREDIT_S
+            self._taken_s = {
+                name: taken_s
+                for name, taken_s in self._taken_s.items()
+                if taken_s > least_s or name in self._queues
+            }
         if self.pause_s:
             asyncio.get_running_loop().call_later(self.pause_s, self._next_turn)
         else:
             self._next_turn()
 
     def _next_turn(self) -> None:
-        now = perf_counter()
+        """Begin the work that waits: as much as fits into one turn.
+
+        Some work begins at once, in the call; other work in a task that is woken by it, and runs
+        after `_mark` and before `_close`.
+        """
+        asyncio.get_running_loop().call_soon(self._mark)
+        self._at_once_s = 0.0
         again = deque[str]()
         for _ in range(self._per_turn):
             if self._order:
-                self._least_s, _, connection = heappop(self._order)
+                taken_s, _, connection = heappop(self._order)
+                self._least_s = max(self._least_s, taken_s)
             elif again:
                 connection = again.popleft()
             else:
@@ -132,8 +156,20 @@ class Turns:
                 again.append(connection)
             else:
                 del self._queues[connection]
+            before = perf_counter()
             begin()
-        self._open(now)
+            took_s = perf_counter() - before
+            self._at_once_s += took_s
+            self._charge(connection, took_s)
+        self._open(perf_counter())
+
+    def _mark(self) -> None:
+        self._began = perf_counter()
+        self._ends = self._began + self.slice_s
+
+    def _charge(self, connection: str, took_s: float) -> None:
+        least_s = self._least_s - _CREDIT_S
+        self._taken_s[connection] = max(self._taken_s.get(connection, least_s), least_s) + took_s
 
 
 class MessageTurns:

@@ -23,6 +23,7 @@ from prism.domain.admission import Admission
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
 from prism.domain.standby import Standby
+from prism.domain.turns import SHARE_S
 from prism.ports import Internal, NotServing, PrismError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ _COMMANDS_PER_TURN, _COMMANDS_PER_PEER = 4096, 256
 
 _ENOUGH = 128
 """Commands that are counted of those that could begin."""
+
+_FEW_COMMANDS = 16
+"""Connections with more commands to run let those with fewer go first."""
 
 _MAX_WAITING_BYTES, _MAX_PEER_WAITING_BYTES = 64 << 20, 16 << 20
 """Bytes that may wait to be run, or to be completed, of all connections and of each."""
@@ -262,7 +266,8 @@ class Door:
     def _wait_for_turn(self, peer: Peer) -> None:
         """Run the commands of a connection in a later turn, and read no more of it until then."""
         peer.rest()
-        self.turns.call_later(peer.name, partial(self._take_turn, peer))
+        expected_s = SHARE_S if len(peer.commands) > _FEW_COMMANDS else 0
+        self.turns.call_later(peer.name, partial(self._take_turn, peer), expected_s=expected_s)
 
     def _take_turn(self, peer: Peer) -> None:
         peer.has_turn = True

@@ -276,7 +276,8 @@ class StreamRunner:
         """Begin nothing before a later turn of the loop, when other callers have had theirs."""
         if self.backlog:
             self._waits_for_turn = True
-            self._turns.call_later(self._context.connection, self._take_turn)
+            expected_s = SHARE_S if self._queued > _MIN_PER_TURN else 0
+            self._turns.call_later(self._context.connection, self._take_turn, expected_s=expected_s)
 
     def _take_turn(self) -> None:
         self._waits_for_turn = False
