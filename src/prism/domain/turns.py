@@ -118,7 +118,10 @@ class Turns:
             self._charge(connection, took_s * own / pieces)
             if connection in self._queues:
                 self._enter(connection)
-        fitting = int(self._per_turn * self.slice_s / max(took_s + self._at_once_s, 1e-6))
+        took_s = max(took_s + self._at_once_s, 1e-6)
+        # Nobody has had less than an equal part, also while there are always new connections.
+        self._least_s += took_s / len(self._queues)
+        fitting = int(self._per_turn * self.slice_s / took_s)
         self._per_turn = max(min(fitting, self._per_turn * 2, _MOST), 1)
         if len(self._taken_s) > _MOST_KEPT:
             least_s = self._least_s - _CREDIT_S

@@ -55,6 +55,23 @@ async def test_a_connection_that_asks_for_little_goes_ahead_of_any_number_of_oth
     await asyncio.gather(*burst)
 
 
+async def test_new_connections_do_not_starve_one_that_has_had_much() -> None:
+    turns, done = Turns(), list[str]()
+    old = [asyncio.create_task(_work(turns, "old", 0.001, done)) for _ in range(_BURST)]
+    await asyncio.sleep(0)
+    while len(done) < _BURST // 2:
+        await asyncio.sleep(0)
+    before, number = done.count("old"), 0
+    new: set[asyncio.Task[None]] = set()
+    while number < 2 * _BURST:
+        for _ in range(10 - sum(not task.done() for task in new)):
+            number += 1
+            new.add(asyncio.create_task(_work(turns, f"new {number}", 0.001, done)))
+        await asyncio.sleep(0)
+    assert done.count("old") - before > _BURST // 10
+    await asyncio.gather(*old, *new)
+
+
 async def test_connections_with_much_work_take_turns() -> None:
     turns, done = Turns(), list[str]()
     tasks = [
