@@ -145,7 +145,7 @@ class GrpcOverAsgi:
 
     async def _unary(self, call: UnaryCall, context: Context, receive: Receive, send: Send) -> None:
         unread, connection = self._limits.unread, context.connection
-        turns = self._limits.turns
+        limits, turns = self._limits, self._limits.turns
         timeout_s = context.timeout_s
         if timeout_s is None:
             timeout_s = call.default_timeout_s
@@ -157,7 +157,8 @@ class GrpcOverAsgi:
                 payload = await self._receive_one(context, receive)
                 if unread.used and not unread.has_room(connection):
                     await unread.wait_for_room(connection)
-                if not turns.has_time():
+                # A call that is alone holds up nobody, and pays for no turn.
+                if limits.open_calls > 1 and not turns.has_time():
                     await turns.wait(connection)
                 # The call enforces the rest of its deadline itself.
                 limit.deadline = NEVER
