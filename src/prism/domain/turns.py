@@ -10,13 +10,13 @@ from itertools import count
 from time import perf_counter
 
 _MOST_KEPT = 4096
-"""Connections whose times are kept; of more, those are forgotten that are ahead of nobody."""
+"""Number of connections above which the times of those that have used little are forgotten."""
 
 SHARE_S = 0.0005
-"""Time after which a connection with much work lets those go on that wait."""
+"""Time after which a connection with much work gives way to those that wait."""
 
 _CREDIT_S = 0.02
-"""Time that a connection may be behind those that wait, and catch up."""
+"""Unused time that a connection keeps, so that one that asks for little goes ahead each time."""
 
 _LONG_S = 0.01
 
@@ -51,7 +51,7 @@ class Turns:
         # Connections with a queue, by the time that their work has taken.
         self._order: list[tuple[float, int, str]] = []
         self._places = count()
-        # Kept while there are queues. A connection that comes begins at the least time.
+        # Kept while there are queues. A new connection begins a little below the least time.
         self._taken_s: dict[str, float] = {}
         self._least_s = 0.0
         # Pieces of work of each connection that began in this turn.
@@ -70,7 +70,7 @@ class Turns:
         """Call `begin` in a later turn of the loop, when it is the turn of this connection.
 
         Args:
-            expected_s: time that a connection is taken to have used that did not wait before.
+            expected_s: time charged in advance to a connection that did not wait before.
         """
         if not self._ends:
             self._open(perf_counter())
@@ -119,7 +119,8 @@ class Turns:
             if connection in self._queues:
                 self._enter(connection)
         took_s = max(took_s + self._at_once_s, 1e-6)
-        # Nobody has had less than an equal part, also while there are always new connections.
+        # The least time grows as if all had an equal part, or new connections without an end
+        # would always go first.
         self._least_s += took_s / len(self._queues)
         fitting = int(self._per_turn * self.slice_s / took_s)
         self._per_turn = max(min(fitting, self._per_turn * 2, _MOST), 1)

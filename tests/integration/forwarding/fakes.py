@@ -41,6 +41,7 @@ from prism.ports import (
     HealthStatus,
     Limits,
     NotServing,
+    Page,
     PreconditionFailed,
     Version,
 )
@@ -50,7 +51,7 @@ OPERATE = "/prism.v1.KeyValueService/Operate"
 
 
 class Held(Memstore):
-    """Memstore whose get and set of keys that begin with `held` wait until released."""
+    """Memstore whose get, set and scan of keys that begin with `held` wait until released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +66,12 @@ class Held(Memstore):
     async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
         await self._hold(key)
         return await super().set(key, value, ttl=ttl)
+
+    async def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Page:
+        await self._hold(prefix)
+        return await super().scan(prefix, page_size=page_size, page_token=page_token, values=values)
 
     async def _hold(self, key: str) -> None:
         if key.startswith("held"):

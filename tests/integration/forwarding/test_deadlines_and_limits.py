@@ -162,3 +162,17 @@ async def test_failed_operation_is_counted_by_status(proxy: Proxy) -> None:
     assert proxy.servicer.kinds["get"].tally.failed == {
         grpc.StatusCode.INVALID_ARGUMENT.value[0]: 1
     }
+
+
+async def test_a_connection_has_few_long_operations_at_a_pattern_at_once(proxy: Proxy) -> None:
+    kv, other = proxy.client(), proxy.client()
+    scans = [asyncio.create_task(kv.scan("held")) for _ in range(50)]
+    await until(lambda: len(proxy.a.driver.entered) == 16)
+    # The other scans wait in the proxy; operations on one key, and other connections, do not.
+    assert await kv.get("k") is None
+    await until(lambda: proxy.admission.in_flight == 34)
+    others = asyncio.create_task(other.scan("held"))
+    await until(lambda: len(proxy.a.driver.entered) == 17)
+    proxy.a.driver.release.set()
+    pages = await asyncio.gather(*scans, others)
+    assert len(pages) == 51

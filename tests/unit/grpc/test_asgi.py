@@ -86,7 +86,9 @@ class Answer:
         return found
 
 
-async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
+async def ask(
+    *body: bytes, path: str = "/t.T/Echo", asked: GrpcOverAsgi | None = None, **headers: str
+) -> Answer:
     """Send a request whose body arrives in these pieces."""
     answer = Answer()
     events = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
@@ -109,7 +111,7 @@ async def ask(*body: bytes, path: str = "/t.T/Echo", **headers: str) -> Answer:
     async def send(event: Mapping[str, Any]) -> None:
         answer.events.append(event)
 
-    await application()(scope, receive, send)
+    await (asked or application())(scope, receive, send)
     return answer
 
 
@@ -400,3 +402,28 @@ async def test_caller_of_an_unknown_method_that_sends_nothing_gets_an_answer() -
     async with asyncio.timeout(5):
         await application()(scope_of("/t.T/Other"), receive, send)
     assert dict(sent[0]["headers"])[b"grpc-status"] == b"12"
+
+
+class OverTurns(Turns):
+    """A turn of the loop that has no time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[str] = []
+
+    def has_time(self) -> bool:
+        return False
+
+    async def wait(self, connection: str) -> None:
+        self.waited.append(connection)
+
+
+@pytest.mark.parametrize("path", ["/t.T/Echo", "/t.T/Each"])
+async def test_call_waits_for_its_turn_while_others_are_open(path: str) -> None:
+    turns = OverTurns()
+    limits = PeerLimits(UnreadReplies(), turns, timedelta(seconds=5))
+    limits.open_calls = 1
+    asked = GrpcOverAsgi(CALLS, max_message_bytes=LIMIT, limits=limits)
+    answer = await ask(frame(message("a")), path=path, asked=asked)
+    assert answer.replies == ["a"]
+    assert turns.waited == ["127.0.0.1:1"]

@@ -14,6 +14,7 @@ from google.rpc import code_pb2
 
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.wire.status import error_of
+from prism.domain.turns import Turns
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
@@ -464,3 +465,21 @@ async def test_a_batch_keeps_its_place_on_its_keys_while_others_begin_before_it(
     stream.send(get(4, "a"), get(5, "b"))
     assert (await stream.outcome(4)).get.entry.value == b"2"
     assert (await stream.outcome(5)).get.entry.value == b"1"
+
+
+async def test_a_stream_begins_nothing_in_a_turn_of_the_loop_that_is_over(
+    open_stream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[str] = []
+    call_later = Turns.call_later
+
+    def record(turns: Turns, connection: str, begin: Callable[[], None], **more: float) -> None:
+        later.append(connection)
+        call_later(turns, connection, begin, **more)
+
+    monkeypatch.setattr(Turns, "has_time", lambda _: False)
+    monkeypatch.setattr(Turns, "call_later", record)
+    stream = await open_stream()
+    stream.send(get(1, "k"))
+    await stream.outcome(1)
+    assert later == ["somebody"]
