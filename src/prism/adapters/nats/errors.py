@@ -137,6 +137,8 @@ def library_text(error: Exception) -> str:
         return "it does not offer TLS: use nats:// and no TLS files"
     if isinstance(error, ssl.SSLError):
         return tls_problem(error)
+    if isinstance(error, ConnectionRefusedError):
+        return "it refuses connections; is it running?"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
