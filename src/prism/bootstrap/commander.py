@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from prism.bootstrap.configuration import Configuration
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
-from prism.domain.redaction import Redactor
 from prism.ports import IllegalTransition, PrismError, State
 
 log = logging.getLogger(__name__)
@@ -96,24 +94,3 @@ class StandaloneCommander:
         )
         if self._readiness is not None:
             self._readiness.set_waiting_for(f"the backend: {error.message}")
-
-
-def commander_of(
-    configuration: Configuration,
-    lifecycle: LifecycleMachine,
-    readiness: ReadinessMonitor,
-    redactor: Redactor,
-) -> Commander:
-    """Return the commander for the configuration: managed if it has a proxy's address."""
-    address = configuration.settings.proxy_address
-    if address is None:
-        return StandaloneCommander(
-            lifecycle,
-            configuration.driver_settings,
-            configuration.settings.start_timeout,
-            readiness,
-        )
-    # Only patterns pay for this import.
-    from prism.bootstrap.managed.commander import managed_commander
-
-    return managed_commander(address, configuration, lifecycle, readiness, redactor)

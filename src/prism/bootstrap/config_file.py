@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prism.bootstrap.options import Option
 from prism.ports import InvalidArgument
+from prism.ports.text import nearest_first
 
 if TYPE_CHECKING:
     import yaml
@@ -104,10 +105,9 @@ def section_texts(
         option = options.get(key)
         if option is None:
             valid = [*options, *also]
-            close = get_close_matches(str(key), valid)
-            ordered = close + [name for name in valid if name not in close]
             where = f"{section}.{key}" if section else key
-            raise InvalidArgument(f"{path}: unknown key {where}; valid are: {', '.join(ordered)}")
+            names = nearest_first(str(key), valid)
+            raise InvalidArgument(f"{path}: unknown key {where}; valid are: {names}")
         if value is not None:
             texts[option.parameter] = _text(path, option, value)
     return texts

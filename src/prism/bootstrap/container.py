@@ -36,8 +36,8 @@ from prism.bootstrap.access import (
     guarded_gateway_of,
 )
 from prism.bootstrap.application import Application, GrpcServer
-from prism.bootstrap.commander import Commander, commander_of
-from prism.bootstrap.configuration import ServerConfiguration
+from prism.bootstrap.commander import Commander, StandaloneCommander
+from prism.bootstrap.configuration import Configuration, ServerConfiguration
 from prism.bootstrap.monitoring import driver_collector, endpoint_server_of, metrics_of
 from prism.bootstrap.page import server_page
 from prism.bootstrap.redis_port import redis_server_of
@@ -55,6 +55,27 @@ if TYPE_CHECKING:
     from prism.adapters.observability.metrics.server import DriverCollector
     from prism.adapters.observability.page.page import StatusPage
     from prism.adapters.resp.listener import RespServer
+
+
+def commander_of(
+    configuration: Configuration,
+    lifecycle: LifecycleMachine,
+    readiness: ReadinessMonitor,
+    redactor: Redactor,
+) -> Commander:
+    """Return the commander for the configuration: managed if it has a proxy's address."""
+    address = configuration.settings.proxy_address
+    if address is None:
+        return StandaloneCommander(
+            lifecycle,
+            configuration.driver_settings,
+            configuration.settings.start_timeout,
+            readiness,
+        )
+    # Only patterns pay for this import.
+    from prism.bootstrap.managed.commander import managed_commander
+
+    return managed_commander(address, configuration, lifecycle, readiness, redactor)
 
 
 class CommonContainer(containers.DeclarativeContainer):

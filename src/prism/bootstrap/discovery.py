@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
 from prism.domain.settings import settings_of
 from prism.ports import DriverSpec, InvalidArgument, PreconditionFailed
+from prism.ports.text import nearest_first
 
 GROUP = "prism.drivers"
 
@@ -56,11 +56,8 @@ def load(name: str) -> DriverSpec:
     """
     points = list(entry_points(group=GROUP, name=name))
     if not points:
-        known = names()
-        close = get_close_matches(name, known)
-        ordered = close + [other for other in known if other not in close]
         raise UnknownDriver(
-            f"unknown driver {name!r}; installed are: {', '.join(ordered) or 'none'}"
+            f"unknown driver {name!r}; installed are: {nearest_first(name, names()) or 'none'}"
         )
     if len(points) > 1:
         packages = ", ".join(sorted(_package(point) for point in points))

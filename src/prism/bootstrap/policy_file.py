@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 
 from prism.bootstrap import config_file
@@ -17,6 +16,7 @@ from prism.domain.access.quotas import Quota
 from prism.domain.settings import parse_duration
 from prism.domain.validation import check_prefix, check_ttl
 from prism.ports import InvalidArgument
+from prism.ports.text import nearest_first
 
 Table = Mapping[str, object]
 
@@ -300,9 +300,7 @@ def _check_names(table: Table, valid: Sequence[str]) -> None:
 
 
 def _no_such(what: str, text: str, valid: Sequence[str]) -> str:
-    close = get_close_matches(text, valid)
-    ordered = close + [name for name in valid if name not in close]
-    return f"there is no {what} {text!r}; valid are: {', '.join(ordered) or 'none'}"
+    return f"there is no {what} {text!r}; valid are: {nearest_first(text, valid) or 'none'}"
 
 
 @contextmanager

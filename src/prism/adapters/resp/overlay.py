@@ -98,11 +98,6 @@ class Overlay:
         if conditions or writes:
             await self._gateway.apply(conditions, writes)
 
-    def watched_entry(self, key: str) -> Entry | None:
-        """Return what the backend had when the key was read; None: it was absent, or not read."""
-        state = self._keys.get(key)
-        return None if state is None else state.read
-
     async def get(self, key: str) -> Entry | None:
         check_key(key)
         state = self._keys.get(key)

@@ -22,10 +22,6 @@ _AT_ONCE = 32
 """Keys that one command looks for at the same time."""
 
 
-def _is_there(exists: bool, session: Session) -> bytes:
-    return ONE if exists else ZERO
-
-
 def count_or_reply(result: bool | bytes, session: Session) -> bytes:
     """Encode what an operation on one key returned; a command on several returns its reply."""
     if isinstance(result, bytes):
