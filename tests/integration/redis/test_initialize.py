@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import ssl
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from prism.ports import (
     BackendUnavailable,
     Capability,
     Exhausted,
-    HealthStatus,
     InvalidArgument,
     Outcome,
     PrismError,
@@ -32,7 +29,6 @@ from tests.servers.redis import RedisServer
 from tests.servers.relay import TcpRelay
 
 SECRET = "hunter2"
-MANUAL = Path(__file__).parents[3] / "docs" / "redis.md"
 
 
 @pytest.mark.parametrize("form", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/prism"])
@@ -123,24 +119,6 @@ async def test_acl_of_the_user_is_respected(open_redis: Open, own_server: RedisS
         # Without CONFIG GET the driver cannot know whether the server sends notifications.
         assert Capability.WATCH not in backend.profile.capabilities
         assert "CONFIG GET" in backend.profile.hints[Capability.WATCH]
-
-
-async def test_acl_rules_in_the_manual_are_sufficient(
-    open_redis: Open, own_server: RedisServer
-) -> None:
-    (rules,) = re.findall(r"ACL SETUSER (.*?)\n\n", MANUAL.read_text(), re.DOTALL)
-    own_server.ask("ACL", "SETUSER", *rules.split())
-    async with open_redis(own_server.url, username="prism", password="secret") as backend:
-        kv = backend.kv
-        async with kv.watch() as events:
-            version = await kv.set("key", b"value", ttl=timedelta(hours=1))
-            assert (await anext(events)).key == "key"
-        await kv.persist("key")
-        await kv.compare_and_set("key", b"7", expected=version)
-        assert (await kv.increment("key")).value == 8
-        assert list((await kv.scan(values=True)).keys) == ["key"]
-        assert await kv.delete_many(["key"]) == [True]
-        assert (await backend.lifecycle.health()).status is HealthStatus.HEALTHY
 
 
 async def test_watch_is_declared_if_the_server_sends_notifications(

@@ -40,6 +40,13 @@ def in_settings(settings: NatsSettings) -> Credentials:
     return credentials
 
 
+def has_credentials(settings: NatsSettings) -> bool:
+    """Return whether the driver logs in, in whatever way."""
+    ways = (settings.credentials, settings.user, settings.token, settings.tls_cert)
+    in_urls = (split_url(url)[1] for url in settings.servers)
+    return any(way is not None for way in ways) or any(in_urls)
+
+
 def split_url(url: str) -> tuple[str, Credentials]:
     """Return the URL without its credentials, and these decoded, which nats-py does not do."""
     parts = urlsplit(url)

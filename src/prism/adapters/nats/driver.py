@@ -12,6 +12,7 @@ from prism.adapters.nats.byte_budget import ValueSizeEstimate
 from prism.adapters.nats.connection import Connection, Reconnector
 from prism.adapters.nats.encoding import KeyRecord, decode_version, encode_version
 from prism.adapters.nats.expiry_marker import ExpiryMarker
+from prism.adapters.nats.permissions import report_permissions
 from prism.adapters.nats.profile import profile_of
 from prism.adapters.nats.scan import scan_page
 from prism.adapters.nats.settings import NatsSettings
@@ -194,6 +195,7 @@ class Nats:
 
         reconnector = Reconnector(settings, open_bucket)
         await reconnector.open()
+        await report_permissions(reconnector.resource.connection, settings)
         self._settings = settings
         self._reconnector = reconnector
 

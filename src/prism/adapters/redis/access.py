@@ -52,7 +52,7 @@ class Access:
         if any(files) and not uses_tls(settings, address):
             raise InvalidArgument("TLS files are set and TLS is off; set tls, or use rediss")
         self._settings, self._address = settings, address
-        self.login = Login(*_login(settings, address))
+        self.login = Login(*login_of(settings, address))
         self.sentinel_login = Login(settings.sentinel_username, settings.sentinel_password)
         self.tls: ClientTls | None = None
         if uses_tls(settings, address):
@@ -72,7 +72,7 @@ class Access:
         if self.tls is not None and settings.tls_key_password != self._settings.tls_key_password:
             self.tls.use_password(settings.tls_key_password)
         self._settings = settings
-        self.login.username, self.login.password = _login(settings, address)
+        self.login.username, self.login.password = login_of(settings, address)
         self.sentinel_login.username = settings.sentinel_username
         self.sentinel_login.password = settings.sentinel_password
 
@@ -126,7 +126,8 @@ class _PresentFiles:
         return self._tls.context
 
 
-def _login(settings: RedisSettings, address: Address) -> tuple[str | None, str | None]:
+def login_of(settings: RedisSettings, address: Address) -> tuple[str | None, str | None]:
+    """Return the user name and the password for the servers; None: there is none."""
     return settings.username or address.username, settings.password or address.password
 
 

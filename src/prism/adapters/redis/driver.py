@@ -12,6 +12,7 @@ import redis
 from redis.exceptions import RedisClusterException
 
 from prism.adapters.redis import operations
+from prism.adapters.redis.access import login_of
 from prism.adapters.redis.cluster import ClusterExecutor
 from prism.adapters.redis.errors import (
     NotSentError,
@@ -27,6 +28,7 @@ from prism.adapters.redis.executor import (
     SingleServerExecutor,
     send_batch,
 )
+from prism.adapters.redis.permissions import Place, report_permissions
 from prism.adapters.redis.profile import (
     NO_WATCH_ON_CLUSTER,
     inspect_servers,
@@ -169,6 +171,15 @@ class Redis:
             async with asyncio.timeout(settings.timeout.total_seconds()):
                 await executor.open()
                 facts = await inspect_servers(executor, backend, _probe_key(settings))
+                no_watch = NO_WATCH_ON_CLUSTER if clustered else facts.no_watch
+                place = Place(
+                    key_prefix=settings.key_prefix.encode(),
+                    probe_key=_probe_key(settings),
+                    db=address.db,
+                    clustered=clustered,
+                    watches=not no_watch,
+                )
+                await report_permissions(executor, place, login_of(settings, address))
         except (redis.RedisError, RedisClusterException, OSError, TimeoutError) as error:
             await executor.close()
             failure = translate(NotSentError(error), backend)
@@ -179,7 +190,6 @@ class Redis:
         except BaseException:
             await executor.close()
             raise
-        no_watch = NO_WATCH_ON_CLUSTER if clustered else facts.no_watch
         self._details = {"backend": backend, "redis_version": facts.version}
         if no_watch:
             _log.info("Redis at %s does not offer watch: %s", backend, no_watch)
