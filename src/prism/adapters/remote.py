@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from prism.adapters.client.addresses import Addresses
 from prism.adapters.client.channel import TLS, Channel
+from prism.adapters.client.endpoint import Addresses
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
 from prism.adapters.client.propagation import Forwarded, trace_context_source

@@ -128,10 +128,11 @@ class ServerSettings:
     )
     tls_client_ca: Path | None = setting(
         None,
-        help="PEM certificates of the authorities that clients' certificates must be signed by.",
+        help="PEM certificates of the authorities that sign clients' certificates; clients must "
+        "present one.",
     )
     insecure: bool = setting(
-        False, help="Listen beyond this machine without TLS too, in a network that is trusted."
+        False, help="Allow listening beyond this machine without TLS, for a network that you trust."
     )
     admin_token: str | None = setting(
         None,
@@ -139,14 +140,14 @@ class ServerSettings:
         help="Token that lifecycle calls must carry; required unless the server is on loopback.",
     )
     policy: Path | None = setting(
-        None, help="File that says who may do what; without it every caller may do everything."
+        None, help="Policy file: who may do what. Without a policy every caller may do everything."
     )
     tokens: Path | None = setting(
-        None, help="File with the hashes of the tokens by which --policy knows callers."
+        None, help="File with the hashes of the callers' tokens; needs --policy."
     )
     # Text and not a path: the files of settings are read again when they change.
     audit_log: str | None = setting(
-        None, help="File to which refusals and commands are written as JSON lines; -: stdout."
+        None, help="Write refusals and commands to this file, as JSON lines; -: stdout."
     )
     audit_keys: bool = setting(False, help="Write keys to the audit log too.")
     reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
@@ -162,7 +163,7 @@ class ServerSettings:
         None, help="Serve Redis clients on this Unix socket instead of a port."
     )
     resp_allow_flush: bool = setting(
-        False, help="Let Redis clients delete all keys, by FLUSHDB and FLUSHALL."
+        False, help="Allow FLUSHDB and FLUSHALL, which delete all keys."
     )
     resp_transactions: RespTransactions = setting(
         "strict",
@@ -183,10 +184,10 @@ class ServerSettings:
         help="Maximum number of gRPC connections (default: half of the free file descriptors).",
     )
     connection_idle_timeout: timedelta = setting(
-        timedelta(seconds=60), help="Close connections that have no call for so long."
+        timedelta(seconds=60), help="Close a connection after this time without a call."
     )
     unread_reply_timeout: timedelta = setting(
-        timedelta(seconds=20), help="Time that a caller may take to read a reply."
+        timedelta(seconds=20), help="Maximum time that a caller takes to read a reply."
     )
     drain_delay: timedelta = setting(
         timedelta(),
@@ -206,7 +207,7 @@ class ServerSettings:
     )
     trace_ratio: float | None = setting(
         None,
-        help="Share of the traces started here that is sampled, 0 to 1 "
+        help="Ratio of sampled traces among those that start here, 0 to 1 "
         "(default: OTEL_TRACES_SAMPLER, else all).",
     )
     log_format: Literal["json", "text"] | None = setting(
@@ -359,7 +360,7 @@ class ServeSettings(ServerSettings):
     )
     start_timeout: timedelta = setting(
         timedelta(seconds=30),
-        help="How long to wait for a backend that is not there yet; 0: give up at once.",
+        help="How long to wait at the start for a backend that does not answer; 0: not at all.",
     )
     proxy_address: str | None = setting(
         None, help="Address of the proxy that commands this server (host:port or unix:PATH)."

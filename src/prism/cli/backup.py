@@ -33,7 +33,10 @@ def backup(
     database: Database,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the keys of the SQLite driver to a file, while it serves, and check the copy."""
+    """Back up a SQLite file, and check the copy.
+
+    A server may serve the file meanwhile.
+    """
     from prism.adapters.sqlite.backup import back_up
 
     _show(back_up(database, file), file, as_json)
@@ -45,7 +48,10 @@ def restore(
     database: Database,
     as_json: AsJson = False,
 ) -> None:
-    """Create the file of the SQLite driver from a backup; stop its server first."""
+    """Create a SQLite file from a backup.
+
+    Stop the server of the file first.
+    """
     from prism.adapters.sqlite.backup import restore
 
     _show(restore(file, database), database, as_json)

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def show(configuration: ServerConfiguration, *, as_json: bool) -> None:
-    """Print each setting of a server with its source; secrets are masked.
+    """Print each setting of a server, and its source.
 
-    Takes the options of `prism serve`.
+    Secrets are masked. Takes the options of `prism serve`.
     """
     _show(configuration, as_json)
 
 
 def show_proxy(configuration: ProxyConfiguration, *, as_json: bool) -> None:
-    """Print each setting of a proxy with its source; secrets are masked.
+    """Print each setting of a proxy, and its source.
 
-    Takes the options of `prism proxy`.
+    Secrets are masked. Takes the options of `prism proxy`.
     """
     _show(configuration, as_json)
 

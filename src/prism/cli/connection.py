@@ -289,7 +289,7 @@ _address_option = partial(
 _ADDRESS = _address_option(type=parser(parse_address), help="Address of the server.")
 _ADDRESSES = _address_option(
     type=parser(parse_addresses),
-    help="Address of the server, or of several with one store, with commas.",
+    help="Address of the server, or of several that share one store, separated by commas.",
 )
 _ADDRESS_ARGUMENT = TyperArgument(
     param_decls=["address"],
@@ -300,7 +300,7 @@ _ADDRESS_ARGUMENT = TyperArgument(
     envvar="PRISM_ADDRESS",
     show_envvar=True,
     show_default=True,
-    help="Address of the server: HOST:PORT or unix:PATH, or several with commas.",
+    help="Address of the server: HOST:PORT or unix:PATH, or several separated by commas.",
 )
 _PATTERN = _connection_option(
     param_decls=["--pattern"],
@@ -323,7 +323,7 @@ _COMMON = (
         metavar="FILE",
         type=Path,
         envvar="PRISM_TOKEN_FILE",
-        help="File with the token by which a server with a policy knows the caller.",
+        help="File with the caller's token, for a server with a policy.",
     ),
     _connection_option(
         param_decls=["--timeout"],
@@ -362,7 +362,7 @@ _COMMON = (
         envvar="PRISM_TRACE_EXPORTER",
         show_default="as OTEL_TRACES_EXPORTER says",
         autocompletion=complete_from(lambda: _TRACE_EXPORTERS),
-        help="Where spans go; stdout means stderr here, because stdout has the result.",
+        help="Exporter of spans. stdout writes to stderr, because the result goes to stdout.",
     ),
 )
 

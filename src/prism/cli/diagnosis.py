@@ -1,7 +1,7 @@
 """Explains to people why no Prism server answers at an address.
 
-gRPC's own text says the same in terms of its core. So one more connection is made, after the
-call has failed, to see who listens there.
+The error of a call says what the call saw. After a failed call, one more connection finds out
+whether a server with TLS listens there, so that the message can name the option that helps.
 """
 
 from __future__ import annotations

@@ -84,7 +84,10 @@ def stop(
 
 @health_app.command(cls=ClientCommand, epilog=example("health --timeout 1s"))
 def health(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Ask the server whether it serves: exit status 0 if so, else 1."""
+    """Ask whether the server serves.
+
+    Exit status 0 if it does, else 1.
+    """
     status = connection_of(ctx).administer(lambda client: client.serving_status())
     if as_json:
         write_json(status=status)

@@ -34,7 +34,7 @@ def check(
         typer.Option(
             "--as",
             metavar="IDENTITY",
-            help="Name of the caller, such as token:orders; repeatable, for one who has several.",
+            help="Name of the caller, such as token:orders; repeatable.",
         ),
     ],
     action: Annotated[
@@ -55,7 +55,10 @@ def check(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a policy lets a caller do something, and by which rule; 1 if it does not."""
+    """Say what a policy lets a caller do.
+
+    Prints the rule that decides. Exit status 1 if the action is refused.
+    """
     from prism.bootstrap.policy_file import parse_action, parse_identity, read_policy
     from prism.domain.access.decisions import ask, decide
 
@@ -84,7 +87,10 @@ def check(
 
 @app.command("test", cls=PanelCommand, epilog=example("policy test policy.toml"))
 def run_examples(file: PolicyArgument, as_json: AsJson = False) -> None:
-    """Check a policy file, and that its examples hold; 1 if one does not."""
+    """Check a policy file and its examples.
+
+    Exit status 1 if an example does not hold.
+    """
     from prism.bootstrap.policy_file import read_policy, text_of_broken
 
     content = read_policy(file)
@@ -114,12 +120,15 @@ def token(
         typer.Option(
             "--add-to",
             metavar="FILE",
-            help="Add the line to this file, which --tokens of a server names; print the token.",
+            help="Add the line to this file, the --tokens of a server, and print only the token.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token: print it, and the line with its hash for the server's file of tokens."""
+    """Make a token for a caller.
+
+    Prints the token, and the line with its hash for the server's file of tokens.
+    """
     from prism.domain.access.tokens import new_token
 
     secret, line = new_token(name)
@@ -153,7 +162,7 @@ def _fields(question: Question) -> dict[str, object]:
 
 _GROUP = TyperGroup(
     name="policy",
-    help="Check a policy, which says who may do what; make tokens.",
+    help="Check a policy file, and make tokens for callers.",
     no_args_is_help=True,
     rich_markup_mode=None,
     commands=[*get_group(app).commands.values()],

@@ -105,12 +105,12 @@ def serve(configuration: Configuration) -> None:
 
 
 def proxy(configuration: ProxyConfiguration) -> None:
-    """Serve several drivers over gRPC, each in a process of its own, until SIGINT or SIGTERM.
+    """Serve several drivers, a process for each.
 
-    The metadata `prism-pattern` of a call names the pattern that serves it. The options of each
-    pattern are those of its driver, under the name of the pattern. Each option can also be set in
-    the environment or in a config file. `prism config show-proxy` shows the effective settings
-    and their sources.
+    Serves gRPC until SIGINT or SIGTERM. The metadata `prism-pattern` of a call names the pattern
+    that serves it. The options of each pattern are those of its driver, under the name of the
+    pattern. Each option can also be set in the environment or in a config file.
+    `prism config show-proxy` shows the effective settings and their sources.
     """
     from prism.bootstrap import main
 

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from prism.adapters.client import key_homes
-from prism.adapters.client.key_homes import KeyHomes
+from prism.adapters.client import servers
 from prism.adapters.client.server import Server
+from prism.adapters.client.servers import KeyHomes
 
 
 def server() -> Server:
@@ -45,7 +45,7 @@ def test_key_that_moved_does_not_count_what_ends_at_its_earlier_server() -> None
 def test_oldest_keys_are_forgotten_unless_something_is_in_flight(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(key_homes, "_KEPT_KEYS", 3)
+    monkeypatch.setattr(servers, "_KEPT_KEYS", 3)
     homes, a = KeyHomes(), server()
     homes.enter("busy", a)
     for key in "abcd":

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from prism.adapters.client.conveniences import entries_of, in_batches, size_of_key
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lock import locked
-from prism.adapters.client.many_keys import entries_of, in_batches, size_of_key
 from prism.ports import (
     BackendUnavailable,
     Entry,

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
 
-from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.errors import ErrorTranslator
 from prism.adapters.client.forks import PerProcess
@@ -37,8 +36,9 @@ from prism.adapters.client.propagation import Forwarded, TraceContext
 from prism.adapters.client.shared_connection import SharedConnection, begin_call
 from prism.adapters.client.watch import HEARTBEAT, Watches
 from prism.adapters.wire.keyvalue_messages import duration_of
-from prism.adapters.wire.methods import METHODS, Method, Reply, path_of
+from prism.adapters.wire.methods import METHODS, PATTERN, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
+from prism.domain.validation import seconds_of
 from prism.kit import FileStamp, client_tls_context, file_stamp
 from prism.ports import (
     BackendTimeout,
@@ -54,8 +54,6 @@ from prism.v1 import keyvalue_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
-PATTERN = "prism-pattern"
-"""Metadata key by which a call names a pattern."""
 
 _PINGS = Pings(after_s=1.0, timeout_s=1.5)
 """A path that drops everything is noticed within 3.5 s, while something is open."""

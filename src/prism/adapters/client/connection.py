@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.conveniences import ConvenientClient
 from prism.adapters.client.key_value import KeyValueClient
@@ -17,6 +16,7 @@ from prism.adapters.client.propagation import trace_context_source
 from prism.adapters.client.retry import RetryingChannel
 from prism.adapters.client.server import Server
 from prism.adapters.client.servers import Servers, open_server
+from prism.domain.validation import seconds_of
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
 from prism.adapters.client.key_value import KeyValueClient, Operations
 from prism.adapters.client.lock import Lock, locked
-from prism.adapters.client.many_keys import entries_of, in_batches, size_of_key, size_of_put
-from prism.ports import Capability, Entry, PrismError, Profile, Put, Version
+from prism.ports import (
+    Capability,
+    Entry,
+    Exhausted,
+    Limits,
+    Outcome,
+    PrismError,
+    Profile,
+    Put,
+    Version,
+)
 
 
 class ConvenientClient(KeyValueClient):
@@ -129,3 +139,75 @@ class ConvenientClient(KeyValueClient):
             Unsupported: the server has no ttl or no compare-and-set.
         """
         return locked(self, name, ttl, wait)
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def size_of_key(key: str) -> int:
+    """Return how much of a batch a key takes, in bytes."""
+    return len(key.encode("utf-8", "surrogatepass"))
+
+
+def size_of_put(put: Put) -> int:
+    """Return how much of a batch a put takes, in bytes."""
+    return size_of_key(put.key) + len(put.value)
+
+
+async def in_batches(
+    call: Callable[[Sequence[Item]], Awaitable[list[Result | PrismError]]],
+    items: Sequence[Item],
+    size_of: Callable[[Item], int],
+    limits: Limits,
+) -> list[Result | PrismError]:
+    """Return the outcome of each item, from one batch after the other.
+
+    Raises:
+        PrismError: the first batch failed. The failure of a later one is the outcome of each of
+            its items, and of those after it, which are not sent.
+    """
+    outcomes: list[Result | PrismError] = []
+    for batch in _batches(items, size_of, limits):
+        try:
+            outcomes += await call(batch)
+        except PrismError as error:
+            if not outcomes:
+                raise
+            outcomes += [error] * len(batch)
+            unsent = type(error)(error.message, reason=error.reason, outcome=Outcome.NOT_APPLIED)
+            outcomes += [unsent] * (len(items) - len(outcomes))
+            break
+    return outcomes
+
+
+async def entries_of(
+    call: Callable[[Sequence[str]], Awaitable[list[Entry | PrismError | None]]],
+    keys: Sequence[str],
+) -> list[Entry | PrismError | None]:
+    """Return the entries of one batch, asking again for those that did not fit in the reply."""
+    outcomes = await call(keys)
+    while True:
+        left = [index for index, each in enumerate(outcomes) if isinstance(each, Exhausted)]
+        if not left:
+            return outcomes
+        found = await call([keys[index] for index in left])
+        for index, outcome in zip(left, found, strict=True):
+            outcomes[index] = outcome
+        if all(isinstance(each, Exhausted) for each in found):
+            # Nothing has room for them.
+            return outcomes
+
+
+def _batches(
+    items: Sequence[Item], size_of: Callable[[Item], int], limits: Limits
+) -> Iterator[Sequence[Item]]:
+    begin, size = 0, 0
+    for index, item in enumerate(items):
+        more = size_of(item)
+        full = index - begin == limits.max_batch_items or size + more > limits.max_batch_bytes
+        if full and index > begin:
+            yield items[begin:index]
+            begin, size = index, 0
+        size += more
+    yield items[begin:] if begin else items

@@ -9,7 +9,6 @@ from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from prism.adapters.client.arguments import empty_value
 from prism.adapters.wire.keyvalue_messages import (
     condition_message,
     duration_of,
@@ -111,7 +110,7 @@ class KeyValueClient:
         return await self._set(
             lambda: pb.SetRequest(
                 key=key,
-                value=value or empty_value(value),
+                value=value or _empty_value(value),
                 ttl=None if ttl is None else duration_of(ttl),
             )
         )
@@ -122,7 +121,7 @@ class KeyValueClient:
         return await self._set(
             lambda: pb.SetRequest(
                 key=key,
-                value=value or empty_value(value),
+                value=value or _empty_value(value),
                 ttl=None if ttl is None else duration_of(ttl),
                 if_absent=expected is None,
                 if_version=expected,
@@ -284,3 +283,14 @@ def _complete(
     for index, unsent in sorted(bad.items()):
         outcomes.insert(index, unsent)
     return outcomes
+
+
+def _empty_value(value: object) -> bytes:
+    """Return a value that is false, which must be empty bytes.
+
+    Raises:
+        TypeError: it is something else. A message would take None for a value that is not set.
+    """
+    if value != b"":
+        raise TypeError(f"the value is {value!r}: give bytes, or delete the key")
+    return b""

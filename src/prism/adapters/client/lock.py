@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from prism.adapters.client.arguments import seconds_of
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.server import jittered
+from prism.domain.validation import seconds_of
 from prism.ports import Outcome, PrismError, Version, VersionConflict
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5

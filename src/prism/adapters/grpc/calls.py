@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -26,6 +25,7 @@ from google.rpc import code_pb2, status_pb2
 from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.element_limits import MAX_ELEMENTS, MAX_STREAM_ELEMENTS, ElementLimits
 from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.wire.methods import snake_case
 from prism.adapters.wire.status import status_of
 from prism.domain.admission import connection
 from prism.domain.deadline import within
@@ -288,7 +288,7 @@ def calls_of(
     """
     calls: dict[str, Call] = {}
     for method in service.methods:
-        handler = getattr(servicer, _snake_case(method.name), None)
+        handler = getattr(servicer, snake_case(method.name), None)
         if handler is None:
             continue
         request_type = GetMessageClass(method.input_type)
@@ -352,7 +352,3 @@ def failure_status(error: Exception, redact: Callable[[str], str] = str) -> stat
     if isinstance(error, Rejected):
         return error.status
     return status_of(Internal("internal error; the server's log has the details"))
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

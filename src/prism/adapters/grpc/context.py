@@ -6,9 +6,6 @@ from typing import Protocol
 
 from prism.domain.addresses import peer_of
 
-PATTERN = "prism-pattern"
-"""Metadata key by which a call names a pattern."""
-
 
 class CallContext(Protocol):
     """One call, on any transport."""

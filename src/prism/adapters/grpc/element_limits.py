@@ -15,6 +15,7 @@ from typing import cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from prism.adapters.wire.encoding import varint
 from prism.ports import Exhausted
 
 MAX_ELEMENTS = 10_000
@@ -114,19 +115,10 @@ def _tags_of(shape: _Shape, seen: list[_Shape]) -> set[bytes]:
     if any(shape is each for each in seen):
         return set()
     seen.append(shape)
-    tags = {_varint(number << 3 | _LENGTH_DELIMITED) for number in shape.repeated}
+    tags = {varint(number << 3 | _LENGTH_DELIMITED) for number in shape.repeated}
     for nested in shape.nested.values():
         tags |= _tags_of(nested, seen)
     return tags
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
 
 
 def _count(shape: _Shape, encoded: bytes, at: int, end: int, limit: int) -> int:

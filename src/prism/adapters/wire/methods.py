@@ -1,6 +1,6 @@
-"""Methods of KeyValueService that can also be operations of a stream.
+"""Methods of KeyValueService that can also be operations of a stream, and metadata of calls.
 
-Derived from the ports' table of operations and from the proto.
+The methods are derived from the ports' table of operations and from the proto.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from prism.v1 import keyvalue_pb2 as pb
 
 Reply = TypeVar("Reply", bound=Message)
 Reply_co = TypeVar("Reply_co", bound=Message, covariant=True)
+
+PATTERN = "prism-pattern"
+"""Metadata key by which a call names a pattern."""
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["KeyValueService"]
 

@@ -66,14 +66,14 @@ def bench(
     ] = "bench:",
     as_json: AsJson = False,
 ) -> None:
-    """Put a mixed load on a server, and print rates, latencies and errors.
+    """Measure a server under a mixed load.
 
-    The load uses keys of its own below the prefix and deletes them at the end, also after
-    Ctrl-C. It comes from one process with one connection.
+    Prints rates, latencies and errors. The load uses keys of its own below the prefix and deletes
+    them at the end, also after Ctrl-C. It comes from one process with one connection.
 
-    The loop is closed: each caller waits for its reply before it calls again. A server that
-    stalls gets fewer calls meanwhile, so compare rates, and do not take the percentiles for what
-    callers see that do not wait. Exit status 1 if no call succeeded.
+    The loop is closed: each caller waits for its reply before it calls again. A server that stalls
+    gets fewer calls meanwhile, so compare rates; callers that do not wait see longer latencies than
+    these percentiles. Exit status 1 if no call succeeded.
     """
     workload = Workload(
         mix=mix,

@@ -25,11 +25,11 @@ def apply(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON; `-`: stdin.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write several keys at one moment, all or none, if all conditions of a file hold.
+    """Write several keys, all or none.
 
-    The file: {"conditions": [{"key": …, "version": … or "exists": …}], "writes": [{"key": …,
-    "value": … or "value_base64": …, "ttl_ms": …} or {"key": …, "delete": true}]}. Exit status 4
-    if a condition does not hold.
+    Writes at one moment, and only if all conditions of the file hold. The file: {"conditions":
+    [{"key": …, "version": … or "exists": …}], "writes": [{"key": …, "value": … or "value_base64":
+    …, "ttl_ms": …} or {"key": …, "delete": true}]}. Exit status 4 if a condition does not hold.
     """
     conditions, writes = _read(file)
     try:

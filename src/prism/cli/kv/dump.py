@@ -57,10 +57,10 @@ def dump(
         bool, typer.Option("--json", help="With --output: print the counts as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Print every pair as JSON Lines, sorted by key, for `prism kv load`.
+    """Print every pair as JSON Lines.
 
-    Keys that are created or deleted during the dump may or may not be in it. To copy
-    everything: prism kv dump --address A | prism kv load --address B -
+    Sorted by key; `prism kv load` reads it. Keys that are created or deleted during the dump may or
+    may not be in it. To copy everything: prism kv dump --address A | prism kv load --address B -
     """
     to_stdout = output is None or str(output) == "-"
     watch = Stopwatch()

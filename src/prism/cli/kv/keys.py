@@ -31,7 +31,8 @@ def set_value(
     ctx: typer.Context,
     key: Key,
     value: Annotated[
-        str | None, typer.Argument(metavar="VALUE", help="`-` or none: read from stdin.")
+        str | None,
+        typer.Argument(metavar="VALUE", help="Value; `-` or no value: read it from stdin."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Read the value from this file.")
@@ -63,7 +64,10 @@ def set_value(
 
 @app.command(cls=KeyCommand, epilog=example("kv get greeting"))
 def get(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
-    """Print a value, byte for byte; exit status 3 if the key does not exist."""
+    """Print a value, byte for byte.
+
+    Exit status 3 if the key does not exist.
+    """
     entry = connection_of(ctx).call("get", lambda client: client.get(key))
     if entry is None:
         raise _absent(key, as_json)
@@ -113,7 +117,10 @@ def exists(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
 
 @app.command(cls=KeyCommand, epilog=example("kv ttl greeting"))
 def ttl(ctx: typer.Context, key: Key, as_json: AsJson = False) -> None:
-    """Print the time until a key expires, such as 12.345s, or none if it does not."""
+    """Print the time until a key expires.
+
+    Prints text such as 12.345s, or none if the key does not expire.
+    """
     lifetime = connection_of(ctx).call("ttl", lambda client: client.ttl(key))
     if lifetime is None:
         raise _absent(key, as_json)
@@ -153,7 +160,10 @@ def incr(
     ] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Add to the number under a key, and print the sum; an absent key counts as 0."""
+    """Add to a counter, and print the sum.
+
+    The value is a number as text; an absent key counts as 0.
+    """
     count = connection_of(ctx).call("increment", lambda client: client.increment(key, by))
     if as_json:
         write_json(key=key, value=count.value, version=version_field(count.version))

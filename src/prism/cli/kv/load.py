@@ -50,7 +50,9 @@ def load(
         bool, typer.Option("--json", help="Print the counts as JSON on stdout.")
     ] = False,
 ) -> None:
-    """Write the pairs of a file: {"key": …, "value": … or "value_base64": …, "ttl_ms": …}.
+    """Write the pairs of a JSON Lines file.
+
+    A line: {"key": …, "value": … or "value_base64": …, "ttl_ms": …}.
 
     Lines that are malformed, or that the server refuses, are reported with their number. The
     other lines are loaded, and the exit status is 1.

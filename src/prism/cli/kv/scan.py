@@ -35,9 +35,10 @@ def scan(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the keys that begin with a prefix, in the order of the backend.
+    """List the keys that begin with a prefix.
 
-    A key may contain a newline: use --json or --null where that matters.
+    They come in the order of the backend. A key may contain a newline: use --json or --null where
+    that matters.
     """
     end = b"\0" if null and not as_json else b"\n"
     render = _entry_json if as_json else _entry_text
@@ -73,7 +74,7 @@ def watch(
     values: Values = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the changes of the keys that begin with a prefix, until interrupted.
+    """Print changes of keys, until interrupted.
 
     Each event is one line: put, delete or expire, a tab, and the key. A line on stderr says
     when the watch has started. A watch that may have missed an event ends with exit status 5:

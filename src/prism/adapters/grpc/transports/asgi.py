@@ -19,7 +19,6 @@ from urllib.parse import quote_from_bytes
 from google.rpc import code_pb2, status_pb2
 
 from prism.adapters.grpc.calls import FIRST_MESSAGE_S, Call, Rejected, StreamCall, UnaryCall
-from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.transports.framing import (
     ACCEPTED_ENCODINGS,
     PREFIX_BYTES,
@@ -32,6 +31,7 @@ from prism.adapters.grpc.transports.framing import (
 )
 from prism.adapters.grpc.transports.peer_limits import CROWD, PeerLimits
 from prism.adapters.grpc.transports.timeouts import NEVER, CoarseTimeouts
+from prism.adapters.wire.methods import PATTERN
 from prism.ports import BackendTimeout, Outcome
 
 Event = Mapping[str, Any]

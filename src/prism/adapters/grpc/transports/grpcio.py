@@ -15,7 +15,6 @@ import grpc
 from google.rpc import status_pb2
 
 from prism.adapters.grpc.calls import Call, Rejected, StreamCall, UnaryCall
-from prism.adapters.grpc.context import PATTERN
 from prism.adapters.grpc.services import Served
 from prism.adapters.grpc.transports.connections import connections_at
 from prism.adapters.grpc.transports.framing import HEAVY_BYTES, refused
@@ -26,6 +25,7 @@ from prism.adapters.grpc.transports.options import (
 )
 from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import clear_unix_socket, default_max_connections
+from prism.adapters.wire.methods import PATTERN
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.turns import MessageTurns, Turns
 from prism.ports import BackendTimeout, Outcome, PreconditionFailed
