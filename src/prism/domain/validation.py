@@ -61,14 +61,3 @@ def check_delta(delta: int) -> None:
     """Raise `InvalidArgument` unless a delta is a signed 64-bit integer."""
     if not INT64_MIN <= delta <= INT64_MAX:
         raise InvalidArgument(f"the delta {delta} is not a signed 64-bit integer")
-
-
-def seconds_of(name: str, duration: timedelta) -> float:
-    """Return a duration in seconds.
-
-    Raises:
-        TypeError: the argument of this name is not a timedelta, but perhaps a number.
-    """
-    if not isinstance(duration, timedelta):
-        raise TypeError(f"{name} is {duration!r}: give a timedelta, as timedelta(seconds=5)")
-    return duration.total_seconds()

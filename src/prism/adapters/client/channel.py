@@ -35,10 +35,9 @@ from prism.adapters.client.pending_operations import TIMEOUT_MARGIN_S
 from prism.adapters.client.propagation import Forwarded, TraceContext
 from prism.adapters.client.shared_connection import SharedConnection, begin_call
 from prism.adapters.client.watch import HEARTBEAT, Watches
-from prism.adapters.wire.keyvalue_messages import duration_of
+from prism.adapters.wire.keyvalue_messages import duration_of, seconds_of
 from prism.adapters.wire.methods import METHODS, PATTERN, Method, Reply, path_of
 from prism.adapters.wire.relay import Waiter
-from prism.domain.validation import seconds_of
 from prism.kit import FileStamp, client_tls_context, file_stamp
 from prism.ports import (
     BackendTimeout,

@@ -16,7 +16,7 @@ from prism.adapters.client.propagation import trace_context_source
 from prism.adapters.client.retry import RetryingChannel
 from prism.adapters.client.server import Server
 from prism.adapters.client.servers import Servers, open_server
-from prism.domain.validation import seconds_of
+from prism.adapters.wire.keyvalue_messages import seconds_of
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.server import jittered
-from prism.domain.validation import seconds_of
+from prism.adapters.wire.keyvalue_messages import seconds_of
 from prism.ports import Outcome, PrismError, Version, VersionConflict
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5

@@ -224,3 +224,14 @@ def _declaration_of(message: pb.Capability) -> Declaration:
         return declared
     delay = timedelta_of(message.event_delay) if message.HasField("event_delay") else None
     return replace(declared, event_values=message.event_values, event_delay=delay)
+
+
+def seconds_of(name: str, duration: timedelta) -> float:
+    """Return a duration in seconds.
+
+    Raises:
+        TypeError: the argument of this name is not a timedelta, but perhaps a number.
+    """
+    if not isinstance(duration, timedelta):
+        raise TypeError(f"{name} is {duration!r}: give a timedelta, as timedelta(seconds=5)")
+    return duration.total_seconds()
