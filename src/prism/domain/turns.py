@@ -20,8 +20,8 @@ _CREDIT_S = 0.02
 
 _LONG_S = 0.01
 
-_FIRST, _MOST = 8, 32
-"""Waiting pieces of work that begin in one turn: at first, and at most."""
+_FIRST, _MOST = 8, 64
+"""Tasks that are woken in one turn: at first, and at most."""
 
 
 class Turns:
@@ -41,12 +41,14 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self.slice_s = 0.002
+        self.slice_s = 0.005
         self.pause_s = 0.0
         # Zero until work begins in a turn of the loop.
         self._began = self._ends = 0.0
-        self._at_once_s = 0.0
-        self._per_turn = _FIRST
+        self._lap_began = 0.0
+        self._has_woken = False
+        self._woken = 0
+        self._most_woken = _FIRST
         self._queues: dict[str, deque[Callable[[], None]]] = {}
         # Connections with a queue, by the time that their work has taken.
         self._order: list[tuple[float, int, str]] = []
@@ -54,8 +56,8 @@ class Turns:
         # Kept while there are queues. A new connection begins a little below the least time.
         self._taken_s: dict[str, float] = {}
         self._least_s = 0.0
-        # Pieces of work of each connection that began in this turn.
-        self._begun: dict[str, int] = {}
+        # Connections whose work began in this turn.
+        self._begun: set[str] = set()
 
     def has_time(self) -> bool:
         """Return whether more work may begin in this turn of the loop."""
@@ -67,7 +69,7 @@ class Turns:
     def call_later(
         self, connection: str, begin: Callable[[], None], *, expected_s: float = 0.0
     ) -> None:
-        """Call `begin` in a later turn of the loop, when it is the turn of this connection.
+        """Call `begin`, which does the work, in a later turn, that of this connection.
 
         Args:
             expected_s: time charged in advance to a connection that did not wait before.
@@ -83,15 +85,26 @@ class Turns:
                 self._enter(connection)
         queue.append(begin)
 
+    def wake_later(
+        self, connection: str, wake: Callable[[], None], *, expected_s: float = 0.0
+    ) -> None:
+        """Call `wake` as `call_later` does, for work that a task does after it."""
+
+        def begin() -> None:
+            self._has_woken = True
+            wake()
+
+        self.call_later(connection, begin, expected_s=expected_s)
+
     async def wait(self, connection: str) -> None:
         """Wait for a later turn of the loop. Cancelling is safe."""
         turn = asyncio.get_running_loop().create_future()
 
-        def begin() -> None:
+        def wake() -> None:
             if not turn.done():
                 turn.set_result(None)
 
-        self.call_later(connection, begin)
+        self.wake_later(connection, wake)
         await turn
 
     def _enter(self, connection: str) -> None:
@@ -107,23 +120,21 @@ class Turns:
 
     def _close(self) -> None:
         """End a turn, after the work that began in it."""
-        begun, self._begun = self._begun, {}
+        begun, self._begun = self._begun, set()
         if not self._queues:
             self._ends = self._least_s = 0.0
             self._taken_s.clear()
             return
-        took_s = perf_counter() - self._began
-        pieces = sum(begun.values())
-        for connection, own in begun.items():
-            self._charge(connection, took_s * own / pieces)
+        took_s = max(perf_counter() - self._began, 1e-6)
+        for connection in begun:
             if connection in self._queues:
                 self._enter(connection)
-        took_s = max(took_s + self._at_once_s, 1e-6)
         # The least time grows as if all had an equal part, or new connections without an end
         # would always go first.
         self._least_s += took_s / len(self._queues)
-        fitting = int(self._per_turn * self.slice_s / took_s)
-        self._per_turn = max(min(fitting, self._per_turn * 2, _MOST), 1)
+        if self._woken:
+            fitting = int(self._most_woken * self.slice_s / took_s)
+            self._most_woken = max(min(fitting, self._most_woken * 2, _MOST), 1)
         if len(self._taken_s) > _MOST_KEPT:
             least_s = self._least_s - _CREDIT_S
             self._taken_s = {
@@ -139,13 +150,15 @@ class Turns:
     def _next_turn(self) -> None:
         """Begin the work that waits: as much as fits into one turn.
 
-        Some work begins at once, in the call; other work in a task that is woken by it, and runs
-        after `_mark` and before `_close`.
+        Work that is done at once takes its time here. Tasks that are woken run later, between
+        `_mark` and `_close`, each before a call of `_lap`.
         """
-        asyncio.get_running_loop().call_soon(self._mark)
-        self._at_once_s = 0.0
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._mark)
+        self._began = self._lap_began = perf_counter()
+        self._woken = 0
         again = deque[str]()
-        for _ in range(self._per_turn):
+        while self._lap_began - self._began < self.slice_s and self._woken < self._most_woken:
             if self._order:
                 taken_s, _, connection = heappop(self._order)
                 self._least_s = max(self._least_s, taken_s)
@@ -155,21 +168,28 @@ class Turns:
                 break
             queue = self._queues[connection]
             begin = queue.popleft()
-            self._begun[connection] = self._begun.get(connection, 0) + 1
+            self._begun.add(connection)
             if queue:
                 again.append(connection)
             else:
                 del self._queues[connection]
-            before = perf_counter()
             begin()
-            took_s = perf_counter() - before
-            self._at_once_s += took_s
-            self._charge(connection, took_s)
-        self._open(perf_counter())
+            self._lap(connection)
+            if self._has_woken:
+                self._has_woken = False
+                self._woken += 1
+                loop.call_soon(self._lap, connection)
+        self._ends = self._began + self.slice_s
+        loop.call_soon(self._close)
 
     def _mark(self) -> None:
-        self._began = perf_counter()
-        self._ends = self._began + self.slice_s
+        self._lap_began = perf_counter()
+
+    def _lap(self, connection: str) -> None:
+        """Charge a connection with the time since the last call."""
+        now = perf_counter()
+        self._charge(connection, now - self._lap_began)
+        self._lap_began = now
 
     def _charge(self, connection: str, took_s: float) -> None:
         least_s = self._least_s - _CREDIT_S

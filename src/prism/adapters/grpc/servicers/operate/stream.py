@@ -277,7 +277,7 @@ class StreamRunner:
         if self.backlog:
             self._waits_for_turn = True
             expected_s = SHARE_S if self._queued > _MIN_PER_TURN else 0
-            self._turns.call_later(self._context.connection, self._take_turn, expected_s=expected_s)
+            self._turns.wake_later(self._context.connection, self._take_turn, expected_s=expected_s)
 
     def _take_turn(self) -> None:
         self._waits_for_turn = False
