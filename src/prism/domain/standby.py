@@ -35,10 +35,16 @@ class Standby:
 
     def run(self) -> None:
         """Begin operations as long as there are any; not to be called in a task."""
-        idle, source = self._idle, self._source
+        idle, source, loop = self._idle, self._source, self._loop
         while idle:
             worker = idle[-1]
-            rest = worker.context.run(self._step, worker.task)
+            task = worker.task
+            # asyncio documents these two for those who write tasks of their own.
+            _enter_task(loop, task)
+            try:
+                rest = worker.context.run(source.step, task)
+            finally:
+                _leave_task(loop, task)
             if rest is None:
                 return
             idle.pop()
@@ -58,15 +64,6 @@ class Standby:
         self._closed = True
         for worker in self._workers:
             worker.task.cancel()
-
-    def _step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
-        # asyncio documents these two for those who write tasks of their own.
-        loop = self._loop
-        _enter_task(loop, task)
-        try:
-            return self._source.step(task)
-        finally:
-            _leave_task(loop, task)
 
     async def _work(self, worker: _Worker) -> None:
         self._starting -= 1

@@ -93,6 +93,17 @@ async def test_pause_lets_others_run_between_turns() -> None:
     assert perf_counter() - began > 0.001 * _BURST + 5 * turns.pause_s
 
 
+async def test_short_work_that_waits_begins_in_few_turns() -> None:
+    turns, done = Turns(), list[str]()
+    assert turns.has_time()
+    tasks = [asyncio.create_task(turns.wait(f"caller {number}")) for number in range(200)]
+    for task in tasks:
+        task.add_done_callback(lambda _: done.append(""))
+    for _ in range(30):
+        await asyncio.sleep(0)
+    assert len(done) == len(tasks)
+
+
 async def test_work_that_is_cancelled_while_it_waits_holds_up_nobody() -> None:
     turns, done = Turns(), list[str]()
     burst = _burst(turns, 0.001, done)

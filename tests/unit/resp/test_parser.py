@@ -41,12 +41,33 @@ def test_commands_arrive_whole_in_whatever_pieces_they_are_sent(
     at = piece = 0
     while at < len(data):
         size = sizes[piece % len(sizes)]
-        parser.feed(data[at : at + size])
-        parsed += _parse_all(parser, limit)
+        part = data[at : at + size]
+        if (only := parser.only(part)) is not None:
+            parsed.append(only)
+        else:
+            parser.feed(part)
+            parsed += _parse_all(parser, limit)
         at, piece = at + size, piece + 1
     assert parsed == commands
     assert parser.is_between
     assert parser.buffered == 0
+
+
+@given(st.binary(max_size=30), st.binary(max_size=30))
+def test_a_command_of_one_key_that_arrives_alone_is_taken_as_it_is(name: bytes, key: bytes) -> None:
+    parser = RequestParser(_LIMIT)
+    only = parser.only(encode(name, key))
+    assert only == (None if b"\r\n" in name + key else [name, key])
+
+
+@pytest.mark.parametrize(
+    "before", [b"*2\r\n", b"*1\r\n$90\r\n", encode(b"GET", b"a") * 3, b"PIN"], ids=repr
+)
+def test_a_command_is_not_taken_ahead_of_what_came_before_it(before: bytes) -> None:
+    parser = RequestParser(_LIMIT)
+    parser.feed(before)
+    parser.parse(2)
+    assert parser.only(encode(b"GET", b"b")) is None
 
 
 def test_parsing_stops_at_the_limit_and_goes_on_later() -> None:

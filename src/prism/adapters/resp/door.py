@@ -221,6 +221,13 @@ class Door:
         if self._ready:
             self._standby.run()
 
+    def begin(self, peer: Peer) -> None:
+        """Run a command that a connection has; not to be called in a task."""
+        if not peer.is_ready:
+            peer.is_ready = True
+            self._ready.append(peer)
+        self._standby.run()
+
     def run(self) -> None:
         """Run commands that can begin now; not to be called in a task."""
         self._standby.run()

@@ -88,6 +88,26 @@ class RequestParser:
             self._missing = 0
         self._rest = self._rest + data if self._rest else data
 
+    def only(self, data: bytes) -> Arguments | None:
+        """Return the command of one key that these bytes are, if nothing came before them.
+
+        That is what arrives most often. Other bytes are not taken: feed them.
+        """
+        if not self.is_between or self.has_more:
+            return None
+        parts = data.split(b"\r\n", 6)
+        if len(parts) != 6 or parts[0] != b"*2" or parts[5]:
+            return None
+        _, size, name, key_size, key, _ = parts
+        if (
+            len(name) < _SHORT
+            and len(key) < _SHORT
+            and _HEADER[len(name)] == size
+            and _HEADER[len(key)] == key_size
+        ):
+            return [name, key]
+        return None
+
     def parse(self, limit: int) -> list[Arguments]:
         """Return the next commands that are complete, at most so many.
 
@@ -96,19 +116,6 @@ class RequestParser:
         """
         if self._error is not None:
             raise self._error
-        if self.is_between and not self.has_more:
-            # Most often one command of one key has arrived, and nothing else.
-            parts = self._rest.split(b"\r\n", 6)
-            if len(parts) == 6 and parts[0] == b"*2" and not parts[5]:
-                name, key = parts[2], parts[4]
-                if (
-                    len(name) < _SHORT
-                    and len(key) < _SHORT
-                    and _HEADER[len(name)] == parts[1]
-                    and _HEADER[len(key)] == parts[3]
-                ):
-                    self._rest = b""
-                    return [[name, key]]
         commands: list[Arguments] = []
         try:
             if self._partial is None:
@@ -124,7 +131,7 @@ class RequestParser:
             if not commands:
                 raise
             self._error = error
-        self.is_between = not self.buffered
+        self.is_between = self._partial is None and not self._rest
         self.has_more = self._error is not None or (len(commands) >= limit and bool(self._rest))
         return commands
 

@@ -86,10 +86,15 @@ class Peer(Session, asyncio.Protocol):
                 self._part_with(reply_of(error, writes=False))
 
     def data_received(self, data: bytes) -> None:
-        if self._is_leaving:
+        if self._last_words:
             return
-        self._parser.feed(data)
-        self.door.received(self)
+        command = self._parser.only(data)
+        if command is None:
+            self._parser.feed(data)
+            self.door.received(self)
+        else:
+            self.commands.append(command)
+            self.door.begin(self)
 
     def eof_received(self) -> bool:
         """Answer what was read, and close then: a client may send all and shut its side."""
