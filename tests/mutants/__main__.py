@@ -1,141 +1,92 @@
 """Change our own code in one place at a time, and see whether the tests notice.
 
-Prints every mutant that survives, and the score: the part that the tests kill.
+Prints every mutant, and the score of each area: the part of its mutants that the tests kill.
+Mutants that behave like the original do not count.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import shutil
-import subprocess
 import sys
-import tempfile
+from collections import Counter
 from pathlib import Path
 
 import typer
 
+from tests.mutants.areas import AREAS, ROOT, Area
+from tests.mutants.equivalents import key_of, read_equivalents
 from tests.mutants.mutations import Mutant, mutants_of
-
-ROOT = Path(__file__).parents[2]
-
-_TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "memstore": (
-        ("src/prism/adapters/memstore/*.py",),
-        ("tests/unit/memstore", "tests/contract/test_memstore.py::TestInProcess"),
-    ),
-    "sqlite": (
-        ("src/prism/adapters/sqlite/*.py",),
-        (
-            "tests/unit/sqlite",
-            "tests/contract/test_sqlite.py::TestInProcess",
-            "tests/integration/sqlite",
-        ),
-    ),
-    "redis": (
-        ("src/prism/adapters/redis/*.py",),
-        (
-            "tests/unit/redis",
-            "tests/contract/test_redis.py::TestInProcess",
-            "tests/integration/redis",
-            "tests/contract/test_redis_cluster.py",
-        ),
-    ),
-    "nats": (
-        ("src/prism/adapters/nats/*.py",),
-        (
-            "tests/unit/nats",
-            "tests/contract/test_nats.py::TestInProcess",
-            "tests/integration/nats",
-        ),
-    ),
-    "gateway": (
-        ("src/prism/domain/gateway.py", "src/prism/domain/batches.py", "src/prism/domain/scans.py"),
-        ("tests/unit/domain", "tests/contract/test_memstore.py::TestInProcess"),
-    ),
-    "servicers": (
-        (
-            "src/prism/adapters/grpc/servicers/key_value.py",
-            "src/prism/adapters/grpc/servicers/operate/*.py",
-            "src/prism/adapters/wire/keyvalue_messages.py",
-        ),
-        ("tests/unit/wire", "tests/unit/grpc", "tests/contract/test_memstore.py::TestOverGrpc"),
-    ),
-    "client": (
-        ("src/prism/adapters/client/*.py",),
-        (
-            "tests/unit/remote",
-            "tests/contract/test_memstore.py::TestOverGrpc",
-            "tests/integration/remote",
-        ),
-    ),
-}
-"""What is mutated, and the tests that must notice, the quickest first."""
-
-_LIMIT_SECONDS = 400
-# A hanging mutant is killed too, but would cost this much time for each test.
-_TEST_SECONDS = 60
+from tests.mutants.runs import BaselineFailed, Verdict, judge, measure
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("targets", nargs="*", metavar="target", help=f"of {', '.join(_TARGETS)}")
-    parser.add_argument("--sample", type=int, default=10, help="mutants for each target")
+    parser.add_argument("areas", nargs="*", metavar="area", help=f"of {', '.join(AREAS)}")
+    parser.add_argument("--sample", type=int, default=10, help="mutants of each area")
     parser.add_argument("--seed", type=int, default=1, help="chooses the sample")
+    parser.add_argument(
+        "--at", action="append", default=[], metavar="FILE:LINE", help="mutants of this line alone"
+    )
     given = parser.parse_args()
-    if unknown := [name for name in given.targets if name not in _TARGETS]:
-        parser.error(f"unknown targets: {', '.join(unknown)}; known are {', '.join(_TARGETS)}")
-    killed = judged = 0
-    for name in given.targets or _TARGETS:
-        for path, mutant in sample(name, given.sample, given.seed):
-            is_killed = is_noticed(path, mutant, _TARGETS[name][1])
-            judged += 1
-            killed += is_killed
-            verdict = "killed  " if is_killed else "SURVIVED"
-            place = f"{path.relative_to(ROOT)}:{mutant.line}"
-            typer.echo(f"{verdict} {place}: {_short(mutant.before)} → {_short(mutant.after)}")
-    typer.echo(f"{killed} of {judged} mutants are killed: {killed / max(judged, 1):.0%}")
+    if unknown := [name for name in given.areas if name not in AREAS]:
+        parser.error(f"unknown areas: {', '.join(unknown)}; known are {', '.join(AREAS)}")
+    for name in given.areas or AREAS:
+        chosen = sample(AREAS[name], given.sample, given.seed)
+        if given.at:
+            chosen = [each for each in every_mutant(AREAS[name]) if place_of(*each) in given.at]
+        try:
+            judge_all(name, chosen)
+        except BaselineFailed as error:
+            typer.echo(f"{name}: the tests fail without any change:\n{error}", err=True)
+            return 1
     return 0
 
 
-def sample(target: str, count: int, seed: int) -> list[tuple[Path, Mutant]]:
-    """Return this many mutants of a target, the same for the same seed."""
-    every = [
-        (path, mutant)
-        for pattern in _TARGETS[target][0]
-        for path in sorted(ROOT.glob(pattern))
-        for mutant in mutants_of(path.read_text())
-    ]
+def judge_all(name: str, chosen: list[tuple[Path, Mutant]]) -> None:
+    """Judge the mutants of an area, and print each verdict and the score.
+
+    Raises:
+        BaselineFailed: the tests fail on the original code.
+    """
+    equivalents = read_equivalents()
+    baseline = measure(AREAS[name])
+    counts: Counter[str] = Counter()
+    for file, mutant in chosen:
+        if key_of(file, mutant) in equivalents:
+            verdict, reason = "equivalent", equivalents[key_of(file, mutant)]
+        else:
+            judgement = judge(baseline, file, mutant)
+            verdict, reason = judgement.verdict.value, judgement.reason
+        counts[verdict] += 1
+        change = f"{_short(mutant.before)} → {_short(mutant.after)}"
+        typer.echo(f"{verdict:10} {place_of(file, mutant)} {mutant.within}: {change} ({reason})")
+    killed, judged = counts[Verdict.KILLED.value], len(chosen) - counts["equivalent"]
+    typer.echo(
+        f"{name}: {killed} of {judged} mutants are killed: {killed / max(judged, 1):.0%}; "
+        f"{counts['equivalent']} more are equivalent, {counts[Verdict.UNCLEAR.value]} unclear"
+    )
+
+
+def every_mutant(area: Area) -> list[tuple[Path, Mutant]]:
+    """Return all mutants of an area."""
+    return [(file, mutant) for file in area.files() for mutant in mutants_of(file.read_text())]
+
+
+def sample(area: Area, count: int, seed: int) -> list[tuple[Path, Mutant]]:
+    """Return this many mutants of an area, the same for the same seed."""
+    every = every_mutant(area)
     return random.Random(seed).sample(every, min(count, len(every)))
 
 
-def is_noticed(path: Path, mutant: Mutant, tests: tuple[str, ...]) -> bool:
-    """Return whether a test fails, or hangs, with the mutant in place of the module."""
-    with tempfile.TemporaryDirectory(prefix="prism-mutant-") as folder:
-        copied = Path(folder) / "src"
-        shutil.copytree(ROOT / "src", copied)
-        (copied / path.relative_to(ROOT / "src")).write_text(mutant.source)
-        environment = {**os.environ, "PYTHONPATH": f"{copied}{os.pathsep}{ROOT}"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "--tb=no"]
-        command += ["-p", "no:cacheprovider", f"--timeout={_TEST_SECONDS}", *tests]
-        try:
-            run = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                check=False,
-                timeout=_LIMIT_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            return True
-        return run.returncode != 0
+def place_of(file: Path, mutant: Mutant) -> str:
+    """Return where a mutant is: its file and line."""
+    return f"{file.relative_to(ROOT)}:{mutant.lines.start}"
 
 
 def _short(source: str) -> str:
     line = " ".join(source.split())
-    return line if len(line) <= 60 else f"{line[:60]}…"
+    return line if len(line) <= 80 else f"{line[:80]}…"
 
 
 if __name__ == "__main__":

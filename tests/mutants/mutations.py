@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,37 +25,59 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.FloorDiv: ast.Mult,
 }
 
+# What decides how a class is stored and typed, not what it does: mypy rejects an assignment to a
+# field of a frozen class.
+_STORAGE = ("slots", "frozen", "kw_only")
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A module with one change.
 
     Attributes:
-        line: number of the changed line in the original.
+        index: number of the changed node in the order of `ast.walk`.
+        within: dotted name of the function or class around it; empty at module level.
+        lines: numbers of the changed lines in the original.
         before: source of what was changed.
         after: source of what replaces it.
-        source: source of the whole module.
     """
 
-    line: int
+    index: int
+    within: str
+    lines: range
     before: str
     after: str
-    source: str
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a module."""
+    """Yield every mutant of a module, except those that change nothing that runs.
+
+    Left out are code for the type checker alone, and how dataclasses are stored.
+    """
     tree = ast.parse(source)
+    names = _names(tree)
+    without_effect = set(_without_effect(tree))
     for index, node in enumerate(ast.walk(tree)):
         replacement = _mutated(node)
-        if replacement is None:
+        if replacement is None or node in without_effect:
             continue
-        changed = copy.deepcopy(tree)
-        target = next(each for at, each in enumerate(ast.walk(changed)) if at == index)
-        before, after = ast.unparse(node), ast.unparse(replacement)
-        new = _Replace(target, replacement).visit(changed)
-        text = ast.unparse(ast.fix_missing_locations(new))
-        yield Mutant(getattr(node, "lineno", 0), before, after, text)
+        # Of an `if` only the condition is changed, so that its lines are those that run.
+        changed = node.test if isinstance(node, ast.If) else node
+        first, last = getattr(changed, "lineno", 1), getattr(changed, "end_lineno", 1)
+        before, after = ast.unparse(changed), ast.unparse(replacement)
+        if isinstance(node, ast.If):
+            before, after = f"if {before}", "if False"
+        yield Mutant(index, names[node], range(first, last + 1), before, after)
+
+
+def source_of(mutant: Mutant, source: str) -> str:
+    """Return the source of a module with the change of one of its mutants."""
+    tree = ast.parse(source)
+    target = next(node for at, node in enumerate(ast.walk(tree)) if at == mutant.index)
+    replacement = _mutated(target)
+    assert replacement is not None
+    changed = _Replace(target, replacement).visit(tree)
+    return ast.unparse(ast.fix_missing_locations(changed))
 
 
 class _Replace(ast.NodeTransformer):
@@ -68,6 +89,34 @@ class _Replace(ast.NodeTransformer):
         if node is self._target:
             return self._replacement
         return self.generic_visit(node)
+
+
+def _names(tree: ast.AST) -> dict[ast.AST, str]:
+    """Return the dotted name of the function or class around each node."""
+    names = {tree: ""}
+    # A parent comes before its children.
+    for node in ast.walk(tree):
+        name = names[node]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{name}.{node.name}" if name else node.name
+        names.update(dict.fromkeys(ast.iter_child_nodes(node), name))
+    return names
+
+
+def _without_effect(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes whose change has no effect while the program runs."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                yield from ast.walk(node)
+            case ast.ClassDef():
+                for decorator in node.decorator_list:
+                    if isinstance(decorator, ast.Call):
+                        yield from (
+                            keyword.value
+                            for keyword in decorator.keywords
+                            if keyword.arg in _STORAGE
+                        )
 
 
 def _mutated(node: ast.AST) -> ast.AST | None:

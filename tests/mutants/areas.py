@@ -1,0 +1,80 @@
+"""What is mutated, and the tests that must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of Prism and its tests.
+
+    Attributes:
+        modules: patterns of the files that are mutated, relative to the project.
+        tests: arguments for pytest, the quickest tests first.
+    """
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def files(self) -> Iterator[Path]:
+        """Yield the path of each module."""
+        for pattern in self.modules:
+            yield from sorted(ROOT.glob(pattern))
+
+
+AREAS = {
+    "memstore": Area(
+        ("src/prism/adapters/memstore/*.py",),
+        ("tests/unit/memstore", "tests/contract/test_memstore.py::TestInProcess"),
+    ),
+    "sqlite": Area(
+        ("src/prism/adapters/sqlite/*.py",),
+        (
+            "tests/unit/sqlite",
+            "tests/contract/test_sqlite.py::TestInProcess",
+            "tests/integration/sqlite",
+        ),
+    ),
+    "redis": Area(
+        ("src/prism/adapters/redis/*.py",),
+        (
+            "tests/unit/redis",
+            "tests/contract/test_redis.py::TestInProcess",
+            "tests/integration/redis",
+            "tests/contract/test_redis_cluster.py",
+        ),
+    ),
+    "nats": Area(
+        ("src/prism/adapters/nats/*.py",),
+        (
+            "tests/unit/nats",
+            "tests/contract/test_nats.py::TestInProcess",
+            "tests/integration/nats",
+        ),
+    ),
+    "gateway": Area(
+        ("src/prism/domain/gateway.py", "src/prism/domain/batches.py", "src/prism/domain/scans.py"),
+        ("tests/unit/domain", "tests/contract/test_memstore.py::TestInProcess"),
+    ),
+    "servicers": Area(
+        (
+            "src/prism/adapters/grpc/servicers/key_value.py",
+            "src/prism/adapters/grpc/servicers/operate/*.py",
+            "src/prism/adapters/wire/keyvalue_messages.py",
+        ),
+        ("tests/unit/wire", "tests/unit/grpc", "tests/contract/test_memstore.py::TestOverGrpc"),
+    ),
+    "client": Area(
+        ("src/prism/adapters/client/*.py",),
+        (
+            "tests/unit/remote",
+            "tests/contract/test_memstore.py::TestOverGrpc",
+            "tests/integration/remote",
+        ),
+    ),
+}

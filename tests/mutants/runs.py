@@ -1,0 +1,206 @@
+"""Runs of pytest: the baseline on the original code, and the judgement of each mutant."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from coverage import CoverageData
+
+from tests.mutants.areas import ROOT, Area
+from tests.mutants.mutations import Mutant, source_of
+from tests.mutants.plugin import ENVIRONMENT, Plan, Result, name_of, read_results
+
+# A test may take this much longer on a mutant, because the machine may be busy.
+_LIMIT_FACTOR = 10
+_LIMIT_SECONDS = 20.0
+_RUN_SECONDS = 1800
+_WORKERS = 4
+
+# Words of a failure that may be due to a busy machine.
+_SIGNS_OF_TIME = ("timeout", "timed out", "within", "time limit", "limit of", " seconds", " s ")
+
+
+class Verdict(Enum):
+    """What the tests say about a mutant."""
+
+    KILLED = "killed"
+    SURVIVED = "SURVIVED"
+    UNCLEAR = "UNCLEAR"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Verdict on a mutant, and why.
+
+    Attributes:
+        verdict: whether a test noticed.
+        reason: name of the test that failed, or what happened instead.
+    """
+
+    verdict: Verdict
+    reason: str
+
+
+class BaselineFailed(Exception):
+    """The tests fail on the original code, so they can judge nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the tests of an area do on the original code.
+
+    Attributes:
+        area: the area.
+        seconds: how long each test took, by name, in the order of the tests.
+        tests_by_line: names of the tests that ran each line, by file and line; the empty name
+            is that of the import.
+    """
+
+    area: Area
+    seconds: dict[str, float]
+    tests_by_line: dict[str, dict[int, set[str]]]
+
+    def tests_for(self, file: Path, lines: Iterable[int]) -> list[str]:
+        """Return the tests that may notice a change of these lines, the quickest first.
+
+        Tests that start processes of their own come last, because which lines run in those is
+        unknown.
+        """
+        ran = self.tests_by_line.get(str(file), {})
+        names = set().union(*(ran.get(line, set()) for line in lines))
+        if "" in names:
+            return list(self.seconds)
+        near = sorted(names.intersection(self.seconds), key=self._order)
+        others = (name for name in self.seconds if name not in names)
+        return [*near, *filter(_starts_processes, others)]
+
+    def _order(self, name: str) -> tuple[int, str, float]:
+        at = next(n for n, prefix in enumerate(self.area.tests) if name.startswith(prefix))
+        return at, name.rpartition("::")[0], self.seconds[name]
+
+
+def measure(area: Area) -> Baseline:
+    """Run the tests on the original code.
+
+    Raises:
+        BaselineFailed: a test fails twice.
+    """
+    with tempfile.TemporaryDirectory(prefix="prism-mutants-") as name:
+        folder = Path(name)
+        data, settings = folder / "coverage", folder / "coveragerc"
+        settings.write_text(f"[run]\nsource = {ROOT / 'src/prism'}\ndata_file = {data}\n")
+        plan = Plan(str(ROOT / "src"), str(folder / "results"))
+        arguments = ["--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report="]
+        arguments += ["-n", str(_WORKERS), "--dist", "loadgroup"]
+        run = _pytest(folder, ROOT / "src", plan, [*arguments, *area.tests])
+        results = read_results(Path(plan.results)) if Path(plan.results).exists() else []
+        failed = [f"{result.test}: {result.failure[-300:]}" for result in results if result.failure]
+        if failed or not results or run.returncode != 0:
+            raise BaselineFailed("\n".join(failed) or run.stdout[-2000:])
+        by_line = _tests_by_line(data, area)
+    seconds = {result.test: result.seconds for result in results}
+    order = {prefix: at for at, prefix in enumerate(area.tests)}
+    ordered = sorted(
+        seconds,
+        key=lambda name: (
+            min(at for prefix, at in order.items() if name.startswith(prefix)),
+            name.rpartition("::")[0],
+            seconds[name],
+        ),
+    )
+    return Baseline(area, {name: seconds[name] for name in ordered}, by_line)
+
+
+def judge(baseline: Baseline, file: Path, mutant: Mutant) -> Judgement:
+    """Run the tests on a mutant until one fails twice.
+
+    Where the failure may be due to a busy machine, the test must then pass on the original.
+    """
+    tests = baseline.tests_for(file, mutant.lines)
+    if not tests:
+        return Judgement(Verdict.SURVIVED, "no test runs this line")
+    with _changed(file, mutant) as source, tempfile.TemporaryDirectory() as folder:
+        run, results = _run(baseline, Path(folder), source, tests)
+    failed = next((result for result in results if result.failure), None)
+    if failed is None:
+        if run is None:
+            return Judgement(Verdict.UNCLEAR, f"the tests take longer than {_RUN_SECONDS} s")
+        if run.returncode not in (0, 5):
+            # The process ended, or the module cannot be imported.
+            return Judgement(Verdict.KILLED, f"pytest ends with status {run.returncode}")
+        return Judgement(Verdict.SURVIVED, f"{len(results)} tests pass")
+    if any(sign in failed.failure.lower() for sign in _SIGNS_OF_TIME):
+        with tempfile.TemporaryDirectory() as folder:
+            _, again = _run(baseline, Path(folder), ROOT / "src", [failed.test])
+        if len(again) != 1 or again[0].failure:
+            return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed.test}")
+    return Judgement(Verdict.KILLED, failed.test)
+
+
+def _run(
+    baseline: Baseline, folder: Path, source: Path, tests: list[str]
+) -> tuple[subprocess.CompletedProcess[str] | None, list[Result]]:
+    limits = {name: _LIMIT_SECONDS + _LIMIT_FACTOR * baseline.seconds[name] for name in tests}
+    plan = Plan(str(source), str(folder / "results"), tests, limits)
+    used = [each for each in baseline.area.tests if any(name.startswith(each) for name in tests)]
+    try:
+        run = _pytest(folder, source, plan, ["-x", "-n", "0", *used])
+    except subprocess.TimeoutExpired:
+        run = None
+    results = Path(plan.results)
+    return run, read_results(results) if results.exists() else []
+
+
+def _pytest(
+    folder: Path, source: Path, plan: Plan, arguments: list[str]
+) -> subprocess.CompletedProcess[str]:
+    file = folder / "plan"
+    plan.write(file)
+    path = os.pathsep.join([str(source), str(ROOT)])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.plugin"]
+    command += ["-p", "no:cacheprovider", *arguments]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, ENVIRONMENT: str(file)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_RUN_SECONDS,
+    )
+
+
+@contextmanager
+def _changed(file: Path, mutant: Mutant) -> Iterator[Path]:
+    """Copy the source, with the mutant in place of the module."""
+    with tempfile.TemporaryDirectory(prefix="prism-mutant-") as folder:
+        copied = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", copied)
+        (copied / file.relative_to(ROOT / "src")).write_text(source_of(mutant, file.read_text()))
+        yield copied
+
+
+def _tests_by_line(data: Path, area: Area) -> dict[str, dict[int, set[str]]]:
+    coverage = CoverageData(str(data))
+    coverage.read()
+    by_line: dict[str, dict[int, set[str]]] = {}
+    for file in area.files():
+        lines: dict[int, set[str]] = defaultdict(set)
+        for line, contexts in coverage.contexts_by_lineno(str(file)).items():
+            lines[line] = {name_of(each.rpartition("|")[0]) for each in contexts}
+        by_line[str(file)] = lines
+    return by_line
+
+
+def _starts_processes(test: str) -> bool:
+    return test.startswith("tests/integration")
