@@ -16,4 +16,9 @@ class TestInProcess(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(redis_cluster_backend: RedisBackend) -> OpenBackend:
-        return in_process(DRIVER, {"url": redis_cluster_backend.url}, name="redis cluster")
+        return in_process(
+            DRIVER,
+            {"url": redis_cluster_backend.url},
+            backend_server=redis_cluster_backend.server,
+            name="redis cluster",
+        )

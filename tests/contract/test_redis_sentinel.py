@@ -23,4 +23,9 @@ class TestInProcess(AcceptanceSuite):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(redis_sentinel_backend: RedisBackend) -> OpenBackend:
-        return in_process(DRIVER, {"url": redis_sentinel_backend.url}, name="redis sentinel")
+        return in_process(
+            DRIVER,
+            {"url": redis_sentinel_backend.url},
+            backend_server=redis_sentinel_backend.server,
+            name="redis sentinel",
+        )

@@ -13,7 +13,7 @@ import pytest
 
 from prism.testing import BackendServer
 from tests.servers.redis import RedisServer
-from tests.servers.redis_topologies import RedisCluster, RedisSentinel
+from tests.servers.redis_topologies import RedisCluster, SentinelWithoutFailover
 
 ENVIRONMENT = "PRISM_TEST_REDIS_URL"
 
@@ -43,8 +43,8 @@ def redis_cluster() -> Iterator[RedisCluster]:
 
 
 @pytest.fixture(scope="session")
-def redis_sentinel() -> Iterator[RedisSentinel]:
-    with RedisSentinel() as sentinel:
+def redis_sentinel() -> Iterator[SentinelWithoutFailover]:
+    with SentinelWithoutFailover() as sentinel:
         yield sentinel
 
 
@@ -58,14 +58,18 @@ def redis_backend(request: pytest.FixtureRequest) -> RedisBackend:
 
 @pytest.fixture(scope="session")
 def redis_cluster_backend(request: pytest.FixtureRequest) -> RedisBackend:
-    url = _external_url("redis+cluster", "rediss+cluster")
-    return RedisBackend(url or request.getfixturevalue("redis_cluster").url)
+    if url := _external_url("redis+cluster", "rediss+cluster"):
+        return RedisBackend(url)
+    cluster = request.getfixturevalue("redis_cluster")
+    return RedisBackend(cluster.url, cluster)
 
 
 @pytest.fixture(scope="session")
 def redis_sentinel_backend(request: pytest.FixtureRequest) -> RedisBackend:
-    url = _external_url("redis+sentinel", "rediss+sentinel")
-    return RedisBackend(url or request.getfixturevalue("redis_sentinel").url)
+    if url := _external_url("redis+sentinel", "rediss+sentinel"):
+        return RedisBackend(url)
+    sentinel = request.getfixturevalue("redis_sentinel")
+    return RedisBackend(sentinel.url, sentinel)
 
 
 def _external_url(*schemes: str) -> str:

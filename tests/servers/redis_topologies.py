@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -77,7 +78,11 @@ class ClusterNode(RedisServer):
 
 
 class RedisCluster(ServerGroup):
-    """Cluster of three masters, each with a third of the slots."""
+    """Cluster of three masters, each with a third of the slots.
+
+    Implements `prism.testing.BackendServer`: all masters are away at once, because keys on a
+    master that stays would be answered.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,6 +110,20 @@ class RedisCluster(ServerGroup):
         self.nodes.append(node)
         self._wait_until_complete()
         return node
+
+    async def pause(self) -> None:
+        await asyncio.gather(*(node.pause() for node in self.nodes))
+
+    async def resume(self) -> None:
+        await asyncio.gather(*(node.resume() for node in self.nodes))
+        await asyncio.to_thread(self._wait_until_complete)
+
+    async def kill(self) -> None:
+        await asyncio.gather(*(node.kill() for node in self.nodes))
+
+    async def start(self) -> None:
+        await asyncio.gather(*(node.start() for node in self.nodes))
+        await asyncio.to_thread(self._wait_until_complete)
 
     def _wait_until_complete(self) -> None:
         for node in self.nodes:
@@ -140,6 +159,11 @@ class SentinelServer(RedisServer):
         others = int(master[b"num-other-sentinels"])
         return int(master[b"num-slaves"]) == 1 and others == _SENTINELS - 1
 
+    def sees_master(self) -> bool:
+        """Return whether the master answers the sentinel."""
+        flags = self.ask("SENTINEL", "MASTER", SERVICE)[b"flags"]
+        return b"down" not in flags and b"disconnected" not in flags
+
     def master_port(self) -> int:
         """Return the port of the server that is the master now."""
         _, port = self.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
@@ -148,6 +172,8 @@ class SentinelServer(RedisServer):
 
 class RedisSentinel(ServerGroup):
     """Master with a replica, and three sentinels."""
+
+    replica_priority = 100
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,11 +193,45 @@ class RedisSentinel(ServerGroup):
 
     def launch(self) -> None:
         master = self.add(RedisServer())
-        replica = self.add(RedisServer({"replicaof": f"127.0.0.1 {master.port}"}))
+        following = {
+            "replicaof": f"127.0.0.1 {master.port}",
+            "replica-priority": str(self.replica_priority),
+        }
+        replica = self.add(RedisServer(following))
         self.servers = [master, replica]
         self.sentinels = [self.add(SentinelServer(master)) for _ in range(_SENTINELS)]
         for sentinel in self.sentinels:
             _wait_until(sentinel.sees_all, "the sentinels know one another")
+
+
+class SentinelWithoutFailover(RedisSentinel):
+    """Sentinels whose replica never becomes the master, so that no acknowledged write is lost.
+
+    Implements `prism.testing.BackendServer`: the master is what tests take away.
+    """
+
+    # A replica of priority 0 is never promoted.
+    replica_priority = 0
+
+    async def pause(self) -> None:
+        await self.servers[0].pause()
+
+    async def resume(self) -> None:
+        await self.servers[0].resume()
+        await self._wait_for_sentinels()
+
+    async def kill(self) -> None:
+        await self.servers[0].kill()
+
+    async def start(self) -> None:
+        await self.servers[0].start()
+        await self._wait_for_sentinels()
+
+    async def _wait_for_sentinels(self) -> None:
+        for sentinel in self.sentinels:
+            await asyncio.to_thread(
+                _wait_until, sentinel.sees_master, "the sentinels see the master"
+            )
 
 
 def _wait_until(condition: Callable[[], bool], what: str) -> None:
