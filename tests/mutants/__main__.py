@@ -7,6 +7,7 @@ Mutants that behave like the original do not count.
 from __future__ import annotations
 
 import argparse
+import pickle
 import random
 import sys
 from collections import Counter
@@ -17,7 +18,9 @@ import typer
 from tests.mutants.areas import AREAS, ROOT, Area
 from tests.mutants.equivalents import key_of, read_equivalents
 from tests.mutants.mutations import Mutant, mutants_of
-from tests.mutants.runs import BaselineFailed, Verdict, judge, measure
+from tests.mutants.runs import Baseline, BaselineFailed, Verdict, judge, measure
+
+_BASELINES = ROOT / "build" / "mutants"
 
 
 def main() -> int:
@@ -28,6 +31,11 @@ def main() -> int:
     parser.add_argument(
         "--at", action="append", default=[], metavar="FILE:LINE", help="mutants of this line alone"
     )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="which tests run which lines is known from the last run; new tests all run",
+    )
     given = parser.parse_args()
     if unknown := [name for name in given.areas if name not in AREAS]:
         parser.error(f"unknown areas: {', '.join(unknown)}; known are {', '.join(AREAS)}")
@@ -36,21 +44,43 @@ def main() -> int:
         if given.at:
             chosen = [each for each in every_mutant(AREAS[name]) if place_of(*each) in given.at]
         try:
-            judge_all(name, chosen)
+            judge_all(name, chosen, last_baseline(name) if given.again else new_baseline(name))
         except BaselineFailed as error:
-            typer.echo(f"{name}: the tests fail without any change:\n{error}", err=True)
+            typer.echo(f"{name}: the tests do not run:\n{error}", err=True)
             return 1
     return 0
 
 
-def judge_all(name: str, chosen: list[tuple[Path, Mutant]]) -> None:
-    """Judge the mutants of an area, and print each verdict and the score.
+def new_baseline(name: str) -> Baseline:
+    """Run the tests of an area on the original code, and keep what they do.
 
     Raises:
-        BaselineFailed: the tests fail on the original code.
+        BaselineFailed: the tests do not run on the original code.
     """
-    equivalents = read_equivalents()
     baseline = measure(AREAS[name])
+    _BASELINES.mkdir(parents=True, exist_ok=True)
+    _baseline_file(name).write_bytes(pickle.dumps(baseline))
+    return baseline
+
+
+def last_baseline(name: str) -> Baseline:
+    """Return what the tests of an area did in the last run.
+
+    Raises:
+        BaselineFailed: there was none.
+    """
+    try:
+        baseline: Baseline = pickle.loads(_baseline_file(name).read_bytes())
+    except FileNotFoundError:
+        raise BaselineFailed("no run was measured yet: leave out '--again'") from None
+    return baseline
+
+
+def judge_all(name: str, chosen: list[tuple[Path, Mutant]], baseline: Baseline) -> None:
+    """Judge mutants of an area, and print each verdict and the score."""
+    equivalents = read_equivalents()
+    for test in baseline.failed:
+        typer.echo(f"left out, because it fails without any change: {test}")
     counts: Counter[str] = Counter()
     for file, mutant in chosen:
         if key_of(file, mutant) in equivalents:
@@ -82,6 +112,10 @@ def sample(area: Area, count: int, seed: int) -> list[tuple[Path, Mutant]]:
 def place_of(file: Path, mutant: Mutant) -> str:
     """Return where a mutant is: its file and line."""
     return f"{file.relative_to(ROOT)}:{mutant.lines.start}"
+
+
+def _baseline_file(name: str) -> Path:
+    return _BASELINES / f"{name}.pickle"
 
 
 def _short(source: str) -> str:

@@ -29,12 +29,14 @@ class Plan:
         results: file for the results, a line of JSON for each test.
         tests: names of the tests to run, in their order; empty: all.
         limits: seconds that each of them may take.
+        known: names of the tests that were measured; others are new, and run first.
     """
 
     source: str
     results: str
     tests: list[str] = field(default_factory=list)
     limits: dict[str, float] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self)))
@@ -81,7 +83,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not plan.tests:
         return
     by_name = {name_of(item.nodeid): item for item in items}
-    items[:] = [by_name[name] for name in plan.tests if name in by_name]
+    new = [item for name, item in by_name.items() if name not in set(plan.known)]
+    items[:] = new + [by_name[name] for name in plan.tests if name in by_name]
     for item in items:
         limit = plan.limits.get(name_of(item.nodeid))
         if limit is not None:

@@ -52,7 +52,7 @@ class Judgement:
 
 
 class BaselineFailed(Exception):
-    """The tests fail on the original code, so they can judge nothing."""
+    """The tests do not run on the original code, so they can judge nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,14 @@ class Baseline:
     Attributes:
         area: the area.
         seconds: how long each test took, by name, in the order of the tests.
+        failed: tests that fail without any change, and so judge nothing.
         tests_by_line: names of the tests that ran each line, by file and line; the empty name
             is that of the import.
     """
 
     area: Area
     seconds: dict[str, float]
+    failed: list[str]
     tests_by_line: dict[str, dict[int, set[str]]]
 
     def tests_for(self, file: Path, lines: Iterable[int]) -> list[str]:
@@ -80,51 +82,41 @@ class Baseline:
         names = set().union(*(ran.get(line, set()) for line in lines))
         if "" in names:
             return list(self.seconds)
-        near = sorted(names.intersection(self.seconds), key=self._order)
+        near = [name for name in self.seconds if name in names]
         others = (name for name in self.seconds if name not in names)
         return [*near, *filter(_starts_processes, others)]
-
-    def _order(self, name: str) -> tuple[int, str, float]:
-        at = next(n for n, prefix in enumerate(self.area.tests) if name.startswith(prefix))
-        return at, name.rpartition("::")[0], self.seconds[name]
 
 
 def measure(area: Area) -> Baseline:
     """Run the tests on the original code.
 
     Raises:
-        BaselineFailed: a test fails twice.
+        BaselineFailed: no test runs, or the run ends early.
     """
     with tempfile.TemporaryDirectory(prefix="prism-mutants-") as name:
         folder = Path(name)
         data, settings = folder / "coverage", folder / "coveragerc"
-        settings.write_text(f"[run]\nsource = {ROOT / 'src/prism'}\ndata_file = {data}\n")
+        files = "\n    ".join(map(str, area.files()))
+        settings.write_text(f"[run]\ninclude =\n    {files}\ndata_file = {data}\n")
         plan = Plan(str(ROOT / "src"), str(folder / "results"))
         arguments = ["--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report="]
         arguments += ["-n", str(_WORKERS), "--dist", "loadgroup"]
         run = _pytest(folder, ROOT / "src", plan, [*arguments, *area.tests])
         results = read_results(Path(plan.results)) if Path(plan.results).exists() else []
-        failed = [f"{result.test}: {result.failure[-300:]}" for result in results if result.failure]
-        if failed or not results or run.returncode != 0:
-            raise BaselineFailed("\n".join(failed) or run.stdout[-2000:])
+        if not results or run.returncode not in (0, 1):
+            raise BaselineFailed(run.stdout[-2000:])
         by_line = _tests_by_line(data, area)
-    seconds = {result.test: result.seconds for result in results}
-    order = {prefix: at for at, prefix in enumerate(area.tests)}
-    ordered = sorted(
-        seconds,
-        key=lambda name: (
-            min(at for prefix, at in order.items() if name.startswith(prefix)),
-            name.rpartition("::")[0],
-            seconds[name],
-        ),
-    )
-    return Baseline(area, {name: seconds[name] for name in ordered}, by_line)
+    failed = [result.test for result in results if result.failure]
+    seconds = {result.test: result.seconds for result in results if not result.failure}
+    names = sorted(seconds, key=lambda name: (area.position(name), seconds[name]))
+    return Baseline(area, {name: seconds[name] for name in names}, failed, by_line)
 
 
 def judge(baseline: Baseline, file: Path, mutant: Mutant) -> Judgement:
     """Run the tests on a mutant until one fails twice.
 
-    Where the failure may be due to a busy machine, the test must then pass on the original.
+    Where the failure may be due to a busy machine, the test must then pass on the original. So
+    must a test that was not measured.
     """
     tests = baseline.tests_for(file, mutant.lines)
     if not tests:
@@ -139,10 +131,12 @@ def judge(baseline: Baseline, file: Path, mutant: Mutant) -> Judgement:
             # The process ended, or the module cannot be imported.
             return Judgement(Verdict.KILLED, f"pytest ends with status {run.returncode}")
         return Judgement(Verdict.SURVIVED, f"{len(results)} tests pass")
-    if any(sign in failed.failure.lower() for sign in _SIGNS_OF_TIME):
+    is_new = failed.test not in baseline.seconds
+    if is_new or any(sign in failed.failure.lower() for sign in _SIGNS_OF_TIME):
         with tempfile.TemporaryDirectory() as folder:
             _, again = _run(baseline, Path(folder), ROOT / "src", [failed.test])
-        if len(again) != 1 or again[0].failure:
+        passed = [result.test for result in again if not result.failure]
+        if failed.test not in passed:
             return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed.test}")
     return Judgement(Verdict.KILLED, failed.test)
 
@@ -150,11 +144,13 @@ def judge(baseline: Baseline, file: Path, mutant: Mutant) -> Judgement:
 def _run(
     baseline: Baseline, folder: Path, source: Path, tests: list[str]
 ) -> tuple[subprocess.CompletedProcess[str] | None, list[Result]]:
-    limits = {name: _LIMIT_SECONDS + _LIMIT_FACTOR * baseline.seconds[name] for name in tests}
-    plan = Plan(str(source), str(folder / "results"), tests, limits)
-    used = [each for each in baseline.area.tests if any(name.startswith(each) for name in tests)]
+    limits = {
+        name: _LIMIT_SECONDS + _LIMIT_FACTOR * seconds for name, seconds in baseline.seconds.items()
+    }
+    known = [*baseline.seconds, *baseline.failed]
+    plan = Plan(str(source), str(folder / "results"), tests, limits, known)
     try:
-        run = _pytest(folder, source, plan, ["-x", "-n", "0", *used])
+        run = _pytest(folder, source, plan, ["-x", "-n", "0", *baseline.area.tests])
     except subprocess.TimeoutExpired:
         run = None
     results = Path(plan.results)
@@ -168,11 +164,15 @@ def _pytest(
     plan.write(file)
     path = os.pathsep.join([str(source), str(ROOT)])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.plugin"]
-    command += ["-p", "no:cacheprovider", *arguments]
+    # Failures are not shown, and rewritten asserts take longer to load than most tests to run.
+    command += ["-p", "no:cacheprovider", "--assert=plain", *arguments]
+    environment = {**os.environ, "PYTHONPATH": path, ENVIRONMENT: str(file)}
+    # Otherwise each run compiles every module again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path, ENVIRONMENT: str(file)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
