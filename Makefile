@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools run demo test test-in-ci test-unit test-drivers test-patterns test-acceptance-interfaces \
-        test-acceptance-sqlite test-acceptance-redis test-acceptance-nats compliance suite-selftest mutants test-integration attack attack-short soak \
+        test-acceptance-sqlite test-acceptance-redis test-acceptance-nats compliance suite-selftest many-gateways mutants test-integration attack attack-short soak \
         test-example clients matrix matrix-short coverage coverage-floors coverage-acceptance-interfaces coverage-integration dashboard \
         observability-check page-check package release lock docs bench check fmt lint types imports proto \
         proto-check proto-baseline ci clean
@@ -109,6 +109,9 @@ compliance: $(STAMP) ## Run the acceptance suite on every backend, at every leve
 
 suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to be caught by its test; ARGS="PrefixesBleed"
 	$(BIN)/python -m tests.selftest $(ARGS)
+
+many-gateways: $(STAMP) ## Run three gateways on one Redis and one NATS with 10,000 increments, 5,000 races and long histories
+	$(BIN)/python -m pytest -v tests/contract/many_gateways.py $(ARGS)
 
 mutants: $(STAMP) ## Change our own code in one place at a time, to see which changes no test notices; ARGS="redis --sample 50"
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -50,9 +50,9 @@ class Mutant:
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a module, except those that change nothing that runs.
+    """Yield every mutant of a module, except those that change nothing but a log.
 
-    Left out are code for the type checker alone, and how dataclasses are stored.
+    Left out are also code for the type checker alone, and how dataclasses are stored.
     """
     tree = ast.parse(source)
     names = _names(tree)
@@ -104,11 +104,15 @@ def _names(tree: ast.AST) -> dict[ast.AST, str]:
 
 
 def _without_effect(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes whose change has no effect while the program runs."""
+    """Yield the nodes whose change has no effect but on a log."""
     for node in ast.walk(tree):
         match node:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 yield from ast.walk(node)
+            case ast.Expr(
+                value=ast.Call(func=ast.Attribute(value=ast.Name(id="_log" | "_logger")))
+            ):
+                yield node
             case ast.ClassDef():
                 for decorator in node.decorator_list:
                     if isinstance(decorator, ast.Call):

@@ -116,3 +116,12 @@ async def test_a_key_written_before_its_removal_from_the_index_is_found(
     await memstore.set("k", b"2")
     assert not store.sweep(1.0)
     assert (await memstore.scan()).keys == ["k"]
+
+
+async def test_an_expired_key_leaves_the_index_too(memstore: Memstore, clock: Clock) -> None:
+    store = memstore._store
+    await memstore.set("expired", b"", ttl=SECOND)
+    await memstore.set("stays", b"")
+    clock.advance(2)
+    assert not store.sweep(1.0)
+    assert list(store.index.since("")) == ["stays"]

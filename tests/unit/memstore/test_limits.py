@@ -5,7 +5,16 @@ from typing import Protocol
 import pytest
 
 from prism.adapters.memstore import Memstore, MemstoreSettings
-from prism.ports import Delete, Exhausted, HealthStatus, InvalidArgument, Lifetime, Put
+from prism.ports import (
+    Condition,
+    Delete,
+    Exhausted,
+    HealthStatus,
+    InvalidArgument,
+    Lifetime,
+    Presence,
+    Put,
+)
 
 Open = Callable[[MemstoreSettings], Awaitable[Memstore]]
 SECOND = timedelta(seconds=1)
@@ -177,3 +186,8 @@ def test_an_invalid_setting_is_refused(name: str, value: int, message: str) -> N
 async def test_the_limit_on_values_is_in_the_profile(open_memstore: Open) -> None:
     memstore = await open_memstore(MemstoreSettings(max_value_bytes=77))
     assert memstore.profile.limits.max_value_bytes == 77
+
+
+async def test_a_transaction_of_conditions_alone_works_with_limits(open_memstore: Open) -> None:
+    memstore = await open_memstore(MemstoreSettings(max_keys=1))
+    assert await memstore.apply([Condition("k", Presence.ABSENT)], []) == []

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from itertools import chain
+from typing import ClassVar
 
 import pytest
 import pytest_asyncio
@@ -37,14 +39,21 @@ FURTHER = {Level.IN_PROCESS: 2, Level.WIRE: 2, Level.PROXY: 1}
 """Backends besides that of the class; a proxy takes a second to start."""
 
 ROUNDS = 20
-INCREMENTS_EACH = 40
+COUNTING_EACH = 40
 CALLERS_EACH = 4
 STEPS = 30
 
 
 @group()
 class SharedStores(Group):
-    """A write through one backend is seen through all others."""
+    """A write through one backend is seen through all others.
+
+    Attributes:
+        shared_store_scale: multiplies the number of increments, of races, and of steps in the
+            recorded histories.
+    """
+
+    shared_store_scale: ClassVar[int] = 1
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def stores(
@@ -78,11 +87,12 @@ class SharedStores(Group):
     async def test_several_backends_lose_no_increment(
         self, stores: list[FullKeyValue], key: str
     ) -> None:
-        counts = await gather_or_cancel(
-            *(kv.increment(key) for _ in range(INCREMENTS_EACH) for kv in stores)
-        )
-        total = INCREMENTS_EACH * len(stores)
-        assert sorted(count.value for count in counts) == list(range(1, total + 1))
+        async def count(kv: FullKeyValue) -> list[int]:
+            return [(await kv.increment(key)).value for _ in range(self.shared_store_scale)]
+
+        counts = await gather_or_cancel(*(count(kv) for kv in stores for _ in range(COUNTING_EACH)))
+        total = COUNTING_EACH * len(stores) * self.shared_store_scale
+        assert sorted(chain.from_iterable(counts)) == list(range(1, total + 1))
         for kv in stores:
             entry = await kv.get(key)
             assert entry is not None
@@ -147,7 +157,7 @@ class SharedStores(Group):
             races = (race(kv, number) for number, kv in enumerate(stores * CALLERS_EACH))
             return sum(await gather_or_cancel(*(wins(each) for each in races)))
 
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS * self.shared_store_scale):
             assert (
                 await winners(
                     lambda kv, number: kv.compare_and_set(key, b"%d" % number, expected=None)
@@ -277,7 +287,7 @@ class SharedStores(Group):
             name = f"caller {number}"
             caller = recorder.caller(name, stores[number % len(stores)])
             workload = RandomWorkload(name, caller, [key], backend.profile)
-            for _ in range(STEPS):
+            for _ in range(STEPS * self.shared_store_scale):
                 await workload.step()
 
         await gather_or_cancel(*(work(number) for number in range(CALLERS_EACH * len(stores))))
@@ -292,7 +302,7 @@ class SharedStores(Group):
         async def work(number: int) -> None:
             caller = recorder.caller(f"caller {number}", stores[number % len(stores)])
             workload = EveryWriteWorkload(number, caller, keys, backend.profile)
-            for _ in range(STEPS):
+            for _ in range(STEPS * self.shared_store_scale):
                 await workload.step()
 
         await gather_or_cancel(*(work(number) for number in range(3 * len(stores))))

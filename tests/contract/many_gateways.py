@@ -1,0 +1,40 @@
+"""Several gateways on one store, with many more calls than in every run: `make many-gateways`.
+
+Each class counts to more than 10,000, has more than 2,000 races, and records long histories. The
+file has a name that no other run collects.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+
+from prism.adapters.nats import DRIVER as NATS
+from prism.adapters.redis import DRIVER as REDIS
+from prism.testing import OpenBackend
+from prism.testing.levels import over_grpc
+from prism.testing.suite.shared_store import SharedStores
+from tests.servers.nats_fixtures import NatsBackend
+from tests.servers.redis_fixtures import RedisBackend
+
+
+class LargeScale(SharedStores):
+    shared_store_scale: ClassVar[int] = 84
+    timeout_factor: ClassVar[float] = 20.0
+
+
+@pytest.mark.timeout(1200)
+class TestOnRedis(LargeScale):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(redis_backend: RedisBackend) -> OpenBackend:
+        return over_grpc(REDIS, {"url": redis_backend.url})
+
+
+@pytest.mark.timeout(1200)
+class TestOnNats(LargeScale):
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def open_backend(nats_backend: NatsBackend) -> OpenBackend:
+        return over_grpc(NATS, {"url": nats_backend.url})
