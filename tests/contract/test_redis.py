@@ -23,7 +23,7 @@ class TestInProcess(AcceptanceSuite):
 
 
 class TestOverGrpc(AcceptanceSuite):
-    # What is between the test and the driver is what `test_memstore.py` tries at more length.
+    # `test_memstore.py` tries the layers between the test and the driver at more length.
     model_examples: ClassVar[dict[Level, int]] = {Level.WIRE: 15}
 
     @pytest.fixture(

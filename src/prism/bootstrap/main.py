@@ -124,8 +124,8 @@ async def _serve(build: Callable[[Redactor], Parts], redactor: Redactor) -> int:
 
 def _tune_garbage_collection(state: State) -> None:
     if state is State.RUNNING:
-        # What exists by now is never freed. To look through it at each collection would stop the
-        # server for some 50 ms.
+        # Objects that exist by now are never freed. Looking through them at each collection would
+        # stop the server for some 50 ms.
         gc.freeze()
         # A request leaves no cycles behind, so the objects of requests in flight, some dozens
         # each, should not trigger collections.

@@ -85,7 +85,7 @@ class MemoryKeeper:
     def _trim_after_growth(self, resident: int) -> None:
         """Trim some seconds after memory has grown.
 
-        What the allocator reports as free leaves out the memory of other threads.
+        The allocator's number of free bytes leaves out the memory of other threads.
         """
         if resident <= self._lowest + _CHANGE_BYTES:
             self._lowest = min(self._lowest, resident)

@@ -108,7 +108,7 @@ def parse_identity(texts: Sequence[str]) -> Identity:
     """
     for text in texts:
         if text != "anonymous" and not text.startswith(_KINDS):
-            raise InvalidArgument(f"{text!r} is no identity; valid are {_IDENTITIES}")
+            raise InvalidArgument(f"{text!r} is not an identity; valid are {_IDENTITIES}")
     if not texts:
         raise InvalidArgument(f"an identity is missing; valid are {_IDENTITIES}")
     return Identity(tuple(texts))

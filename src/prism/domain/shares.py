@@ -7,7 +7,7 @@ from collections import deque
 
 
 class Shares:
-    """Bound on the work in progress of each connection; further work of it waits in order.
+    """Bound on the work that each connection has in progress; its further work waits in order.
 
     Args:
         most: pieces of work that a connection may have in progress at once.

@@ -1,4 +1,4 @@
-"""Tasks on standby, in whose name operations begin: only one that waits takes a task."""
+"""Tasks on standby: an operation begins in the name of one, and takes it only if it waits."""
 
 from __future__ import annotations
 

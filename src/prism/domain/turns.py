@@ -25,19 +25,19 @@ _FIRST, _MOST = 8, 64
 
 
 class Turns:
-    """Lets work begin while a turn of the event loop is young, and in later turns otherwise.
+    """Lets work begin in the first part of a turn of the event loop, or else in a later turn.
 
-    A caller can ask for more with one packet than the server can do in a second. What does not
-    begin in the same turn waits. Of the connections that wait, the one begins next whose work
-    has taken the least time, so one that asks for little goes ahead of any number of others
-    that ask for much. The pieces of work in one turn are as many as fit into it.
+    One packet of a caller can ask for more work than the server does in a second. Work that does
+    not fit into a turn waits for a later one. The waiting connection whose work has taken the least
+    time so far begins next: a connection that asks for little goes ahead of any number that ask for
+    much. As many pieces of work begin in a turn as fit into it.
 
     The order is that of a fair scheduler: https://docs.kernel.org/scheduler/sched-design-CFS.html
 
     Attributes:
         slice_s: time of one turn after which no more work begins in it.
-        pause_s: time between two turns while work waits. A transport sets it if what it does
-            for a call needs more than the event loop.
+        pause_s: time between two turns while work waits. A transport sets it if it also serves
+            calls in threads of its own.
     """
 
     def __init__(self) -> None:
@@ -129,8 +129,8 @@ class Turns:
         for connection in begun:
             if connection in self._queues:
                 self._enter(connection)
-        # The least time grows as if all had an equal part, or new connections without an end
-        # would always go first.
+        # The least time grows as if all connections had an equal part. Otherwise a series of new
+        # connections would always go first.
         self._least_s += took_s / len(self._queues)
         if self._woken:
             fitting = int(self._most_woken * self.slice_s / took_s)
@@ -150,7 +150,7 @@ class Turns:
     def _next_turn(self) -> None:
         """Begin the work that waits: as much as fits into one turn.
 
-        Work that is done at once takes its time here. Tasks that are woken run later, between
+        Some work runs here, inside the call of `begin`. Tasks that are woken run later, between
         `_mark` and `_close`, each before a call of `_lap`.
         """
         loop = asyncio.get_running_loop()
@@ -197,10 +197,10 @@ class Turns:
 
 
 class MessageTurns:
-    """Lets large messages be decoded one by one, and other calls be served between them.
+    """Turns for large messages: one is decoded at a time, and other calls are served in between.
 
-    Many large messages that arrive together would hold up all others. One that takes long to
-    decode, because it has many small parts, is followed by a pause of the same length.
+    Many large messages that arrive together would hold up all other calls. A message that takes
+    long to decode, because it has many small parts, is followed by a pause of the same length.
 
     Args:
         pause_s: time for other calls before each large message.

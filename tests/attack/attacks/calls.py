@@ -24,7 +24,7 @@ _NAMES = {"0": "OK", "1": "CANCELLED", "3": "INVALID_ARGUMENT", "4": "DEADLINE_E
           "13": "INTERNAL", "14": "UNAVAILABLE"}  # fmt: skip
 
 
-def told(statuses: Mapping[str, int], resets: int = 0, *more: str) -> str:
+def summary_of(statuses: Mapping[str, int], resets: int = 0, *more: str) -> str:
     """Return counts of answers as text."""
     parts = [f"{count:,} {_NAMES.get(name, name)}" for name, count in Counter(statuses).items()]
     if resets:

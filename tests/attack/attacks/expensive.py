@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from prism.v1 import keyvalue_pb2 as pb
-from tests.attack.attacks.calls import BATCH_GET, BATCH_SET, OPERATE, SCAN, told
+from tests.attack.attacks.calls import BATCH_GET, BATCH_SET, OPERATE, SCAN, summary_of
 from tests.attack.peer import Peer, message
 from tests.attack.registry import Place, attack, require
 from tests.attack.target import Target
@@ -36,8 +36,10 @@ async def _calls(target: Target, path: str, body: bytes) -> str:
                 await peer.send(stream, body, end=True)
             answered += len(streams)
             await peer.wait_answered(answered, 60)
-        require(set(peer.statuses) <= {"0", "8"}, told(peer.statuses, peer.resets, peer.closed))
-        return told(peer.statuses, peer.resets, peer.closed)
+        require(
+            set(peer.statuses) <= {"0", "8"}, summary_of(peer.statuses, peer.resets, peer.closed)
+        )
+        return summary_of(peer.statuses, peer.resets, peer.closed)
 
 
 async def _operations(target: Target, operations: Iterable[pb.Operation]) -> str:
@@ -50,7 +52,7 @@ async def _operations(target: Target, operations: Iterable[pb.Operation]) -> str
         streams = [peer.call(OPERATE, None, *target.headers) for _ in range(count)]
         await asyncio.gather(*(peer.send(stream, body, end=True) for stream in streams))
         await peer.wait_answered(count + 1, 60)
-        return told(
+        return summary_of(
             peer.statuses, peer.resets, f"{peer.received >> 20} MiB of replies", peer.closed
         )
 

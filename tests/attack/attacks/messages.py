@@ -11,7 +11,7 @@ from tests.attack.attacks.calls import (
     INITIALIZE,
     OPERATE,
     delimited,
-    told,
+    summary_of,
 )
 from tests.attack.peer import Peer, message
 from tests.attack.registry import Place, attack, require
@@ -31,9 +31,11 @@ async def _bomb(target: Target, path: str, plain: bytes) -> str:
             for _ in range(8):
                 peer.call(path, bomb, _GZIP, *target.headers)
             await peer.wait_answered(8 * (number + 1))
-        require(not peer.statuses["0"], f"accepted: {told(peer.statuses)}")
-        require(peer.answered == 8 * rounds, f"of {8 * rounds} {told(peer.statuses)}")
-        return f"{len(bomb):,} bytes become {len(plain):,}: {told(peer.statuses, peer.resets)}"
+        require(not peer.statuses["0"], f"accepted: {summary_of(peer.statuses)}")
+        require(peer.answered == 8 * rounds, f"of {8 * rounds} {summary_of(peer.statuses)}")
+        return (
+            f"{len(bomb):,} bytes become {len(plain):,}: {summary_of(peer.statuses, peer.resets)}"
+        )
 
 
 @attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
@@ -75,7 +77,7 @@ async def unknown_fields(target: Target) -> str:
         for _ in range(target.size(40, 16)):
             peer.call(GET, bomb, _GZIP)
         await peer.wait_answered(target.size(40, 16))
-        return told(peer.statuses, peer.resets)
+        return summary_of(peer.statuses, peer.resets)
 
 
 @attack()
@@ -87,8 +89,8 @@ async def large_messages(target: Target) -> str:
         calls = [peer.call(BATCH_GET) for _ in range(count)]
         await asyncio.gather(*(_send(peer, call, body) for call in calls))
         await peer.wait_answered(count)
-        require(not peer.statuses["0"], f"accepted: {told(peer.statuses)}")
-        return told(peer.statuses, peer.resets)
+        require(not peer.statuses["0"], f"accepted: {summary_of(peer.statuses)}")
+        return summary_of(peer.statuses, peer.resets)
 
 
 async def _send(peer: Peer, call: int, body: bytes) -> None:

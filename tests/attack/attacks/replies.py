@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from prism.v1 import keyvalue_pb2 as pb
-from tests.attack.attacks.calls import GET, GET_BIG, OPERATE, WATCH, WATCH_ALL, told
+from tests.attack.attacks.calls import GET, GET_BIG, OPERATE, WATCH, WATCH_ALL, summary_of
 from tests.attack.peer import Peer, message
 from tests.attack.registry import Place, attack
 from tests.attack.target import Target
@@ -27,7 +27,7 @@ async def unread_replies(target: Target) -> str:
             peer.call(GET, GET_BIG, *target.headers)
             await asyncio.sleep(0.002)
         await asyncio.sleep(target.size(8, 1))
-        return told(peer.statuses, peer.resets, peer.closed)
+        return summary_of(peer.statuses, peer.resets, peer.closed)
 
 
 @attack(Place.SERVER, Place.PROXY)
@@ -39,7 +39,7 @@ async def unread_operations(target: Target) -> str:
             await peer.send(stream, _operate_gets(10, first))
             await asyncio.sleep(0.01)
         await asyncio.sleep(target.size(8, 1))
-        return told(peer.statuses, peer.resets, peer.closed)
+        return summary_of(peer.statuses, peer.resets, peer.closed)
 
 
 @attack()
@@ -65,7 +65,7 @@ async def slow_reader(target: Target) -> str:
         for at in range(target.size(100, 20)):
             await asyncio.sleep(0.1)
             peer.open_windows(*calls[at : at + 1], size=100_000)
-        return told(peer.statuses, peer.resets, peer.closed)
+        return summary_of(peer.statuses, peer.resets, peer.closed)
 
 
 @attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
@@ -116,4 +116,5 @@ async def unread_events(target: Target) -> str:
             stream = writer.call("/prism.v1.KeyValueService/Set")
             await writer.send(stream, body, end=True)
         await writer.wait_answered(count)
-        return f"writer: {told(writer.statuses)}; watches: {told(watcher.statuses, watcher.resets)}"
+        watches = summary_of(watcher.statuses, watcher.resets)
+        return f"writer: {summary_of(writer.statuses)}; watches: {watches}"

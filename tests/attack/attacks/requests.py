@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from prism.v1 import keyvalue_pb2 as pb
-from tests.attack.attacks.calls import GET, GET_SMALL, SET, told
+from tests.attack.attacks.calls import GET, GET_SMALL, SET, summary_of
 from tests.attack.peer import Header, Peer, call_headers, header_block, message
 from tests.attack.registry import Place, attack, require
 from tests.attack.target import Target
@@ -79,7 +79,7 @@ async def endless_deadline(target: Target) -> str:
                 await peer.drain()
                 await peer.wait_answered(number - 200, 5)
         await peer.wait_answered(count, 10)
-        return told(peer.statuses, peer.resets, peer.closed)
+        return summary_of(peer.statuses, peer.resets, peer.closed)
 
 
 @attack()
@@ -107,6 +107,6 @@ async def malformed_messages(target: Target) -> str:
         await peer.wait_answered(target.size(2_000, 300), 10)
         # grpcio serves the first message of a call and drops what follows.
         most = 0 if target.transport == "h2corn" else target.size(2_000, 300) // 5
-        require(peer.statuses[_OK] <= most, f"served: {told(peer.statuses)}")
-        statuses.append(told(peer.statuses, peer.resets, peer.closed))
+        require(peer.statuses[_OK] <= most, f"served: {summary_of(peer.statuses)}")
+        statuses.append(summary_of(peer.statuses, peer.resets, peer.closed))
     return ", ".join(statuses)

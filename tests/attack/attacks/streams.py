@@ -19,7 +19,7 @@ from tests.attack.attacks.calls import (
     SET,
     WATCH,
     WATCH_ALL,
-    told,
+    summary_of,
 )
 from tests.attack.peer import Peer, message
 from tests.attack.registry import Place, attack, require
@@ -51,7 +51,7 @@ async def headers_without_a_body(target: Target) -> str:
             resets += peer.resets
         open_ones = sum(not peer.closed and peer.answered < 1_000 for peer in peers)
         require(not open_ones, f"{open_ones} connections have calls that outlive their deadline")
-        return f"of {2_000 * count:,} {told(statuses, resets)}"
+        return f"of {2_000 * count:,} {summary_of(statuses, resets)}"
 
 
 @attack(
@@ -73,7 +73,7 @@ async def half_bodies(target: Target) -> str:
         peers = [await stack.enter_async_context(Peer.connect(target.grpc_port)) for _ in range(10)]
         await asyncio.gather(*(one(peer) for peer in peers for _ in range(20)))
         statuses = sum((peer.statuses for peer in peers), Counter[str]())
-        return f"of 200 {told(statuses, sum(peer.resets for peer in peers))}"
+        return f"of 200 {summary_of(statuses, sum(peer.resets for peer in peers))}"
 
 
 async def _idle_streams(target: Target, path: str, body: bytes | None, *, ends: bool) -> str:
@@ -93,8 +93,8 @@ async def _idle_streams(target: Target, path: str, body: bytes | None, *, ends: 
         await asyncio.sleep(target.size(8, 2))
         statuses = sum((peer.statuses for peer in peers), Counter[str]())
         closed = Counter(peer.closed for peer in peers if peer.closed)
-        told_all = told(statuses, sum(peer.resets for peer in peers), *closed)
-        return f"of {len(peers) * per_peer:,} {told_all}"
+        summary = summary_of(statuses, sum(peer.resets for peer in peers), *closed)
+        return f"of {len(peers) * per_peer:,} {summary}"
 
 
 @attack(Place.SERVER, Place.PROXY, grpcio_cannot=_GRPCIO_CANNOT)
@@ -129,7 +129,7 @@ async def burst_of_calls(target: Target) -> str:
         for _ in range(3_000):
             peer.call(SET, body, *target.headers)
         await peer.wait_answered(3_000)
-        seen = told(peer.statuses, peer.resets, peer.closed)
+        seen = summary_of(peer.statuses, peer.resets, peer.closed)
         require(set(peer.statuses) <= {"0", "8", "14"}, seen)
         return seen
 
@@ -154,8 +154,8 @@ async def burst_of_a_stock_client(target: Target) -> str:
                 statuses[str(error.code().value[0])] += 1
 
         await asyncio.gather(*(one() for _ in range(3_000)))
-    require(set(statuses) <= {"0", "8", "14"}, told(statuses))
-    return told(statuses)
+    require(set(statuses) <= {"0", "8", "14"}, summary_of(statuses))
+    return summary_of(statuses)
 
 
 @attack(Place.PROXY, short=(Place.PROXY,))
@@ -191,9 +191,9 @@ async def deadlines_at_a_hung_pattern(target: Target) -> str:
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-    require(set(others) == {"0"}, f"healthy pattern, same connection: {told(others)}")
-    require(set(statuses) <= {"0", "4", "8", "14"}, told(statuses))
-    return f"hung: {told(statuses)}; healthy pattern, same connection: {told(others)}"
+    require(set(others) == {"0"}, f"healthy pattern, same connection: {summary_of(others)}")
+    require(set(statuses) <= {"0", "4", "8", "14"}, summary_of(statuses))
+    return f"hung: {summary_of(statuses)}; healthy pattern, same connection: {summary_of(others)}"
 
 
 @attack(Place.PROXY, short=(Place.PROXY,))
@@ -206,4 +206,6 @@ async def thousand_watches_through_a_proxy(target: Target) -> str:
         descriptors = len(os.listdir(f"/proc/{target.pid}/fd"))  # noqa: PTH208
         require(descriptors < 300, f"the proxy holds {descriptors} descriptors")
         peer.call(GET, GET_SMALL, *target.headers)
-        return f"{told(peer.statuses, peer.resets)}; the proxy holds {descriptors} descriptors"
+        return (
+            f"{summary_of(peer.statuses, peer.resets)}; the proxy holds {descriptors} descriptors"
+        )

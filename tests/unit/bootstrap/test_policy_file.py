@@ -186,7 +186,7 @@ def with_rule(text: str) -> str:
             '[[examples]]\nas = "token:x"\nmay = "scan"\nkey = "k"',
             "example 1: scan is about a prefix: give prefix instead of key",
         ),
-        ('[[examples]]\nas = "x"\nmay = "admin"', "example 1: 'x' is no identity"),
+        ('[[examples]]\nas = "x"\nmay = "admin"', "example 1: 'x' is not an identity"),
         ('[groups]\na = "b"', "group a: who has 'b'"),
         (
             '[[quotas]]\nwho = "*"',

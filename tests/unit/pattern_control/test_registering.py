@@ -213,7 +213,7 @@ async def test_close_ends_the_stream_for_good(
     expected.pending.close()
     code, message = await stream.refusal()
     assert code == FAILED_PRECONDITION
-    assert message == "the proxy has no more use for this process"
+    assert message == "the proxy does not need this process any more"
     again = await control_plane.connect(accepted.session)
     await again.send(registration=registration())
     assert (await again.refusal())[0] == UNAUTHENTICATED

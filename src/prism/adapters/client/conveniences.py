@@ -49,11 +49,12 @@ class ConvenientClient(KeyValueClient):
         return await in_batches(call, keys, size_of_key, self.profile.limits)
 
     async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
-        """Set any number of keys; see `get_many`. What was not sent is *not applied*."""
+        """Set any number of keys; see `get_many`. Puts that were not sent are *not applied*."""
         return await in_batches(super().set_many, puts, size_of_put, self.profile.limits)
 
     async def delete_many(self, keys: Sequence[str]) -> list[bool | PrismError]:
-        """Delete any number of keys; see `get_many`. What was not sent is *not applied*."""
+        """Delete any number of keys; see `get_many`. Deletes that were not sent are *not
+        applied*."""
         return await in_batches(super().delete_many, keys, size_of_key, self.profile.limits)
 
     async def scan_iter(self, prefix: str = "") -> AsyncGenerator[str, None]:

@@ -420,7 +420,7 @@ def _code_of_response(fields: dict[bytes, bytes]) -> int | None:
 
 
 def _failure_of(fields: dict[bytes, bytes]) -> CallFailed | None:
-    """Return the failure that trailers tell of; None: the status is OK."""
+    """Return the failure that trailers report; None: the status is OK."""
     status = fields.get(b"grpc-status")
     if status == b"0":
         return None

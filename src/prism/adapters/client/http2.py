@@ -496,7 +496,7 @@ class Http2Connection(asyncio.Protocol):
             self._transport.abort()
         if not self.ready.done():
             self.ready.set_exception(StreamLost(reason, unseen=True))
-            # Whether anybody waits for it or not.
+            # Retrieved even if no caller waits, or asyncio would log it.
             self.ready.exception()
         streams = tuple(self._streams.values())
         self._streams.clear()

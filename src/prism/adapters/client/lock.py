@@ -41,7 +41,7 @@ class Lock:
         """
         if not await self._kv.expire(self.key, self._ttl):
             raise _lost(self.key)
-        # It may have been another holder's, which the longer ttl does not harm.
+        # The key may be another holder's by now; a longer ttl does not harm that one.
         entry = await self._kv.get(self.key)
         if entry is None or entry.version != self.version:
             raise _lost(self.key)

@@ -35,8 +35,9 @@ _MESSAGE_OPERATIONS = 32
 _MOVES = 3
 """How often the operations of a stream that no server has begun are sent on another one."""
 
-# To change to another stream, no operation may be unanswered, or two on one key could change
-# places. So long are others held back for that; if it was in vain, it is tried again later.
+# The change to another stream waits until all operations are answered, or two on one key could be
+# reordered. For that, new operations are held back for the first of these times. If some are
+# unanswered even then, the change is tried again after the second.
 _HOLD_S, _HOLD_AGAIN_S = 0.3, 5.0
 
 

@@ -28,8 +28,8 @@ from prism.v1 import keyvalue_pb2 as pb
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.5
 
-# Limits on repeated operations, per second and at once: an outage brings a server no
-# multiple of the usual calls.
+# Limits on repeated operations, per second and at once: an outage must not multiply the calls to a
+# server.
 _PER_SECOND, _AT_ONCE = 200, 4096
 
 _OVERLOADED = "TOO_MANY_IN_FLIGHT"
@@ -39,9 +39,9 @@ _READS = frozenset(name for name, spec in OPERATIONS.items() if not spec.writes)
 class RetryingChannel:
     """Channel that repeats an operation that failed, as long as its timeout lasts.
 
-    Repeated are operations that the server has not applied because it leaves, is not started, is
-    overloaded or cannot be reached, and reads whose connection broke. A write whose outcome is
-    unknown is never repeated. A watch is begun again, and not continued.
+    It repeats operations that the server has not applied, because it leaves, is not started, is
+    overloaded or cannot be reached, and reads whose connection broke. It never repeats a write
+    whose outcome is unknown. It begins a watch again, and does not continue it.
 
     While no server is known to serve, operations wait for one.
     """

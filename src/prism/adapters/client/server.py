@@ -33,8 +33,8 @@ _PROBE = pb.ExistsRequest(key="prism")
 class Server(PerProcess):
     """A channel to one server, and probes of the server while it does not serve.
 
-    While the server is known not to serve, one small read at a time asks whether it does again.
-    So no operation is on its way to a server that ends.
+    While the server is known not to serve, one small read at a time asks whether it serves again,
+    so that no operation is on its way to a server that ends.
 
     Args:
         on_absent: called when it stops serving, with a task that ends when it serves again.
@@ -123,7 +123,7 @@ class Server(PerProcess):
         return True
 
     def note(self, error: PrismError) -> None:
-        """Take the error of a call, which may say that the server serves nothing."""
+        """Note the error of a call: it may say that the server does not serve."""
         if isinstance(error, NotServing) or not self.channel.is_connected:
             self.ask_again(error)
 

@@ -378,7 +378,7 @@ class Servers(PerProcess):
             self._looking_up.add_done_callback(self._looked_up)
 
     def _server_left(self, recovery: asyncio.Task[None]) -> None:
-        """Spread the keys again when a server serves again that does not now."""
+        """Spread the keys again once this server serves again."""
         loop = asyncio.get_running_loop()
         if self._addresses.have_names and self._look_up_timer is not None:
             self._look_up_timer.cancel()

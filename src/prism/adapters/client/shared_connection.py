@@ -96,7 +96,7 @@ class SharedConnection:
     def _connected(self, task: asyncio.Task[Http2Connection]) -> None:
         self._connecting = None
         if not task.cancelled():
-            # Whether anybody is left to hear of it or not.
+            # Retrieved even if no caller waits, or asyncio would log it.
             task.exception()
 
     def _lost(self, reason: str) -> None:

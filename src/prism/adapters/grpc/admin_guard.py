@@ -20,7 +20,7 @@ class Guard(Protocol):
 
         Raises:
             Unauthenticated: it has shown no credentials.
-            AccessDenied: it is none.
+            AccessDenied: it is not one.
             Exhausted: too many calls of the peer wait, after wrong tokens.
         """
         ...

@@ -27,7 +27,7 @@ class Authentication:
         self._socket_names = socket_names
 
     def __call__(self, context: CallContext) -> Awaitable[None] | None:
-        """Identify the caller; return what refuses it, if its token is not valid."""
+        """Identify the caller; return an awaitable that refuses it if its token is not valid."""
         names = self._socket_names
         if self._certificates and (certificate := context.certificate):
             names = names_of(certificate)

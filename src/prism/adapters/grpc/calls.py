@@ -45,7 +45,7 @@ class Authenticate(Protocol):
     """Identifies callers."""
 
     def __call__(self, context: CallContext) -> Awaitable[None] | None:
-        """Identify the caller of a call; return what refuses it, if its credentials are wrong."""
+        """Identify the caller; return an awaitable that refuses it if its credentials are wrong."""
         ...
 
     def connected(self) -> AbstractContextManager[None]:

@@ -154,7 +154,7 @@ class Store:
         order: Sequence[int] = range(len(writes))
         if self._limited and writes:
             self._make_room_together(writes)
-            # What frees room comes first, so that no write on the way exceeds a limit.
+            # Writes that free room come first, so that none exceeds a limit on the way.
             order = sorted(order, key=lambda index: self._growth(*writes[index][:2]))
         results: list[Version | bool] = [False] * len(writes)
         for index in order:

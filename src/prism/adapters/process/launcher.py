@@ -64,7 +64,8 @@ class ProcessLauncher:
 
     async def launch(self, spec: PatternSpec, token: str) -> LaunchedProcess:
         socket = self._socket_for(spec.name)
-        # What this process closes when the other has ended, and what it closes at once.
+        # Descriptors that this process closes when the other one has ended, and those that it
+        # closes at once.
         with ExitStack() as at_end, ExitStack() as now:
             token_reader, token_writer = os.pipe()
             now.callback(os.close, token_reader)

@@ -76,7 +76,7 @@ def reply_of(failure: Exception, *, writes: bool, redact: Callable[[str], str] =
 
 
 def not_utf8(failure: UnicodeDecodeError) -> CommandError:
-    """Return the error for a key that is no text."""
+    """Return the error for a key that is not text."""
     byte = failure.object[failure.start]
     return CommandError(
         f"ERR the key is not UTF-8: byte 0x{byte:02x} at position {failure.start}; "

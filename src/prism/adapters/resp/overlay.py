@@ -236,7 +236,7 @@ async def transact(
     run: Callable[[Overlay], Awaitable[Result]],
     watched: Sequence[Condition] = (),
 ) -> Result | None:
-    """Run commands on an overlay, and commit it: again, as long as others change what they read.
+    """Run commands on an overlay and commit it; repeat that while others change what they read.
 
     Returns:
         What `run` returned; None: a watched key has changed, and nothing was written.

@@ -28,7 +28,7 @@ _COUNT = {b"*%d" % count: count for count in range(1, 65)}
 
 
 class ProtocolError(Exception):
-    """What a peer sent is no command: the connection cannot go on."""
+    """The bytes of a peer are not a command: the connection cannot continue."""
 
 
 class RequestParser:
@@ -112,7 +112,7 @@ class RequestParser:
         """Return the next commands that are complete, at most so many.
 
         Raises:
-            ProtocolError: what follows is no command.
+            ProtocolError: what follows is not a command.
         """
         if self._error is not None:
             raise self._error

@@ -147,7 +147,7 @@ class Peer(Session, asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing was asked that is not answered."""
+        """Whether every command is answered."""
         pipeline = self.pipeline
         return not (self.commands or pipeline.running or pipeline.out or self.is_unparsed)
 
@@ -283,7 +283,7 @@ class Peer(Session, asyncio.Protocol):
         return self.pipeline.is_congested
 
     def push(self, message: bytes) -> None:
-        """Send what was not asked for."""
+        """Send a message that answers no command."""
         self.active_ns = perf_counter_ns()
         if self.pipeline.push(message):
             self.door.flush_soon(self)
@@ -405,7 +405,7 @@ class Peer(Session, asyncio.Protocol):
                 self._transport.close()
 
     def _leave(self) -> None:
-        """Say why, and close a little later: closing with unread bytes would lose the words."""
+        """Send the reason, and close a little later: closing with unread bytes would lose it."""
         self._is_leaving = True
         self._count_waiting(0)
         self._parser = RequestParser(0)

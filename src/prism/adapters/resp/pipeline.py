@@ -144,7 +144,8 @@ class Pipeline:
             self.flush()
 
     def push(self, message: bytes) -> bool:
-        """Send what was not asked for, after the replies of the commands that have begun.
+        """Send a message that answers no command, after the replies of the commands that have
+        begun.
 
         A reply may hold what was true before the change that the message is about.
 
@@ -180,7 +181,7 @@ class Pipeline:
             self.release_unread()
 
     def release_unread(self) -> None:
-        """Count the replies no more that the client had not read."""
+        """Stop counting the replies that the client had not read."""
         for size in self._unread:
             self._door.unread.release(self._session.name, size)
         self._unread.clear()

@@ -82,7 +82,7 @@ class Session:
         names: names of the caller that are proven without AUTH.
         caller: who sends the commands; None: nobody asks.
         closing: whether the connection closes after the replies.
-        subscriptions: what the client is told without asking.
+        subscriptions: messages that the client gets unasked.
         is_restrained: whether some commands are not run now.
     """
 
@@ -129,7 +129,7 @@ class Session:
         self.use(self.door.default)
 
     def log_out(self) -> None:
-        """Let the commands that follow be those of a caller without a token; as `become`."""
+        """Make the caller of the commands that follow one without a token; as `become`."""
         if (logins := self.door.logins) is not None:
             self.become(logins.caller(None, self.names))
 
@@ -149,11 +149,11 @@ class Session:
         return not self.resp3 and self.subscriptions.count("channel", "pattern") > 0
 
     def restrain(self) -> None:
-        """Look whether some commands are not run now: one attribute tells each command."""
+        """Update whether some commands cannot run now: one attribute, which each command reads."""
         self.is_restrained = self._transaction is not None or self.is_subscribed
 
     def use(self, database: Database) -> None:
-        """Let the commands that follow find the keys of this database.
+        """Use the keys of this database for the commands that follow.
 
         Raises:
             CommandError: keys of another one are watched or tracked.
@@ -166,7 +166,7 @@ class Session:
         self.gateway = database.gateway
 
     def become(self, caller: Caller | None) -> None:
-        """Let the commands that follow be those of this caller.
+        """Make this the caller of the commands that follow.
 
         Raises:
             Exhausted: it has as many connections as its quota allows; nothing is changed.
@@ -186,7 +186,7 @@ class Session:
         self.caller, self._quota = caller, quota
 
     def disconnect(self) -> None:
-        """Count the connection no more for the quota of its caller."""
+        """Stop counting the connection for the quota of its caller."""
         self._quota.close()
 
     def mutes_reply(self) -> bool:

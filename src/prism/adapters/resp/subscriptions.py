@@ -1,4 +1,4 @@
-"""What one connection is told of without asking: channels of changed keys, and keys to forget."""
+"""Messages that a connection gets unasked: channels of changed keys, and keys to forget."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Feed:
 
 
 class Subscriptions:
-    """Subscriptions of one connection; each change of a key is told in the order of the events.
+    """Subscriptions of one connection; changes of a key are reported in the order of the events.
 
     Events may be missing after the end of a watch. So the connection is closed then: a client
     that connects again subscribes again, and knows that it has to.
@@ -114,7 +114,7 @@ class Subscriptions:
         return [name for each, name in self.names if each == kind]
 
     async def add(self, new: dict[Name, tuple[tuple[Keys, ...], Listener]]) -> None:
-        """Subscribe; what happens from now on is told.
+        """Subscribe to what happens from now on.
 
         Raises:
             CommandError: these would be too many.

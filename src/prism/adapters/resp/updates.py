@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prism.adapters.resp.session import Backend
 
 ATTEMPTS = 64
-"""Attempts until the command gives up; each of many racers wins once in so many."""
+"""Attempts before the command gives up. In each round of a race one of the writers succeeds."""
 
 _PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05

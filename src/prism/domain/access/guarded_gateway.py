@@ -41,12 +41,12 @@ _WATCH = BY_PREFIX[Action.WATCH]
 class GuardedGateway:
     """Implementation of `FullKeyValue` around a gateway.
 
-    While admission is closed, an operation that is not allowed is refused for that: a client
+    While admission is closed, a forbidden operation gets NotServing and not AccessDenied: a client
     that asks whether the server serves must not take a refusal for a yes.
 
-    What tells about a key needs `read` as well: a condition, the sum of a counter, the values
-    of a scan or a watch. Methods that only check return what the gateway returns, so that an
-    operation costs no coroutine more.
+    An operation that reveals something about a key needs `read` as well: a condition, the sum of a
+    counter, the values of a scan or a watch. A method that only checks returns the gateway's
+    coroutine, so that an operation costs no second one.
 
     Args:
         pattern: name of the proxy's pattern behind the gateway; empty: there are none.
@@ -176,7 +176,7 @@ class GuardedGateway:
 
     @property
     def _behind(self) -> Gateway:
-        """What runs an operation that is allowed."""
+        """Gateway that runs an allowed operation."""
         return cast("Gateway", self._metered) if self._control.has_quotas else self._gateway
 
     def _permitted(self, action: Action, key: str) -> Rule:

@@ -16,8 +16,8 @@ _MAX_REMEMBERED = 4096
 class Logins:
     """Identifies the callers of every door.
 
-    A caller that shows no token and has no other name is anonymous, which the policy may
-    allow something. One that shows a wrong token is refused.
+    A caller without a token and without another name is anonymous; the policy may allow something
+    to anonymous callers. A caller with a wrong token is refused.
 
     Args:
         tokens: tokens that are valid.
@@ -110,4 +110,4 @@ class Logins:
 
 
 def _refusal(what: str) -> Unauthenticated:
-    return Unauthenticated(f"{what}: send 'authorization: Bearer …' with one that is")
+    return Unauthenticated(f"{what}: send a valid one as 'authorization: Bearer …'")

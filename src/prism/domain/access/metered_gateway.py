@@ -16,9 +16,9 @@ from prism.ports import Entry, Event, Exhausted, Page
 class MeteredGateway:
     """Implementation of `FullKeyValue` around a gateway.
 
-    A method refuses when it is called, and returns what the gateway returns, or where bytes
-    count, a coroutine around it. What an operation costs is seen from its arguments and its
-    result, so one method serves them all, and a new operation needs nothing here.
+    A method raises its refusal when it is called. It returns the gateway's coroutine, or a
+    coroutine around that one where bytes count. The cost of an operation follows from its arguments
+    and its result, so one method serves all operations, and a new operation needs no change here.
 
     Args:
         pattern: name of the proxy's pattern behind the gateway; empty: there are none.

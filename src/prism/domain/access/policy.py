@@ -191,8 +191,8 @@ class Policy:
     def quota_of(self, identity: Identity) -> tuple[str, Quota] | None:
         """Return the quota of an identity, and who owns what is used of it; None: it has none.
 
-        That is the first name that the quota is about, so nobody gets a budget more by showing
-        another certificate with the same name.
+        The owner is the first name that the quota matches, so another certificate with the same
+        name brings no further budget.
         """
         for quota in self.quotas:
             for name in identity.names:

@@ -14,7 +14,7 @@ from prism.ports import Exhausted
 from prism.ports.text import counted
 
 _MAX_BUDGETS = 4096
-"""Budgets after which those are forgotten from which nothing is used."""
+"""Number of budgets above which the unused ones are forgotten."""
 
 _PLURALS = {"watch": "watches", "connection": "connections"}
 
@@ -59,8 +59,9 @@ class Quota:
 class Budget:
     """What one caller, or those that share a quota, may still use of it.
 
-    An operation begins while nothing is overdrawn, and its cost is subtracted then, or for a
-    reply when its size is known. So one large batch passes, and what follows it waits longer.
+    An operation begins while nothing is overdrawn. Its cost is subtracted at its beginning, and the
+    cost of a reply when its size is known. So one large batch passes, and the operations after it
+    are refused for longer.
 
     Attributes:
         bytes_count: whether bytes are limited.

@@ -42,8 +42,8 @@ class Tokens:
         """Return the identity of a token; None: the token is not valid.
 
         Args:
-            digest: hash by `digest_of`. What it has in common with a valid one says nothing
-                about the token, so the time of the look-up tells nobody anything.
+            digest: hash by `digest_of`. A hash that begins like a valid one says nothing about the
+                token, so the time of the look-up reveals nothing.
         """
         return self._identities.get(digest)
 

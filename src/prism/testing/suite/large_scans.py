@@ -21,7 +21,8 @@ MANY = 10_000
 FEW = 400
 GROWN = 1_500
 
-# What a slow backend writes within this time has to do, but never fewer keys than these.
+# A slow backend is tested with the keys that it writes within this time, but never with fewer than
+# these.
 _WRITE_SECONDS = 2.0
 _MIN_MANY = 2_000
 _MAX_PAGES = 50_000

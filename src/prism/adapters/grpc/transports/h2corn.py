@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 3.0, 3.0, 3.0)
 """Pauses before the attempts to serve again; after the last one the listener is given up."""
 
-# What a caller sends and no call reads yet waits in the memory of the server.
+# Bytes that a caller has sent and no call has read wait in the memory of the server.
 _STREAM_WINDOW_BYTES, _CONNECTION_WINDOW_BYTES = 1 << 20, 8 << 20
 
 _MAX_HEADER_BYTES = 32 << 10

@@ -95,7 +95,7 @@ async def _auth(session: Session, arguments: Arguments) -> bytes:
 
 
 async def _log_in(session: Session, name: bytes, token: bytes) -> None:
-    """Let the caller be that of the token, and the pattern that of the user, if that chooses it.
+    """Make the token's caller the current one; choose the pattern, if the user name does that.
 
     Raises:
         CommandError: the server has no policy, the token is not valid or not of this name, or

@@ -27,7 +27,7 @@ def _expire(
     session: Session, arguments: Arguments, *, unit_ms: int, since_epoch: bool, name: str
 ) -> Work:
     key = arguments[1].decode()
-    # Redis looks at the options first, and so tells of a mistake in them first.
+    # Redis looks at the options first, and so reports mistakes in them first.
     conditions = _conditions_of(arguments[3:])
     ttl = ttl_of(integer_of(arguments[2]), unit_ms, name, since_epoch=since_epoch)
     if conditions:
@@ -60,7 +60,7 @@ async def _expire_if(session: Session, key: str, ttl: timedelta, conditions: set
 
 
 def _holds(left: timedelta | None, ttl: timedelta, conditions: set[bytes]) -> bool:
-    """Return whether a key with this time left is to get this ttl; None counts as without end."""
+    """Return whether a condition lets a key with this time left get this ttl; None: no expiry."""
     if b"NX" in conditions and left is not None:
         return False
     if b"XX" in conditions and left is None:

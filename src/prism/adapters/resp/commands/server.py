@@ -123,7 +123,7 @@ def _config(session: Session, arguments: Arguments) -> bytes:
 
 
 def _notified(session: Session) -> bytes:
-    """Return the events of which channels tell, by Redis's letters; empty: there are none."""
+    """Return the events that channels report, as Redis's letters; empty: there are none."""
     try:
         watched = Capability.WATCH in session.gateway.profile.capabilities
     except NotServing:

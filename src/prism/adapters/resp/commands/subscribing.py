@@ -168,15 +168,16 @@ def _spec(name: str, arity: int, since: str, summary: str) -> Spec:
 
 COMMANDS = (
     replace(
-        _spec("subscribe", -2, "2.0.0", "Tells of changes of keys, by channels."),
+        _spec("subscribe", -2, "2.0.0", "Reports changes of keys, by channels."),
         start=_subscribe,
     ),
     replace(
-        _spec("psubscribe", -2, "2.0.0", "Tells of changes of keys, by patterns of channels."),
+        _spec("psubscribe", -2, "2.0.0", "Reports changes of keys, by patterns of channels."),
         start=_psubscribe,
     ),
-    replace(_spec("unsubscribe", -1, "2.0.0", "Tells no more, by channels."), answer=_unsubscribe),
+    replace(_spec("unsubscribe", -1, "2.0.0", "Unsubscribes from channels."), answer=_unsubscribe),
     replace(
-        _spec("punsubscribe", -1, "2.0.0", "Tells no more, by patterns."), answer=_punsubscribe
+        _spec("punsubscribe", -1, "2.0.0", "Unsubscribes from patterns of channels."),
+        answer=_punsubscribe,
     ),
 )

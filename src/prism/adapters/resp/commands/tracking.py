@@ -24,7 +24,7 @@ _REFUSED = {
 
 
 async def tracking(session: Session, arguments: Arguments) -> bytes:
-    """Begin or end to tell the client of keys that change."""
+    """Start or stop telling the client of changed keys."""
     mode = arguments[2].upper()
     if mode not in (b"ON", b"OFF"):
         raise CommandError(SYNTAX_ERROR)
@@ -37,7 +37,7 @@ async def tracking(session: Session, arguments: Arguments) -> bytes:
         raise CommandError("ERR CLIENT TRACKING needs RESP3 here: send HELLO 3 first")
     if prefixes and not is_broadcast:
         raise CommandError("ERR PREFIX option requires BCAST mode to be enabled")
-    # Without BCAST Redis tells of keys that were read. To tell of others too does no harm.
+    # Without BCAST, Redis reports keys that were read. Reporting others too does no harm.
     wanted = prefixes or [b""]
     _check_overlap([*subscriptions.of_kind(_KIND)], wanted)
 
@@ -74,7 +74,7 @@ def _options_of(arguments: Arguments) -> tuple[list[bytes], bool]:
 
 
 def _check_overlap(known: list[bytes], wanted: list[bytes]) -> None:
-    """Raise if a key would be told of twice; a prefix that is known already may come again."""
+    """Raise if a key would be reported twice; a repeated prefix is allowed."""
     for number, prefix in enumerate(wanted):
         for other in (*(each for each in known if each != prefix), *wanted[:number]):
             if prefix.startswith(other) or other.startswith(prefix):

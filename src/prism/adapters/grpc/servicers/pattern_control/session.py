@@ -110,7 +110,9 @@ class PatternSession:
         if self._stream is not None:
             # FAILED_PRECONDITION tells the pattern not to come back.
             self._stream.end(
-                PreconditionFailed("the proxy has no more use for this process", reason="DISMISSED")
+                PreconditionFailed(
+                    "the proxy does not need this process any more", reason="DISMISSED"
+                )
             )
 
     def _enter(self, stream: PatternStream) -> PatternStream:
