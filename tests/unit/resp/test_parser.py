@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prism.adapters.resp.inline import split_inline
@@ -31,6 +31,7 @@ def _parse_all(parser: RequestParser, limit: int) -> list[list[bytes]]:
     return commands
 
 
+@settings(deadline=None)
 @given(_commands, st.lists(st.integers(1, 400), min_size=1), st.integers(1, 5))
 def test_commands_arrive_whole_in_whatever_pieces_they_are_sent(
     commands: list[list[bytes]], sizes: list[int], limit: int
