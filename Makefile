@@ -255,7 +255,7 @@ proto-check: $(STATUS) ## Lint proto/, compare it with the baseline, and see tha
 proto-baseline: $(STATUS) ## Accept proto/ as the API from now on; goes with a CHANGELOG entry
 	$(BIN)/buf build proto -o proto/baseline.binpb
 
-ci: lint types imports proto-check test-in-ci clients attack-short coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
+ci: lint types imports proto-check test-in-ci matrix-short clients attack-short coverage-floors suite-selftest observability-check page-check package release lock docs ## What CI runs
 
 clean: ## Remove everything that was made, coverage included
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

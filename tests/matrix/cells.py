@@ -77,6 +77,7 @@ class Cell:
         groups: the tests.
         only: expression that selects tests, as for `pytest -k`.
         required: whether it is a fault when the cell cannot run on this machine.
+        timeout_s: time that the tests may take.
     """
 
     table: str
@@ -85,6 +86,7 @@ class Cell:
     groups: Groups
     only: str = ""
     required: bool = False
+    timeout_s: float = 3600.0
 
     @property
     def label(self) -> str:
@@ -132,4 +134,4 @@ def short_cells() -> Iterator[Cell]:
             (servers.VALKEY_9_1, servers.NATS_2_15),
         ),
     ):
-        yield Cell("python", environment, chosen, _QUICK, required=True)
+        yield Cell("python", environment, chosen, _QUICK, required=True, timeout_s=300.0)

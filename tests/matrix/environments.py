@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -21,6 +22,9 @@ PROJECT = Path(__file__).parents[2]
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 """Versions of Python, the oldest first."""
+
+_EXTRAS = ("nats", "redis", "testing")
+"""Extras whose dependencies are installed in the versions that the cell asks for."""
 
 _TOOLS = ("pytest", "pytest-xdist")
 """Development tools that the tests of the matrix need; the versions are those of `dev`."""
@@ -61,17 +65,18 @@ class Environment:
             constraints = folder / "constraints.txt"
             constraints.write_text(locked)
             target = ["--python", str(folder / "bin/python"), "--constraints", str(constraints)]
-            prism = ["--editable", ".[nats,redis,testing]"]
+            prism = ["--editable", f".[{','.join(_EXTRAS)}]"]
             run([uv, "pip", "install", "--quiet", *target, *_tools(), *prism], cwd=PROJECT)
 
         return once(ROOT / "environments" / f"{self.name}-{digest}", fill) / "bin/python"
 
     def _resolve(self, uv: str) -> str:
-        """Return the version of each dependency; those of its tools are the newest."""
+        """Return the version of each dependency of Prism and its extras, as lines of constraints."""
         choice = "lowest-direct" if self.dependencies is Dependencies.OLDEST else "highest"
         options = ["--quiet", "--no-header", "--no-annotate", "--resolution", choice]
-        wanted = ["--python-version", self.python, "--extra", "nats", "--extra", "redis"]
-        return run([uv, "pip", "compile", *options, *wanted, "pyproject.toml"], cwd=PROJECT)
+        extras = [f"--extra={name}" for name in _EXTRAS]
+        wanted = ["--python-version", self.python, *extras, "pyproject.toml"]
+        return run([uv, "pip", "compile", *options, *wanted], cwd=PROJECT)
 
 
 def newest_installed() -> str:
@@ -119,7 +124,10 @@ def _interpreter(version: str) -> Path:
             return _debian_python(version, suite)
         except Unavailable as error:
             last = error
-    raise Unavailable(f"there is no Python {version} on this machine or in Debian ({last})")
+    raise Unavailable(
+        f"no interpreter: Python {version} is not on the PATH, pyenv and uv have none, and nor has "
+        f"Debian ({last}); 'uv python install {version}' or 'pyenv install {version}' brings one"
+    )
 
 
 def _is_installed(version: str) -> bool:
@@ -143,6 +151,9 @@ def _candidates(version: str) -> Iterator[Path]:
         yield Path(found)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+    with suppress(Unavailable):
+        own = ["--managed-python", "--no-python-downloads", version]
+        yield Path(run([_uv(), "python", "find", *own]).strip())
 
 
 def _debian_python(version: str, suite: str) -> Path:

@@ -21,7 +21,6 @@ from tests.servers.nats import ENVIRONMENT as NATS
 from tests.servers.redis import ENVIRONMENT as REDIS
 
 _WORKERS = 2
-_TIMEOUT_S = 3600.0
 _END_S = 60.0
 
 _MEMORY = Path("/dev/shm")
@@ -67,7 +66,7 @@ def run_cell(cell: Cell) -> CellResult:
             stderr=output,
         )
         try:
-            status = process.wait(_TIMEOUT_S)
+            status = process.wait(cell.timeout_s)
         except subprocess.TimeoutExpired:
             # At SIGINT pytest ends its servers and writes the report of what has run.
             process.send_signal(signal.SIGINT)
@@ -76,7 +75,7 @@ def run_cell(cell: Cell) -> CellResult:
             process.kill()
             process.wait()
             result.failures = [
-                f"the tests take longer than {_TIMEOUT_S / 60:g} minutes: see reports/{log.name}"
+                f"the tests take longer than {cell.timeout_s / 60:g} minutes: see reports/{log.name}"
             ]
             status = 0
     result.seconds = round(time.monotonic() - began, 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.matrix import tables
+from tests.matrix import environments, tables
 from tests.matrix.cells import Cell, all_cells, is_chosen, short_cells
+from tests.matrix.downloads import Unavailable
 from tests.matrix.environments import PROJECT, Dependencies, Environment
 from tests.matrix.refusals import is_refusal
 from tests.matrix.results import RESULTS, CellResult, Count, Results
@@ -89,6 +91,28 @@ def test_the_tests_of_every_cell_exist(cells: list[Cell]) -> None:
 
 def test_environments_differ_by_python_and_dependencies() -> None:
     assert Environment("3.11", Dependencies.OLDEST).name == "python3.11-oldest"
+
+
+def test_an_interpreter_that_cannot_be_had_is_named_with_what_brings_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(version: str, suite: str) -> Path:
+        raise Unavailable(f"{suite} has none")
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setattr(environments, "_debian_python", refuse)
+    with pytest.raises(Unavailable, match=r"no interpreter: Python 3\.99 .*uv python install 3\.99"):
+        Environment("3.99", Dependencies.NEWEST).make()
+
+
+def test_an_interpreter_of_pyenv_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "versions/3.99.1/bin/python3.99"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert list(environments._installed("3.99")) == [program]
 
 
 def test_a_server_that_is_served_is_not_refused() -> None:
