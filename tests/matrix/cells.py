@@ -134,4 +134,4 @@ def short_cells() -> Iterator[Cell]:
             (servers.VALKEY_9_1, servers.NATS_2_15),
         ),
     ):
-        yield Cell("python", environment, chosen, _QUICK, required=True, timeout_s=300.0)
+        yield Cell("python", environment, chosen, _QUICK, required=True, timeout_s=600.0)

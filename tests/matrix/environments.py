@@ -71,12 +71,18 @@ class Environment:
         return once(ROOT / "environments" / f"{self.name}-{digest}", fill) / "bin/python"
 
     def _resolve(self, uv: str) -> str:
-        """Return the version of each dependency of Prism and its extras, as lines of constraints."""
+        """Return the version of each dependency of Prism and its extras, as constraints.
+
+        The tools may ask for lower ones than these extras allow.
+        """
+        tools = ROOT / "tools.txt"
+        tools.parent.mkdir(parents=True, exist_ok=True)
+        tools.write_text("\n".join(_tools()))
         choice = "lowest-direct" if self.dependencies is Dependencies.OLDEST else "highest"
         options = ["--quiet", "--no-header", "--no-annotate", "--resolution", choice]
-        extras = [f"--extra={name}" for name in _EXTRAS]
-        wanted = ["--python-version", self.python, *extras, "pyproject.toml"]
-        return run([uv, "pip", "compile", *options, *wanted], cwd=PROJECT)
+        options += ["--python-version", self.python, "--constraints", str(tools)]
+        options += [f"--extra={name}" for name in _EXTRAS]
+        return run([uv, "pip", "compile", *options, "pyproject.toml"], cwd=PROJECT)
 
 
 def newest_installed() -> str:

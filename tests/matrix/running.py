@@ -74,9 +74,8 @@ def run_cell(cell: Cell) -> CellResult:
                 process.wait(_END_S)
             process.kill()
             process.wait()
-            result.failures = [
-                f"the tests take longer than {cell.timeout_s / 60:g} minutes: see reports/{log.name}"
-            ]
+            limit = f"{cell.timeout_s / 60:g} minutes"
+            result.failures = [f"the tests take longer than {limit}: see reports/{log.name}"]
             status = 0
     result.seconds = round(time.monotonic() - began, 1)
     if report.exists():

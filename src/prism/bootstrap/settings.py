@@ -53,6 +53,12 @@ class InvalidSetting(InvalidArgument):
         self.name = name
 
 
+def _check_token(name: str, token: str | None) -> None:
+    """Raise InvalidSetting for a token that no call could carry."""
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+        raise InvalidSetting(name, f"{name} must be one line of printable ASCII, not empty")
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
     """Settings of every server; each has its help.
@@ -231,16 +237,14 @@ class ServerSettings:
             raise InvalidSetting("default_timeout", "default_timeout must be above zero")
         if self.slow_request < timedelta():
             raise InvalidSetting("slow_request", "slow_request is below zero; 0 turns it off")
-        token = self.admin_token
-        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-            raise InvalidSetting("admin_token", "admin_token must be printable ASCII, not empty")
+        _check_token("admin_token", self.admin_token)
         if self.tokens is not None and self.policy is None:
             raise InvalidSetting("tokens", "tokens needs policy, which says what they allow")
         if self.audit_log == "":
             raise InvalidSetting("audit_log", "audit_log is empty; leave it out for none")
         if self.audit_keys and self.audit_log is None:
             raise InvalidSetting("audit_keys", "audit_keys needs audit_log")
-        if token is not None and self.policy is not None:
+        if self.admin_token is not None and self.policy is not None:
             raise InvalidSetting(
                 "admin_token",
                 "admin_token and policy exclude each other: a rule with admin says who administers",
@@ -403,9 +407,7 @@ class ServeSettings(ServerSettings):
             raise InvalidSetting("proxy_fd", "proxy_fd and proxy_token exclude each other")
         if self.proxy_fd is not None:
             _check_open(self.proxy_fd)
-        token = self.proxy_token
-        if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-            raise InvalidSetting("proxy_token", "proxy_token must be printable ASCII, not empty")
+        _check_token("proxy_token", self.proxy_token)
 
 
 def _check_open(descriptor: int) -> None:
