@@ -18,11 +18,18 @@ from tests.integration.documentation.shell import Shell
 PAGE = "docs/production.md"
 BIN = Path(sys.executable).parent
 
+DIGEST = f"sha256:{'5' * 64}"
+
 # Checks what can be checked without a daemon: the files that a command names, and the arguments
 # that Prism gets.
 DOCKER = f"""
 case "$1" in
-  build) test -f "$3" && test "$4" = -t && test -d "$6" ;;
+  buildx) test "$2 $3" = "imagetools inspect" && test -n "$4" && echo "Digest: {DIGEST}" ;;
+  build) if test "$2" = --build-arg; then
+           base=$(sed -n s/^ARG.BASE=//p "$5")
+           test "$3" = "BASE=$base@{DIGEST}" && shift 2 || exit 1
+         fi
+         test -f "$3" && test "$4" = -t && test -d "$6" ;;
   push) test -n "$2" ;;
   run) while test "$1" != prism:0.1.0; do shift || exit 1; done
        shift && {BIN}/prism config show "$@" ;;
