@@ -87,7 +87,11 @@ async def test_an_application_reaches_only_its_own_keys(serve: Serve) -> None:
         assert await orders.exists("orders/2") == 0
         # Nothing tells what the others do.
         assert {"keys", "connected_clients", "used_memory"}.isdisjoint(await orders.info())
-        assert len(await orders.client_list()) == 1
+        assert [each["user"] for each in await orders.client_list()] == ["orders"]
+        # Who sends only a password is known by the name of the token.
+        assert (await stock.client_info())["user"] == "stock"
+        await stock.execute_command("RESET")
+        assert (await stock.client_info())["user"] == "default"
     async with client_of(server, password=server.tokens["alice"]) as alice:
         assert await alice.dbsize() == 2
         assert "connected_clients" in await alice.info()

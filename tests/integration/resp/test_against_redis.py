@@ -6,9 +6,11 @@ What differs on purpose is left out of the sequences, and listed in docs/redis-c
 from __future__ import annotations
 
 import contextlib
+import shlex
 import socket
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import pytest
 from hiredis import Reader
@@ -217,6 +219,37 @@ def _assert_alike(command: Command, expected: bytes, actual: bytes, granularity_
         assert actual[:1] == expected[:1]
     else:
         assert actual == expected, command
+
+
+_FORMS = Path(__file__).with_name("forms.txt")
+_BEFORE = ("flushdb", "set s hello", "set n 10", "set t v px 5000000", "set f 3.5")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_rare_forms_get_the_replies_of_redis(
+    protocol: int, redis_port: int, redis_to_compare: RedisServer
+) -> None:
+    sequences = [line for line in _FORMS.read_text().splitlines() if not line.startswith("#")]
+    different = []
+    for sequence in sequences:
+        commands = [_words(each) for each in sequence.split(";")]
+        expected, actual = (
+            _replies(port, protocol, commands) for port in (redis_to_compare.port, redis_port)
+        )
+        if expected != actual:
+            different.append((sequence, expected, actual))
+    assert different == []
+
+
+def _replies(port: int, protocol: int, commands: list[Command]) -> list[bytes]:
+    with contextlib.closing(RawConnection(port)) as connection:
+        for command in (f"hello {protocol}", *_BEFORE):
+            connection.ask(_words(command))
+        return [connection.ask(command) for command in commands]
+
+
+def _words(line: str) -> Command:
+    return tuple(word.encode() for word in shlex.split(line))
 
 
 def _sorted(reply: object) -> list[object]:

@@ -39,6 +39,27 @@ async def test_what_is_no_command_ends_the_connection_after_the_answers(
     assert served.door.waiting.used == 0
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET stolen 1\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    ],
+)
+async def test_http_gets_one_sentence_and_is_logged_now_and_then(
+    served: Served, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    for _ in range(10):
+        connection = await served.connect()
+        connection.writer.write(sent)
+        answer = await asyncio.wait_for(connection.reader.read(), 10)
+        assert answer.startswith(b"-ERR Protocol error: this port speaks the Redis protocol")
+        assert answer.count(b"\r\n") == 1
+    assert await (await served.connect()).ask("EXISTS stolen") == [0]
+    assert 1 <= sum("sent HTTP" in record.message for record in caplog.records) <= 4
+
+
 async def _ends(connection: Connection) -> bool:
     async with asyncio.timeout(10):
         try:

@@ -99,6 +99,9 @@ def test_parsing_stops_at_the_limit_and_goes_on_later() -> None:
         (b"a" * (64 << 10), "too big inline"),
         (b'GET "a\r\n', "unbalanced quotes"),
         (b"POST / HTTP/1.1\r\n", "HTTP"),
+        (b"get /metrics HTTP/1.1\r\n", "HTTP"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
+        (b"Host: localhost\r\n", "HTTP"),
         (b"\x16\x03\x01\x02\x00", "TLS"),
     ],
 )
@@ -108,6 +111,12 @@ def test_what_is_no_command_is_refused(sent: bytes, told: str) -> None:
     assert parser.parse(10) == [[b"PING"]]
     with pytest.raises(ProtocolError, match=told.replace("$", r"\$")):
         parser.parse(10)
+
+
+def test_a_value_may_look_like_http() -> None:
+    parser = RequestParser(_LIMIT)
+    parser.feed(b"SET greeting HTTP/1.1\r\n" + encode(b"POST", b"Host:"))
+    assert parser.parse(10) == [[b"SET", b"greeting", b"HTTP/1.1"], [b"POST", b"Host:"]]
 
 
 def test_an_argument_that_ends_wrongly_in_a_later_piece_is_refused() -> None:

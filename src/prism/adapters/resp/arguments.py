@@ -45,6 +45,10 @@ def ttl_of(number: int, unit_ms: int, command: str, *, since_epoch: bool = False
     """
     milliseconds = number * unit_ms - (now_ms() if since_epoch else 0)
     if abs(milliseconds) > _MAX_TTL_MS:
+        # Redis keeps the point of time, in milliseconds of 64 bits.
+        latest = INT64_MAX - (0 if since_epoch else now_ms())
+        if not INT64_MIN <= number * unit_ms <= latest:
+            raise CommandError(f"ERR invalid expire time in '{command}' command")
         if milliseconds < 0:
             return timedelta(milliseconds=-_MAX_TTL_MS)
         raise CommandError(

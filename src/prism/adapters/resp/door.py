@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,12 +24,15 @@ from prism.domain.admission import Admission
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
 from prism.domain.standby import Standby
+from prism.domain.token_bucket import TokenBucket
 from prism.domain.turns import SHARE_S
 from prism.ports import Internal, NotServing, PrismError
 
 if TYPE_CHECKING:
     from prism.adapters.resp.peer import Peer
     from prism.adapters.resp.session import Store
+
+log = logging.getLogger(__name__)
 
 PatternBy = Literal["database", "user"]
 """What chooses the pattern of a proxy: SELECT, or the user name of AUTH."""
@@ -41,6 +45,8 @@ _ENOUGH = 128
 
 _FEW_COMMANDS = 16
 """Connections with more commands to run let those with fewer go first."""
+
+_HTTP_WARNINGS_PER_S, _HTTP_WARNINGS_AT_ONCE = 1 / 60, 3
 
 _MAX_WAITING_BYTES, _MAX_PEER_WAITING_BYTES = 64 << 20, 16 << 20
 """Bytes that may wait to be run, or to be completed, of all connections and of each."""
@@ -175,6 +181,7 @@ class Door:
         self.max_connections = 0
         self.started_at = time.monotonic()
         self.unread = admission.unread
+        self._http_warnings = TokenBucket(_HTTP_WARNINGS_PER_S, _HTTP_WARNINGS_AT_ONCE)
         self.waiting = ConnectionBudget(
             max_bytes=_MAX_WAITING_BYTES, max_connection_bytes=_MAX_PEER_WAITING_BYTES
         )
@@ -280,6 +287,15 @@ class Door:
         peer.has_turn = True
         self._ready.append(peer)
         self._standby.run()
+
+    def warn_of_http(self, name: str) -> None:
+        """Log that HTTP came from this address; not more often than now and then."""
+        if self._http_warnings.take():
+            log.warning(
+                "%s sent HTTP to the Redis port, and was disconnected: a client has the wrong "
+                "port, or a web page tries to send commands through a browser",
+                name,
+            )
 
     def spend(self, reply_bytes: int) -> None:
         """Let a large reply take the place of other commands in this turn: it has been copied."""

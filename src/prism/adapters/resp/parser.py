@@ -21,6 +21,9 @@ ARGUMENT_OVERHEAD_BYTES = 48
 _MAX_HEADER_BYTES = 24
 _STAR, _DOLLAR, _TLS_HANDSHAKE = b"*$\x16"
 
+_HTTP_WORDS = (b"POST", b"HOST:")
+_HTTP_METHODS = (b"GET", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CONNECT", b"PRI")
+
 # Headers of short arguments and of short commands, to be compared instead of parsed.
 _SHORT = 1024
 _HEADER = [b"$%d" % size for size in range(_SHORT)]
@@ -29,6 +32,10 @@ _COUNT = {b"*%d" % count: count for count in range(1, 65)}
 
 class ProtocolError(Exception):
     """The bytes of a peer are not a command: the connection cannot continue."""
+
+
+class HttpRequest(ProtocolError):
+    """HTTP, which a web page may have sent: its author chooses what follows."""
 
 
 class RequestParser:
@@ -303,7 +310,18 @@ def _inline(rest: bytes, at: int, commands: list[Arguments]) -> int:
     except ValueError as error:
         raise ProtocolError(str(error)) from None
     if arguments:
-        if arguments[0].upper() in (b"POST", b"HOST:"):
-            raise ProtocolError("this is the Redis protocol, not HTTP")
+        if _is_http(arguments):
+            raise HttpRequest(
+                "this port speaks the Redis protocol, and HTTP has come: HTTP and gRPC have "
+                "ports of their own"
+            )
         commands.append(arguments)
     return end + 1
+
+
+def _is_http(arguments: Arguments) -> bool:
+    """Return whether a line is a request of HTTP, or one of its headers that tells it."""
+    word = arguments[0].upper()
+    if word in _HTTP_WORDS:
+        return True
+    return len(arguments) == 3 and word in _HTTP_METHODS and arguments[2].startswith(b"HTTP/")

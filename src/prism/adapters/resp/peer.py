@@ -16,9 +16,9 @@ from prism.adapters.certificates import names_in
 from prism.adapters.resp import replies
 from prism.adapters.resp.command import Command
 from prism.adapters.resp.commands.subscribing import WHILE_SUBSCRIBED
-from prism.adapters.resp.commands.transactions import DISCARDED, queue
+from prism.adapters.resp.commands.transactions import ABORTED, DISCARDED, queue
 from prism.adapters.resp.errors import not_utf8, reply_of
-from prism.adapters.resp.parser import Arguments, ProtocolError, RequestParser
+from prism.adapters.resp.parser import Arguments, HttpRequest, ProtocolError, RequestParser
 from prism.adapters.resp.pipeline import FLUSH_BYTES, Pipeline, Running
 from prism.adapters.resp.session import Session
 from prism.adapters.resp.subscriptions import Subscriptions
@@ -158,6 +158,8 @@ class Peer(Session, asyncio.Protocol):
         try:
             parsed = self._parser.parse(most)
         except ProtocolError as error:
+            if isinstance(error, HttpRequest):
+                self.door.warn_of_http(self.name)
             self._refuse(str(error))
             return 0
         self.commands.extend(parsed)
@@ -376,7 +378,10 @@ class Peer(Session, asyncio.Protocol):
             )
         else:
             counted = command
-            text = f"ERR wrong number of arguments for '{command.name}' command"
+            prefix = "ERR"
+            if command.name == "exec":
+                prefix, self.transaction, self.watched = ABORTED, None, {}
+            text = f"{prefix} wrong number of arguments for '{command.name}' command"
         if self.transaction is not None:
             self.transaction.refusal = DISCARDED
         counted.tally.started += 1

@@ -25,6 +25,8 @@ Run: TypeAlias = "Callable[[Session, str, Arguments], Awaitable[bytes]]"
 
 _MAX_LOADED = 1000
 
+NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
+
 # What Lua does not look at: comments, and space between words.
 _COMMENT = re.compile(rb"--[^\n]*")
 _SPACE = re.compile(rb"\s+")
@@ -303,7 +305,7 @@ class Scripts:
         """Do what the script of a digest does."""
         known = self._loaded.get(digest.lower())
         if known is None:
-            raise CommandError("NOSCRIPT No matching script. Please use EVAL.")
+            raise CommandError(NO_SCRIPT)
         run, least = known
         if len(keys) != 1 or len(arguments) < least:
             raise CommandError(f"ERR this script takes one key and {least} arguments")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from prism.adapters.resp.errors import CommandError
-from prism.adapters.resp.replies import NULL_2, NULL_3, array
+from prism.adapters.resp.replies import NULL_2, NULL_3, array, bulk
 from prism.domain.access.identity import Caller, current_caller
 from prism.ports import (
     Batch,
@@ -77,6 +77,8 @@ class Session:
         resp3: whether the client has chosen RESP3.
         client_name: as the client calls itself; empty: it does not.
         library: name and version of the client's library.
+        user: name by which it has logged in.
+        active_ns: when its last commands began.
         watched: what the keys of WATCH held.
         replies: whether replies are sent: `on`, `off`, or `skip` for the next one.
         names: names of the caller that are proven without AUTH.
@@ -87,6 +89,7 @@ class Session:
     """
 
     subscriptions: Subscriptions
+    active_ns: int
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
         self.names: tuple[str, ...] = ()
@@ -121,6 +124,7 @@ class Session:
         self.resp3 = False
         self.null = NULL_2
         self.client_name = b""
+        self.user = "default"
         self.library = {"lib-name": b"", "lib-ver": b""}
         self.replies = "on"
         self.subscriptions.close()
@@ -211,6 +215,10 @@ class Session:
             return array(replies)
         return b"%%%d\r\n%b" % (len(replies) // 2, b"".join(replies))
 
+    def text(self, text: bytes) -> bytes:
+        """Return text for people; bytes like any other in RESP2."""
+        return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if self.resp3 else bulk(text)
+
     def set(self, replies: Sequence[bytes]) -> bytes:
         """Return a set of replies; an array in RESP2."""
         return (b"~" if self.resp3 else b"*") + array(replies)[1:]
@@ -221,11 +229,13 @@ class Session:
         name = self.client_name.decode("utf-8", "replace")
         library = {key: value.decode("utf-8", "replace") for key, value in self.library.items()}
         count = self.subscriptions.count
+        idle_s = (time.perf_counter_ns() - self.active_ns) // 1_000_000_000
+        queued = -1 if self._transaction is None else len(self._transaction.commands)
         return (
             f"id={self.id} addr={self.name} name={name} "
-            f"age={time.monotonic() - self.connected_at:.0f} idle=0 flags=N "
+            f"age={time.monotonic() - self.connected_at:.0f} idle={idle_s} flags=N "
             f"db={self.database.index} sub={count('channel')} "
-            f"psub={count('pattern')} multi=-1 user=default "
+            f"psub={count('pattern')} multi={queued} watch={len(self.watched)} user={self.user} "
             f"resp={3 if self.resp3 else 2} "
             f"lib-name={library['lib-name']} lib-ver={library['lib-ver']}"
         )

@@ -19,6 +19,7 @@ from prism.adapters.resp.errors import NOT_AN_INTEGER, SYNTAX_ERROR, CommandErro
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import EMPTY_ARRAY, OK, PONG, bulk, bulks, integer
 from prism.adapters.resp.session import Session
+from prism.domain.access.identity import Caller, bare_name
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of
 from prism.ports import Unauthenticated
@@ -122,6 +123,13 @@ async def _log_in(session: Session, name: bytes, token: bytes) -> None:
         raise CommandError(f"WRONGPASS there is no pattern '{user}', and the user names one here")
     session.use(database)
     session.become(caller)
+    session.user = user if caller is None else _token_of(caller) or user
+
+
+def _token_of(caller: Caller) -> str:
+    """Return the name of the token that a caller has shown; empty: none."""
+    names = (each for each in caller.identity.names if each.startswith("token:"))
+    return bare_name(next(names, ""))
 
 
 async def _refuse(logins: Logins, session: Session) -> Never:
@@ -159,11 +167,9 @@ def _reset(session: Session, arguments: Arguments) -> bytes:
     return b"+RESET\r\n"
 
 
-def _valid_name(name: bytes) -> bytes:
+def _valid_name(name: bytes, what: str = "Client names") -> bytes:
     if any(not 33 <= byte <= 126 for byte in name):
-        raise CommandError(
-            "ERR Client names cannot contain spaces, newlines or special characters."
-        )
+        raise CommandError(f"ERR {what} cannot contain spaces, newlines or special characters.")
     return name
 
 
@@ -177,10 +183,10 @@ def _get_name(session: Session, arguments: Arguments) -> bytes:
 
 
 def _set_info(session: Session, arguments: Arguments) -> bytes:
-    name = arguments[2].decode("utf-8", "replace").lower()
-    if name not in session.library:
+    name = arguments[2].decode("utf-8", "replace")
+    if name.lower() not in session.library:
         raise CommandError(f"ERR Unrecognized option '{name}'")
-    session.library[name] = _valid_name(arguments[3])
+    session.library[name.lower()] = _valid_name(arguments[3], name)
     return OK
 
 
@@ -189,13 +195,43 @@ def _id(session: Session, arguments: Arguments) -> bytes:
 
 
 def _info(session: Session, arguments: Arguments) -> bytes:
-    return bulk(f"{session.info}\n".encode())
+    return session.text(f"{session.info}\n".encode())
 
 
 def _list(session: Session, arguments: Arguments) -> bytes:
+    shown = _selection(arguments[2:])
     may_see_others = may_observe(session)
-    lines = (each.info for each in session.door.sessions if may_see_others or each is session)
-    return bulk("".join(f"{line}\n" for line in lines).encode())
+    lines = [
+        f"{each.info}\n"
+        for each in session.door.sessions
+        if (may_see_others or each is session) and shown(each)
+    ]
+    return session.text("".join(lines).encode())
+
+
+def _selection(options: Arguments) -> Callable[[Session], bool]:
+    """Return which connections CLIENT LIST is asked for."""
+    if not options:
+        return lambda _: True
+    option = options[0].upper()
+    if option == b"TYPE" and len(options) == 2:
+        kind = options[1].decode("utf-8", "replace")
+        if kind.lower() not in _TYPES:
+            raise CommandError(f"ERR Unknown client type '{kind}'")
+        return lambda each: _type_of(each) == kind.lower()
+    if option == b"ID" and len(options) > 1:
+        if not all(each.isdigit() for each in options[1:]):
+            raise CommandError("ERR Invalid client ID")
+        ids = {*map(int, options[1:])}
+        return lambda each: each.id in ids
+    raise CommandError(SYNTAX_ERROR)
+
+
+_TYPES = ("normal", "master", "replica", "slave", "pubsub")
+
+
+def _type_of(session: Session) -> str:
+    return "pubsub" if session.subscriptions.count("channel", "pattern") else "normal"
 
 
 def may_observe(session: Session) -> bool:

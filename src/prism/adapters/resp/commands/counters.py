@@ -17,8 +17,10 @@ from prism.adapters.resp.updates import Write, update
 from prism.ports import INT64_MIN, Count, Entry
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_INFINITE = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
 _LONGEST_NUMBER = 256
 _NOT_A_FLOAT = "ERR value is not a valid float"
+_NOT_FINITE = "ERR increment would produce NaN or Infinity"
 
 # Redis adds numbers of 80 bits, as x86 has them: 64 for the digits, 15 for the exponent.
 _DIGITS = 64
@@ -60,7 +62,7 @@ async def _incrbyfloat(session: Session, arguments: Arguments) -> bytes:
         number = Fraction(0) if entry is None else _number_of(entry.value)
         result = _rounded(number + delta)
         if abs(result) >= _LARGEST:
-            raise CommandError("ERR increment would produce NaN or Infinity")
+            raise CommandError(_NOT_FINITE)
         total = _text_of(result)
         return Write(total)
 
@@ -69,6 +71,8 @@ async def _incrbyfloat(session: Session, arguments: Arguments) -> bytes:
 
 
 def _number_of(text: bytes) -> Fraction:
+    if _INFINITE.fullmatch(text) is not None:
+        raise CommandError(_NOT_FINITE)
     if len(text) > _LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
         raise CommandError(_NOT_A_FLOAT)
     number = _rounded(Fraction(text.decode()))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from prism.adapters.resp.arguments import keys_of
+from prism.adapters.resp.arguments import integer_of, keys_of, option_value
 from prism.adapters.resp.command import Spec
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.overlay import Overlay, transact
@@ -84,12 +84,23 @@ def _type_of(exists: bool, session: Session) -> bytes:
 
 
 async def _copy(session: Session, arguments: Arguments) -> bytes:
-    replaces = False
-    for option in arguments[3:]:
-        if option.upper() != b"REPLACE":
+    replaces, index = False, session.database.index
+    at = 3
+    while at < len(arguments):
+        option = arguments[at].upper()
+        if option == b"DB":
+            index = integer_of(option_value(arguments, at))
+            at += 1
+        elif option == b"REPLACE":
+            replaces = True
+        else:
             raise CommandError(SYNTAX_ERROR)
-        replaces = True
+        at += 1
     source, target = keys_of(arguments[1:3])
+    if index != session.database.index:
+        raise CommandError(
+            f"ERR DB index is out of range: COPY of Prism stays in {session.database.index}"
+        )
     if source == target:
         raise CommandError("ERR source and destination objects are the same")
     gateway = session.gateway

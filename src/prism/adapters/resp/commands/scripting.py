@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from prism.adapters.resp.arguments import keys_of
+from prism.adapters.resp.arguments import integer_of, keys_of
 from prism.adapters.resp.command import Spec
-from prism.adapters.resp.commands.connection import unknown_subcommand
-from prism.adapters.resp.errors import NOT_AN_INTEGER, CommandError
+from prism.adapters.resp.commands.connection import unknown_subcommand, wrong_number
+from prism.adapters.resp.errors import CommandError
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, array, bulk, integer
+from prism.adapters.resp.scripts import NO_SCRIPT
 from prism.adapters.resp.session import Session
 from prism.domain.access.policy import Action
+
+_DIGEST_DIGITS = 40
+
+_FLUSHES = (b"SYNC", b"ASYNC")
 
 
 async def _eval(session: Session, arguments: Arguments) -> bytes:
@@ -19,15 +24,18 @@ async def _eval(session: Session, arguments: Arguments) -> bytes:
 
 
 async def _evalsha(session: Session, arguments: Arguments) -> bytes:
+    if len(arguments[1]) != _DIGEST_DIGITS:
+        raise CommandError(NO_SCRIPT)
     keys, rest = _split(arguments)
     return await session.door.scripts.run(session, arguments[1], keys, rest)
 
 
 def _split(arguments: Arguments) -> tuple[list[str], Arguments]:
     """Return the keys, and the arguments after them."""
-    if not arguments[2].isdigit() or len(arguments[2]) > 6:
-        raise CommandError(NOT_AN_INTEGER)
-    end = 3 + int(arguments[2])
+    count = integer_of(arguments[2])
+    if count < 0:
+        raise CommandError("ERR Number of keys can't be negative")
+    end = 3 + count
     if end > len(arguments):
         raise CommandError("ERR Number of keys can't be greater than number of args")
     return keys_of(arguments[3:end]), arguments[end:]
@@ -44,11 +52,17 @@ def eval_keys(arguments: Arguments) -> Arguments:
 
 def _script(session: Session, arguments: Arguments) -> bytes:
     scripts, name = session.door.scripts, arguments[1].upper()
-    if name == b"LOAD" and len(arguments) == 3:
+    if name == b"LOAD":
+        if len(arguments) != 3:
+            raise wrong_number("script|load")
         return bulk(scripts.load(arguments[2]))
-    if name == b"EXISTS" and len(arguments) > 2:
+    if name == b"EXISTS":
+        if len(arguments) == 2:
+            raise wrong_number("script|exists")
         return array([integer(scripts.is_loaded(digest)) for digest in arguments[2:]])
     if name == b"FLUSH":
+        if len(arguments) > 3 or (len(arguments) == 3 and arguments[2].upper() not in _FLUSHES):
+            raise CommandError("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
         logins = session.door.logins
         if logins is not None:
             # The scripts of the other callers would have gone too.

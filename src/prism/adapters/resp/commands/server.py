@@ -8,11 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prism.adapters.resp.command import Spec
-from prism.adapters.resp.commands.connection import REDIS_VERSION, may_observe, unknown_subcommand
+from prism.adapters.resp.commands.connection import (
+    REDIS_VERSION,
+    may_observe,
+    unknown_subcommand,
+    wrong_number,
+)
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.glob import Glob
 from prism.adapters.resp.parser import Arguments
-from prism.adapters.resp.replies import array, bulk, bulks, integer, simple
+from prism.adapters.resp.replies import EMPTY_ARRAY, array, bulk, bulks, integer, simple
 from prism.adapters.resp.session import Session
 from prism.ports import Capability, NotServing
 
@@ -39,8 +44,7 @@ def _info(session: Session, arguments: Arguments) -> bytes:
             lines.append(f"# {name.capitalize()}")
             lines += [f"{key}:{value}" for key, value in fields.items()]
             lines.append("")
-    text = "\r\n".join(lines).encode()
-    return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if session.resp3 else bulk(text)
+    return session.text("\r\n".join(lines).encode())
 
 
 def _sections(session: Session) -> dict[str, dict[str, object]]:
@@ -100,7 +104,6 @@ def _config(session: Session, arguments: Arguments) -> bytes:
         raise unknown_subcommand("CONFIG", arguments[1], [b"GET"])
     if len(arguments) < 3:
         raise CommandError("ERR wrong number of arguments for 'config|get' command")
-    globs = [Glob(pattern.lower()) for pattern in arguments[2:]]
     values = {
         b"appendonly": b"no",
         b"databases": b"%d" % max(1, len(session.door.databases)),
@@ -112,14 +115,13 @@ def _config(session: Session, arguments: Arguments) -> bytes:
         b"save": b"",
         b"timeout": b"0",
     }
-    return session.map(
-        [
-            bulk(text)
-            for name, value in values.items()
-            if any(glob.matches(name) for glob in globs)
-            for text in (name, value)
-        ]
-    )
+    # Redis repeats a name as it was asked for, and names what a pattern matches.
+    found = {name: values[name.lower()] for name in arguments[2:] if name.lower() in values}
+    globs = [Glob(each.lower()) for each in arguments[2:] if each not in found]
+    found |= {
+        name: value for name, value in values.items() if any(glob.matches(name) for glob in globs)
+    }
+    return session.map([bulk(text) for pair in found.items() for text in pair])
 
 
 def _notified(session: Session) -> bytes:
@@ -142,12 +144,26 @@ def _command(session: Session, arguments: Arguments) -> bytes:
 
 
 def _count(session: Session, specs: list[Spec], arguments: Arguments) -> bytes:
+    if len(arguments) > 2:
+        raise wrong_number("command|count")
     return integer(len(specs))
 
 
 def _list(session: Session, specs: list[Spec], arguments: Arguments) -> bytes:
     if len(arguments) > 2:
-        raise CommandError(SYNTAX_ERROR)
+        if len(arguments) != 5 or arguments[2].upper() != b"FILTERBY":
+            raise CommandError(SYNTAX_ERROR)
+        by, wanted = arguments[3].upper(), arguments[4]
+        if by == b"PATTERN":
+            glob = Glob(wanted.lower())
+            specs = [spec for spec in specs if glob.matches(spec.name.encode())]
+        elif by == b"ACLCAT":
+            category = f"@{wanted.decode('utf-8', 'replace').lower()}"
+            specs = [spec for spec in specs if category in _categories(spec)]
+        elif by == b"MODULE":
+            specs = []
+        else:
+            raise CommandError(SYNTAX_ERROR)
     return bulks(spec.name.encode() for spec in specs)
 
 
@@ -155,10 +171,11 @@ def _command_info(session: Session, specs: list[Spec], arguments: Arguments) -> 
     if len(arguments) == 2:
         return array([_described(session, spec) for spec in specs])
     found = [session.door.commands.find(name) for name in arguments[2:]]
-    # A null array: https://redis.io/docs/latest/commands/command-info/
-    missing = session.null if session.resp3 else b"*-1\r\n"
     return array(
-        [missing if command is None else _described(session, command.spec) for command in found]
+        [
+            session.null if command is None else _described(session, command.spec)
+            for command in found
+        ]
     )
 
 
@@ -175,9 +192,13 @@ def _docs(session: Session, specs: list[Spec], arguments: Arguments) -> bytes:
 
 
 def _get_keys(session: Session, specs: list[Spec], arguments: Arguments) -> bytes:
-    command = session.door.commands.find(arguments[2]) if len(arguments) > 2 else None
+    if len(arguments) == 2:
+        raise wrong_number("command|getkeys")
+    command = session.door.commands.find(arguments[2])
     if command is None:
         raise CommandError("ERR Invalid command specified")
+    if not command.least <= len(arguments) - 2 <= command.most:
+        raise CommandError("ERR Invalid number of arguments specified for command")
     keys = command.keys_of(arguments[2:])
     if not keys:
         raise CommandError("ERR The command has no key arguments")
@@ -196,17 +217,27 @@ _SUBCOMMANDS: dict[bytes, Callable[[Session, list[Spec], Arguments], bytes]] = {
 def _described(session: Session, spec: Spec) -> bytes:
     """Return the ten fields that COMMAND has of a command."""
     first, last, step = spec.keys
-    categories = [f"@{spec.group}", "@write" if spec.writes else "@read"]
     return array(
         [
             bulk(spec.name.encode()),
             integer(spec.arity),
             session.set([simple(flag) for flag in spec.flags]),
             *(integer(number) for number in (first, last, step)),
-            session.set([simple(category) for category in categories]),
-            *[array([])] * 3,
+            session.set([simple(category) for category in _categories(spec)]),
+            # Hints, key specifications, and subcommands.
+            *(session.set([]), session.set([]), EMPTY_ARRAY),
         ]
     )
+
+
+_GROUPS = {"generic": "@keyspace", "transactions": "@transaction"}
+
+
+def _categories(spec: Spec) -> list[str]:
+    """Return the categories that the access rules of Redis name."""
+    kind = ["@write"] if spec.writes else ["@read"] if "readonly" in spec.flags else []
+    group = [] if spec.group == "server" else [_GROUPS.get(spec.group, f"@{spec.group}")]
+    return [*kind, *group, "@fast" if "fast" in spec.flags else "@slow"]
 
 
 _NO_KEYS = (0, 0, 0)

@@ -92,9 +92,9 @@ def _set_options(arguments: Arguments) -> _SetOptions:
             at += 1
         elif option == b"GET":
             returns_old = True
-        elif option == b"KEEPTTL" and not expiry:
+        elif option == b"KEEPTTL" and expiry in (b"", option):
             expiry = option
-        elif option in EXPIRY_OPTIONS and not expiry:
+        elif option in EXPIRY_OPTIONS and expiry in (b"", option):
             expiry = option
             unit_ms, since_epoch = EXPIRY_OPTIONS[option]
             argument = option_value(arguments, at)
@@ -196,26 +196,33 @@ async def _delex(session: Session, arguments: Arguments) -> bytes:
 
 
 async def _getex(session: Session, arguments: Arguments) -> bytes:
-    option = arguments[2].upper() if len(arguments) > 2 else b""
-    persists = option == b"PERSIST" and len(arguments) == 3
-    expires = option in EXPIRY_OPTIONS and len(arguments) == 4
-    if option and not (persists or expires):
-        raise CommandError(SYNTAX_ERROR)
+    option = _getex_option(arguments)
     key, gateway = arguments[1].decode(), session.gateway
     entry = await gateway.get(key)
     if entry is None:
         # Redis does not look at the time then.
         return session.null
-    if persists:
+    if option == b"PERSIST":
         await gateway.persist(key)
-    elif expires:
+    elif option:
         unit_ms, since_epoch = EXPIRY_OPTIONS[option]
-        ttl = positive_ttl(arguments[3], unit_ms, "getex", since_epoch=since_epoch)
+        ttl = positive_ttl(arguments[-1], unit_ms, "getex", since_epoch=since_epoch)
         if ttl > _ZERO:
             await gateway.expire(key, ttl)
         else:
             entry = await update(gateway, key, lambda _: Delete())
     return value_of(entry, session)
+
+
+def _getex_option(arguments: Arguments) -> bytes:
+    """Return the option; it may come again, and the last time counts."""
+    option = arguments[2].upper() if len(arguments) > 2 else b""
+    step = 2 if option in EXPIRY_OPTIONS else 1
+    is_known = step == 2 or option in (b"", b"PERSIST")
+    names = {name.upper() for name in arguments[2::step]}
+    if not is_known or len(arguments) % step or len(names) > 1:
+        raise CommandError(SYNTAX_ERROR)
+    return option
 
 
 async def _mget(session: Session, arguments: Arguments) -> bytes:

@@ -76,10 +76,12 @@ def _options_of(arguments: Arguments) -> tuple[list[bytes], bool]:
 def _check_overlap(known: list[bytes], wanted: list[bytes]) -> None:
     """Raise if a key would be reported twice; a repeated prefix is allowed."""
     for number, prefix in enumerate(wanted):
-        for other in (*(each for each in known if each != prefix), *wanted[:number]):
+        others = [("an existing", each) for each in known if each != prefix]
+        others += [("another provided", each) for each in wanted[number + 1 :]]
+        for which, other in others:
             if prefix.startswith(other) or other.startswith(prefix):
                 raise CommandError(
-                    f"ERR Prefix '{_text(prefix)}' overlaps with an existing prefix "
+                    f"ERR Prefix '{_text(prefix)}' overlaps with {which} prefix "
                     f"'{_text(other)}'. Prefixes for a single client must not overlap."
                 )
 

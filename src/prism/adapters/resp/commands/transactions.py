@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_QUEUED = 10_000
 
+ABORTED = "EXECABORT Transaction discarded because of:"
 DISCARDED = "EXECABORT Transaction discarded because of previous errors."
 
 
