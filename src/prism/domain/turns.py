@@ -23,6 +23,9 @@ _LONG_S = 0.01
 _FIRST, _MOST = 8, 64
 """Tasks that are woken in one turn: at first, and at most."""
 
+_CROWD, _MOST_PAUSES = 128, 60
+"""With more waiting pieces of work, a pause is repeated while more arrive, this often at most."""
+
 
 class Turns:
     """Lets work begin in the first part of a turn of the event loop, or else in a later turn.
@@ -47,7 +50,7 @@ class Turns:
         self._began = self._ends = 0.0
         self._lap_began = 0.0
         self._has_woken = False
-        self._woken = 0
+        self._waiting = self._woken = 0
         self._most_woken = _FIRST
         self._queues: dict[str, deque[Callable[[], None]]] = {}
         # Connections with a queue, by the time that their work has taken.
@@ -84,6 +87,7 @@ class Turns:
             if connection not in self._begun:
                 self._enter(connection)
         queue.append(begin)
+        self._waiting += 1
 
     def wake_later(
         self, connection: str, wake: Callable[[], None], *, expected_s: float = 0.0
@@ -143,7 +147,19 @@ class Turns:
                 if taken_s > least_s or name in self._queues
             }
         if self.pause_s:
-            asyncio.get_running_loop().call_later(self.pause_s, self._next_turn)
+            self._pause(0)
+        else:
+            self._next_turn()
+
+    def _pause(self, count: int) -> None:
+        """Let the transport do its part for the calls that arrive."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.pause_s, self._end_pause, self._waiting, count + 1)
+
+    def _end_pause(self, before: int, count: int) -> None:
+        # Behind a burst of calls, one of a connection that asks for little may be about to arrive.
+        if self._waiting > max(_CROWD, before) and count < _MOST_PAUSES:
+            self._pause(count)
         else:
             self._next_turn()
 
@@ -168,6 +184,7 @@ class Turns:
                 break
             queue = self._queues[connection]
             begin = queue.popleft()
+            self._waiting -= 1
             self._begun.add(connection)
             if queue:
                 again.append(connection)

@@ -93,6 +93,36 @@ async def test_pause_lets_others_run_between_turns() -> None:
     assert perf_counter() - began > 0.001 * _BURST + 5 * turns.pause_s
 
 
+async def _arrive(turns: Turns, seconds: float, waiting: list[asyncio.Task[None]]) -> None:
+    ends = perf_counter() + seconds
+    while perf_counter() < ends:
+        waiting.append(asyncio.create_task(turns.wait("greedy")))
+        await asyncio.sleep(0)
+
+
+async def test_a_pause_lasts_while_more_work_arrives_behind_a_crowd() -> None:
+    turns = Turns()
+    turns.pause_s = 0.02
+    waiting = [asyncio.create_task(turns.wait("greedy")) for _ in range(_BURST)]
+    await asyncio.sleep(0)
+    await _arrive(turns, 0.3, waiting)
+    assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+
+
+async def test_a_pause_ends_even_if_work_arrives_without_an_end() -> None:
+    turns = Turns()
+    turns.pause_s = 0.001
+    waiting = [asyncio.create_task(turns.wait("greedy")) for _ in range(_BURST)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not waiting[0].done():
+            await _arrive(turns, 0.01, waiting)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_short_work_that_waits_begins_in_few_turns() -> None:
     turns, done = Turns(), list[str]()
     assert turns.has_time()

@@ -291,14 +291,21 @@ class ForwardingServicer:
         The connection to the pattern belongs to all callers: replies to others wait behind
         those that are on their way already.
         """
-        shares = self._shares
+        shares, admission = self._shares, self._admission
 
         async def forward_in_shares(request: Message, context: CallContext) -> Message:
             connection = context.connection
-            if not shares.take(connection):
-                with self._admission.admit():
-                    await shares.wait(connection)
+            if shares.take(connection):
+                try:
+                    return await forward(request, context)
+                finally:
+                    shares.release(connection)
+            with admission.admit():
+                await shares.wait(connection)
             try:
+                # Others that have waited since may have used less time.
+                with admission.admit():
+                    await admission.turns.wait(connection)
                 return await forward(request, context)
             finally:
                 shares.release(connection)
