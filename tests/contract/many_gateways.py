@@ -18,6 +18,9 @@ from prism.testing.suite.shared_store import SharedStores
 from tests.servers.nats_fixtures import NatsBackend
 from tests.servers.redis_fixtures import RedisBackend
 
+# The callers of one key wait for each other: on a busy machine longer than the default.
+TIMEOUT = "25s"
+
 
 class LargeScale(SharedStores):
     shared_store_scale: ClassVar[int] = 84
@@ -29,7 +32,7 @@ class TestOnRedis(LargeScale):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(redis_backend: RedisBackend) -> OpenBackend:
-        return over_grpc(REDIS, {"url": redis_backend.url})
+        return over_grpc(REDIS, {"url": redis_backend.url, "timeout": TIMEOUT})
 
 
 @pytest.mark.timeout(1200)
@@ -37,4 +40,4 @@ class TestOnNats(LargeScale):
     @pytest.fixture(scope="class")
     @staticmethod
     def open_backend(nats_backend: NatsBackend) -> OpenBackend:
-        return over_grpc(NATS, {"url": nats_backend.url})
+        return over_grpc(NATS, {"url": nats_backend.url, "timeout": TIMEOUT})

@@ -108,6 +108,25 @@ async def test_a_transaction_that_fails_half_way_undoes_its_writes_alone(
     assert outcomes[2] == [revision]
 
 
+async def test_an_error_that_undoes_the_transaction_fails_every_write_in_it(
+    driver: Sqlite, path: Path
+) -> None:
+    writer = driver._writer
+    refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON entries WHEN new.key = 'bad' BEGIN"
+    writer._connection.execute(f"{refuse} SELECT RAISE(ROLLBACK, 'refused'); END")
+    outcomes = await asyncio.gather(
+        driver.set("before", b"1"),
+        driver.set("bad", b"2"),
+        driver.set("after", b"3"),
+        return_exceptions=True,
+    )
+    for outcome in outcomes:
+        assert isinstance(outcome, Internal)
+        assert outcome.outcome is Outcome.NOT_APPLIED
+    with plain(path) as other:
+        assert other.execute("SELECT key FROM kv").fetchall() == []
+
+
 async def test_a_transaction_that_has_no_room_changes_nothing(open_sqlite: Open) -> None:
     driver = await open_sqlite(max_bytes=200_000)
     await driver.set("old", b"0")
