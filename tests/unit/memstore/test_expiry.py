@@ -125,3 +125,9 @@ async def test_an_expired_key_leaves_the_index_too(memstore: Memstore, clock: Cl
     clock.advance(2)
     assert not store.sweep(1.0)
     assert list(store.index.since("")) == ["stays"]
+
+
+async def test_a_sweep_rests_while_no_key_is_due(memstore: Memstore, clock: Clock) -> None:
+    await memstore.set("k", b"", ttl=SECOND)
+    clock.advance(0.5)
+    assert not memstore._store.sweep(0.01)

@@ -139,3 +139,20 @@ async def test_a_backup_has_the_permissions_of_any_new_file(driver: Sqlite, path
     finally:
         os.umask(mask)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+async def test_a_backup_is_on_the_disk_before_it_has_its_name(
+    driver: Sqlite, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = path.with_name("copy.db")
+    synced: list[tuple[int, bool]] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, copy.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    await driver.set("key", b"value")
+    await asyncio.to_thread(back_up, path, copy)
+    assert synced == [(copy.stat().st_ino, False), (path.parent.stat().st_ino, True)]
