@@ -110,7 +110,7 @@ compliance: $(STAMP) ## Run the acceptance suite on every backend, at every leve
 suite-selftest: $(STAMP) ## Run the acceptance suite on broken backends, each to be caught by its test; ARGS="PrefixesBleed"
 	$(BIN)/python -m tests.selftest $(ARGS)
 
-many-gateways: $(STAMP) ## Run three gateways on one Redis and one NATS with 10,000 increments, 5,000 races and long histories
+many-gateways: $(STAMP) ## Run three gateways on one Redis and one NATS with 10,000 increments, 2,000 races and long histories
 	$(BIN)/python -m pytest -v tests/contract/many_gateways.py $(ARGS)
 
 mutants: $(STAMP) ## Change our own code in one place at a time, to see which changes no test notices; ARGS="redis --sample 50"

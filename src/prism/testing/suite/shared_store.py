@@ -41,7 +41,6 @@ FURTHER = {Level.IN_PROCESS: 2, Level.WIRE: 2, Level.PROXY: 1}
 ROUNDS = 20
 COUNTING_EACH = 40
 CALLERS_EACH = 4
-STEPS = 30
 
 
 @group()
@@ -49,11 +48,14 @@ class SharedStores(Group):
     """A write through one backend is seen through all others.
 
     Attributes:
-        shared_store_scale: multiplies the number of increments, of races, and of steps in the
-            recorded histories.
+        shared_increments: number of increments by each of the callers that count together.
+        shared_races: number of rounds of three races each.
+        shared_steps: number of calls by each caller in a recorded history.
     """
 
-    shared_store_scale: ClassVar[int] = 1
+    shared_increments: ClassVar[int] = 1
+    shared_races: ClassVar[int] = 20
+    shared_steps: ClassVar[int] = 30
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def stores(
@@ -88,10 +90,10 @@ class SharedStores(Group):
         self, stores: list[FullKeyValue], key: str
     ) -> None:
         async def count(kv: FullKeyValue) -> list[int]:
-            return [(await kv.increment(key)).value for _ in range(self.shared_store_scale)]
+            return [(await kv.increment(key)).value for _ in range(self.shared_increments)]
 
         counts = await gather_or_cancel(*(count(kv) for kv in stores for _ in range(COUNTING_EACH)))
-        total = COUNTING_EACH * len(stores) * self.shared_store_scale
+        total = COUNTING_EACH * len(stores) * self.shared_increments
         assert sorted(chain.from_iterable(counts)) == list(range(1, total + 1))
         for kv in stores:
             entry = await kv.get(key)
@@ -157,7 +159,7 @@ class SharedStores(Group):
             races = (race(kv, number) for number, kv in enumerate(stores * CALLERS_EACH))
             return sum(await gather_or_cancel(*(wins(each) for each in races)))
 
-        for _ in range(ROUNDS * self.shared_store_scale):
+        for _ in range(self.shared_races):
             assert (
                 await winners(
                     lambda kv, number: kv.compare_and_set(key, b"%d" % number, expected=None)
@@ -287,7 +289,7 @@ class SharedStores(Group):
             name = f"caller {number}"
             caller = recorder.caller(name, stores[number % len(stores)])
             workload = RandomWorkload(name, caller, [key], backend.profile)
-            for _ in range(STEPS * self.shared_store_scale):
+            for _ in range(self.shared_steps):
                 await workload.step()
 
         await gather_or_cancel(*(work(number) for number in range(CALLERS_EACH * len(stores))))
@@ -302,7 +304,7 @@ class SharedStores(Group):
         async def work(number: int) -> None:
             caller = recorder.caller(f"caller {number}", stores[number % len(stores)])
             workload = EveryWriteWorkload(number, caller, keys, backend.profile)
-            for _ in range(STEPS * self.shared_store_scale):
+            for _ in range(self.shared_steps):
                 await workload.step()
 
         await gather_or_cancel(*(work(number) for number in range(3 * len(stores))))
