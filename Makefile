@@ -47,7 +47,7 @@ endef
 $(SERVER): pyproject.toml
 	@echo "installing Prism and its drivers into $(VENV), once: some 100 MB" >&2
 	$(environment)
-	@$(INSTALL) --no-compile pip --editable '.[nats,redis]'
+	@$(INSTALL) --no-compile pip --editable '.[jwt,nats,redis]'
 	@touch $@
 
 # LOCKED=1 installs the exact versions of deploy/locks, as CI does.
@@ -196,7 +196,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
   --no-annotate --no-emit-index-url --custom-compile-command 'make lock'
 
 lock: $(STAMP) ## Write the exact versions for the image and CI into deploy/locks
-	$(COMPILE) pyproject.toml --extra nats --extra redis -o $(LOCKS)/server.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra jwt --extra nats --extra redis -o $(LOCKS)/server.txt $(ARGS)
 	echo hatchling | $(COMPILE) - -o $(LOCKS)/build.txt $(ARGS)
 	$(COMPILE) pyproject.toml --extra dev -o $(LOCKS)/development.txt $(ARGS)
 

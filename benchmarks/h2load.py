@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +34,7 @@ class Load:
         in_flight: number of calls in flight.
         writes: keys that hold `VALUE` after a call.
         items: number of keys of each call.
+        token: shown by each call; empty: none.
     """
 
     method: str
@@ -41,6 +42,7 @@ class Load:
     in_flight: int
     writes: tuple[str, ...] = ()
     items: int = 1
+    token: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         size = len(self.request.SerializeToString())
@@ -53,10 +55,15 @@ BATCH_SET = pb.BatchSetRequest(keys=KEYS, values=[VALUE] * len(KEYS))
 
 
 class VerifyingClient:
-    """Client made with grpcio that checks the answers of a server."""
+    """Client made with grpcio that checks the answers of a server.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        token: shown by each call; empty: none.
+    """
+
+    def __init__(self, address: str, token: str = "") -> None:
         self._address = address
+        self._metadata = [_authorization(token)] if token else []
         self._channel = grpc.insecure_channel(address)
 
     def __enter__(self) -> Self:
@@ -68,7 +75,7 @@ class VerifyingClient:
     def call(self, method: str, request: Message) -> bytes:
         """Return the reply as bytes; raises grpc.RpcError."""
         unary: Callable[..., bytes] = self._channel.unary_unary(_SERVICE + method)
-        return unary(request.SerializeToString(), timeout=10)
+        return unary(request.SerializeToString(), timeout=10, metadata=self._metadata)
 
     def check(self, key: str, expected: bytes) -> None:
         """Raise CannotRun unless the key holds this value."""
@@ -98,7 +105,7 @@ def verify(address: str, load: Load | None = None) -> int:
     Raises:
         CannotRun: a read did not return what was written.
     """
-    with VerifyingClient(address) as client:
+    with VerifyingClient(address, load.token if load else "") as client:
         client.check_writes()
         if load is None:
             return 0
@@ -140,6 +147,8 @@ class H2load:
 
     def _calls_done(self, seconds: float, *options: str) -> int:
         message = self._load.request.SerializeToString()
+        if token := self._load.token:
+            options = (*options, "-H", ": ".join(_authorization(token)))
         with tempfile.NamedTemporaryFile() as body:
             Path(body.name).write_bytes(framed(message))
             output = run(
@@ -152,6 +161,10 @@ class H2load:
                 self._core,
             )
         return successful_calls(output, self._reply_bytes, self._load.in_flight)
+
+
+def _authorization(token: str) -> tuple[str, str]:
+    return "authorization", f"Bearer {token}"
 
 
 def logged_durations(text: str) -> list[int]:

@@ -17,6 +17,7 @@ from benchmarks.redis_benchmark import (
 )
 from benchmarks.sides import (
     Client,
+    Guarded,
     InProcess,
     MillionKeys,
     Observed,
@@ -209,6 +210,9 @@ ROWS = [
     Row("Get with metrics, logs and 1 % traced",
         Observed(PerProcessorSecond(OBSERVED, MANY_GETS)), 0.93, 0.97,
         PerProcessorSecond(UNOBSERVED, MANY_GETS), "the same server unobserved", at_once=True),
+    Row("Get under a policy with 50 rules and token identity, 64 in flight",
+        Guarded(PerProcessorSecond(PRISM, MANY_GETS)), 0.95, 0.97,
+        PerProcessorSecond(PRISM, MANY_GETS), "no policy", at_once=True),
     Row("GET at the Redis port, 50 connections", ThroughDoor(_with_door(PRISM), _UNPIPELINED),
         0.9, 1.1, RedisItself(_UNPIPELINED), "Redis"),
     Row("GET at the Redis port, 50 connections, pipelined by 16",

@@ -27,6 +27,7 @@ from benchmarks.processes import (
     run_module,
     serving,
 )
+from prism.domain.access.tokens import new_token
 
 Measure = Callable[[float], float]
 """Measures for this many seconds and returns the figure."""
@@ -160,6 +161,37 @@ class PerProcessorSecond:
         reply_bytes = verify(started.address, self.load)
         load = H2load(started.address, self.load, reply_bytes, context.cores.load)
         return per_processor_second(started.pid, load.rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A server with a policy of 50 rules, and load by a caller with a token.
+
+    All rules are about the caller, and the last of them is the one that allows its operations.
+    """
+
+    side: PerProcessorSecond
+
+    @property
+    def name(self) -> str:
+        return f"{self.side.name} with a policy"
+
+    @property
+    def settings(self) -> str:
+        return f"{self.side.settings}; --policy with 50 rules about the caller, --tokens"
+
+    def open(self, context: MeasurementContext) -> Measure:
+        folder, (token, line) = context.folder(), new_token("bench")
+        prefixes = [f"application-{number}/" for number in range(49)] + ["key:"]
+        rule = '[[rules]]\nwho = "token:*"\nmay = ["read", "write"]\nprefixes = "{}"\n'
+        (folder / "policy.toml").write_text("".join(map(rule.format, prefixes)))
+        (folder / "tokens").write_text(line)
+        files = ("--policy", str(folder / "policy.toml"), "--tokens", str(folder / "tokens"))
+        server = self.side.server
+        server = replace(server, arguments=(*server.arguments, *files))
+        return replace(self.side, server=server, load=replace(self.side.load, token=token)).open(
+            context
+        )
 
 
 class OfServer(Side, Protocol):

@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[2]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 """Versions of Python, the oldest first."""
 
-_EXTRAS = ("nats", "redis", "testing")
+_EXTRAS = ("jwt", "nats", "redis", "testing")
 """Extras whose dependencies are installed in the versions that the cell asks for."""
 
 _TOOLS = ("pytest", "pytest-xdist")

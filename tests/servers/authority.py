@@ -5,7 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 _NAMES = "DNS:localhost,IP:127.0.0.1"
@@ -48,6 +55,30 @@ class Authority:
             *("-CAcreateserial", "-out", "cert", "-days", "2", "-extfile", "names"),
         )
         return (self._folder / "cert").read_bytes(), (self._folder / "key").read_bytes()
+
+    def revocation_list(
+        self, serials: Sequence[int], *, since: datetime | None = None, delta: bool = False
+    ) -> bytes:
+        """Return a list of the revoked certificates with these serial numbers, in PEM.
+
+        Args:
+            since: time of the list, which is valid for a week; None: now.
+            delta: whether it says that it has only what is new.
+        """
+        since = since or datetime.now(UTC)
+        key = load_pem_private_key((self._folder / "ca.key").read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        issuer = x509.load_pem_x509_certificate(self.pem).subject
+        builder = x509.CertificateRevocationListBuilder(
+            issuer, since, since + timedelta(days=7)
+        ).add_extension(x509.CRLNumber(1), critical=False)
+        if delta:
+            builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+        for serial in serials:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder(serial, since).build()
+            )
+        return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
     def write(
         self, folder: Path, name: str, password: str | None = None, names: str = _NAMES

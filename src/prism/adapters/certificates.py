@@ -1,4 +1,4 @@
-"""Names of callers in their certificates, and PEM for libraries that take files only."""
+"""What certificates prove of callers, and PEM for libraries that take files only."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from prism.adapters.revocation import certificate_id
+from prism.domain.access.logins import Proven
+
 _SPIFFE = "spiffe://"
 
 
 @lru_cache(maxsize=1024)
-def names_of(certificate: str) -> tuple[str, ...]:
-    """Return the names in a certificate, as `names_in` does.
+def proven_by(certificate: str) -> Proven:
+    """Return what a certificate proves, as `proven_in` does.
 
     Args:
         certificate: PEM.
@@ -23,20 +26,22 @@ def names_of(certificate: str) -> tuple[str, ...]:
     with in_memory(certificate.encode()) as path:
         # What `SSLSocket.getpeercert` returns; the standard library has no other way to it.
         decode: Any = ssl._ssl._test_decode_cert  # type: ignore[attr-defined]
-        return names_in(decode(path))
+        return proven_in(decode(path), ssl.PEM_cert_to_DER_cert(certificate))
 
 
-def names_in(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names in a certificate that the transport has verified.
+def proven_in(content: Mapping[str, Any], der: bytes) -> Proven:
+    """Return what a certificate proves that the transport has verified.
 
-    These are its URIs, of which SPIFFE ids stay as they are and others begin with `uri:`,
+    Its names are its URIs, of which SPIFFE ids stay as they are and others begin with `uri:`,
     its DNS names after `dns:`, and its common name after `cn:`. A name with a character that
     cannot be seen, which might look like another one, is left out.
 
     Args:
         content: certificate as `SSLSocket.getpeercert` returns it.
+        der: the same, encoded.
     """
-    return tuple(dict.fromkeys(name for name in _names(content) if name.isprintable()))
+    names = dict.fromkeys(name for name in _names(content) if name.isprintable())
+    return Proven(tuple(names), certificate_id(der))
 
 
 def _names(content: Mapping[str, Any]) -> Iterator[str]:

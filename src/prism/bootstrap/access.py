@@ -1,48 +1,66 @@
-"""The policy and the tokens of a server, from their files, and again when these change."""
+"""The policy, tokens, keys and revocation lists of a server, and again when these change."""
 
 from __future__ import annotations
 
+import logging
 import os
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prism.adapters.grpc.admin_guard import AdminGuard, Guard, PolicyGuard
 from prism.adapters.grpc.authentication import Authentication
 from prism.adapters.observability.audit_log import AuditLog
+from prism.adapters.revocation import load_revocation_lists
 from prism.bootstrap.policy_file import load_policy
 from prism.bootstrap.secret_files import read_text
-from prism.bootstrap.settings import ServerSettings
+from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.access.audit import Record
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
-from prism.domain.access.logins import Logins
+from prism.domain.access.logins import NOTHING, Logins, Proven, SignedTokens
 from prism.domain.access.tokens import Tokens, parse_tokens
 from prism.domain.gateway import Gateway
 from prism.ports import InvalidArgument
+
+if TYPE_CHECKING:
+    from prism.adapters.jwt.sources import IssuerKeys, KeyFile
+
+log = logging.getLogger(__name__)
 
 
 class Access:
     """Access control of one server.
 
     Args:
-        policy: file with the policy.
-        tokens: file with the hashes of tokens; None: no token is valid.
         record: writes refusals to the audit log; None: there is none.
 
     Attributes:
         control: decides what callers may do.
         logins: identifies callers.
+        issuer_keys: asks the issuer of JWTs for its keys while it runs; None: nobody is asked.
 
     Raises:
-        InvalidArgument: a file cannot be read, or is not valid.
+        InvalidArgument: the settings name no policy; a file cannot be read, or is not valid; or
+            what checks JWTs is not installed.
     """
 
-    def __init__(self, policy: Path, tokens: Path | None, record: Record | None = None) -> None:
-        self._policy_file = policy
-        self._tokens_file = tokens
-        self._policy = load_policy(policy)
-        self._tokens = _load_tokens(tokens)
+    def __init__(self, settings: ServerSettings, record: Record | None = None) -> None:
+        if settings.policy is None:
+            raise InvalidArgument("policy is missing")
+        self._policy_file = settings.policy
+        self._tokens_file = settings.tokens
+        self._lists_file = settings.tls_crl
+        self._policy = load_policy(self._policy_file)
+        self._tokens = _load_tokens(self._tokens_file)
+        self._revoked: frozenset[bytes] = frozenset()
+        self.issuer_keys: IssuerKeys | None = None
+        self._key_file: KeyFile | None = None
+        signed = None if settings.jwt_issuer is None else self._signed_tokens(settings)
         self.control = AccessControl(self._policy, record)
-        self.logins = Logins(self.control, self._tokens, record)
+        self.logins = Logins(self.control, self._tokens, record, signed)
+        self.reload_revocation_lists()
 
     def reload_policy(self) -> bool:
         """Decide by the present content of the file; return whether it has changed.
@@ -66,13 +84,82 @@ class Access:
         self.logins.replace_tokens(tokens)
         return True
 
+    def reload_keys(self) -> bool:
+        """Accept JWTs that are signed with the keys in the file; as `reload_policy`."""
+        if self._key_file is None or not self._key_file.reload():
+            return False
+        self.logins.credentials_changed()
+        return True
+
+    def reload_revocation_lists(self) -> bool:
+        """Refuse the certificates in the lists of the file, and no others; as `reload_policy`."""
+        if self._lists_file is None:
+            return False
+        lists = load_revocation_lists(self._lists_file)
+        if lists.next_update is not None and lists.next_update < datetime.now(UTC):
+            log.warning(
+                "%s should have been replaced by %s: what was revoked since is not known",
+                self._lists_file,
+                f"{lists.next_update:%Y-%m-%d %H:%M} UTC",
+            )
+        if lists.certificates == self._revoked:
+            return False
+        self._revoked = lists.certificates
+        self.logins.replace_revoked(lists.certificates)
+        return True
+
+    def _signed_tokens(self, settings: ServerSettings) -> SignedTokens:
+        """Return what verifies JWTs."""
+        assert settings.jwt_issuer is not None
+        assert settings.jwt_audience is not None
+        if find_spec("jwt") is None or find_spec("cryptography") is None:
+            raise InvalidArgument(
+                "jwt_issuer needs what checks JWTs, which is not installed: "
+                "pip install 'prism-kv[jwt]'"
+            )
+        # Only servers with an issuer pay for the imports.
+        from prism.adapters.jwt.fetching import check_url
+        from prism.adapters.jwt.sources import IssuerKeys, KeyFile
+        from prism.adapters.jwt.verifier import JwtOptions, JwtVerifier
+
+        algorithms = settings.jwt_algorithms_allowed
+        options = JwtOptions(
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            algorithms=algorithms,
+            clock_skew=settings.jwt_clock_skew,
+            name_claim=settings.jwt_name_claim,
+            groups_claim=settings.jwt_groups_claim,
+        )
+        if settings.jwt_keys is not None:
+            self._key_file = KeyFile(settings.jwt_keys, algorithms)
+            return JwtVerifier(options, self._key_file)
+        url = settings.jwt_keys_url
+        if url is None:
+            check_url("jwt_issuer", settings.jwt_issuer)
+        else:
+            check_url("jwt_keys_url", url)
+        self.issuer_keys = IssuerKeys(
+            settings.jwt_issuer, url, algorithms, lambda: self.logins.credentials_changed()
+        )
+        return JwtVerifier(options, self.issuer_keys)
+
 
 def access_of(settings: ServerSettings, audit_log: AuditLog | None) -> Access | None:
     """Return the access control of a server; None: it has no policy."""
     if settings.policy is None:
         return None
     record = None if audit_log is None else audit_log.record
-    return Access(settings.policy, settings.tokens, record)
+    return Access(settings, record)
+
+
+def access_to_data_of(access: Access | None, settings: ServerSettings) -> Access | None:
+    """Return what guards the keys and the commands of a server; None: nothing does.
+
+    A pattern of a proxy only serves its proxy, which has asked: its policy is for its HTTP port.
+    """
+    is_pattern = isinstance(settings, ServeSettings) and settings.proxy_address is not None
+    return None if is_pattern else access
 
 
 def guarded_gateway_of(gateway: Gateway, access: Access | None) -> Gateway | GuardedGateway:
@@ -83,6 +170,11 @@ def guarded_gateway_of(gateway: Gateway, access: Access | None) -> Gateway | Gua
 def admin_guard_of(token_guard: AdminGuard, access: Access | None) -> Guard:
     """Return what protects the commands of operators: the policy, or else the admin token."""
     return token_guard if access is None else PolicyGuard(access.control)
+
+
+def issuer_keys_of(access: Access | None) -> IssuerKeys | None:
+    """Return what asks the issuer of JWTs for its keys; None: nobody is asked."""
+    return None if access is None else access.issuer_keys
 
 
 def audit_log_of(settings: ServerSettings) -> AuditLog | None:
@@ -108,9 +200,9 @@ def authentication_of(access: Access | None, settings: ServerSettings) -> Authen
     if access is None:
         return None
     # The socket is open to the user of this process alone.
-    names = () if settings.grpc_socket is None else (f"uid:{os.getuid()}",)
+    socket = NOTHING if settings.grpc_socket is None else Proven((f"uid:{os.getuid()}",))
     return Authentication(
-        access.logins, certificates=settings.tls_client_ca is not None, socket_names=names
+        access.logins, certificates=settings.tls_client_ca is not None, socket=socket
     )
 
 

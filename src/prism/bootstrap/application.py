@@ -61,6 +61,12 @@ class Telemetry(Protocol):
     async def close(self) -> None: ...
 
 
+class IssuerKeys(Protocol):
+    """Asks the issuer of tokens for its keys."""
+
+    async def run(self) -> None: ...
+
+
 class RequestLog(Protocol):
     """Log of requests, which may hold lines back until it is closed."""
 
@@ -94,7 +100,9 @@ class Application:
         audit_log: AuditLog | None = None,
         reloader: Reloader,
         redis_server: RedisServer | None = None,
+        issuer_keys: IssuerKeys | None = None,
     ) -> None:
+        self._issuer_keys = issuer_keys
         self._settings = configuration.settings
         self._lifecycle = lifecycle
         self._readiness = readiness
@@ -159,6 +167,9 @@ class Application:
             stack.callback(self._request_log.close)
         if self._audit_log is not None:
             stack.callback(self._audit_log.close)
+        if self._issuer_keys is not None:
+            asking = asyncio.create_task(self._issuer_keys.run())
+            stack.push_async_callback(_cancel, asking)
         stack.push_async_callback(self._grpc_server.stop)
         # Tasks of the server inherit this context, in which nothing is sampled.
         with nullcontext() if self._telemetry is None else self._telemetry.none_sampled():

@@ -24,7 +24,8 @@ from prism.bootstrap.options import (
     with_defaults,
 )
 from prism.bootstrap.secret_files import read_secret
-from prism.bootstrap.settings import InvalidSetting, ServerSettings, ServeSettings
+from prism.bootstrap.setting_checks import InvalidSetting
+from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.redaction import REDACTED, credentials_in, redact_urls
 from prism.domain.settings import parse_settings, to_text
 from prism.ports import DriverSpec, InvalidArgument

@@ -30,10 +30,12 @@ from prism.adapters.observability.page.history import (
 from prism.adapters.observability.tracing import traced, tracing_if
 from prism.bootstrap.access import (
     access_of,
+    access_to_data_of,
     admin_guard_of,
     audit_log_of,
     authentication_of,
     guarded_gateway_of,
+    issuer_keys_of,
 )
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, StandaloneCommander
@@ -136,10 +138,13 @@ class CommonContainer(containers.DeclarativeContainer):
     server_options = settings.server_options
     audit_log = providers.Singleton(audit_log_of, settings=settings)
     access = providers.Singleton(access_of, settings=settings, audit_log=audit_log)
+    access_to_data = providers.Callable(access_to_data_of, access=access, settings=settings)
     token_guard = providers.Singleton(
         AdminGuard, token=settings.admin_token, required=server_options.is_remote
     )
-    admin_guard = providers.Singleton(admin_guard_of, token_guard=token_guard, access=access)
+    admin_guard = providers.Singleton(
+        admin_guard_of, token_guard=token_guard, access=access_to_data
+    )
     lifecycle_servicer = providers.Singleton(
         LifecycleServicer, lifecycle=lifecycle, guard=admin_guard
     )
@@ -152,7 +157,9 @@ class CommonContainer(containers.DeclarativeContainer):
         observer=call_observer,
         log=request_log,
         proxy_admin=proxy_admin_servicer,
-        authenticate=providers.Callable(authentication_of, access=access, settings=settings),
+        authenticate=providers.Callable(
+            authentication_of, access=access_to_data, settings=settings
+        ),
         record=providers.Callable(
             lambda audit_log: audit_log and audit_log.record, audit_log=audit_log
         ),
@@ -219,6 +226,7 @@ class CommonContainer(containers.DeclarativeContainer):
         audit_log=audit_log,
         reloader=reloader,
         redis_server=redis_server,
+        issuer_keys=providers.Callable(issuer_keys_of, access=access),
     )
 
 
@@ -239,7 +247,9 @@ class Container(containers.DeclarativeContainer):
         limits=settings.limits,
         max_watches=settings.max_watches,
     )
-    guarded_gateway = providers.Singleton(guarded_gateway_of, gateway=gateway, access=common.access)
+    guarded_gateway = providers.Singleton(
+        guarded_gateway_of, gateway=gateway, access=common.access_to_data
+    )
     key_value_servicer = providers.Singleton(
         KeyValueServicer,
         gateway=guarded_gateway,
@@ -265,7 +275,7 @@ class Container(containers.DeclarativeContainer):
         request_log=common.request_log,
         observer=common.call_observer,
         readiness=common.readiness,
-        access=common.access,
+        access=common.access_to_data,
         databases=providers.Dict({"": guarded_gateway}),
     )
     page = providers.Singleton(

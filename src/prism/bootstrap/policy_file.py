@@ -29,8 +29,11 @@ _LIMITS = ("operations_per_second", "bytes_per_second", "watches", "connections"
 _QUOTA = ("name", "who", "shared", *_LIMITS)
 _EXAMPLE = ("as", "may", "may_not", "key", "prefix", "pattern")
 
-_KINDS = ("token:", "spiffe://", "uri:", "dns:", "cn:", "uid:")
-_IDENTITIES = "token:NAME, spiffe://…, uri:…, dns:NAME, cn:NAME, uid:NUMBER and anonymous"
+_KINDS = ("token:", "jwt:", "jwt-group:", "spiffe://", "uri:", "dns:", "cn:", "uid:")
+_IDENTITIES = (
+    "token:NAME, jwt:NAME, jwt-group:NAME, spiffe://…, uri:…, dns:NAME, cn:NAME, uid:NUMBER and "
+    "anonymous"
+)
 
 _KEY_ACTIONS = frozenset(action for action in Action if action.is_for_keys)
 

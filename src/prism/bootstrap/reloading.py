@@ -120,7 +120,7 @@ class Reloader:
             for apply in (
                 self._apply_tls,
                 self._apply_token,
-                self._apply_tokens,
+                self._apply_credentials,
                 self._apply_policy,
                 self._apply_secrets,
             ):
@@ -155,9 +155,23 @@ class Reloader:
             self._guard.expect(token)
             log.info("the admin token has changed")
 
-    async def _apply_tokens(self, _configuration: ServerConfiguration) -> None:
-        if self._access is not None and self._access.reload_tokens():
-            log.info("the tokens have changed: each operation is checked against them")
+    async def _apply_credentials(self, _configuration: ServerConfiguration) -> None:
+        access = self._access
+        if access is None:
+            return
+        failure: PrismError | None = None
+        for what, reload in (
+            ("the tokens", access.reload_tokens),
+            ("the keys that sign JWTs", access.reload_keys),
+            ("the revocation lists", access.reload_revocation_lists),
+        ):
+            try:
+                if reload():
+                    log.info("%s have changed: each operation is checked against them", what)
+            except PrismError as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _apply_policy(self, _configuration: ServerConfiguration) -> None:
         if self._access is not None and self._access.reload_policy():

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from prism.bootstrap.setting_checks import InvalidSetting, check_jwt, check_tls
 from prism.domain.addresses import is_loopback
 from prism.domain.watches import MAX_WATCHES
 from prism.kit import is_host
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from prism.adapters.grpc.transports.options import ServerOptions
 
 Transport = Literal["h2corn", "grpcio"]
+TlsVersion = Literal["1.2", "1.3"]
 RespTransactions = Literal["strict", "loose"]
 PatternBy = Literal["database", "user"]
 TraceExporter = Literal["stdout", "otlp", "jaeger"]
@@ -39,18 +41,6 @@ PATTERN = "Pattern of a proxy"
 """Heading of the settings by which a proxy launches a pattern; help does not show them."""
 
 _SMALLEST_MESSAGE_BYTES = 1 << 20
-
-
-class InvalidSetting(InvalidArgument):
-    """Value of the right type that is not valid.
-
-    Attributes:
-        name: name of the setting.
-    """
-
-    def __init__(self, name: str, message: str) -> None:
-        super().__init__(message)
-        self.name = name
 
 
 def _check_token(name: str, token: str | None) -> None:
@@ -74,10 +64,20 @@ class ServerSettings:
             "tls_key",
             "tls_key_password",
             "tls_client_ca",
+            "tls_crl",
+            "tls_min_version",
             "insecure",
             "admin_token",
             "policy",
             "tokens",
+            "jwt_issuer",
+            "jwt_audience",
+            "jwt_keys",
+            "jwt_keys_url",
+            "jwt_algorithms",
+            "jwt_clock_skew",
+            "jwt_name_claim",
+            "jwt_groups_claim",
             "audit_log",
             "audit_keys",
         ),
@@ -137,6 +137,14 @@ class ServerSettings:
         help="PEM certificates of the authorities that sign clients' certificates; clients must "
         "present one.",
     )
+    tls_crl: Path | None = setting(
+        None,
+        help="List of the certificates that the authorities of --tls-client-ca have revoked, in "
+        "PEM; needs --policy.",
+    )
+    tls_min_version: TlsVersion = setting(
+        "1.2", help="Least version of TLS; 1.3 needs --transport grpcio."
+    )
     insecure: bool = setting(
         False, help="Allow listening beyond this machine without TLS, for a network that you trust."
     )
@@ -150,6 +158,29 @@ class ServerSettings:
     )
     tokens: Path | None = setting(
         None, help="File with the hashes of the callers' tokens; needs --policy."
+    )
+    jwt_issuer: str | None = setting(
+        None,
+        help="Accept the JSON Web Tokens of this issuer; its URL also says where its keys are, "
+        "unless --jwt-keys or --jwt-keys-url does.",
+    )
+    jwt_audience: str | None = setting(None, help="Audience that a JWT must be made for.")
+    jwt_keys: Path | None = setting(
+        None, help="File with the public keys of the issuer, as a JSON Web Key Set."
+    )
+    jwt_keys_url: str | None = setting(
+        None, help="URL of the public keys of the issuer, as a JSON Web Key Set."
+    )
+    jwt_algorithms: str = setting(
+        "RS256,PS256,ES256,EdDSA",
+        help="Algorithms that may have signed a JWT, with commas between them.",
+    )
+    jwt_clock_skew: timedelta = setting(
+        timedelta(seconds=30), help="How far the clock of the issuer may differ."
+    )
+    jwt_name_claim: str = setting("sub", help="Claim of a JWT with the name of its caller.")
+    jwt_groups_claim: str = setting(
+        "groups", help="Claim of a JWT with the names of its caller's groups."
     )
     # Text and not a path: the files of settings are read again when they change.
     audit_log: str | None = setting(
@@ -261,6 +292,8 @@ class ServerSettings:
         for name in ("tls_client_ca", "tls_key_password"):
             if getattr(self, name) is not None and self.tls_cert is None:
                 raise InvalidSetting(name, f"{name} needs tls_cert and tls_key")
+        check_tls(self)
+        check_jwt(self)
         if self.grpc_socket is None:
             self._check_secure("host", self.host)
         taken = self.grpc_port == self.metrics_port != 0
@@ -276,7 +309,13 @@ class ServerSettings:
 
         tls = None
         if self.tls_cert is not None and self.tls_key is not None:
-            tls = ServerTls(self.tls_cert, self.tls_key, self.tls_client_ca, self.tls_key_password)
+            tls = ServerTls(
+                self.tls_cert,
+                self.tls_key,
+                self.tls_client_ca,
+                self.tls_key_password,
+                self.tls_min_version,
+            )
         return ServerOptions(
             host=self.host,
             port=self.grpc_port,
@@ -301,6 +340,11 @@ class ServerSettings:
     def serves_resp(self) -> bool:
         """Whether Redis clients are served."""
         return self.resp_port is not None or self.resp_socket is not None
+
+    @property
+    def jwt_algorithms_allowed(self) -> tuple[str, ...]:
+        """Algorithms that may have signed a JWT."""
+        return tuple(name.strip() for name in self.jwt_algorithms.split(","))
 
     def _check_resp(self) -> None:
         if self.resp_port is not None:
@@ -384,8 +428,6 @@ class ServeSettings(ServerSettings):
             raise InvalidSetting("driver", "driver is empty; `prism drivers` lists the drivers")
         if self.start_timeout < timedelta():
             raise InvalidSetting("start_timeout", "start_timeout is below zero")
-        if self.policy is not None and self.proxy_address is not None:
-            raise InvalidSetting("policy", "the proxy asks the policy: give it to the proxy")
         if self.proxy_address is not None:
             self._check_proxy(self.proxy_address)
             return

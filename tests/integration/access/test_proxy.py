@@ -12,6 +12,7 @@ import pytest
 import prism
 from prism.domain.access.tokens import new_token
 from prism.ports import AccessDenied, PreconditionFailed
+from tests.integration.access.test_http import ask
 from tests.integration.conftest import ProxyServer, Server
 
 POLICY = """
@@ -32,8 +33,11 @@ default_ttl = "5m"
 """
 
 
+Proxied = tuple[str, dict[str, str]]
+
+
 @pytest.fixture
-def proxy(start_server: Callable[..., Server], tmp_path: Path) -> tuple[str, dict[str, str]]:
+def proxy(start_server: Callable[..., Server], tmp_path: Path) -> Proxied:
     """Address of a proxy with the patterns `cache` and `sessions`, and tokens by name."""
     made = {name: new_token(name) for name in ("alice", "orders", "stock")}
     (tmp_path / "policy.toml").write_text(POLICY)
@@ -46,7 +50,7 @@ def proxy(start_server: Callable[..., Server], tmp_path: Path) -> tuple[str, dic
     return server.address, {name: token for name, (token, _) in made.items()}
 
 
-async def test_callers_share_a_proxy(proxy: tuple[str, dict[str, str]]) -> None:
+async def test_callers_share_a_proxy(proxy: Proxied) -> None:
     address, tokens = proxy
     limit = timedelta(seconds=30)
 
@@ -94,3 +98,23 @@ async def test_callers_share_a_proxy(proxy: tuple[str, dict[str, str]]) -> None:
 async def get_from(address: str, token: str, pattern: str) -> None:
     async with prism.connect(address, token=token, pattern=pattern) as kv:
         await kv.get("stock/1")
+
+
+async def test_the_http_ports_of_patterns_ask_the_policy(proxy: Proxied) -> None:
+    address, tokens = proxy
+    async with prism.connect(address, token=tokens["alice"]) as alice:
+        found = [each.status.registration for each in await alice.patterns.all()]
+    ports = [registration.metrics_address for registration in found if registration is not None]
+    assert len(ports) == 2
+    for port in ports:
+        for path, name, expected in (
+            ("/health", None, 200),
+            ("/ready", None, 200),
+            ("/metrics", None, 401),
+            ("/", None, 401),
+            ("/metrics", "orders", 403),
+            ("/metrics", "alice", 200),
+        ):
+            token = None if name is None else tokens[name]
+            status, _, _ = await asyncio.to_thread(ask, port, path, token)
+            assert (path, name, status) == (path, name, expected)

@@ -14,6 +14,9 @@ from prism.ports import InvalidArgument
 Prism = Callable[..., Result]
 Install = Callable[..., Path]
 
+_TLS = ("--tls-cert", "a.pem", "--tls-key", "a.key")
+_JWT = ("--policy", "p", "--jwt-issuer", "https://id", "--jwt-audience", "a")
+
 
 @pytest.fixture(autouse=True)
 def _installed(install: Install) -> None:
@@ -56,6 +59,22 @@ def _installed(install: Install) -> None:
         (["--tokens", "t"], {}, "tokens needs policy"),
         (["--policy", "p", "--admin-token", "t"], {}, "admin_token and policy exclude each other"),
         (["--audit-keys"], {}, "audit_keys needs audit_log"),
+        (["--tls-crl", "c"], {}, "tls_crl needs tls_client_ca"),
+        ([*_TLS, "--tls-client-ca", "a", "--tls-crl", "c"], {}, "tls_crl needs policy"),
+        (["--tls-min-version", "1.3"], {}, "tls_min_version needs tls_cert and tls_key"),
+        ([*_TLS, "--tls-min-version", "1.3"], {}, "for which the transport h2corn has no option"),
+        (["--jwt-audience", "a"], {}, "jwt_audience needs jwt_issuer"),
+        (["--jwt-issuer", "https://id"], {}, "jwt_issuer needs policy"),
+        ([*_JWT[:4]], {}, "jwt_audience is missing: without it, a token for another service"),
+        ([*_JWT, "--jwt-keys", "k", "--jwt-keys-url", "https://id/k"], {}, "exclude each other"),
+        (
+            [*_JWT, "--jwt-algorithms", "ES256,HS256"],
+            {},
+            "jwt_algorithms has 'HS256'; valid are RS",
+        ),
+        ([*_JWT, "--jwt-algorithms", "none"], {}, "jwt_algorithms has 'none'"),
+        ([*_JWT, "--jwt-clock-skew", "1h"], {}, "jwt_clock_skew must be 0 to 600 s"),
+        ([*_JWT, "--jwt-name-claim", ""], {}, "jwt_name_claim is empty"),
         (["--metrics-port", "9090"], {}, "metrics_port is the same as grpc_port"),
         (["--grpc-prot", "1"], {}, "No such option: --grpc-prot"),
         (["--grpc-prot", "1"], {}, "--grpc-port"),

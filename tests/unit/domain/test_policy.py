@@ -135,7 +135,7 @@ def is_let_through(
         elif action is Action.SCAN:
             control.check_prefix(pattern, (action,), text)
         else:
-            control.permitted(pattern, action, text)
+            control.permitted(pattern, lambda: None, action, text)
     except PrismError as error:
         expected = Unauthenticated if identity == ANONYMOUS else AccessDenied
         assert isinstance(error, expected)  # noqa: PT017  (the model decides which)

@@ -55,6 +55,7 @@ class Held(Memstore):
 class Context:
     connection = "somebody"
     pattern = ""
+    authorization = None
     certificate = ""
     timeout_s = None
 

@@ -19,6 +19,7 @@ from prism.ports import BackendTimeout, InvalidArgument
 class Context:
     connection = "c"
     pattern = ""
+    authorization = None
     certificate = ""
     timeout_s: float | None = None
 

@@ -21,6 +21,7 @@ OPERATION = {"driver": "memstore", "operation": "get"}
 class Context:
     connection = "c"
     pattern = ""
+    authorization = None
     certificate = ""
     timeout_s = None
 

@@ -176,6 +176,7 @@ async def test_a_failed_request_is_shown(build: Build) -> None:
 class Context:
     connection = "c"
     pattern = ""
+    authorization = None
     certificate = ""
     timeout_s = None
 

@@ -19,6 +19,7 @@ class AnonymousCall:
     connection = ""
     timeout_s = None
     pattern = ""
+    authorization = None
     certificate = ""
 
     def metadata(self, name: str) -> str | None:

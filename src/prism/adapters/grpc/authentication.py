@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 
-from prism.adapters.certificates import names_of
+from prism.adapters.certificates import proven_by
 from prism.adapters.grpc.context import CallContext, peer_of_call
-from prism.domain.access.logins import Logins
+from prism.domain.access.identity import current_caller
+from prism.domain.access.logins import NOTHING, Logins, Proven
 
 
 class Authentication:
@@ -15,26 +16,32 @@ class Authentication:
 
     Args:
         certificates: whether callers show certificates.
-        socket_names: names of every caller, where the server listens on a Unix socket, which
-            only its own user can open; empty: it listens on a port.
+        socket: what is proven of every caller, where the server listens on a Unix socket, which
+            only its own user can open.
     """
 
     def __init__(
-        self, logins: Logins, *, certificates: bool = False, socket_names: tuple[str, ...] = ()
+        self, logins: Logins, *, certificates: bool = False, socket: Proven = NOTHING
     ) -> None:
         self._logins = logins
         self._certificates = certificates
-        self._socket_names = socket_names
+        self._socket = socket
 
     def __call__(self, context: CallContext) -> Awaitable[None] | None:
-        """Identify the caller; return an awaitable that refuses it if its token is not valid."""
-        names = self._socket_names
+        """Identify the caller; return what does so with time, or refuses it."""
+        proven = self._socket
         if self._certificates and (certificate := context.certificate):
-            names = names_of(certificate)
-        if self._logins.identify(context.metadata("authorization"), names):
-            return None
-        return self._logins.refuse(peer_of_call(context))
+            proven = proven_by(certificate)
+        caller = self._logins.caller(context.authorization, proven)
+        if caller is None:
+            return self._log_in(context, proven)
+        current_caller.set(caller)
+        return None
 
     def connected(self) -> AbstractContextManager[None]:
         """Count a connection of the current caller; see `AccessControl.connected`."""
         return self._logins.control.connected()
+
+    async def _log_in(self, context: CallContext, proven: Proven) -> None:
+        peer = peer_of_call(context)
+        current_caller.set(await self._logins.log_in(peer, context.authorization, proven))

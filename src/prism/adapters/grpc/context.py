@@ -30,6 +30,11 @@ class CallContext(Protocol):
         ...
 
     @property
+    def authorization(self) -> str | bytes | None:
+        """The metadata `authorization` as the transport has it; None: there is none."""
+        ...
+
+    @property
     def certificate(self) -> str:
         """Certificate of the caller that the transport has verified, in PEM; empty: none."""
         ...

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from prism.adapters.http_server import HttpRequest, HttpResponse, HttpServer
 from prism.adapters.observability.page.history import OperationSamples
+from prism.domain.access.identity import current_caller
 from prism.domain.access.logins import Logins
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of
 from prism.domain.admission import connection
 from prism.domain.lifecycle import LifecycleMachine
 from prism.domain.readiness import ReadinessMonitor
-from prism.ports import Exhausted, PrismError, Unauthenticated
+from prism.ports import Exhausted, NotServing, PrismError, Unauthenticated
 
 if TYPE_CHECKING:
     from prism.adapters.observability.metrics.exposition import Metrics
@@ -143,8 +144,10 @@ class EndpointServer:
 async def _check(logins: Logins, request: HttpRequest) -> None:
     """Return if the policy lets the caller observe; raises PrismError."""
     connection.set(request.peer)
-    if not logins.identify(request.authorization):
-        await logins.refuse(peer_of(request.peer))
+    caller = logins.caller(request.authorization)
+    if caller is None:
+        caller = await logins.log_in(peer_of(request.peer), request.authorization)
+    current_caller.set(caller)
     logins.control.check_server(Action.OBSERVE)
 
 
@@ -152,6 +155,8 @@ def _refusal_of(error: PrismError) -> HttpResponse:
     refusal = _json(403, error=error.message)
     if isinstance(error, Unauthenticated):
         return refusal._replace(status=401, headers=((b"www-authenticate", b"Bearer"),))
+    if isinstance(error, NotServing):
+        return refusal._replace(status=503, headers=((b"retry-after", b"2"),))
     if isinstance(error, Exhausted):
         return refusal._replace(status=429, headers=((b"retry-after", b"2"),))
     return refusal

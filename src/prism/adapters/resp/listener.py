@@ -32,6 +32,8 @@ _CLOSED_AT_ONCE = 0.01
 _BUSY_NS = 1_000_000_000
 """A connection that was used in this time is not closed to make room."""
 
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
 _TOO_MANY = replies.error("ERR max number of clients reached")
 
 
@@ -46,6 +48,8 @@ class TlsFiles(Protocol):
     def client_ca(self) -> Path | None: ...
     @property
     def key_password(self) -> str | None: ...
+    @property
+    def min_version(self) -> str: ...
     def load(self) -> object: ...
 
 
@@ -227,6 +231,7 @@ class RespServer:
         if material == self._material:
             return False
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = _VERSIONS[tls.min_version]
         load_certificate(context, tls.cert, tls.key, tls.key_password)
         if tls.client_ca is not None:
             load_authorities(context, tls.client_ca)

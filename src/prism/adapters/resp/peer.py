@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.rpc import status_pb2
 
-from prism.adapters.certificates import names_in
+from prism.adapters.certificates import proven_in
 from prism.adapters.resp import replies
 from prism.adapters.resp.command import Command
 from prism.adapters.resp.commands.subscribing import WHILE_SUBSCRIBED
@@ -23,10 +23,11 @@ from prism.adapters.resp.pipeline import FLUSH_BYTES, Pipeline, Running
 from prism.adapters.resp.session import Session
 from prism.adapters.resp.subscriptions import Subscriptions
 from prism.domain.access.identity import current_caller
+from prism.domain.access.logins import NOTHING, Proven
 from prism.domain.admission import connection
 from prism.domain.deadline import overdue, rest_of
 from prism.domain.turns import SHARE_S
-from prism.ports import Exhausted, NotServing
+from prism.ports import Exhausted, NotServing, Unauthenticated
 
 if TYPE_CHECKING:
     from prism.adapters.resp.door import Door
@@ -79,10 +80,10 @@ class Peer(Session, asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=FLUSH_BYTES)
         self.door.sessions[self] = None
         if self.door.logins is not None:
-            self.names = _names_at(self._transport)
+            self.proven = _proven_at(self._transport)
             try:
                 self.log_out()
-            except Exhausted as error:
+            except (Exhausted, Unauthenticated) as error:
                 self._part_with(reply_of(error, writes=False))
 
     def data_received(self, data: bytes) -> None:
@@ -451,11 +452,11 @@ _INVALID = 3
 _CANCELLED = status_pb2.Status(code=1, message="the client has gone")
 
 
-def _names_at(transport: asyncio.Transport) -> tuple[str, ...]:
-    """Return the names of a caller that its connection proves."""
-    certificate = transport.get_extra_info("peercert")
-    if certificate:
-        return names_in(certificate)
+def _proven_at(transport: asyncio.Transport) -> Proven:
+    """Return what its connection proves of a caller."""
+    if (tls := transport.get_extra_info("ssl_object")) is not None:
+        certificate = tls.getpeercert()
+        return proven_in(certificate, tls.getpeercert(binary_form=True)) if certificate else NOTHING
     accepted = transport.get_extra_info("socket")
     # The socket is open to the user of this process alone.
-    return (f"uid:{os.getuid()}",) if accepted.family == socket.AF_UNIX else ()
+    return Proven((f"uid:{os.getuid()}",)) if accepted.family == socket.AF_UNIX else NOTHING

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from prism.adapters.resp.errors import CommandError
 from prism.adapters.resp.replies import NULL_2, NULL_3, array, bulk
 from prism.domain.access.identity import Caller, current_caller
+from prism.domain.access.logins import NOTHING
 from prism.ports import (
     Batch,
     CompareAndSet,
@@ -21,6 +22,7 @@ from prism.ports import (
     Profile,
     Scan,
     Transactions,
+    Unauthenticated,
     Watch,
 )
 
@@ -81,7 +83,7 @@ class Session:
         active_ns: when its last commands began.
         watched: what the keys of WATCH held.
         replies: whether replies are sent: `on`, `off`, or `skip` for the next one.
-        names: names of the caller that are proven without AUTH.
+        proven: what is proven of the caller without AUTH.
         caller: who sends the commands; None: nobody asks.
         closing: whether the connection closes after the replies.
         subscriptions: messages that the client gets unasked.
@@ -92,7 +94,7 @@ class Session:
     active_ns: int
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
-        self.names: tuple[str, ...] = ()
+        self.proven = NOTHING
         self.door = door
         self.database = door.default
         self.gateway: Backend = self.database.gateway
@@ -133,9 +135,17 @@ class Session:
         self.use(self.door.default)
 
     def log_out(self) -> None:
-        """Make the caller of the commands that follow one without a token; as `become`."""
+        """Make the caller of the commands that follow one without a token.
+
+        Raises:
+            Unauthenticated: its certificate is revoked.
+            Exhausted: as `become`.
+        """
         if (logins := self.door.logins) is not None:
-            self.become(logins.caller(None, self.names))
+            caller = logins.caller(None, self.proven)
+            if caller is None:
+                raise Unauthenticated("the client certificate is revoked: present another one")
+            self.become(caller)
 
     @property
     def transaction(self) -> Transaction | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 from prism.adapters.grpc.servicers.forwarding import forwarded_call
@@ -28,6 +29,14 @@ _IN_FLIGHT_FACTOR = 2
 _OWN = ("metrics_host", "metrics_port", "log_format")
 
 
+# A pattern asks the policy about its own HTTP port alone.
+_ACCESS = (
+    *("policy", "tokens"),
+    *("jwt_issuer", "jwt_audience", "jwt_keys", "jwt_keys_url", "jwt_algorithms"),
+    *("jwt_clock_skew", "jwt_name_claim", "jwt_groups_claim"),
+)
+
+
 def launch_options(
     settings: ProxySettings, socket_dir: SocketDir, redactor: Redactor
 ) -> LaunchOptions:
@@ -41,14 +50,17 @@ def launch_options(
 
 
 def _flags(settings: ProxySettings) -> Iterator[str]:
-    """Yield the flags for the proxy's limits, observability and transport, except defaults."""
+    """Yield the flags for limits, observability, transport and access, except defaults."""
     in_flight = _IN_FLIGHT_FACTOR * settings.max_in_flight
     # All callers of the proxy share its one connection to the pattern.
     given = replace(settings, max_in_flight=in_flight, max_in_flight_per_connection=in_flight)
     for option in server_options(ProxySettings):
         name, inherited = option.field.name, option.group in (LIMITS, OBSERVABILITY)
-        if (inherited and name not in _OWN) or name == "transport":
+        if (inherited and name not in _OWN) or name == "transport" or name in _ACCESS:
             value = getattr(given, name)
+            if isinstance(value, Path):
+                # The process has a working folder of its own.
+                value = value.absolute()
             if value is not None and to_text(value) != option.field.default:
                 yield from option.arguments(to_text(value))
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from prism.bootstrap.settings import REDIS, Groups, InvalidSetting, PatternBy, ServerSettings
+from prism.bootstrap.setting_checks import InvalidSetting
+from prism.bootstrap.settings import REDIS, Groups, PatternBy, ServerSettings
 from prism.domain.patterns.values import PatternPolicy
 from prism.ports import setting
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from time import time
 
 from prism.domain.access.audit import Record, event_of_caller
 from prism.domain.access.identity import ANONYMOUS, Caller, Identity, current_caller
@@ -60,7 +62,7 @@ class AccessControl:
         caller = current_caller.get()
         if caller is None:
             caller = Caller(ANONYMOUS, self.generation)
-        elif caller.generation != self.generation:
+        elif caller.generation != self.generation or caller.has_ended:
             caller.renew(self.generation)
         elif caller.rights is not None and caller.pattern == pattern:
             return caller.rights
@@ -89,19 +91,43 @@ class AccessControl:
         budget = self.rights("").budget if self.has_quotas else None
         return nullcontext() if budget is None else budget.holding("connection")
 
-    def permitted(self, pattern: str, action: Action, key: str) -> Rule:
+    def permitted(
+        self, pattern: str, before_refusal: Callable[[], None], action: Action, key: str
+    ) -> Rule:
         """Return the rule that allows the caller of the request an action on a key.
 
+        Every operation comes here, so what `rights` and `Decisions.rule_for` do is done again
+        without their calls.
+
+        Args:
+            before_refusal: called before a refusal is raised; may raise another error.
+
         Raises:
-            Unauthenticated, AccessDenied: none does.
+            Unauthenticated, AccessDenied: no rule does.
         """
-        rights = self.rights(pattern)
-        # As `Rights.rule_for`, without a call more: every operation comes here.
-        for span in rights.spans[action._value_]:
-            if key.startswith(span.prefixes):
-                if span.rule.allows:
-                    return span.rule
+        caller = current_caller.get()
+        if (
+            caller is not None
+            and (caller.ends_at is None or caller.ends_at > time())
+            and caller.generation == self.generation
+            and caller.pattern == pattern
+            and caller.rights is not None
+        ):
+            rights = caller.rights
+        else:
+            try:
+                rights = self.rights(pattern)
+            except Unauthenticated:
+                before_refusal()
+                raise
+        decisions = rights.decisions[action._value_]
+        rules = decisions.rules
+        for length in decisions.lengths:
+            if (rule := rules.get(key[:length])) is not None:
+                if rule.allows:
+                    return rule
                 break
+        before_refusal()
         # Without the key: refusals are logged, and no log line has keys.
         raise self._refusal(rights, _KEY_ACTIONS[action], action, key)
 

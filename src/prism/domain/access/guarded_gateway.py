@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from prism.domain.access.control import AccessControl
+from prism.domain.access.identity import current_caller
 from prism.domain.access.metered_gateway import MeteredGateway
-from prism.domain.access.policy import BY_PREFIX, Action, Rule, limited_ttl, may_last
+from prism.domain.access.policy import BY_PREFIX, Action, limited_ttl, may_last
 from prism.domain.admission import Admission
 from prism.domain.gateway import Gateway
 from prism.ports import (
@@ -57,6 +58,8 @@ class GuardedGateway:
         self._metered = MeteredGateway(gateway, control, pattern)
         self._control = control
         self._pattern = pattern
+        # Returns the rule that allows the caller an action on a key; raises if none does.
+        self._permitted = partial(control.permitted, pattern, gateway.admission.check_open)
 
     @property
     def profile(self) -> Profile:
@@ -179,14 +182,6 @@ class GuardedGateway:
         """Gateway that runs an allowed operation."""
         return cast("Gateway", self._metered) if self._control.has_quotas else self._gateway
 
-    def _permitted(self, action: Action, key: str) -> Rule:
-        """Return the rule that allows the caller an action on a key; raises if none does."""
-        try:
-            return self._control.permitted(self._pattern, action, key)
-        except PrismError:
-            self._gateway.admission.check_open()
-            raise
-
     def _check_prefix(self, actions: tuple[Action, ...], prefix: str) -> None:
         """Raise unless the caller may do these on all keys with a prefix."""
         try:
@@ -248,7 +243,7 @@ async def _with_permitted(
 class _PermittedEvents:
     """Events of one watch, until the caller may not see them any more."""
 
-    __slots__ = ("_check", "_control", "_generation", "_next")
+    __slots__ = ("_caller", "_check", "_control", "_generation", "_next")
 
     def __init__(
         self, events: AsyncIterator[Event], control: AccessControl, check: Callable[[], None]
@@ -256,6 +251,7 @@ class _PermittedEvents:
         self._next = events.__anext__
         self._control = control
         self._check = check
+        self._caller = current_caller.get()
         self._generation = control.generation
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -263,7 +259,8 @@ class _PermittedEvents:
 
     async def __anext__(self) -> Event:
         event = await self._next()
-        if self._generation != self._control.generation:
+        has_ended = self._caller is not None and self._caller.has_ended
+        if has_ended or self._generation != self._control.generation:
             # Until the check passes, no event is shown.
             self._check()
             self._generation = self._control.generation

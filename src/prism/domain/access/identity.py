@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,14 +50,19 @@ class Caller:
     Attributes:
         identity: who it is.
         generation: generation of the access control at which that was found out.
+        ends_at: time at which its credentials end, in seconds since 1970; None: they do not.
         rights: what it may do, as the access control has remembered it here; None: nothing yet.
         pattern: pattern that `rights` is about.
     """
 
-    __slots__ = ("_identify", "generation", "identity", "pattern", "rights")
+    __slots__ = ("_identify", "ends_at", "generation", "identity", "pattern", "rights")
 
     def __init__(
-        self, identity: Identity, generation: int, identify: Callable[[], Identity] | None = None
+        self,
+        identity: Identity,
+        generation: int,
+        identify: Callable[[], Identity] | None = None,
+        ends_at: float | None = None,
     ) -> None:
         """Make a caller.
 
@@ -66,9 +72,15 @@ class Caller:
         """
         self.identity = identity
         self.generation = generation
+        self.ends_at = ends_at
         self.rights: Rights | None = None
         self.pattern = ""
         self._identify = identify
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its credentials have ended."""
+        return self.ends_at is not None and self.ends_at <= time()
 
     def renew(self, generation: int) -> None:
         """Find out again who it is; raises Unauthenticated if its credentials are not valid."""

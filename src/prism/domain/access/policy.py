@@ -95,16 +95,48 @@ class Span:
     prefixes: tuple[str, ...]
 
 
+class Decisions:
+    """The rule that decides about each key, for one identity and one action.
+
+    Prefixes that a rule before has decided about are left out. Of the rest, the longest one that
+    a key begins with is that of the first rule which is about the key. So a key is looked up once
+    for each length of a prefix, however many rules there are.
+
+    Attributes:
+        rules: by prefix.
+        lengths: lengths of the prefixes, the longest first.
+    """
+
+    __slots__ = ("lengths", "rules")
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self.rules: dict[str, Rule] = {}
+        for span in spans:
+            decided = tuple(self.rules)
+            for prefix in span.prefixes:
+                if not prefix.startswith(decided):
+                    self.rules[prefix] = span.rule
+        self.lengths = sorted({len(prefix) for prefix in self.rules}, reverse=True)
+
+    def rule_for(self, key: str) -> Rule | None:
+        """Return the rule that decides about a key; None: no rule does."""
+        for length in self.lengths:
+            if (rule := self.rules.get(key[:length])) is not None:
+                return rule
+        return None
+
+
 class Rights:
     """What one identity may do with the keys of one pattern.
 
     Attributes:
         spans: what the rules say, in their order, by the text of an action.
+        decisions: the rules that decide, by the text of an action.
         is_empty: whether nothing is allowed.
         budget: how much it may do, which the access control sets; None: as much as it likes.
     """
 
-    __slots__ = ("budget", "identity", "is_empty", "pattern", "spans")
+    __slots__ = ("budget", "decisions", "identity", "is_empty", "pattern", "spans")
 
     def __init__(
         self, identity: Identity, pattern: str, spans: dict[Action, tuple[Span, ...]]
@@ -114,6 +146,7 @@ class Rights:
         self.budget: Budget | None = None
         # Not by the action itself: to hash a member of an enum takes longer than all the rest.
         self.spans = {action._value_: each for action, each in spans.items()}
+        self.decisions = {name: Decisions(each) for name, each in self.spans.items()}
         self.is_empty = not any(
             span.rule.allows
             for action, each in spans.items()
@@ -123,10 +156,7 @@ class Rights:
 
     def rule_for(self, action: Action, key: str) -> Rule | None:
         """Return the rule that decides about a key; None: no rule does, and it is forbidden."""
-        for span in self.spans[action._value_]:
-            if key.startswith(span.prefixes):
-                return span.rule
-        return None
+        return self.decisions[action._value_].rule_for(key)
 
     def rule_for_prefix(self, action: Action, prefix: str) -> Rule | None:
         """Return the rule that decides about every key with this prefix together.

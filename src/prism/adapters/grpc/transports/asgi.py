@@ -418,6 +418,10 @@ class Context:
         return max(self._deadline - asyncio.get_running_loop().time(), 0.0)
 
     @property
+    def authorization(self) -> bytes | None:
+        return self._headers.get(b"authorization")
+
+    @property
     def certificate(self) -> str:
         tls = self._scope.get("extensions", {}).get("tls")
         chain = None if tls is None else tls["client_cert_chain"]

@@ -168,6 +168,10 @@ class _Context:
         return self._context.time_remaining()
 
     @property
+    def authorization(self) -> str | None:
+        return self.metadata("authorization")
+
+    @property
     def certificate(self) -> str:
         for certificate in self._context.auth_context().get("x509_pem_cert", ()):
             return certificate.decode("ascii")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from prism.kit import file_stamp, load_authorities, load_certificate, plain_private_key
 from prism.ports import InvalidArgument
@@ -33,12 +34,14 @@ class ServerTls:
         client_ca: authority that must have signed a client's certificate; None: clients need
             none.
         key_password: password of the key, if it is encrypted.
+        min_version: least version of TLS.
     """
 
     cert: Path
     key: Path
     client_ca: Path | None = None
     key_password: str | None = field(default=None, repr=False)
+    min_version: Literal["1.2", "1.3"] = "1.2"
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any
 
 from prism.adapters.resp.arguments import integer_of
 from prism.adapters.resp.command import Spec
@@ -26,7 +26,11 @@ from prism.ports import Unauthenticated
 
 if TYPE_CHECKING:
     from prism.adapters.resp.door import Database
+    from prism.domain.access.identity import Caller
     from prism.domain.access.logins import Logins
+
+_KINDS_OF_TOKENS = ("token", "jwt")
+"""Kinds of the names that a user can have whom a token names."""
 
 _DEFAULT_USER = b"default"
 """Name that clients send where only a password is configured."""
@@ -115,10 +119,12 @@ async def _log_in(session: Session, name: bytes, token: bytes) -> None:
     caller = None
     if door.logins is not None:
         authorization = f"Bearer {token.decode('utf-8', 'surrogateescape')}"
-        caller = door.logins.caller(authorization, session.names)
+        caller = await _caller_with(authorization, session, door.logins)
         is_of_user = door.by_user or name == _DEFAULT_USER
-        if caller is None or not (is_of_user or f"token:{user}" in caller.identity.names):
-            await _refuse(door.logins, session)
+        own = {f"{kind}:{user}" for kind in _KINDS_OF_TOKENS}
+        if not (is_of_user or own.intersection(caller.identity.names)):
+            with _as_wrong_password():
+                await door.logins.refuse(_peer(session), Unauthenticated("it is another user's"))
     if database is None:
         raise CommandError(f"WRONGPASS there is no pattern '{user}', and the user names one here")
     session.use(database)
@@ -132,11 +138,25 @@ def _token_of(caller: Caller) -> str:
     return bare_name(next(names, ""))
 
 
-async def _refuse(logins: Logins, session: Session) -> Never:
-    """Refuse a wrong token; see `Logins.refuse`."""
-    with suppress(Unauthenticated):
-        await logins.refuse(peer_of(session.name.rpartition(":")[0].strip("[]")))
-    raise CommandError("WRONGPASS the token is not valid, or not of this user")
+async def _caller_with(authorization: str, session: Session, logins: Logins) -> Caller:
+    """Return the caller with these credentials; raises as `_log_in`."""
+    caller = logins.caller(authorization, session.proven)
+    if caller is not None:
+        return caller
+    with _as_wrong_password():
+        return await logins.log_in(_peer(session), authorization, session.proven)
+
+
+@contextmanager
+def _as_wrong_password() -> Iterator[None]:
+    try:
+        yield
+    except Unauthenticated:
+        raise CommandError("WRONGPASS the token is not valid, or not of this user") from None
+
+
+def _peer(session: Session) -> str:
+    return peer_of(session.name.rpartition(":")[0].strip("[]"))
 
 
 def _select(session: Session, arguments: Arguments) -> bytes:

@@ -235,6 +235,10 @@ class Operation:
         return self.route.name
 
     @property
+    def authorization(self) -> str | bytes | None:
+        return self._stream.authorization
+
+    @property
     def certificate(self) -> str:
         return self._stream.certificate
 
