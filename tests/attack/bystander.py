@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
-from tests.attack.target import STEADY, PrismProcess
+from tests.attack.target import PrismProcess
 
 _GET_EVERY_S, _HEALTH_EVERY_S = 0.02, 0.2
 _TIMEOUT_S = 30.0
@@ -61,10 +61,8 @@ class Bystander:
         # Not forked: gRPC does not survive that.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        pattern = STEADY if server.is_proxy else ""
-        self._process = context.Process(
-            target=_run, args=(theirs, server.port, server.http_port, pattern), daemon=True
-        )
+        arguments = (theirs, server.port, server.http_port, server.headers("bystander"))
+        self._process = context.Process(target=_run, args=arguments, daemon=True)
 
     def begin(self) -> None:
         """Forget what was seen so far."""
@@ -91,17 +89,19 @@ class Bystander:
         self._process.join()
 
 
-def _run(pipe: Connection, port: int, http_port: int, pattern: str) -> None:
-    asyncio.run(_watch(pipe, port, http_port, pattern))
+Metadata = tuple[tuple[str, str], ...]
 
 
-async def _watch(pipe: Connection, port: int, http_port: int, pattern: str) -> None:
+def _run(pipe: Connection, port: int, http_port: int, metadata: Metadata) -> None:
+    asyncio.run(_watch(pipe, port, http_port, metadata))
+
+
+async def _watch(pipe: Connection, port: int, http_port: int, metadata: Metadata) -> None:
     import grpc
 
     from prism.v1 import keyvalue_pb2 as pb
 
     loop = asyncio.get_running_loop()
-    metadata = (("prism-pattern", pattern),) if pattern else ()
     # A process of its own is a connection of its own.
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         service = "/prism.v1.KeyValueService/"

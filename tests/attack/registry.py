@@ -18,6 +18,7 @@ class Place(StrEnum):
     PROXY = "proxy"
     HTTP = "HTTP port"
     REDIS = "Redis port"
+    GUARDED = "server with a policy"
 
 
 class PromiseBroken(Exception):

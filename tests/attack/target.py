@@ -11,11 +11,23 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
+from prism.domain.access.tokens import new_token
 from tests.environment import environment_without_coverage
 from tests.servers.process import ServerProcess, free_port
 
 STEADY, HUNG = "steady", "hung"
 """Patterns of the proxy: the bystander's, and the one that attacks may freeze."""
+
+POLICY = """
+[[rules]]
+who = "token:bystander"
+role = "administrator"
+
+[[rules]]
+who = "token:attacker"
+role = "own prefix"
+"""
+"""What the guarded server lets its callers do, others nothing."""
 
 _OUR_KEYS = {"time", "level", "message", "logger", "service"}
 
@@ -26,7 +38,8 @@ class Target:
 
     Attributes:
         pid: process of the server or proxy.
-        headers: what a call must carry to reach the bystander's pattern.
+        headers: what a call must carry to reach the bystander's pattern, or the token of a caller
+            who may use keys of its own alone.
         is_short: whether the attack should be as small as it makes sense.
     """
 
@@ -49,6 +62,7 @@ class PrismProcess(ServerProcess):
     Args:
         transport: `h2corn` or `grpcio`.
         is_proxy: whether it is a proxy.
+        is_guarded: whether it has a policy.
         max_descriptors: limit on descriptors; None: the system's.
     """
 
@@ -57,14 +71,35 @@ class PrismProcess(ServerProcess):
     start_timeout_s = 120.0
 
     def __init__(
-        self, transport: str, *, is_proxy: bool = False, max_descriptors: int | None = None
+        self,
+        transport: str,
+        *,
+        is_proxy: bool = False,
+        is_guarded: bool = False,
+        max_descriptors: int | None = None,
     ) -> None:
         super().__init__()
+        self._tokens: dict[str, str] = {}
+        if is_guarded:
+            self._write_policy()
         self.transport = transport
         self.is_proxy = is_proxy
         self.http_port = free_port()
         self.redis_port = free_port()
         self._max_descriptors = max_descriptors
+
+    def _write_policy(self) -> None:
+        made = {name: new_token(name) for name in ("bystander", "attacker")}
+        self._tokens = {name: token for name, (token, _) in made.items()}
+        (self.folder / "policy.toml").write_text(POLICY)
+        (self.folder / "tokens").write_text("\n".join(line for _, line in made.values()))
+
+    def headers(self, caller: str) -> tuple[tuple[str, str], ...]:
+        """Return what calls must carry: of `bystander`, or of `attacker`."""
+        if self.is_proxy:
+            return (("prism-pattern", STEADY),)
+        token = self._tokens.get(caller)
+        return () if token is None else (("authorization", f"Bearer {token}"),)
 
     def command(self) -> Sequence[str]:
         ports = ["--grpc-port", str(self.port), "--metrics-port", str(self.http_port)]
@@ -73,6 +108,9 @@ class PrismProcess(ServerProcess):
         command = ["proxy", *patterns] if self.is_proxy else ["serve", "--driver", "memstore"]
         prism = [sys.executable, "-m", "prism.cli", *command, *ports]
         prism += ["--transport", self.transport]
+        if self._tokens:
+            prism += ["--policy", str(self.folder / "policy.toml")]
+            prism += ["--tokens", str(self.folder / "tokens")]
         unmeasured = [f"{name}=" for name in os.environ.keys() - environment_without_coverage()]
         if self._max_descriptors is None:
             return ["env", *unmeasured, *prism]
@@ -91,9 +129,8 @@ class PrismProcess(ServerProcess):
             return False
 
     def target(self, *, is_short: bool) -> Target:
-        headers = (("prism-pattern", STEADY),) if self.is_proxy else ()
         ports = self.port, self.http_port, self.redis_port
-        return Target(*ports, self.transport, self.pid, headers, is_short)
+        return Target(*ports, self.transport, self.pid, self.headers("attacker"), is_short)
 
     def printed_bytes(self) -> int:
         """Return the size of everything printed so far."""

@@ -117,6 +117,7 @@ class Stage(AbstractContextManager["Stage"]):
         self.server = PrismProcess(
             transport,
             is_proxy=place is Place.PROXY,
+            is_guarded=place is Place.GUARDED,
             max_descriptors=_FEW_DESCRIPTORS if place is Place.CRAMPED else None,
         )
         self._bystander = Bystander(self.server)

@@ -17,6 +17,7 @@ from prism.bootstrap.policy_file import load_policy
 from prism.bootstrap.secret_files import read_text
 from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.access.audit import Record
+from prism.domain.access.audited_gateway import entrance_to
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.access.logins import NOTHING, Logins, Proven, SignedTokens
@@ -162,9 +163,16 @@ def access_to_data_of(access: Access | None, settings: ServerSettings) -> Access
     return None if is_pattern else access
 
 
-def guarded_gateway_of(gateway: Gateway, access: Access | None) -> Gateway | GuardedGateway:
-    """Return the gateway behind the policy; without a policy, the gateway itself."""
-    return gateway if access is None else GuardedGateway(gateway, access.control)
+def entrance_of(
+    gateway: Gateway, access: Access | None, record: Record | None
+) -> Gateway | GuardedGateway:
+    """Return what callers of the gateway use, as `entrance_to`."""
+    return entrance_to(gateway, None if access is None else access.control, record)
+
+
+def operation_record_of(settings: ServerSettings, audit_log: AuditLog | None) -> Record | None:
+    """Return what records operations in the audit log; None: the settings do not ask for it."""
+    return audit_log.record if audit_log is not None and settings.audit_operations else None
 
 
 def admin_guard_of(token_guard: AdminGuard, access: Access | None) -> Guard:

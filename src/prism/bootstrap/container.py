@@ -34,8 +34,9 @@ from prism.bootstrap.access import (
     admin_guard_of,
     audit_log_of,
     authentication_of,
-    guarded_gateway_of,
+    entrance_of,
     issuer_keys_of,
+    operation_record_of,
 )
 from prism.bootstrap.application import Application, GrpcServer
 from prism.bootstrap.commander import Commander, StandaloneCommander
@@ -139,6 +140,9 @@ class CommonContainer(containers.DeclarativeContainer):
     audit_log = providers.Singleton(audit_log_of, settings=settings)
     access = providers.Singleton(access_of, settings=settings, audit_log=audit_log)
     access_to_data = providers.Callable(access_to_data_of, access=access, settings=settings)
+    operation_record = providers.Callable(
+        operation_record_of, settings=settings, audit_log=audit_log
+    )
     token_guard = providers.Singleton(
         AdminGuard, token=settings.admin_token, required=server_options.is_remote
     )
@@ -247,12 +251,12 @@ class Container(containers.DeclarativeContainer):
         limits=settings.limits,
         max_watches=settings.max_watches,
     )
-    guarded_gateway = providers.Singleton(
-        guarded_gateway_of, gateway=gateway, access=common.access_to_data
+    entrance = providers.Singleton(
+        entrance_of, gateway=gateway, access=common.access_to_data, record=common.operation_record
     )
     key_value_servicer = providers.Singleton(
         KeyValueServicer,
-        gateway=guarded_gateway,
+        gateway=entrance,
         default_timeout=settings.default_timeout,
         max_message_bytes=settings.max_message_bytes,
         observer=common.call_observer,
@@ -276,7 +280,7 @@ class Container(containers.DeclarativeContainer):
         observer=common.call_observer,
         readiness=common.readiness,
         access=common.access_to_data,
-        databases=providers.Dict({"": guarded_gateway}),
+        databases=providers.Dict({"": entrance}),
     )
     page = providers.Singleton(
         server_page,

@@ -80,6 +80,7 @@ class ServerSettings:
             "jwt_groups_claim",
             "audit_log",
             "audit_keys",
+            "audit_operations",
         ),
         LIMITS: (
             "default_timeout",
@@ -187,6 +188,9 @@ class ServerSettings:
         None, help="Write refusals and commands to this file, as JSON lines; -: stdout."
     )
     audit_keys: bool = setting(False, help="Write keys to the audit log too.")
+    audit_operations: bool = setting(
+        False, help="Write each operation on keys to the audit log too, also those allowed."
+    )
     reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
     resp_port: int | None = setting(
         None,
@@ -273,8 +277,9 @@ class ServerSettings:
             raise InvalidSetting("tokens", "tokens needs policy, which says what they allow")
         if self.audit_log == "":
             raise InvalidSetting("audit_log", "audit_log is empty; leave it out for none")
-        if self.audit_keys and self.audit_log is None:
-            raise InvalidSetting("audit_keys", "audit_keys needs audit_log")
+        for name in ("audit_keys", "audit_operations"):
+            if getattr(self, name) and self.audit_log is None:
+                raise InvalidSetting(name, f"{name} needs audit_log")
         if self.admin_token is not None and self.policy is not None:
             raise InvalidSetting(
                 "admin_token",

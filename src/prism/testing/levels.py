@@ -116,6 +116,7 @@ def over_grpc(
     server: ServeSettings = SERVER,
     backend_server: BackendServer | None = None,
     name: str | None = None,
+    token: str | None = None,
 ) -> OpenBackend:
     """Return the target of level 2: a gRPC server around the driver, and the client.
 
@@ -126,6 +127,7 @@ def over_grpc(
         server: other server settings.
         backend_server: server behind the driver, if tests may pause and kill it.
         name: name in reports instead of the driver's.
+        token: token of the client, for a server whose settings have a policy.
     """
     texts = dict(settings or {})
     server = replace(server, transport=transport)
@@ -140,7 +142,7 @@ def over_grpc(
             address, *_ = await grpc_server.start()
             stack.push_async_callback(grpc_server.stop)
             await stack.enter_async_context(_stopped_at_end(container.lifecycle(), start, texts))
-            channel = await stack.enter_async_context(_channel(address))
+            channel = await stack.enter_async_context(_channel(address, token=token))
             kv = KeyValueClient(channel)
             if start:
                 profile = await kv.fetch_profile()
@@ -156,7 +158,7 @@ def over_grpc(
                 texts,
                 describe,
                 backend_server,
-                lambda: _client(address),
+                lambda: _client(address, token=token),
                 min(server.max_in_flight, server.max_in_flight_per_connection),
             )
 
@@ -248,14 +250,18 @@ async def _stopped_at_end(
 
 
 @asynccontextmanager
-async def _client(address: str, pattern: str | None = None) -> AsyncIterator[KeyValueClient]:
-    async with _channel(address, pattern) as channel:
+async def _client(
+    address: str, pattern: str | None = None, *, token: str | None = None
+) -> AsyncIterator[KeyValueClient]:
+    async with _channel(address, pattern, token=token) as channel:
         yield KeyValueClient(channel)
 
 
 @asynccontextmanager
-async def _channel(address: str, pattern: str | None = None) -> AsyncIterator[Channel]:
-    channel = Channel(address, timeout=_CALL_TIMEOUT, tls=None, admin_token=None, pattern=pattern)
+async def _channel(
+    address: str, pattern: str | None = None, *, token: str | None = None
+) -> AsyncIterator[Channel]:
+    channel = Channel(address, timeout=_CALL_TIMEOUT, tls=None, admin_token=token, pattern=pattern)
     try:
         yield channel
     finally:

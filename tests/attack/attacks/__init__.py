@@ -2,6 +2,7 @@
 
 from tests.attack.attacks import (
     connections,
+    credentials,
     expensive,
     http_port,
     messages,
@@ -13,6 +14,7 @@ from tests.attack.attacks import (
 
 __all__ = [
     "connections",
+    "credentials",
     "expensive",
     "http_port",
     "messages",

@@ -20,8 +20,9 @@ GET_BIG = message(pb.GetRequest(key="big").SerializeToString())
 WATCH_ALL = message(pb.WatchRequest(prefix="").SerializeToString())
 
 _NAMES = {"0": "OK", "1": "CANCELLED", "3": "INVALID_ARGUMENT", "4": "DEADLINE_EXCEEDED",
-          "8": "RESOURCE_EXHAUSTED", "9": "FAILED_PRECONDITION", "12": "UNIMPLEMENTED",
-          "13": "INTERNAL", "14": "UNAVAILABLE"}  # fmt: skip
+          "7": "PERMISSION_DENIED", "8": "RESOURCE_EXHAUSTED", "9": "FAILED_PRECONDITION",
+          "12": "UNIMPLEMENTED", "13": "INTERNAL", "14": "UNAVAILABLE",
+          "16": "UNAUTHENTICATED"}  # fmt: skip
 
 
 def summary_of(statuses: Mapping[str, int], resets: int = 0, *more: str) -> str:

@@ -17,6 +17,7 @@ from prism.bootstrap.configuration import Configuration
 from prism.bootstrap.container import Container
 from prism.bootstrap.settings import ServeSettings
 from prism.domain.access.tokens import digest_of, new_token
+from tests.integration.conftest import ProxyServer, Server
 
 POLICY = """
 [[rules]]
@@ -124,3 +125,35 @@ async def serve(tmp_path: Path, transport: str) -> AsyncIterator[Serve]:
             return Guarded(container, tmp_path, address, http_address, tokens, redis_address)
 
         yield start
+
+
+PROXY_POLICY = """
+[[rules]]
+who = "token:alice"
+role = "administrator"
+
+[[rules]]
+who = ["token:orders", "token:stock"]
+role = "own prefix"
+patterns = "cache"
+
+[[rules]]
+who = "token:orders"
+may = ["read", "write"]
+prefixes = "short/"
+default_ttl = "5m"
+"""
+
+
+@pytest.fixture
+def proxy(start_server: Callable[..., Server], tmp_path: Path) -> tuple[str, dict[str, str]]:
+    """Address of a proxy with the patterns `cache` and `sessions`, and tokens by name."""
+    made = {name: new_token(name) for name in ("alice", "orders", "stock")}
+    (tmp_path / "policy.toml").write_text(PROXY_POLICY)
+    (tmp_path / "tokens").write_text("\n".join(line for _, line in made.values()))
+    server = start_server(
+        *("--policy", "policy.toml", "--tokens", "tokens"),
+        *("--pattern", "cache=memstore", "--pattern", "sessions=memstore"),
+        kind=ProxyServer,
+    ).serving()
+    return server.address, {name: token for name, (token, _) in made.items()}

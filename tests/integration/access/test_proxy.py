@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 import prism
-from prism.domain.access.tokens import new_token
 from prism.ports import AccessDenied, PreconditionFailed
 from tests.integration.access.test_http import ask
 from tests.integration.conftest import ProxyServer, Server
-
-POLICY = """
-[[rules]]
-who = "token:alice"
-role = "administrator"
-
-[[rules]]
-who = ["token:orders", "token:stock"]
-role = "own prefix"
-patterns = "cache"
-
-[[rules]]
-who = "token:orders"
-may = ["read", "write"]
-prefixes = "short/"
-default_ttl = "5m"
-"""
-
+from tests.integration.resp.conftest import port_of
 
 Proxied = tuple[str, dict[str, str]]
-
-
-@pytest.fixture
-def proxy(start_server: Callable[..., Server], tmp_path: Path) -> Proxied:
-    """Address of a proxy with the patterns `cache` and `sessions`, and tokens by name."""
-    made = {name: new_token(name) for name in ("alice", "orders", "stock")}
-    (tmp_path / "policy.toml").write_text(POLICY)
-    (tmp_path / "tokens").write_text("\n".join(line for _, line in made.values()))
-    server = start_server(
-        *("--policy", "policy.toml", "--tokens", "tokens"),
-        *("--pattern", "cache=memstore", "--pattern", "sessions=memstore"),
-        kind=ProxyServer,
-    ).serving()
-    return server.address, {name: token for name, (token, _) in made.items()}
 
 
 async def test_callers_share_a_proxy(proxy: Proxied) -> None:
@@ -95,7 +65,7 @@ async def test_callers_share_a_proxy(proxy: Proxied) -> None:
         await get_from(address, tokens["alice"], "nonsense")
 
 
-async def get_from(address: str, token: str, pattern: str) -> None:
+async def get_from(address: str, token: str | None, pattern: str) -> None:
     async with prism.connect(address, token=token, pattern=pattern) as kv:
         await kv.get("stock/1")
 
@@ -118,3 +88,26 @@ async def test_the_http_ports_of_patterns_ask_the_policy(proxy: Proxied) -> None
             token = None if name is None else tokens[name]
             status, _, _ = await asyncio.to_thread(ask, port, path, token)
             assert (path, name, status) == (path, name, expected)
+
+
+async def test_operations_are_recorded_with_their_pattern(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start_server(
+        *("--pattern", "cache=memstore", "--resp-port", "0"),
+        *("--audit-log", "audit", "--audit-keys", "--audit-operations"),
+        kind=ProxyServer,
+    ).serving()
+    async with prism.connect(server.address, timeout=timedelta(seconds=30)) as kv:
+        # By a stream and by a call.
+        await kv.set("a", b"1")
+        await get_from(server.address, None, "cache")
+    client = redis.asyncio.Redis(port=port_of(server))
+    await client.set("b", b"1")
+    await client.aclose()
+    lines = map(json.loads, (tmp_path / "audit").read_text().splitlines())
+    assert [(line["what"], line["outcome"], line["pattern"], line["key"]) for line in lines] == [
+        ("set", "ok", "cache", "a"),
+        ("get", "ok", "cache", "stock/1"),
+        ("set", "ok", "cache", "b"),
+    ]

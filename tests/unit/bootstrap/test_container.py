@@ -43,7 +43,13 @@ async def test_every_provider_of_a_server_resolves(make: Callable[..., Container
     container = make(enable_tracing=True, resp_port=0)
     for name, provider in {**container.providers, **container.common().providers}.items():
         # Only a proxy has the first; the others are there when a setting asks for them.
-        absent = ("proxy_admin_servicer", "access", "audit_log")
+        absent = (
+            "proxy_admin_servicer",
+            "access",
+            "access_to_data",
+            "audit_log",
+            "operation_record",
+        )
         assert (provider() is None) == (name in absent), name
 
 
@@ -51,7 +57,8 @@ async def test_every_provider_of_a_proxy_resolves() -> None:
     container = proxy_container()
     for name, provider in {**container.providers, **container.common().providers}.items():
         # Only a server has the first; the others are there when a setting asks for them.
-        assert (provider() is None) == (name in ("redis_server", "access", "audit_log")), name
+        absent = ("redis_server", "access", "access_to_data", "audit_log", "operation_record")
+        assert (provider() is None) == (name in absent), name
     assert "gateway" not in {*container.providers, *container.common().providers}
 
 

@@ -59,6 +59,7 @@ def _installed(install: Install) -> None:
         (["--tokens", "t"], {}, "tokens needs policy"),
         (["--policy", "p", "--admin-token", "t"], {}, "admin_token and policy exclude each other"),
         (["--audit-keys"], {}, "audit_keys needs audit_log"),
+        (["--audit-operations"], {}, "audit_operations needs audit_log"),
         (["--tls-crl", "c"], {}, "tls_crl needs tls_client_ca"),
         ([*_TLS, "--tls-client-ca", "a", "--tls-crl", "c"], {}, "tls_crl needs policy"),
         (["--tls-min-version", "1.3"], {}, "tls_min_version needs tls_cert and tls_key"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
 from prism.adapters.grpc.calls import UnaryHandler
 from prism.adapters.grpc.context import CallContext
-from prism.domain.access.audit import Record, event_of_caller
-from prism.ports import PrismError
+from prism.domain.access.audit import Record, event_of_caller, recorded
 
 _COMMANDS = frozenset(
     {"Initialize", "Start", "Drain", "Stop", "RestartPattern", "DrainPattern", "ReplacePattern"}
@@ -23,19 +23,8 @@ def audited(path: str, handler: UnaryHandler, record: Record) -> UnaryHandler:
         return handler
 
     async def handle(request: Any, context: CallContext) -> Message:
-        outcome = "CANCELLED"
-        try:
-            reply = await handler(request, context)
-            outcome = "ok"
-            return reply
-        except PrismError as error:
-            outcome = error.reason
-            raise
-        except Exception:
-            outcome = "INTERNAL"
-            raise
-        finally:
-            name = getattr(request, "name", "")
-            record(event_of_caller("command", method, outcome, pattern=name))
+        name = getattr(request, "name", "")
+        with recorded(record, partial(event_of_caller, "command", method, pattern=name)):
+            return await handler(request, context)
 
     return handle

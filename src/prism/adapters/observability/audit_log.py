@@ -15,8 +15,15 @@ log = logging.getLogger(__name__)
 
 STDOUT = "-"
 
-_PER_SECOND, _BURST = 20, 200
-"""Lines of each kind of event; further ones are counted in the next line of the kind."""
+_RATES = {"operation": (1000, 2000)}
+_OTHER_RATES = (20, 200)
+"""Lines of each kind of event: how many in a second, and how many at once before that.
+
+Further ones are counted in the next line of the kind.
+"""
+
+_MAX_KEYS = 100
+"""Keys in the line of a batch or transaction."""
 
 
 class AuditLog:
@@ -45,7 +52,7 @@ class AuditLog:
         """Write an event, unless too many of its kind were written. Never raises."""
         limit = self._limits.get(event.event)
         if limit is None:
-            limit = self._limits[event.event] = TokenBucket(_PER_SECOND, _BURST)
+            limit = self._limits[event.event] = TokenBucket(*_RATES.get(event.event, _OTHER_RATES))
         if not limit.take():
             self._omitted[event.event] = self._omitted.get(event.event, 0) + 1
             return
@@ -67,8 +74,14 @@ class AuditLog:
         }
         if event.pattern:
             fields["pattern"] = event.pattern
+        if event.keys is not None:
+            fields["items"] = len(event.keys)
+        if event.failed:
+            fields["failed"] = event.failed
         if self._keys and event.key is not None:
             fields["key"] = event.key
+        if self._keys and event.keys is not None:
+            fields["keys"] = event.keys[:_MAX_KEYS]
         return fields
 
     def _omitted_of(self, kind: str) -> dict[str, object]:

@@ -76,6 +76,7 @@ class ProxyContainer(containers.DeclarativeContainer):
         observer=common.call_observer,
         log=common.request_log,
         control=providers.Callable(lambda access: access and access.control, access=common.access),
+        record=common.operation_record,
     )
     proxy_admin_servicer = providers.Singleton(
         ProxyAdminServicer,
@@ -116,6 +117,7 @@ class ProxyContainer(containers.DeclarativeContainer):
             admission=common.admission,
             timeout=settings.default_timeout,
             access=common.access,
+            record=common.operation_record,
         ),
         default=providers.Callable(first_database, settings=settings, patterns=supervisor),
         pattern_by=settings.resp_pattern_by,

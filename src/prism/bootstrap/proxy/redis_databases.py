@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from prism.adapters.grpc.servicers.forwarding import CallWithin, forwarded_call
 from prism.bootstrap.access import Access
 from prism.bootstrap.proxy.settings import ProxySettings
+from prism.domain.access.audit import Record
 from prism.domain.admission import Admission
 from prism.domain.patterns.pattern_gateway import PatternGateway
 from prism.domain.patterns.supervisor import Supervisor
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def pattern_gateways(
-    patterns: Supervisor, admission: Admission, timeout: timedelta, access: Access | None
+    patterns: Supervisor,
+    admission: Admission,
+    timeout: timedelta,
+    access: Access | None,
+    record: Record | None,
 ) -> dict[str, Store]:
     """Return the gateway to each pattern by its name, in the order of the patterns."""
     call = CallWithin(timeout)
@@ -29,6 +34,7 @@ def pattern_gateways(
             admission,
             timeout=timeout,
             control=None if access is None else access.control,
+            record=record,
             on_enter=partial(forwarded_call.set, call),
         )
         for pattern in patterns

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
+from prism.domain.access.audit import Record
+from prism.domain.access.audited_gateway import entrance_to
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission
@@ -41,6 +43,7 @@ class PatternGateway:
         admission: admission of the proxy; operations that wait for the pattern are in flight.
         timeout: time that callers give an operation.
         control: policy of the proxy; None: there is none.
+        record: records operations in the audit log; None: nothing does.
         on_enter: called before each operation that is passed on.
 
     Attributes:
@@ -55,6 +58,7 @@ class PatternGateway:
         *,
         timeout: timedelta,
         control: AccessControl | None = None,
+        record: Record | None = None,
         on_enter: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
@@ -62,6 +66,7 @@ class PatternGateway:
         self._admission = admission
         self._timeout_s = max(timeout.total_seconds() - _WAIT_MARGIN_S, 0.0)
         self._control = control
+        self._record = record
         self._on_enter = on_enter
         self._current: Gateway | None = None
         self._entrance: Gateway | GuardedGateway
@@ -96,10 +101,7 @@ class PatternGateway:
 
     def _entrance_of(self, gateway: Gateway) -> Gateway | GuardedGateway:
         if gateway is not self._current:
-            control = self._control
-            self._entrance = (
-                gateway if control is None else GuardedGateway(gateway, control, self.name)
-            )
+            self._entrance = entrance_to(gateway, self._control, self._record, self.name)
             self._current = gateway
         return self._entrance
 

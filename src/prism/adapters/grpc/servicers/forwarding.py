@@ -28,6 +28,8 @@ from prism.adapters.grpc.servicers.operate import (
 from prism.adapters.grpc.servicers.relay import RelayedOperation
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.relay import RelayingDriver, RelayOperation
+from prism.domain.access.audit import Record
+from prism.domain.access.audited_gateway import entrance_to
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission, reservation
@@ -120,13 +122,13 @@ class Upstream(NamedTuple):
 
     Attributes:
         gateway: the proxy's gateway to the process.
-        guarded: the same gateway behind the policy; None: there is no policy.
+        entrance: the same gateway as callers use it.
         servicer: servicer in front of that gateway.
-        relay: sends operations as messages; None: the driver cannot.
+        relay: sends operations as messages; None: the driver cannot, or operations are recorded.
     """
 
     gateway: Gateway
-    guarded: GuardedGateway | None
+    entrance: Gateway | GuardedGateway
     servicer: KeyValueServicer
     relay: RelayOperation | None
 
@@ -138,10 +140,13 @@ class PatternRoute:
         name: name of the pattern.
     """
 
-    __slots__ = ("_control", "_upstream", "name", "pattern")
+    __slots__ = ("_control", "_record", "_upstream", "name", "pattern")
 
-    def __init__(self, pattern: RoutablePattern, control: AccessControl | None) -> None:
+    def __init__(
+        self, pattern: RoutablePattern, control: AccessControl | None, record: Record | None
+    ) -> None:
         self._control = control
+        self._record = record
         self.name = pattern.spec.name
         self.pattern = pattern
         self._upstream: Upstream | None = None
@@ -161,11 +166,12 @@ class PatternRoute:
         upstream = self._upstream
         if upstream is None or upstream.gateway is not gateway:
             driver = gateway.driver
-            relay = driver.relay if isinstance(driver, RelayingDriver) else None
-            control = self._control
-            guarded = None if control is None else GuardedGateway(gateway, control, self.name)
-            servicer = KeyValueServicer(guarded or gateway)
-            upstream = self._upstream = Upstream(gateway, guarded, servicer, relay)
+            relay = None
+            if isinstance(driver, RelayingDriver) and self._record is None:
+                relay = driver.relay
+            entrance = entrance_to(gateway, self._control, self._record, self.name)
+            servicer = KeyValueServicer(entrance)
+            upstream = self._upstream = Upstream(gateway, entrance, servicer, relay)
         return upstream
 
 
@@ -183,6 +189,7 @@ class ForwardingServicer:
         log: log of operations in a stream that fail or are slow.
         observer: observer of operations in a stream.
         control: decides which patterns and keys callers may use; None: all.
+        record: records operations in the audit log; None: nothing does.
     """
 
     def __init__(
@@ -195,8 +202,10 @@ class ForwardingServicer:
         log: RequestLog | None = None,
         observer: CallObserver | None = None,
         control: AccessControl | None = None,
+        record: Record | None = None,
     ) -> None:
         self._control = control
+        self._record = record
         self._patterns = patterns
         self._admission = admission
         self._observer = observer
@@ -229,7 +238,7 @@ class ForwardingServicer:
         found = self._patterns.find(pattern)
         route = self._routes.get(found)
         if route is None:
-            route = self._routes[found] = PatternRoute(found, self._control)
+            route = self._routes[found] = PatternRoute(found, self._control, self._record)
         return route
 
     def relay(self, operation: Operation, on_outcome: OnOutcome) -> Cancellable | None:
@@ -240,8 +249,10 @@ class ForwardingServicer:
             return None
         self._admission.check_open()
         name = method.operation_of(operation.request)
-        guarded = upstream.guarded
-        if guarded is not None and not guarded.check_unchanged(name, operation.keys[0]):
+        entrance = upstream.entrance
+        if isinstance(entrance, GuardedGateway) and not entrance.check_unchanged(
+            name, operation.keys[0]
+        ):
             return None
         gateway = upstream.gateway
         tally = gateway.tallies[name]
