@@ -85,6 +85,16 @@ async def test_connections_with_much_work_take_turns() -> None:
     assert half.count("second") > _BURST / 8
 
 
+async def test_work_that_is_expected_to_take_long_begins_after_other_work() -> None:
+    turns, begun = Turns(), list[str]()
+    turns.call_later("much", lambda: begun.append("much"), expected_s=0.001)
+    turns.call_later("little", lambda: begun.append("little"))
+    async with asyncio.timeout(5):
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+    assert begun == ["little", "much"]
+
+
 async def test_pause_lets_others_run_between_turns() -> None:
     turns, done = Turns(), list[str]()
     turns.pause_s = 0.01
