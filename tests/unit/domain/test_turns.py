@@ -51,7 +51,7 @@ async def test_a_connection_that_asks_for_little_goes_ahead_of_any_number_of_oth
     for _ in range(10):
         await _work(turns, "modest", 0, done)
         await asyncio.sleep(0)
-    assert len(done) < _BURST
+    assert len(done) < 2 * _BURST
     await asyncio.gather(*burst)
 
 
