@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -33,7 +34,7 @@ async def test_unary_calls_wait_for_their_turn(
 ) -> None:
     served = await serve()
     over = OverTurns(monkeypatch)
-    channel: grpc.aio.Channel
+    channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
         get = channel.unary_unary("/prism.v1.KeyValueService/Get")
         # A call that is alone need not wait.
@@ -51,7 +52,7 @@ async def test_unary_calls_wait_for_their_turn(
 async def test_streams_wait_for_their_turn(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     served = await serve()
     over = OverTurns(monkeypatch)
-    channel: grpc.aio.Channel
+    channel: Any
     async with grpc.aio.insecure_channel(served.address) as channel:
         operate = channel.stream_stream("/prism.v1.KeyValueService/Operate")(timeout=5)
         await operate.done_writing()
