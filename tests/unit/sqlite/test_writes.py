@@ -66,6 +66,16 @@ async def test_a_batch_is_one_transaction(driver: Sqlite) -> None:
     assert len(commits) == 1
 
 
+async def test_the_bytes_of_batches_limit_a_transaction(
+    driver: Sqlite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prism.adapters.sqlite.writer.MAX_GROUP_BYTES", 1000)
+    commits = count_commits(driver)
+    await asyncio.gather(*(driver.set_many([Put(f"{n}", bytes(600))]) for n in range(3)))
+    # The second batch exceeds the limit, and the third is in the next transaction.
+    assert len(commits) == 2
+
+
 async def test_a_refused_write_fails_alone(driver: Sqlite) -> None:
     outcomes = await asyncio.gather(
         driver.set("a", b"1"),
