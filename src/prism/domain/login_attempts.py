@@ -59,7 +59,10 @@ class LoginAttempts:
         if failures is None or failures.free_at <= loop.time():
             return
         if failures.waiting >= _MAX_WAITING:
-            raise Exhausted(f"too many wrong {self._what}s came from this address: try again later")
+            raise Exhausted(
+                f"too many wrong {self._what}s came from this address: try again later",
+                reason="TOO_MANY_LOGINS",
+            )
         failures.waiting += 1
         try:
             # Another login may have been first, and wrong.

@@ -29,6 +29,7 @@ from tests.unit.resp.conftest import Connection, Serve, Served, encode
         (NotServing("not serving: draining"), b"-LOADING not serving: draining\r\n"),
         (Exhausted("no room"), b"-OOM no room\r\n"),
         (Exhausted("full", reason="TOO_MANY_IN_FLIGHT"), b"-BUSY full\r\n"),
+        (Exhausted("wait", reason="TOO_MANY_LOGINS"), b"-BUSY wait\r\n"),
         (AccessDenied("no"), b"-NOPERM no\r\n"),
         (Unauthenticated("no"), b"-NOAUTH no\r\n"),
         (

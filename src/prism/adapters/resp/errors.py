@@ -26,6 +26,7 @@ _BY_REASON = {
     "OVERFLOW": "ERR increment or decrement would overflow",
     "WRONG_TYPE": "WRONGTYPE Operation against a key holding the wrong kind of value",
     "TOO_MANY_IN_FLIGHT": "BUSY ",
+    "TOO_MANY_LOGINS": "BUSY ",
     "QUOTA_EXCEEDED": "BUSY ",
 }
 
