@@ -47,7 +47,7 @@ endef
 $(SERVER): pyproject.toml
 	@echo "installing Prism and its drivers into $(VENV), once: some 100 MB" >&2
 	$(environment)
-	@$(INSTALL) --no-compile pip --editable '.[jwt,nats,redis]'
+	@$(INSTALL) --no-compile pip --editable '.[nats,redis]'
 	@touch $@
 
 # LOCKED=1 installs the exact versions of deploy/locks, as CI does.
