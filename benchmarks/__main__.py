@@ -1,7 +1,7 @@
-"""`python -m benchmarks`: exit status 1 when a row is below its floor, 2 when it cannot run.
+"""`python -m benchmarks`: exit status 1 when a row is below its floor, 2 when one cannot run.
 
 A complete run also writes its tables and charts into the documentation; `--draw` does that
-with the JSON file of an earlier run.
+with the JSON file of an earlier run. A run is complete without a row whose program is optional.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import CannotRun, Cores
+from benchmarks.processes import CannotRun, Cores, NotInstalled
 from benchmarks.report import (
     as_json,
     machine,
@@ -39,11 +39,13 @@ class Run:
         results: results of the rows.
         series: JSON of each curve, by its name there.
         failures: one sentence for each row or curve that could not be measured.
+        left_out: one sentence for each row whose optional program is missing.
     """
 
     results: list[Result] = field(default_factory=list)
     series: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,11 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = result_lines(done.results) if done.results else []
     lines += [*series_lines(done.series), "", f"written to {target}"]
     sys.stdout.write("\n".join(lines) + "\n")
-    for failure in done.failures:
-        _fail(failure)
+    for sentence in (*done.left_out, *done.failures):
+        _fail(sentence)
     if fields["complete"] and (status := _write_documentation(fields)):
         return status
-    return 2 if done.failures else int(not all(result.passed for result in done.results))
+    if done.failures or not (done.results or done.series):
+        return 2
+    return int(not all(result.passed for result in done.results))
 
 
 def run(
@@ -99,6 +103,8 @@ def run(
     for row in rows:
         try:
             result = measure(row, cores, rounds=rounds, seconds=seconds, progress=progress)
+        except NotInstalled as error:
+            done.left_out.append(f"{row.name} is left out: {error}")
         except CannotRun as error:
             done.failures.append(f"{row.name}: {error}")
         else:

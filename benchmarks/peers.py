@@ -1,17 +1,19 @@
 """Bare servers to compare with, built as fairly as we can: `python -m benchmarks.peers NAME`.
 
-NAME is `grpc.aio`, a generic handler on grpc.aio with uvloop, or `asgi`, an application on
-h2corn's embedded server. Both decode, look into a dict and encode: no limits, no deadlines.
+NAME is `grpc.aio`, a generic handler on grpc.aio with uvloop, `asgi`, an application on h2corn's
+embedded server, or `grpc-go`, the server in Go that `benchmarks.go` has built. All decode, look
+into a dict (a map) and encode: no limits, no deadlines.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -123,5 +125,18 @@ def serve_on_h2corn() -> None:
     asyncio.run(serve())
 
 
+def become_go_server() -> NoReturn:
+    """Replace this process by the server in Go.
+
+    Its runtime starts threads at once. By way of this process, which is pinned before it is
+    replaced, all of them are on the core, and it counts one processor.
+    """
+    from benchmarks.go import PROGRAM
+
+    os.execv(PROGRAM, [str(PROGRAM)])  # noqa: S606  (a program of this package)
+
+
 if __name__ == "__main__":
-    {"grpc.aio": serve_on_grpc_aio, "asgi": serve_on_h2corn}[sys.argv[1]]()
+    {"grpc.aio": serve_on_grpc_aio, "asgi": serve_on_h2corn, "grpc-go": become_go_server}[
+        sys.argv[1]
+    ]()

@@ -24,6 +24,10 @@ class CannotRun(Exception):
     """A measurement is impossible; the message says why in one sentence."""
 
 
+class NotInstalled(CannotRun):
+    """A program of a row that a complete run may leave out is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cores:
     """Processor cores in use.

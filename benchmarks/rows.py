@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.go import InGo
 from benchmarks.h2load import BATCH_SET, GET, KEYS, SET, Load
 from benchmarks.nats import NatsClient
 from benchmarks.processes import ServerCommand
@@ -126,6 +127,11 @@ BARE_ASGI = ServerCommand(
     ("-m", "benchmarks.peers", "asgi"),
     "h2corn's embedded Server as Prism configures it, the same messages, a dict",
 )
+BARE_GO = ServerCommand(
+    "bare grpc-go",
+    ("-m", "benchmarks.peers", "grpc-go"),
+    "grpc-go server by its defaults, the same messages, a map with a lock",
+)
 
 MANY_GETS = Load("Get", GET, in_flight=64)
 ONE_GET = Load("Get", GET, in_flight=1)
@@ -220,6 +226,9 @@ ROWS = [
     Row("GET at the Redis port, 64 in flight on one connection",
         ThroughDoor(_with_door(PRISM), _ONE_CONNECTION), 4.5, 7,
         UnderH2load(PRISM, MANY_GETS), "Get through gRPC, 64 in flight"),
+    Row("GET at the Redis port, 64 in flight on one connection",
+        ThroughDoor(_with_door(PRISM), _ONE_CONNECTION), 1.5, 2.2,
+        InGo(BARE_GO, MANY_GETS), "Get of a server in Go, 64 in flight"),
     Row("GET at the Redis port in front of Redis, 50 connections",
         ThroughDoorToRedis(_with_door(PRISM_REDIS), _UNPIPELINED), 0.4, 0.7,
         RedisItself(_UNPIPELINED), "Redis without a server"),

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import report
-from benchmarks.processes import CannotRun, Cores
+from benchmarks.processes import CannotRun, Cores, NotInstalled
 from benchmarks.report import TABLES
 from benchmarks.rounds import Result
 from benchmarks.rows import BARE_GRPC, PRISM, Row
@@ -120,6 +120,33 @@ def test_a_failed_measurement_is_reported_and_leaves_the_pages_alone(
     assert "benchmarks: broken: there is nothing here\n" in capsys.readouterr().err
     assert set(written_json(folder)["series"]) == {"keys"}
     assert pages_are_unchanged(folder)
+
+
+def without_go(row: Row, *_: Any, **__: Any) -> Result:
+    """Replace `measure`: only the fast row has what it needs."""
+    if row is not FAST:
+        raise NotInstalled("Go is missing")
+    return Result(row, [3], [1])
+
+
+def test_a_run_is_complete_without_a_row_whose_program_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "run", run_all)
+    monkeypatch.setattr(command, "measure", without_go)
+    monkeypatch.setattr(command, "ROWS", [FAST, SLOW])
+    assert command.main([]) == 0
+    assert capsys.readouterr().err == "benchmarks: slow is left out: Go is missing\n"
+    table = (folder / "docs" / "performance.md").read_text()
+    assert "| fast | 3.00 × bare | 2 | 4 |" in table
+    assert "| slow |" not in table
+
+
+def test_a_run_that_leaves_everything_out_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "run", run_all)
+    monkeypatch.setattr(command, "measure", without_go)
+    monkeypatch.setattr(command, "ROWS", [SLOW])
+    assert command.main(["--only", "slow"]) == 2
 
 
 def test_an_earlier_run_is_documented_without_measuring(
