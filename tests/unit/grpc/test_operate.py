@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2
 
 from prism.adapters.grpc.request_log import RequestLog
+from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.wire.status import error_of
 from prism.domain.turns import Turns
 from prism.ports import (
@@ -29,6 +30,15 @@ from prism.ports import (
     Put,
 )
 from prism.v1 import keyvalue_pb2 as pb
+
+
+class OrderedRoute:
+    """Route to a downstream that preserves the order of operations on each key."""
+
+    name = "ordered"
+
+    def __init__(self, downstream: str) -> None:
+        self.ordered_by = downstream
 
 
 def get(identity: int, key: str, **more: Any) -> pb.Operation:
@@ -153,6 +163,49 @@ async def test_batch_is_ordered_on_each_of_its_keys(open_stream: Any) -> None:
     assert list((await stream.outcome(5)).batch_get.values) == [b"batch", b""]
     entry = await stream.driver.get("held")
     assert entry.value == b"batch"
+
+
+async def test_operations_that_waited_for_one_batch_run_concurrently(open_stream: Any) -> None:
+    stream = await open_stream()
+    batch = pb.BatchDeleteRequest(keys=["held", "held/a", "held/b"])
+    stream.send(put(1, "held"), pb.Operation(id=2, batch_delete=batch))
+    stream.send(get(3, "held/a"), get(4, "held/b"))
+    await until(lambda: bool(stream.driver.entered))
+    held, stream.driver.release = stream.driver.release, asyncio.Event()
+    held.set()
+    await until(lambda: len(stream.driver.entered) == 3)
+    assert stream.driver.entered == ["set held v", "get held/a", "get held/b"]
+
+
+async def test_operation_waits_for_one_on_its_key_unless_one_downstream_orders_both(
+    open_stream: Any,
+) -> None:
+    stream = await open_stream()
+    route = OrderedRoute("one server")
+    stream.servicer.route_of = lambda pattern: route
+    stream.send(put(1, "held", b"1", pattern="ordered"), put(2, "held", b"2", pattern="ordered"))
+    await until(lambda: len(stream.driver.entered) == 2)
+    route.ordered_by = "another server"
+    stream.send(put(3, "held", b"3", pattern="ordered"), put(4, "free", pattern="ordered"))
+    await stream.outcome(4)
+    assert stream.driver.entered == ["set held 1", "set held 2"]
+    stream.driver.release.set()
+    await stream.outcome(3)
+
+
+async def test_error_of_a_relayed_operation_is_its_outcome(
+    open_stream: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def relay(operation: Any, on_outcome: Any) -> asyncio.Handle:
+        refusal = NotServing("the upstream is leaving")
+        return asyncio.get_running_loop().call_soon(on_outcome, operation, None, refusal)
+
+    monkeypatch.setattr(KeyValueServicer, "relay", staticmethod(relay))
+    stream = await open_stream()
+    stream.send(get(1, "k"))
+    refused = error(await stream.outcome(1))
+    assert isinstance(refused, NotServing)
+    assert refused.message == "the upstream is leaving"
 
 
 async def test_many_operations_on_one_key_are_answered_in_few_messages(open_stream: Any) -> None:
