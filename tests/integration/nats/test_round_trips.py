@@ -33,6 +33,7 @@ ONE_ROUND_TRIP: dict[str, Call] = {
     "persist without a ttl": lambda kv: kv.persist("there"),
     "set_many": lambda kv: kv.set_many([Put(f"{n}", b"value") for n in range(100)]),
     "get_many": lambda kv: kv.get_many([f"{n}" for n in range(100)]),
+    "get_many of absent keys": lambda kv: kv.get_many([f"absent {n}" for n in range(100)]),
 }
 
 TWO_ROUND_TRIPS: dict[str, Call] = {

@@ -45,6 +45,19 @@ async def test_page_whose_consumer_was_deleted_is_complete(
         assert sorted(seen) == sorted(KEYS)
 
 
+async def test_scan_that_lost_its_consumer_after_the_last_key_ends(
+    open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
+) -> None:
+    async with open_nats(own_server.url) as backend:
+        await backend.kv.set_many([Put(key, b"value") for key in KEYS])
+        page = await backend.kv.scan(page_size=len(KEYS))
+        assert set(page.keys) == KEYS
+        (consumer,) = await jetstream.consumers_info("KV_prism")
+        await jetstream.delete_consumer("KV_prism", consumer.name)
+        page = await backend.kv.scan(page_size=len(KEYS), page_token=page.next_token)
+        assert (page.keys, page.next_token) == ([], "")
+
+
 async def test_scan_of_a_recreated_bucket_expires(
     open_nats: Open, own_server: NatsServer, jetstream: JetStreamContext
 ) -> None:

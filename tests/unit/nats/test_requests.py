@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from prism.adapters.nats.requests import AnswerParser, PendingRequest, PendingRequests, only_answer
+from prism.adapters.nats.requests import (
+    Answer,
+    AnswerParser,
+    PendingRequest,
+    PendingRequests,
+    only_answer,
+)
 from prism.ports import BackendTimeout, BackendUnavailable, Outcome
 
 HEADERS = b"NATS/1.0 404 Message Not Found\r\n\r\n"
@@ -69,6 +75,13 @@ async def test_request_without_an_answer_times_out() -> None:
     assert fired.is_set()
     # An answer that comes too late belongs to no request.
     pending.receive(b"_INBOX.a.1", b"", b"late")
+
+
+async def test_second_answer_to_a_request_is_ignored() -> None:
+    request = PendingRequest("subject", only_answer)
+    request.receive(Answer(b"", b"first"))
+    request.receive(Answer(b"", b"second"))
+    assert request.outcome.result() == Answer(b"", b"first")
 
 
 async def test_read_is_asked_again_until_it_is_answered() -> None:

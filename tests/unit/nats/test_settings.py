@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from prism.adapters.nats import NatsSettings
+from prism.adapters.nats.credentials import tls_of
 from prism.ports import InvalidArgument
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -43,3 +44,9 @@ def test_malformed_url_is_refused_without_showing_credentials(url: str) -> None:
 def test_addresses_have_no_credentials() -> None:
     settings = NatsSettings(url="nats://anna:hunter2@one:4223, tls://two")
     assert settings.addresses == "one:4223, two:4222"
+
+
+@pytest.mark.parametrize("scheme", ["nats", "tls"])
+def test_tls_is_used_if_a_url_asks_for_it(scheme: str) -> None:
+    tls = tls_of(NatsSettings(url=f"{scheme}://one"))
+    assert (tls is not None) is (scheme == "tls")

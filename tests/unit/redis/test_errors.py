@@ -115,3 +115,9 @@ def test_error_does_not_quote_arguments() -> None:
         failure = parse_error(refusal)
         assert "hunter2" not in translate(failure, "here").message
         assert "hunter2" not in str(UnexpectedReplyError(str(failure)))
+
+
+def test_error_names_why_the_server_cannot_be_reached() -> None:
+    failure = redis.ConnectionError("Error 113 connecting")
+    failure.__cause__ = OSError(113, "No route to host")
+    assert "cannot be reached: No route to host" in translate(failure, "here").message
