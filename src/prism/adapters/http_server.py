@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple
@@ -72,24 +72,35 @@ class HttpServer:
         handler: answers each request.
         port: 0 picks a free one.
         remedy: what to do when the port is taken.
-        max_connections: one more closes the connection that has waited longest for a
-            request; if every connection is busy, the new one is answered 503.
+        max_connections: one more closes the connection that has waited longest for a request,
+            or else for its peer to read an answer; if there is none, only a request for one of
+            the paths in `always` is answered, and others with 503. Twice as many is the limit.
+        always: paths whose answers wait for nothing.
 
     Attributes:
         refused: number of connections that were closed or refused for the bound.
     """
 
     def __init__(
-        self, handler: Handler, *, host: str, port: int, remedy: str, max_connections: int
+        self,
+        handler: Handler,
+        *,
+        host: str,
+        port: int,
+        remedy: str,
+        max_connections: int,
+        always: Container[str] = (),
     ) -> None:
         self._handler = handler
+        self._always = always
         self._host = host
         self._port = port
         self._remedy = remedy
         self._max_connections = max_connections
         self._connections: set[asyncio.Task[None]] = set()
-        # Connections that wait for a request, the longest first.
+        # Connections that wait for a request, and for a peer to read; the longest first.
         self._idle: dict[_Connection, asyncio.Task[None]] = {}
+        self._unread: dict[_Connection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self._defects = TokenBucket(per_second=0.1, burst=3)
         self.refused = 0
@@ -123,46 +134,81 @@ class HttpServer:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        has_room = len(self._connections) < self._max_connections or self._close_longest_idle()
+        has_room = len(self._connections) < self._max_connections or self._make_room()
         self._connections.add(task)
         try:
             if has_room:
                 await self._serve(_Connection(reader, writer), task)
+            elif len(self._connections) <= 2 * self._max_connections:
+                await self._serve_once(_Connection(reader, writer), task)
             else:
                 self.refused += 1
                 writer.write(_TOO_MANY)
         except (OSError, TimeoutError, h11.ProtocolError):
             # The peer is gone, too slow, or does not speak HTTP.
             pass
+        except asyncio.CancelledError:
+            # It makes room, or the server stops: asyncio would log a cancelled task as an error.
+            pass
         finally:
             self._connections.discard(task)
             await _close(writer)
 
-    def _close_longest_idle(self) -> bool:
-        for connection, task in self._idle.items():
-            del self._idle[connection]
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest; return whether there is one."""
+        waiting = self._idle or self._unread
+        for connection, task in waiting.items():
+            del waiting[connection]
             self.refused += 1
             return task.cancel()
         return False
 
     async def _serve(self, connection: _Connection, task: asyncio.Task[None]) -> None:
         wait_s = _REQUEST_S
-        while True:
-            self._idle[connection] = task
-            try:
-                request = await connection.receive(wait_s)
-            except h11.RemoteProtocolError as error:
-                await connection.refuse(error.error_status_hint)
-                return
-            finally:
-                self._idle.pop(connection, None)
-            if request is None:
-                return
-            response = await self._answer(request)
-            await connection.send(response, head=request.method == "HEAD")
+        while (request := await self._receive(connection, task, wait_s)) is not None:
+            await self._send(connection, task, request, await self._answer(request))
             if not connection.begin_next():
                 return
+            # Many requests that came together would hold up those of other connections.
+            await asyncio.sleep(0)
             wait_s = _IDLE_S
+
+    async def _serve_once(self, connection: _Connection, task: asyncio.Task[None]) -> None:
+        """Answer one request while every other connection is busy, if it need not wait."""
+        request = await self._receive(connection, task, _REQUEST_S)
+        if request is None:
+            return
+        if request.path in self._always:
+            response = await self._answer(request)
+        else:
+            self.refused += 1
+            response = _TOO_MANY_REQUESTS
+        await self._send(connection, task, request, response)
+
+    async def _receive(
+        self, connection: _Connection, task: asyncio.Task[None], wait_s: float
+    ) -> HttpRequest | None:
+        self._idle[connection] = task
+        try:
+            return await connection.receive(wait_s)
+        except h11.RemoteProtocolError as error:
+            await connection.refuse(error.error_status_hint)
+            return None
+        finally:
+            self._idle.pop(connection, None)
+
+    async def _send(
+        self,
+        connection: _Connection,
+        task: asyncio.Task[None],
+        request: HttpRequest,
+        response: HttpResponse,
+    ) -> None:
+        self._unread[connection] = task
+        try:
+            await connection.send(response, head=request.method == "HEAD")
+        finally:
+            self._unread.pop(connection, None)
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
@@ -175,9 +221,15 @@ class HttpServer:
 
 _INTERNAL_ERROR = b'{"error":"internal error; see the server\'s log"}'
 
+_TOO_MANY_TEXT = b"too many connections\n"
+
+_TOO_MANY_REQUESTS = HttpResponse(
+    503, "text/plain", _TOO_MANY_TEXT, ((b"retry-after", b"1"), (b"connection", b"close"))
+)
+
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\n"
-    b"content-length: 21\r\nconnection: close\r\n\r\ntoo many connections\n"
+    b"content-length: 21\r\nconnection: close\r\n\r\n" + _TOO_MANY_TEXT
 )
 
 

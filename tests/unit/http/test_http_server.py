@@ -129,7 +129,9 @@ async def test_answer_that_is_not_read_is_given_up(
             await asyncio.sleep(0.01)
 
 
-async def test_idle_connections_make_room_for_new_ones(server: HttpServer) -> None:
+async def test_idle_connections_make_room_for_new_ones(
+    server: HttpServer, caplog: pytest.LogCaptureFixture
+) -> None:
     address = await server.start()
     host, port = address.split(":")
     idle = [await asyncio.open_connection(host, int(port)) for _ in range(50)]
@@ -137,8 +139,67 @@ async def test_idle_connections_make_room_for_new_ones(server: HttpServer) -> No
     assert answer.startswith(b"HTTP/1.1 200")
     assert server.connections <= 8
     assert server.refused >= 42
+    assert not caplog.records
     for _, writer in idle:
         writer.close()
+
+
+async def test_connections_that_do_not_read_make_room_for_new_ones(server: HttpServer) -> None:
+    address = await server.start()
+    host, port = address.split(":")
+    unread = [await asyncio.open_connection(host, int(port), limit=1) for _ in range(50)]
+    for _, writer in unread:
+        writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+    answer = await _exchange(address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    for _, writer in unread:
+        writer.close()
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/always", b"200"), (b"/other", b"503")])
+async def test_a_request_that_need_not_wait_is_answered_while_all_others_wait(
+    path: bytes, status: bytes
+) -> None:
+    release, waiting = asyncio.Event(), 0
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        nonlocal waiting
+        if request.path == "/slow":
+            waiting += 1
+            await release.wait()
+        return HttpResponse(200, "text/plain", b"")
+
+    server = HttpServer(
+        handle, host="127.0.0.1", port=0, remedy="", max_connections=2, always=("/always",)
+    )
+    address = await server.start()
+    async with asyncio.timeout(5), _connect(address) as first, _connect(address) as second:
+        for _, writer in (first, second):
+            writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        while waiting < 2:
+            await asyncio.sleep(0.01)
+        answer = await _exchange(address, b"GET " + path + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        release.set()
+    await server.stop()
+
+
+async def test_many_requests_on_one_connection_do_not_hold_up_another(server: HttpServer) -> None:
+    address = await server.start()
+    answered: list[str] = []
+    handler = server._handler
+
+    async def note(request: HttpRequest) -> HttpResponse:
+        answered.append(request.path)
+        return await handler(request)
+
+    server._handler = note
+    async with asyncio.timeout(5), _connect(address) as (_, many), _connect(address) as (_, one):
+        many.write(b"GET /many HTTP/1.1\r\nhost: x\r\n\r\n" * 300)
+        one.write(b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n")
+        while "/one" not in answered:
+            await asyncio.sleep(0)
+    assert answered.count("/many") < 100
 
 
 async def test_stop_closes_idle_connections(server: HttpServer) -> None:

@@ -123,6 +123,7 @@ class EndpointServer:
                 "or give --no-metrics"
             ),
             max_connections=_MAX_CONNECTIONS,
+            always=_OPEN,
         )
 
     async def start(self) -> str:
