@@ -24,6 +24,7 @@ PATH = re.compile(r"`((?:src|proto|tests|deploy|docs|examples)/[\w./-]*|pyprojec
 PERSIST = re.compile(r"(?<![a-z])persist(?:ed)?(?![a-z])", re.IGNORECASE)
 NOT_IN_THE_RECIPE = {
     "src/prism/adapters/redis/watch.py": "says that persist causes no event",
+    "src/prism/adapters/redis/permissions.py": "names commands of Redis: only a new one changes it",
     "src/prism/testing/suite/watch.py": "tests that persist causes no event",
     "src/prism/testing/suite/watch_expiry.py": "tests that a persisted key is not reported expired",
     "src/prism/testing/suite/expired.py": "tests each operation on an expired key",
