@@ -44,7 +44,7 @@ class Access:
 
     Raises:
         InvalidArgument: the settings name no policy; a file cannot be read, or is not valid; or
-            what checks JWTs is not installed.
+            the package that verifies JWTs is not installed.
     """
 
     def __init__(self, settings: ServerSettings, record: Record | None = None) -> None:
@@ -115,7 +115,7 @@ class Access:
         assert settings.jwt_audience is not None
         if find_spec("jwt") is None or find_spec("cryptography") is None:
             raise InvalidArgument(
-                "jwt_issuer needs what checks JWTs, which is not installed: "
+                "jwt_issuer needs the package PyJWT, which is not installed: "
                 "pip install 'prism-kv[jwt]'"
             )
         # Only servers with an issuer pay for the imports.

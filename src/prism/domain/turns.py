@@ -39,8 +39,8 @@ class Turns:
 
     Attributes:
         slice_s: time of one turn after which no more work begins in it.
-        pause_s: time between two turns while work waits. A transport sets it if it also serves
-            calls in threads of its own.
+        pause_s: time between two turns while work waits. A transport sets it if it needs turns
+            of the loop to take the calls that arrive.
     """
 
     def __init__(self) -> None:

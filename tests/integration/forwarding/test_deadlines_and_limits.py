@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from prism.adapters.wire.status import error_of
+from prism.domain.turns import Turns
 from prism.ports import BackendTimeout, Exhausted, Outcome, Version, VersionConflict
 from prism.v1 import keyvalue_pb2 as pb
 from tests.integration.forwarding.fakes import OPERATE, Proxy, until
@@ -176,3 +177,23 @@ async def test_a_connection_has_few_long_operations_at_a_pattern_at_once(proxy: 
     proxy.a.driver.release.set()
     pages = await asyncio.gather(*scans, others)
     assert len(pages) == 51
+
+
+async def test_a_long_operation_that_waited_for_others_takes_a_turn_again(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = 0
+    wait = Turns.wait
+
+    async def count(turns: Turns, connection: str) -> None:
+        nonlocal waited
+        waited += 1
+        await wait(turns, connection)
+
+    kv = proxy.client()
+    scans = [asyncio.create_task(kv.scan("held")) for _ in range(20)]
+    await until(lambda: proxy.admission.in_flight == 4)
+    monkeypatch.setattr(Turns, "wait", count)
+    proxy.a.driver.release.set()
+    await asyncio.gather(*scans)
+    assert waited == 4
