@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from prism.domain.access.caller import Caller, current_caller
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
-from prism.domain.access.identity import Caller, Identity, current_caller
+from prism.domain.access.identity import Identity
 from prism.domain.access.policy import Action, Policy, Rule
 from prism.ports import (
     AccessDenied,

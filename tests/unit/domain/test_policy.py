@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prism.domain.access.caller import Caller, current_caller
 from prism.domain.access.control import AccessControl
 from prism.domain.access.decisions import ask, decide
-from prism.domain.access.identity import ANONYMOUS, Caller, Identity, current_caller
+from prism.domain.access.identity import ANONYMOUS, Identity
 from prism.domain.access.policy import (
     Action,
     Policy,

@@ -10,9 +10,10 @@ import pytest
 
 from prism.domain.access import quotas
 from prism.domain.access.audit import AuditEvent
+from prism.domain.access.caller import Caller, current_caller
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
-from prism.domain.access.identity import Caller, Identity, current_caller
+from prism.domain.access.identity import Identity
 from prism.domain.access.policy import Action, Policy, Rule
 from prism.domain.access.quotas import Quota
 from prism.domain.token_bucket import TokenBucket
@@ -230,7 +231,7 @@ def test_budgets_that_nobody_uses_are_forgotten(
     monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setattr(quotas, "_MAX_BUDGETS", 3)
-    budgets = quotas.Budgets(None)
+    budgets = quotas.Budgets(lambda what: None)
     quota = Quota(name="", who=("*",), operations_per_second=2, watches=1)
     spent, watching = budgets.of("spent", quota), budgets.of("watching", quota)
     spent.begin(2)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from prism.adapters.certificates import proven_by
 from prism.adapters.grpc.context import CallContext, peer_of_call
-from prism.domain.access.identity import current_caller
+from prism.domain.access.caller import current_caller
 from prism.domain.access.logins import NOTHING, Logins, Proven
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from prism.adapters.http_server import HttpRequest, HttpResponse, HttpServer
 from prism.adapters.observability.page.history import OperationSamples
-from prism.domain.access.identity import current_caller
+from prism.domain.access.caller import current_caller
 from prism.domain.access.logins import Logins
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of

@@ -22,7 +22,7 @@ from prism.adapters.resp.parser import Arguments, HttpRequest, ProtocolError, Re
 from prism.adapters.resp.pipeline import FLUSH_BYTES, Pipeline, Running
 from prism.adapters.resp.session import Session
 from prism.adapters.resp.subscriptions import Subscriptions
-from prism.domain.access.identity import current_caller
+from prism.domain.access.caller import current_caller
 from prism.domain.access.logins import NOTHING, Proven
 from prism.domain.admission import connection
 from prism.domain.deadline import overdue, rest_of

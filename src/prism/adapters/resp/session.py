@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from prism.adapters.resp.errors import CommandError
 from prism.adapters.resp.replies import NULL_2, NULL_3, array, bulk
-from prism.domain.access.identity import Caller, current_caller
+from prism.domain.access.caller import Caller, current_caller
 from prism.domain.access.logins import NOTHING
 from prism.ports import (
     Batch,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prism.domain.access.identity import current_caller
+from prism.domain.access.caller import current_caller
 from prism.domain.admission import connection
 from prism.ports import PrismError
 

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from time import time
 
 from prism.domain.access.audit import Record, event_of_caller
-from prism.domain.access.identity import ANONYMOUS, Caller, Identity, current_caller
+from prism.domain.access.caller import Caller, current_caller
+from prism.domain.access.identity import ANONYMOUS, Identity
 from prism.domain.access.policy import Action, Policy, Rights, Rule
 from prism.domain.access.quotas import Budgets
 from prism.ports import AccessDenied, PrismError, Unauthenticated
@@ -35,7 +36,7 @@ class AccessControl:
         self._policy = policy
         self.has_quotas = bool(policy.quotas)
         self._record = record
-        self._budgets = Budgets(record)
+        self._budgets = Budgets(self._record_overuse)
         self._rights: dict[tuple[tuple[str, ...], str], Rights] = {}
         self.generation = 1
 
@@ -185,6 +186,10 @@ class AccessControl:
         if rights.is_empty:
             what = f"use the pattern {pattern!r}" if pattern else "use this server"
             raise self._refusal(rights, what, None)
+
+    def _record_overuse(self, what: str) -> None:
+        if self._record is not None:
+            self._record(event_of_caller("refused", what, "QUOTA_EXCEEDED"))
 
     def _refusal(
         self, rights: Rights, what: str, action: Action | None, key: str | None = None

@@ -8,8 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from prism.domain.access.caller import current_caller
 from prism.domain.access.control import AccessControl
-from prism.domain.access.identity import current_caller
 from prism.domain.access.metered_gateway import MeteredGateway
 from prism.domain.access.policy import BY_PREFIX, Action, limited_ttl, may_last
 from prism.domain.admission import Admission

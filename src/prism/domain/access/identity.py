@@ -1,15 +1,8 @@
-"""Identities, and the caller of the current request."""
+"""Identities of callers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
-from time import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from prism.domain.access.policy import Rights
 
 _ANONYMOUS = "anonymous"
 
@@ -42,54 +35,3 @@ def bare_name(name: str) -> str:
     """Return a name without its kind: `orders` for `token:orders`; SPIFFE ids stay whole."""
     kind, separator, rest = name.partition(":")
     return name if not separator or kind == "spiffe" else rest
-
-
-class Caller:
-    """Caller of requests that show the same credentials.
-
-    Attributes:
-        identity: who it is.
-        generation: generation of the access control at which that was found out.
-        ends_at: time at which its credentials end, in seconds since 1970; None: they do not.
-        rights: what it may do, as the access control has remembered it here; None: nothing yet.
-        pattern: pattern that `rights` is about.
-    """
-
-    __slots__ = ("_identify", "ends_at", "generation", "identity", "pattern", "rights")
-
-    def __init__(
-        self,
-        identity: Identity,
-        generation: int,
-        identify: Callable[[], Identity] | None = None,
-        ends_at: float | None = None,
-    ) -> None:
-        """Make a caller.
-
-        Args:
-            identify: finds the identity again, when tokens may have changed; raises
-                Unauthenticated if its credentials are not valid any more. None: it stays.
-        """
-        self.identity = identity
-        self.generation = generation
-        self.ends_at = ends_at
-        self.rights: Rights | None = None
-        self.pattern = ""
-        self._identify = identify
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its credentials have ended."""
-        return self.ends_at is not None and self.ends_at <= time()
-
-    def renew(self, generation: int) -> None:
-        """Find out again who it is; raises Unauthenticated if its credentials are not valid."""
-        if self._identify is not None:
-            self.identity = self._identify()
-        self.generation = generation
-        self.rights = None
-
-
-# A context variable, because the key-value ports have no parameter for the caller.
-current_caller: ContextVar[Caller | None] = ContextVar("current_caller", default=None)
-"""Caller of the current request, set by a door; None: nobody has identified it."""

@@ -6,8 +6,9 @@ from time import time
 from typing import NamedTuple, Protocol
 
 from prism.domain.access.audit import AuditEvent, Record
+from prism.domain.access.caller import Caller
 from prism.domain.access.control import AccessControl
-from prism.domain.access.identity import ANONYMOUS, Caller, Identity
+from prism.domain.access.identity import ANONYMOUS, Identity
 from prism.domain.access.tokens import Tokens, digest_of
 from prism.domain.login_attempts import LoginAttempts
 from prism.ports import NotServing, PrismError, Unauthenticated

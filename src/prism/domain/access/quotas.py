@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from prism.domain.access.audit import Record, event_of_caller
 from prism.domain.token_bucket import TokenBucket
 from prism.ports import Exhausted
 from prism.ports.text import counted
@@ -63,12 +62,15 @@ class Budget:
     cost of a reply when its size is known. So one large batch passes, and the operations after it
     are refused for longer.
 
+    Args:
+        on_refusal: called with what is used up, before a refusal is raised.
+
     Attributes:
         bytes_count: whether bytes are limited.
     """
 
-    def __init__(self, quota: Quota, record: Record | None) -> None:
-        self._record = record
+    def __init__(self, quota: Quota, on_refusal: Callable[[str], None]) -> None:
+        self._on_refusal = on_refusal
         self._held: Counter[str] = Counter()
         self.replace(quota)
 
@@ -127,8 +129,7 @@ class Budget:
             self._held[what] -= 1
 
     def _refusal(self, what: str, remedy: str, retry_after: timedelta | None) -> Exhausted:
-        if self._record is not None:
-            self._record(event_of_caller("refused", what, "QUOTA_EXCEEDED"))
+        self._on_refusal(what)
         whose = "that callers share" if self._quota.shared else "of this caller"
         return Exhausted(
             f"the quota of {what} {whose} is used up: {remedy}",
@@ -141,11 +142,11 @@ class Budgets:
     """Budgets of all callers that have a quota, by who they are.
 
     Args:
-        record: writes refusals to the audit log; None: there is none.
+        on_refusal: called with what is used up, before a refusal is raised.
     """
 
-    def __init__(self, record: Record | None) -> None:
-        self._record = record
+    def __init__(self, on_refusal: Callable[[str], None]) -> None:
+        self._on_refusal = on_refusal
         self._budgets: dict[str, Budget] = {}
 
     def of(self, owner: str, quota: Quota) -> Budget:
@@ -161,7 +162,7 @@ class Budgets:
                 self._budgets = {
                     name: each for name, each in self._budgets.items() if not each.is_unused
                 }
-            budget = self._budgets[owner] = Budget(quota, self._record)
+            budget = self._budgets[owner] = Budget(quota, self._on_refusal)
         elif budget.quota != quota:
             budget.replace(quota)
         return budget

@@ -19,14 +19,14 @@ from prism.adapters.resp.errors import NOT_AN_INTEGER, SYNTAX_ERROR, CommandErro
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import EMPTY_ARRAY, OK, PONG, bulk, bulks, integer
 from prism.adapters.resp.session import Session
-from prism.domain.access.identity import Caller, bare_name
+from prism.domain.access.identity import bare_name
 from prism.domain.access.policy import Action
 from prism.domain.addresses import peer_of
 from prism.ports import Unauthenticated
 
 if TYPE_CHECKING:
     from prism.adapters.resp.door import Database
-    from prism.domain.access.identity import Caller
+    from prism.domain.access.caller import Caller
     from prism.domain.access.logins import Logins
 
 _KINDS_OF_TOKENS = ("token", "jwt")
