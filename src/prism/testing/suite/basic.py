@@ -11,10 +11,10 @@ import pytest
 
 from prism.ports import MAX_KEY_BYTES, FullKeyValue, InvalidArgument, Outcome
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.calls import gather_bounded
 from prism.testing.suite.every_operation import EveryOperation
 from prism.testing.suite.group import group
 from prism.testing.suite.keys_and_values import AWKWARD_KEYS, KeysAndValues
-from prism.testing.suite.workload import gather_bounded
 
 LOOKALIKES = {
     "composition": ("caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")),

@@ -1,13 +1,20 @@
-"""Calls of the tests, each with a time limit."""
+"""Calls of the tests: each with a time limit, and many at once."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import cast
+from itertools import islice
+from typing import TypeVar, cast
 
 from prism.ports import OPERATIONS, Event, FullKeyValue
 from prism.testing.suite.timing import TimeLimitExceeded, time_limit
+
+Result = TypeVar("Result")
+
+MAX_AT_ONCE = 100
+"""Every server admits at least this many operations from one connection."""
 
 CALL_SECONDS = 10.0
 """Limit of one call, scaled by `timeout_factor`."""
@@ -62,3 +69,24 @@ def _shown(args: tuple[object, ...]) -> str:
 for _name in OPERATIONS:
     if _name != "watch":
         setattr(_ObservedKeyValue, _name, _observed(_name))
+
+
+async def gather_bounded(operations: Iterable[Coroutine[object, None, Result]]) -> list[Result]:
+    """Run the operations, at most 100 at a time, and return their results in order."""
+    remaining = iter(operations)
+    results: list[Result] = []
+    while chunk := list(islice(remaining, MAX_AT_ONCE)):
+        results += await asyncio.gather(*chunk)
+    return results
+
+
+async def gather_or_cancel(*operations: Coroutine[object, None, Result]) -> list[Result]:
+    """Run the operations at once and return their results; the first error cancels the rest."""
+    tasks = [asyncio.ensure_future(operation) for operation in operations]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # Otherwise one operation could wait forever for what a broken backend never shows.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -16,12 +16,12 @@ import pytest
 
 from prism.ports import Capability, Exhausted, FullKeyValue, Outcome, Version, VersionConflict
 from prism.testing.suite.backend import Backend, Level, OpenBackend
+from prism.testing.suite.calls import gather_bounded, gather_or_cancel
 from prism.testing.suite.failures import Degradation, Outages
 from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
-from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.histories import RandomWorkload, Recorder, check
 from prism.testing.suite.shared_store import SharedStores
 from prism.testing.suite.timing import LONG, Clock, time_limit
-from prism.testing.suite.workload import RandomWorkload, gather_bounded, gather_or_cancel
 from prism.testing.suite.wrapper import OperationBlocker
 
 WRITERS = 20

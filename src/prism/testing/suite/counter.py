@@ -18,9 +18,9 @@ from prism.ports import (
     VersionKind,
 )
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.calls import gather_bounded
 from prism.testing.suite.group import UNSUPPORTED, Group, group, needs, runs_without_capability
 from prism.testing.suite.timing import LONG, Clock
-from prism.testing.suite.workload import gather_bounded
 
 MIN = -(1 << 63)
 MAX = (1 << 63) - 1

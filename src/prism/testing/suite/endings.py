@@ -10,11 +10,11 @@ import pytest
 
 from prism.ports import Capability, Health, HealthStatus, PrismError, State
 from prism.testing.suite.backend import Backend, Level, OpenBackend
+from prism.testing.suite.calls import gather_bounded
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.operations import SAMPLES
 from prism.testing.suite.resources import Resources
 from prism.testing.suite.timing import LONG, time_limit
-from prism.testing.suite.workload import gather_bounded
 from prism.testing.suite.wrapper import DriverCapture
 
 _STOP_TIMEOUT = timedelta(seconds=5)

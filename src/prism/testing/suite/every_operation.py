@@ -21,10 +21,10 @@ from prism.ports import (
     Put,
 )
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.calls import gather_or_cancel
 from prism.testing.suite.group import Group, group, needs, skip_unless_declared
+from prism.testing.suite.operations import reads_of, writes_of
 from prism.testing.suite.timing import LONG
-from prism.testing.suite.value_operations import reads_of, writes_of
-from prism.testing.suite.workload import gather_or_cancel
 
 TURNS = 30
 

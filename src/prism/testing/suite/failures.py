@@ -22,8 +22,9 @@ from prism.ports import (
     Version,
 )
 from prism.testing.suite.backend import Backend, OpenBackend
+from prism.testing.suite.calls import gather_or_cancel
 from prism.testing.suite.group import Group, group
-from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.histories import RandomWorkload, Recorder, check
 from prism.testing.suite.outages import (
     RETURNS_WITHIN,
     EveryOperationInOutages,
@@ -31,7 +32,6 @@ from prism.testing.suite.outages import (
     with_server,
 )
 from prism.testing.suite.timing import wait_until
-from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 from prism.testing.suite.wrapper import DriverWrapper
 
 CALLERS = 8

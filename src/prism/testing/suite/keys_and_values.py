@@ -11,7 +11,7 @@ import pytest
 from prism.ports import Capability, FullKeyValue, Put
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.group import Group, group, needs
-from prism.testing.suite.value_operations import reads_of, writes_of
+from prism.testing.suite.operations import reads_of, writes_of
 
 AWKWARD_KEYS = {
     "spaces": " a  b ",

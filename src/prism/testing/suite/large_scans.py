@@ -13,9 +13,9 @@ import pytest
 
 from prism.ports import Capability, FullKeyValue, Page, PrismError, Put
 from prism.testing.suite.backend import Backend, Level
+from prism.testing.suite.calls import gather_bounded
 from prism.testing.suite.group import NOT_REACHABLE, Group, group
 from prism.testing.suite.timing import scaled
-from prism.testing.suite.workload import gather_bounded
 
 MANY = 10_000
 FEW = 400

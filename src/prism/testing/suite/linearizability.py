@@ -9,10 +9,10 @@ import pytest
 
 from prism.ports import Capability, FullKeyValue
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.calls import gather_or_cancel
 from prism.testing.suite.group import NOT_REACHABLE, group, needs
-from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.histories import RandomWorkload, Recorder, check
 from prism.testing.suite.mixed_writes import MixedWrites
-from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
 
 CALLERS = 12
 STEPS = 50

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeAlias
 
 import pytest
 
@@ -20,12 +19,11 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend, Level
+from prism.testing.suite.calls import gather_or_cancel
 from prism.testing.suite.group import Group, group, needs
-from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.operations import SAMPLES, SampleOperation
+from prism.testing.suite.histories import EveryWriteWorkload, Recorder, check
+from prism.testing.suite.operations import SAMPLES, SampleOperation, reads_of
 from prism.testing.suite.timing import LONG, time_limit
-from prism.testing.suite.value_operations import reads_of
-from prism.testing.suite.workload import EveryWriteWorkload, gather_or_cancel
 
 CALLERS = 10
 STEPS = 40
@@ -37,12 +35,11 @@ LARGE_SIZES = (64 << 10, (64 << 10) + 1, 300_001, 1 << 20)
 _PROGRESS_SECONDS = 20.0
 _FEWER_CALLS = 100
 
-Call: TypeAlias = Callable[[FullKeyValue, str], Coroutine[object, None, object]]
-
-TTL_CHANGES: dict[str, Call] = {
-    "expire": lambda kv, key: kv.expire(key, LONG),
-    "persist": lambda kv, key: kv.persist(key),
-}
+TTL_CHANGES = pytest.mark.parametrize(
+    "change",
+    [each for each in SAMPLES if each.spec.capability == Capability.TTL and each.spec.writes],
+    ids=str,
+)
 
 PROGRESS = {
     **{sample.name: [sample] for sample in SAMPLES if sample.spec.capability != Capability.WATCH},
@@ -72,9 +69,9 @@ class MixedWrites(Group):
         await asyncio.to_thread(check, recorder.histories)
 
     @needs(Capability.TTL)
-    @pytest.mark.parametrize("change", TTL_CHANGES.values(), ids=TTL_CHANGES.keys())
+    @TTL_CHANGES
     async def test_no_write_is_lost_beside_a_change_of_the_ttl(
-        self, kv: FullKeyValue, key: str, change: Call
+        self, kv: FullKeyValue, key: str, change: SampleOperation
     ) -> None:
         async def write() -> None:
             for turn in range(TURNS):
@@ -86,19 +83,19 @@ class MixedWrites(Group):
                 assert await kv.delete(key) is True
                 assert await kv.exists(key) is False, "a deleted key came back"
 
-        await _beside(write(), lambda: change(kv, key))
+        await _beside(write(), lambda: change.call(kv, key))
 
     @needs(Capability.TTL, Capability.COUNTER)
-    @pytest.mark.parametrize("change", TTL_CHANGES.values(), ids=TTL_CHANGES.keys())
+    @TTL_CHANGES
     async def test_no_increment_is_lost_beside_a_change_of_the_ttl(
-        self, kv: FullKeyValue, key: str, change: Call
+        self, kv: FullKeyValue, key: str, change: SampleOperation
     ) -> None:
         async def count() -> None:
             for turn in range(1, TURNS + 1):
                 assert (await kv.increment(key)).value == turn, "an increment was lost"
                 await asyncio.sleep(0)
 
-        await _beside(count(), lambda: change(kv, key))
+        await _beside(count(), lambda: change.call(kv, key))
 
     @needs(Capability.TTL, Capability.COUNTER)
     async def test_no_change_of_the_ttl_is_lost_beside_increments(

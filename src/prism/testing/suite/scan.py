@@ -15,10 +15,10 @@ from prism.ports import (
     Unsupported,
 )
 from prism.testing.suite.backend import Backend, OpenBackend
+from prism.testing.suite.calls import gather_bounded
 from prism.testing.suite.group import group, needs, runs_without_capability
 from prism.testing.suite.large_scans import LargeScans, pages_under
 from prism.testing.suite.timing import Clock
-from prism.testing.suite.workload import gather_bounded
 
 PATTERNS = {
     "star": ("a*", "ab"),

@@ -28,12 +28,12 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
+from prism.testing.suite.calls import gather_or_cancel
 from prism.testing.suite.group import UNSUPPORTED, Group, group, needs
-from prism.testing.suite.histories import Recorder, check
+from prism.testing.suite.histories import EveryWriteWorkload, RandomWorkload, Recorder, check
 from prism.testing.suite.timing import LONG, Clock, wait_until
 from prism.testing.suite.transactions_together import Bank
 from prism.testing.suite.watch_recorder import DeclaredEvents, watching
-from prism.testing.suite.workload import EveryWriteWorkload, RandomWorkload, gather_or_cancel
 
 FURTHER = {Level.IN_PROCESS: 2, Level.WIRE: 2, Level.PROXY: 1}
 """Backends besides that of the class; a proxy takes a second to start."""

@@ -23,9 +23,9 @@ from prism.ports import (
     VersionConflict,
 )
 from prism.testing.suite.backend import Backend
+from prism.testing.suite.calls import gather_or_cancel
 from prism.testing.suite.group import Group, group, needs
-from prism.testing.suite.histories import Recorder, check
-from prism.testing.suite.workload import RandomWorkload, gather_or_cancel
+from prism.testing.suite.histories import RandomWorkload, Recorder, check
 
 RACERS = 16
 ROUNDS = 10

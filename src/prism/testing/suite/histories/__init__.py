@@ -21,7 +21,12 @@ from prism.testing.suite.histories.history import (
     Set,
     Value,
 )
-from prism.testing.suite.histories.recorder import Caller, Recorder
+from prism.testing.suite.histories.recorder import (
+    Caller,
+    EveryWriteWorkload,
+    RandomWorkload,
+    Recorder,
+)
 from prism.testing.suite.histories.search import Undecided, is_linearizable
 
 __all__ = [
@@ -34,10 +39,12 @@ __all__ = [
     "CompareAndDelete",
     "CompareAndSet",
     "Delete",
+    "EveryWriteWorkload",
     "Exists",
     "Get",
     "History",
     "Increment",
+    "RandomWorkload",
     "Recorder",
     "Set",
     "Undecided",
