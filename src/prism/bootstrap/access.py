@@ -13,8 +13,8 @@ from prism.adapters.grpc.admin_guard import AdminGuard, Guard, PolicyGuard
 from prism.adapters.grpc.authentication import Authentication
 from prism.adapters.observability.audit_log import AuditLog
 from prism.adapters.revocation import load_revocation_lists
+from prism.bootstrap.files import read_text
 from prism.bootstrap.policy_file import load_policy
-from prism.bootstrap.secret_files import read_text
 from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.access.audit import Record
 from prism.domain.access.audited_gateway import entrance_to

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from prism.bootstrap import config_file, discovery
-from prism.bootstrap.file_safety import check_unnamed_config
+from prism.bootstrap.files import check_unnamed_config, read_secret
 from prism.bootstrap.options import (
     Option,
     driver_options,
@@ -23,7 +23,6 @@ from prism.bootstrap.options import (
     server_options,
     with_defaults,
 )
-from prism.bootstrap.secret_files import read_secret
 from prism.bootstrap.setting_checks import InvalidSetting
 from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.redaction import REDACTED, credentials_in, redact_urls

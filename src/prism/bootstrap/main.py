@@ -21,7 +21,7 @@ from prism.bootstrap.configuration import (
     misspelt_variables,
     service_links,
 )
-from prism.bootstrap.file_safety import warnings_about
+from prism.bootstrap.files import warnings_about
 from prism.bootstrap.memory import MemoryKeeper
 from prism.domain.redaction import Redactor
 from prism.ports import PrismError, State

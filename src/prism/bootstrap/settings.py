@@ -6,18 +6,15 @@ are derived in one way.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from prism.bootstrap.setting_checks import InvalidSetting, check_jwt, check_tls
-from prism.domain.addresses import is_loopback
+from prism.bootstrap.setting_checks import InvalidSetting, check_proxy, check_server
 from prism.domain.watches import MAX_WATCHES
-from prism.kit import is_host
-from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, InvalidArgument, Limits, setting
+from prism.ports import DRAIN_TIMEOUT, STOP_TIMEOUT, Limits, setting
 
 if TYPE_CHECKING:
     from prism.adapters.grpc.transports.options import ServerOptions
@@ -39,14 +36,6 @@ OBSERVABILITY = "Observability"
 REDIS = "Redis protocol"
 PATTERN = "Pattern of a proxy"
 """Heading of the settings by which a proxy launches a pattern; help does not show them."""
-
-_SMALLEST_MESSAGE_BYTES = 1 << 20
-
-
-def _check_token(name: str, token: str | None) -> None:
-    """Raise InvalidSetting for a token that no call could carry."""
-    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
-        raise InvalidSetting(name, f"{name} must be one line of printable ASCII, not empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,53 +247,7 @@ class ServerSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("grpc_port", "metrics_port"):
-            self._within(name, 0, 65_535)
-        for name in ("max_in_flight", "max_in_flight_per_connection", "max_watches"):
-            self._within(name, 1, None)
-        if self.max_connections is not None:
-            self._within("max_connections", 1, None)
-        for name in ("connection_idle_timeout", "unread_reply_timeout"):
-            if getattr(self, name) <= timedelta():
-                raise InvalidSetting(name, f"{name} must be above zero")
-        self._within("max_message_bytes", _SMALLEST_MESSAGE_BYTES, (1 << 31) - 1)
-        if self.default_timeout <= timedelta():
-            raise InvalidSetting("default_timeout", "default_timeout must be above zero")
-        if self.slow_request < timedelta():
-            raise InvalidSetting("slow_request", "slow_request is below zero; 0 turns it off")
-        _check_token("admin_token", self.admin_token)
-        if self.tokens is not None and self.policy is None:
-            raise InvalidSetting("tokens", "tokens needs policy, which says what they allow")
-        if self.audit_log == "":
-            raise InvalidSetting("audit_log", "audit_log is empty; leave it out for none")
-        for name in ("audit_keys", "audit_operations"):
-            if getattr(self, name) and self.audit_log is None:
-                raise InvalidSetting(name, f"{name} needs audit_log")
-        if self.admin_token is not None and self.policy is not None:
-            raise InvalidSetting(
-                "admin_token",
-                "admin_token and policy exclude each other: a rule with admin says who administers",
-            )
-        if self.trace_ratio is not None and not 0 <= self.trace_ratio <= 1:
-            raise InvalidSetting(
-                "trace_ratio", f"trace_ratio is {self.trace_ratio}; it must be 0 to 1"
-            )
-        self._check_host("host")
-        self._check_host("metrics_host")
-        for name in ("tls_cert", "tls_key"):
-            if getattr(self, name) is None and (self.tls_cert or self.tls_key):
-                raise InvalidSetting(name, f"{name} is missing: a certificate needs its key")
-        for name in ("tls_client_ca", "tls_key_password"):
-            if getattr(self, name) is not None and self.tls_cert is None:
-                raise InvalidSetting(name, f"{name} needs tls_cert and tls_key")
-        check_tls(self)
-        check_jwt(self)
-        if self.grpc_socket is None:
-            self._check_secure("host", self.host)
-        taken = self.grpc_port == self.metrics_port != 0
-        if self.metrics and taken:
-            raise InvalidSetting("metrics_port", "metrics_port is the same as grpc_port")
-        self._check_resp()
+        check_server(self)
 
     @property
     def server_options(self) -> ServerOptions:
@@ -351,51 +294,6 @@ class ServerSettings:
         """Algorithms that may have signed a JWT."""
         return tuple(name.strip() for name in self.jwt_algorithms.split(","))
 
-    def _check_resp(self) -> None:
-        if self.resp_port is not None:
-            self._within("resp_port", 0, 65_535)
-            taken = {"grpc_port": self.grpc_port} if self.grpc_socket is None else {}
-            if self.metrics:
-                taken["metrics_port"] = self.metrics_port
-            for name, port in taken.items():
-                if port == self.resp_port != 0:
-                    raise InvalidSetting("resp_port", f"resp_port is the same as {name}")
-        self._check_host("resp_host")
-        if self.serves_resp and self.resp_socket is None:
-            named = "host" if self.resp_host is None else "resp_host"
-            self._check_secure(named, self.resp_host or self.host)
-        for name, given in (
-            ("resp_host", self.resp_host),
-            ("resp_allow_flush", self.resp_allow_flush),
-        ):
-            if given and not self.serves_resp:
-                raise InvalidSetting(name, f"{name} needs resp_port or resp_socket")
-
-    def _check_host(self, name: str) -> None:
-        host = getattr(self, name)
-        if host is not None and not is_host(host):
-            raise InvalidSetting(
-                name,
-                f"{name} is {host!r}; it must be the name or address of a host, such as 0.0.0.0 "
-                "for every IPv4 address, without scheme and port",
-            )
-
-    def _check_secure(self, name: str, host: str) -> None:
-        """Raise InvalidSetting if others on the network could read what is sent to a host."""
-        if self.tls_cert is None and not self.insecure and not is_loopback(host):
-            raise InvalidSetting(
-                name,
-                f"{name} is {host}, which other machines can reach, and without TLS they can read "
-                "keys, values and tokens: give tls_cert and tls_key, or insecure if the network is "
-                "trusted",
-            )
-
-    def _within(self, name: str, low: int, high: int | None) -> None:
-        value = getattr(self, name)
-        if value < low or (high is not None and value > high):
-            valid = f"{low} or more" if high is None else f"{low} to {high}"
-            raise InvalidSetting(name, f"{name} is {value}; it must be {valid}")
-
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings(ServerSettings):
@@ -434,33 +332,8 @@ class ServeSettings(ServerSettings):
         if self.start_timeout < timedelta():
             raise InvalidSetting("start_timeout", "start_timeout is below zero")
         if self.proxy_address is not None:
-            self._check_proxy(self.proxy_address)
+            check_proxy(self, self.proxy_address)
             return
         for name in ("proxy_fd", "proxy_token"):
             if getattr(self, name) is not None:
                 raise InvalidSetting(name, f"{name} needs proxy_address")
-
-    def _check_proxy(self, address: str) -> None:
-        # Only a pattern pays for this import.
-        from prism.adapters.client.endpoint import Endpoint
-
-        try:
-            Endpoint.of(address)
-        except InvalidArgument as error:
-            raise InvalidSetting("proxy_address", error.message) from None
-        if self.proxy_fd is None and self.proxy_token is None:
-            raise InvalidSetting("proxy_address", "proxy_address needs proxy_token or proxy_fd")
-        if self.proxy_fd is not None and self.proxy_token is not None:
-            raise InvalidSetting("proxy_fd", "proxy_fd and proxy_token exclude each other")
-        if self.proxy_fd is not None:
-            _check_open(self.proxy_fd)
-        _check_token("proxy_token", self.proxy_token)
-
-
-def _check_open(descriptor: int) -> None:
-    try:
-        os.fstat(descriptor)
-    except (OSError, OverflowError):
-        raise InvalidSetting(
-            "proxy_fd", f"proxy_fd is {descriptor}, which is not an open file descriptor"
-        ) from None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 import typer
 from typer.core import TyperArgument, TyperOption
 
-from prism.bootstrap.secret_files import read_secret
+from prism.bootstrap.files import read_secret
 from prism.cli.errors import note_outcome
 from prism.cli.parameters import PanelCommand, complete_from, parser, positive_duration
 from prism.kit import is_host

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.main import get_group
 
-from prism.bootstrap.secret_files import read_secret
+from prism.bootstrap.files import read_secret
 from prism.cli import pattern_output
 from prism.cli.connection import AdminCommand, complete_patterns, connection_of
 from prism.cli.errors import print_message

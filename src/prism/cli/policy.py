@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from prism.bootstrap.secret_files import read_text
+from prism.bootstrap.files import read_text
 from prism.cli.errors import ExitStatus, print_message
 from prism.cli.parameters import AsJson, PanelCommand, example
 from prism.cli.streams import write_json, write_line

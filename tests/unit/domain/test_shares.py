@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from prism.domain.shares import Shares
+from prism.domain.turns import Shares
 
 
 async def _waiting(shares: Shares, count: int) -> list[asyncio.Task[None]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
-from prism.adapters.grpc.calls import Authenticate, Call, CallObserver, calls_of
-from prism.adapters.grpc.command_audit import audited
+from google.protobuf.message import Message
+
+from prism.adapters.grpc.calls import Authenticate, Call, CallObserver, UnaryHandler, calls_of
+from prism.adapters.grpc.context import CallContext
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers import health, reflection
 from prism.adapters.grpc.servicers.forwarding import ForwardingServicer
@@ -16,7 +18,7 @@ from prism.adapters.grpc.servicers.lifecycle import LifecycleServicer
 from prism.adapters.grpc.servicers.pattern_control import PatternControlServicer
 from prism.adapters.grpc.servicers.proxy_admin import ProxyAdminServicer
 from prism.adapters.grpc.transports.options import ServerOptions
-from prism.domain.access.audit import Record
+from prism.domain.access.audit import Record, event_of_caller, recorded
 from prism.domain.readiness import ReadinessMonitor
 from prism.v1 import keyvalue_pb2, lifecycle_pb2, pattern_pb2, proxy_pb2
 
@@ -24,6 +26,10 @@ KEY_VALUE = keyvalue_pb2.DESCRIPTOR.services_by_name["KeyValueService"]
 LIFECYCLE = lifecycle_pb2.DESCRIPTOR.services_by_name["LifecycleService"]
 PATTERN_CONTROL = pattern_pb2.DESCRIPTOR.services_by_name["PatternControlService"]
 PROXY_ADMIN = proxy_pb2.DESCRIPTOR.services_by_name["ProxyAdminService"]
+
+_COMMANDS = frozenset(
+    {"Initialize", "Start", "Drain", "Stop", "RestartPattern", "DrainPattern", "ReplacePattern"}
+)
 
 
 class Served(Protocol):
@@ -79,7 +85,7 @@ class Services:
         timeout = options.default_timeout
         serve = partial(calls_of, max_message_bytes=options.max_message_bytes, log=log)
         serve_own = partial(serve, observer=observer, authenticate=authenticate)
-        around = None if record is None else partial(audited, record=record)
+        around = None if record is None else partial(_audited, record=record)
         checks = health.HealthServicer(readiness, (KEY_VALUE.full_name,))
         calls = {
             **serve_own(
@@ -100,3 +106,17 @@ class Services:
             describes = reflection.ReflectionServicer([each.full_name for each in served])
             calls |= serve(reflection.SERVICE, describes, default_timeout=None)
         self.calls = calls
+
+
+def _audited(path: str, handler: UnaryHandler, record: Record) -> UnaryHandler:
+    """Return a handler that records its call, if the method is a command."""
+    method = path.rpartition("/")[2]
+    if method not in _COMMANDS:
+        return handler
+
+    async def handle(request: Any, context: CallContext) -> Message:
+        name = getattr(request, "name", "")
+        with recorded(record, partial(event_of_caller, "command", method, pattern=name)):
+            return await handler(request, context)
+
+    return handle

@@ -20,14 +20,13 @@ from prism.bootstrap.container import CommonContainer
 from prism.bootstrap.monitoring import pattern_collector
 from prism.bootstrap.page import proxy_page
 from prism.bootstrap.proxy.configuration import PatternValidator, ProxyConfiguration
-from prism.bootstrap.proxy.event_log import log_events
 from prism.bootstrap.proxy.launching import driver_opener, launch_options
 from prism.bootstrap.proxy.redis_databases import first_database, pattern_gateways
 from prism.bootstrap.proxy.server import ProxyServer
 from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.redis_port import redis_server_of
 from prism.bootstrap.reloading import secrets_of_patterns
-from prism.domain.patterns.journal import Journal
+from prism.domain.patterns.journal import Journal, log_events
 from prism.domain.patterns.ports import SupervisionPorts
 from prism.domain.patterns.supervisor import Supervisor
 from prism.domain.redaction import Redactor

@@ -1,7 +1,8 @@
-"""Journals: the events of all patterns, and the debug events of one process."""
+"""Journals: the events of all patterns, which are logged, and the debug events of one process."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -9,12 +10,24 @@ from datetime import UTC, datetime
 from prism.domain.patterns.values import DebugEvent, EventKind, PatternEvent
 from prism.domain.redaction import Redact
 
+log = logging.getLogger("prism.patterns")
+
 MAX_EVENTS = 1000
 MAX_DEBUG_EVENTS = 200
 MAX_DEBUG_BYTES = 512 << 10
 """Bytes of text in the debug events of one process, so that all fit into one reply."""
 
 _FRAMING_BYTES = 64
+
+_LEVELS = {
+    EventKind.REFUSED: logging.ERROR,
+    EventKind.FAILED: logging.ERROR,
+    EventKind.CRASH_LOOP: logging.ERROR,
+    EventKind.LOST: logging.WARNING,
+    EventKind.BACKING_OFF: logging.WARNING,
+    EventKind.HEALTH: logging.WARNING,
+    EventKind.KEPT: logging.WARNING,
+}
 
 
 class Journal:
@@ -51,6 +64,25 @@ class Journal:
         """Call the subscriber with each new event; return a function that ends this."""
         self._subscribers.add(subscriber)
         return lambda: self._subscribers.discard(subscriber)
+
+
+def log_events(journal: Journal) -> Journal:
+    """Log each new event of the journal, and return the journal."""
+    journal.subscribe(_log)
+    return journal
+
+
+def _log(event: PatternEvent) -> None:
+    fields: dict[str, object] = {
+        "pattern": event.pattern,
+        "event": event.kind,
+        "sequence": event.sequence,
+    }
+    if event.details:
+        fields["details"] = event.details
+    level = _LEVELS.get(event.kind, logging.INFO)
+    kind = event.kind.replace("_", " ")
+    log.log(level, "pattern %s: %s: %s", event.pattern, kind, event.message, extra=fields)
 
 
 class DebugHistory:

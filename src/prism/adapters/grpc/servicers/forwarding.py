@@ -36,7 +36,7 @@ from prism.domain.admission import Admission, reservation
 from prism.domain.deadline import Cancellable
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.values import PatternSpec
-from prism.domain.shares import Shares
+from prism.domain.turns import Shares
 from prism.ports import BackendTimeout, Keys, NotServing, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 
