@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prism.domain.access.caller import Caller, current_caller
-from prism.domain.access.control import AccessControl
+from prism.domain.access.control import AccessControl, KeyAccess
 from prism.domain.access.decisions import ask, decide
 from prism.domain.access.identity import ANONYMOUS, Identity
 from prism.domain.access.policy import (
@@ -136,7 +136,7 @@ def is_let_through(
         elif action is Action.SCAN:
             control.check_prefix(pattern, (action,), text)
         else:
-            control.permitted(pattern, lambda: None, action, text)
+            KeyAccess(control, pattern, lambda: None).rule_for(action, text)
     except PrismError as error:
         expected = Unauthenticated if identity == ANONYMOUS else AccessDenied
         assert isinstance(error, expected)  # noqa: PT017  (the model decides which)

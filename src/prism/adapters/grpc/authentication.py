@@ -26,17 +26,25 @@ class Authentication:
         self._logins = logins
         self._certificates = certificates
         self._socket = socket
+        self._by_token = {} if certificates or socket is not NOTHING else logins.by_token
 
-    def __call__(self, context: CallContext) -> Awaitable[None] | None:
+    def identify(self, context: CallContext) -> Awaitable[None] | None:
         """Identify the caller; return what does so with time, or refuses it."""
-        proven = self._socket
-        if self._certificates and (certificate := context.certificate):
-            proven = proven_by(certificate)
-        caller = self._logins.caller(context.authorization, proven)
+        # Each unary call comes here.
+        caller = self._by_token.get(context.authorization)
         if caller is None:
-            return self._log_in(context, proven)
+            proven = self._proven(context)
+            caller = self._logins.caller(context.authorization, proven)
+            if caller is None:
+                return self._log_in(context, proven)
         current_caller.set(caller)
         return None
+
+    def _proven(self, context: CallContext) -> Proven:
+        """Return what the connection of a call proves."""
+        if self._certificates and (certificate := context.certificate):
+            return proven_by(certificate)
+        return self._socket
 
     def connected(self) -> AbstractContextManager[None]:
         """Count a connection of the current caller; see `AccessControl.connected`."""

@@ -44,7 +44,7 @@ CheckPattern = Callable[[str], object]
 class Authenticate(Protocol):
     """Identifies callers."""
 
-    def __call__(self, context: CallContext) -> Awaitable[None] | None:
+    def identify(self, context: CallContext) -> Awaitable[None] | None:
         """Identify the caller; return an awaitable that refuses it if its credentials are wrong."""
         ...
 
@@ -188,7 +188,7 @@ class UnaryCall(_Method):
         try:
             if (
                 self.authenticate is not None
-                and (refusal := self.authenticate(context)) is not None
+                and (refusal := self.authenticate.identify(context)) is not None
             ):
                 await refusal
             self._check_pattern(context)
@@ -242,7 +242,7 @@ class StreamCall(_Method):
             with ExitStack() as stack:
                 try:
                     if self.authenticate is not None:
-                        if (refusal := self.authenticate(context)) is not None:
+                        if (refusal := self.authenticate.identify(context)) is not None:
                             await refusal
                         if self.is_connection:
                             stack.enter_context(self.authenticate.connected())

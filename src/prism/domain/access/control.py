@@ -92,46 +92,6 @@ class AccessControl:
         budget = self.rights("").budget if self.has_quotas else None
         return nullcontext() if budget is None else budget.holding("connection")
 
-    def permitted(
-        self, pattern: str, before_refusal: Callable[[], None], action: Action, key: str
-    ) -> Rule:
-        """Return the rule that allows the caller of the request an action on a key.
-
-        Every operation comes here, so what `rights` and `Decisions.rule_for` do is done again
-        without their calls.
-
-        Args:
-            before_refusal: called before a refusal is raised; may raise another error.
-
-        Raises:
-            Unauthenticated, AccessDenied: no rule does.
-        """
-        caller = current_caller.get()
-        if (
-            caller is not None
-            and (caller.ends_at is None or caller.ends_at > time())
-            and caller.generation == self.generation
-            and caller.pattern == pattern
-            and caller.rights is not None
-        ):
-            rights = caller.rights
-        else:
-            try:
-                rights = self.rights(pattern)
-            except Unauthenticated:
-                before_refusal()
-                raise
-        decisions = rights.decisions[action._value_]
-        rules = decisions.rules
-        for length in decisions.lengths:
-            if (rule := rules.get(key[:length])) is not None:
-                if rule.allows:
-                    return rule
-                break
-        before_refusal()
-        # Without the key: refusals are logged, and no log line has keys.
-        raise self._refusal(rights, _KEY_ACTIONS[action], action, key)
-
     def check_prefix(self, pattern: str, actions: tuple[Action, ...], prefix: str) -> None:
         """Return if actions are allowed on every key with this prefix.
 
@@ -154,7 +114,7 @@ class AccessControl:
                 f"{' and '.join(actions)} all keys with this prefix, but those with one of these "
                 f"prefixes: {named}{more}"
             )
-        raise self._refusal(rights, what, actions[0], prefix)
+        raise self.refusal(rights, what, actions[0], prefix)
 
     def may(self, action: Action) -> bool:
         """Return whether the caller may do something that concerns the server as a whole."""
@@ -174,7 +134,7 @@ class AccessControl:
         rights = self.rights("")
         rule = rights.rule_for(action, "")
         if rule is None or not rule.allows:
-            raise self._refusal(rights, _SERVER_ACTIONS[action], action)
+            raise self.refusal(rights, _SERVER_ACTIONS[action], action)
 
     def check_pattern(self, pattern: str) -> None:
         """Return if the caller may do anything with the keys of a pattern.
@@ -185,16 +145,16 @@ class AccessControl:
         rights = self.rights(pattern)
         if rights.is_empty:
             what = f"use the pattern {pattern!r}" if pattern else "use this server"
-            raise self._refusal(rights, what, None)
+            raise self.refusal(rights, what, None)
 
     def _record_overuse(self, what: str) -> None:
         if self._record is not None:
             self._record(event_of_caller("refused", what, "QUOTA_EXCEEDED"))
 
-    def _refusal(
+    def refusal(
         self, rights: Rights, what: str, action: Action | None, key: str | None = None
     ) -> PrismError:
-        """Record a refusal, and return its error.
+        """Record that something is refused, and return the error.
 
         Args:
             what: end of the sentence, from the verb on; nothing in it depends on what exists.
@@ -218,13 +178,70 @@ class AccessControl:
         return error
 
 
+class KeyAccess:
+    """Access to the keys of one pattern, checked for each operation.
+
+    Args:
+        pattern: name of the proxy's pattern; empty: the server has no patterns.
+        before_refusal: called before a refusal is raised; may raise another error.
+    """
+
+    __slots__ = ("_before_refusal", "_control", "_pattern")
+
+    def __init__(
+        self, control: AccessControl, pattern: str, before_refusal: Callable[[], None]
+    ) -> None:
+        self._control = control
+        self._pattern = pattern
+        self._before_refusal = before_refusal
+
+    def rule_for(self, action: str, key: str) -> Rule:
+        """Return the rule that allows the caller of the current request an action on a key.
+
+        Every operation comes here, so what `AccessControl.rights` and `Decisions.rule_for` do is
+        done again without their calls.
+
+        Args:
+            action: text of an `Action`; to read it from the member takes as long as a call.
+
+        Raises:
+            Unauthenticated, AccessDenied: no rule does.
+        """
+        control = self._control
+        caller = current_caller.get()
+        if (
+            caller is not None
+            and (caller.ends_at is None or caller.ends_at > time())
+            and caller.generation == control.generation
+            and caller.pattern == self._pattern
+            and caller.rights is not None
+        ):
+            rights = caller.rights
+        else:
+            try:
+                rights = control.rights(self._pattern)
+            except Unauthenticated:
+                self._before_refusal()
+                raise
+        decisions = rights.decisions[action]
+        rules = decisions.rules
+        for length in decisions.lengths:
+            if (rule := rules.get(key[:length])) is not None:
+                if rule.allows:
+                    return rule
+                break
+        self._before_refusal()
+        # Without the key: refusals are logged, and no log line has keys.
+        raise control.refusal(rights, _KEY_ACTIONS[action], Action(action), key)
+
+
 _SERVER_ACTIONS = {
     Action.ADMIN: "administer this server",
     Action.OBSERVE: "see the metrics and the status page",
 }
 
 _KEY_ACTIONS = {
-    Action.READ: "read this key",
-    Action.WRITE: "write this key",
-    Action.DELETE: "delete this key",
+    Action.READ.value: "read this key",
+    Action.WRITE.value: "write this key",
+    Action.DELETE.value: "delete this key",
 }

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from prism.domain.access.caller import current_caller
-from prism.domain.access.control import AccessControl
+from prism.domain.access.control import AccessControl, KeyAccess
 from prism.domain.access.metered_gateway import MeteredGateway
 from prism.domain.access.policy import BY_PREFIX, Action, limited_ttl, may_last
 from prism.domain.admission import Admission
@@ -32,7 +32,7 @@ from prism.ports import (
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_READ, _WRITE, _DELETE = Action.READ, Action.WRITE, Action.DELETE
+_READ, _WRITE, _DELETE = Action.READ.value, Action.WRITE.value, Action.DELETE.value
 
 _SCAN = BY_PREFIX[Action.SCAN]
 _SCAN_VALUES = (*_SCAN, Action.READ)
@@ -59,7 +59,7 @@ class GuardedGateway:
         self._control = control
         self._pattern = pattern
         # Returns the rule that allows the caller an action on a key; raises if none does.
-        self._permitted = partial(control.permitted, pattern, gateway.admission.check_open)
+        self._permitted = KeyAccess(control, pattern, gateway.admission.check_open).rule_for
 
     @property
     def profile(self) -> Profile:
@@ -190,7 +190,7 @@ class GuardedGateway:
             self._gateway.admission.check_open()
             raise
 
-    def _permitted_key(self, action: Action, key: str) -> str:
+    def _permitted_key(self, action: str, key: str) -> str:
         self._permitted(action, key)
         return key
 

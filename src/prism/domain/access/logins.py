@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import time
 from typing import NamedTuple, Protocol
 
 from prism.domain.access.audit import AuditEvent, Record
@@ -81,6 +80,8 @@ class Logins:
 
     Attributes:
         control: decides what callers may do.
+        by_token: callers that need no check: a token that does not end is all that they show. By
+            what they send as `authorization`.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Logins:
         self._tokens = tokens
         self._signed = signed
         self._revoked: frozenset[bytes] = frozenset()
+        self.by_token: dict[str | bytes | None, Caller] = {}
         self._callers: dict[object, Caller] = {}
         self._attempts = LoginAttempts("token")
 
@@ -110,7 +112,7 @@ class Logins:
 
     def credentials_changed(self) -> None:
         """Find out again who each caller is, before its next operation."""
-        self._callers.clear()
+        self._forget()
         self.control.credentials_changed()
 
     def caller(self, authorization: str | bytes | None, proven: Proven = NOTHING) -> Caller | None:
@@ -122,8 +124,7 @@ class Logins:
         """
         key = authorization if proven is NOTHING else (authorization, proven)
         caller = self._callers.get(key)
-        # As `Caller.has_ended`, without a call: each unary call comes here.
-        if caller is not None and (caller.ends_at is None or caller.ends_at > time()):
+        if caller is not None and not caller.has_ended:
             return caller
         self._callers.pop(key, None)
         try:
@@ -131,9 +132,15 @@ class Logins:
         except PrismError:
             return None
         if len(self._callers) >= _MAX_REMEMBERED:
-            self._callers.clear()
+            self._forget()
         self._callers[key] = caller
+        if proven is NOTHING and caller.ends_at is None:
+            self.by_token[authorization] = caller
         return caller
+
+    def _forget(self) -> None:
+        self._callers.clear()
+        self.by_token.clear()
 
     async def log_in(
         self, peer: str, authorization: str | bytes | None, proven: Proven = NOTHING
