@@ -26,7 +26,7 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 _EXTRAS = ("jwt", "nats", "redis", "testing")
 """Extras whose dependencies are installed in the versions that the cell asks for."""
 
-_TOOLS = ("pytest", "pytest-xdist")
+_TOOLS = ("pytest", "pytest-asyncio", "pytest-xdist")
 """Development tools that the tests of the matrix need; the versions are those of `dev`."""
 
 

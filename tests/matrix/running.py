@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.servers.redis import ENVIRONMENT as REDIS
 
 _WORKERS = 2
 _END_S = 60.0
+
+_FAILED = {"failure", "error"}
 
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES = 4 << 30
@@ -50,39 +53,66 @@ def run_cell(cell: Cell) -> CellResult:
     environment |= {REDIS: str(programs["redis"]), NATS: str(programs["nats"]), **_quick_folder()}
     # Tests start programs of the environment by name.
     environment["PATH"] = os.pathsep.join([str(python.parent), environment["PATH"]])
-    report, log = (ROOT / "reports" / f"{cell.name}.{kind}" for kind in ("xml", "log"))
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.unlink(missing_ok=True)
+    tests = _Tests(python, environment, cell)
     began = time.monotonic()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(python), "-m", "pytest", f"-n{_WORKERS}", "--dist=loadgroup", "--quiet"]
-            + ["-p", "no:cacheprovider", f"--junitxml={report}", "-k", cell.only]
-            + [path for paths in cell.groups.values() for path in paths],
-            cwd=PROJECT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            status = process.wait(cell.timeout_s)
-        except subprocess.TimeoutExpired:
-            # At SIGINT pytest ends its servers and writes the report of what has run.
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_END_S)
-            process.kill()
-            process.wait()
-            limit = f"{cell.timeout_s / 60:g} minutes"
-            result.failures = [f"the tests take longer than {limit}: see reports/{log.name}"]
-            status = 0
+    first, alone = ROOT / f"reports/{cell.name}.xml", ROOT / f"reports/{cell.name}-alone.xml"
+    failure = tests.run(first, f"-n{_WORKERS}", "--dist=loadgroup")
+    passed_alone: set[str] = set()
+    if failure is None and first.exists() and failed_in(first):
+        # Thousands of tests share the machine with the processes that they start.
+        failure = tests.run(alone, "--last-failed", "--last-failed-no-failures=none")
+        passed_alone = passed_in(alone) if alone.exists() else set()
     result.seconds = round(time.monotonic() - began, 1)
-    if report.exists():
-        count_report(report, cell.groups, result)
-    if status and not result.failures:
-        result.failures = [f"pytest ended with status {status}: see reports/{log.name}"]
+    if failure is not None:
+        result.failures = [failure]
+    if first.exists():
+        count_report(first, cell.groups, result, passed_alone)
     return result
+
+
+class _Tests:
+    """The tests of one cell, run by pytest in its environment."""
+
+    def __init__(self, python: Path, environment: dict[str, str], cell: Cell) -> None:
+        self._python = python
+        self._environment = environment
+        self._cell = cell
+
+    def run(self, report: Path, *options: str) -> str | None:
+        """Run them, and write a report in the format of JUnit.
+
+        Returns:
+            What went wrong with the run, tests that fail apart; None: nothing.
+        """
+        log = report.with_suffix(".log")
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        cell = self._cell
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [str(self._python), "-m", "pytest", *options, "--quiet", f"--junitxml={report}"]
+                + ["-o", f"cache_dir={ROOT / 'cache' / cell.name}", "-k", cell.only]
+                + [path for paths in cell.groups.values() for path in paths],
+                cwd=PROJECT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                status = process.wait(cell.timeout_s)
+            except subprocess.TimeoutExpired:
+                # At SIGINT pytest ends its servers and writes the report of what has run.
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_END_S)
+                process.kill()
+                process.wait()
+                limit = f"{cell.timeout_s / 60:g} minutes"
+                return f"the tests take longer than {limit}: see reports/{log.name}"
+        if status > 1 or (status == 1 and not report.exists()):
+            return f"pytest ended with status {status}: see reports/{log.name}"
+        return None
 
 
 def _quick_folder() -> dict[str, str]:
@@ -95,19 +125,39 @@ def _quick_folder() -> dict[str, str]:
     return {}
 
 
-def count_report(report: Path, groups: Groups, result: CellResult) -> None:
-    """Count the tests of a JUnit report by group."""
-    result.groups = {name: Count() for name in groups}
+def passed_in(report: Path) -> set[str]:
+    """Return the names of the tests that passed."""
+    return {name for name, verdicts in _cases(report) if not verdicts & {*_FAILED, "skipped"}}
+
+
+def failed_in(report: Path) -> set[str]:
+    """Return the names of the tests that failed."""
+    return {name for name, verdicts in _cases(report) if verdicts & _FAILED}
+
+
+def _cases(report: Path) -> Iterator[tuple[str, set[str]]]:
+    """Return each test of a report, and what it says about it; nothing: it passed."""
     for case in ElementTree.parse(report).getroot().iter("testcase"):
-        name = f"{case.get('classname')}.{case.get('name')}"
-        verdicts = {child.tag for child in case}
+        yield f"{case.get('classname')}.{case.get('name')}", {child.tag for child in case}
+
+
+def count_report(
+    report: Path, groups: Groups, result: CellResult, passed_alone: Container[str] = ()
+) -> None:
+    """Count the tests of a JUnit report by group.
+
+    Args:
+        passed_alone: names of tests that failed, and passed when they ran by themselves.
+    """
+    result.groups = {name: Count() for name in groups}
+    for name, verdicts in _cases(report):
         group = _group_of(name, groups)
         if group is None:
             # Pytest itself failed, for example when a worker died.
             result.failures.append(name)
             continue
         count = result.groups[group]
-        if verdicts & {"failure", "error"}:
+        if verdicts & _FAILED and name not in passed_alone:
             count.failed += 1
             result.failures.append(name)
         elif "skipped" in verdicts:

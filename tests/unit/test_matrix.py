@@ -13,7 +13,7 @@ from tests.matrix.downloads import Unavailable
 from tests.matrix.environments import PROJECT, Dependencies, Environment
 from tests.matrix.refusals import is_refusal
 from tests.matrix.results import RESULTS, CellResult, Count, Results
-from tests.matrix.running import count_report
+from tests.matrix.running import count_report, failed_in
 
 REPORT = """
 <testsuites><testsuite>
@@ -52,6 +52,18 @@ def test_tests_are_counted_by_their_group(tmp_path: Path) -> None:
     failed = "tests.contract.test_redis.TestInProcess.test_b"
     assert counted.failures == [failed, "pytest.internal"]
     assert not counted.is_good
+
+
+def test_a_test_that_passes_by_itself_counts_as_passed(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    failed = "tests.contract.test_redis.TestInProcess.test_b"
+    assert failed_in(report) == {failed, "pytest.internal"}
+    counted = result()
+    groups = {"redis": ("tests/contract/test_redis.py", "tests/integration/redis")}
+    count_report(report, groups, counted, passed_alone={failed})
+    assert counted.groups == {"redis": Count(2, skipped=1)}
+    assert counted.failures == ["pytest.internal"]
 
 
 def test_a_cell_in_which_no_test_ran_is_a_failure() -> None:
