@@ -11,6 +11,7 @@ import pickle
 import random
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import typer
@@ -18,9 +19,10 @@ import typer
 from tests.mutants.areas import AREAS, ROOT, Area
 from tests.mutants.equivalents import key_of, read_equivalents
 from tests.mutants.mutations import Mutant, mutants_of
-from tests.mutants.runs import Baseline, BaselineFailed, Verdict, judge, measure
+from tests.mutants.runs import Baseline, BaselineFailed, Judge, Verdict, measure
 
 _BASELINES = ROOT / "build" / "mutants"
+_AT_ONCE = 2
 
 
 def main() -> int:
@@ -82,18 +84,23 @@ def judge_all(name: str, chosen: list[tuple[Path, Mutant]], baseline: Baseline) 
     for test in baseline.failed:
         typer.echo(f"left out, because it fails without any change: {test}")
     counts: Counter[str] = Counter()
-    for file, mutant in chosen:
-        if key_of(file, mutant) in equivalents:
-            verdict, reason = "equivalent", equivalents[key_of(file, mutant)]
-        else:
-            judgement = judge(baseline, file, mutant)
-            verdict, reason = judgement.verdict.value, judgement.reason
-        counts[verdict] += 1
-        change = f"{_short(mutant.before)} → {_short(mutant.after)}"
-        typer.echo(f"{verdict:10} {place_of(file, mutant)} {mutant.within}: {change} ({reason})")
-    killed, judged = counts[Verdict.KILLED.value], len(chosen) - counts["equivalent"]
+    with Judge(baseline) as judge, ThreadPoolExecutor(_AT_ONCE) as pool:
+
+        def judged(place: tuple[Path, Mutant]) -> tuple[str, str]:
+            if reason := equivalents.get(key_of(*place)):
+                return "equivalent", reason
+            judgement = judge.judge(*place)
+            return judgement.verdict.value, judgement.reason
+
+        for (file, mutant), (verdict, reason) in zip(chosen, pool.map(judged, chosen), strict=True):
+            counts[verdict] += 1
+            change = f"{_short(mutant.before)} → {_short(mutant.after)}"
+            typer.echo(
+                f"{verdict:10} {place_of(file, mutant)} {mutant.within}: {change} ({reason})"
+            )
+    killed, effective = counts[Verdict.KILLED.value], len(chosen) - counts["equivalent"]
     typer.echo(
-        f"{name}: {killed} of {judged} mutants are killed: {killed / max(judged, 1):.0%}; "
+        f"{name}: {killed} of {effective} mutants are killed: {killed / max(effective, 1):.0%}; "
         f"{counts['equivalent']} more are equivalent, {counts[Verdict.UNCLEAR.value]} unclear"
     )
 

@@ -72,12 +72,21 @@ def mutants_of(source: str) -> Iterator[Mutant]:
 
 def source_of(mutant: Mutant, source: str) -> str:
     """Return the source of a module with the change of one of its mutants."""
+    return ast.unparse(tree_of(mutant.index, source))
+
+
+def tree_of(index: int, source: str) -> ast.Module:
+    """Return the tree of a module with the change of the mutant of this index.
+
+    Everything else keeps its line.
+    """
     tree = ast.parse(source)
-    target = next(node for at, node in enumerate(ast.walk(tree)) if at == mutant.index)
+    target = next(node for at, node in enumerate(ast.walk(tree)) if at == index)
     replacement = _mutated(target)
     assert replacement is not None
-    changed = _Replace(target, replacement).visit(tree)
-    return ast.unparse(ast.fix_missing_locations(changed))
+    ast.copy_location(replacement, target)
+    _Replace(target, replacement).visit(tree)
+    return ast.fix_missing_locations(tree)
 
 
 class _Replace(ast.NodeTransformer):

@@ -30,6 +30,10 @@ class Plan:
         tests: names of the tests to run, in their order; empty: all.
         limits: seconds that each of them may take.
         known: names of the tests that were measured; others are new, and run first.
+        file: file of which a function is changed in memory, if `mutant` is given.
+        mutant: index of the change.
+        socket: where the process serves forks, if it runs no tests itself.
+        files: files whose functions the forks can change.
     """
 
     source: str
@@ -37,6 +41,10 @@ class Plan:
     tests: list[str] = field(default_factory=list)
     limits: dict[str, float] = field(default_factory=dict)
     known: list[str] = field(default_factory=list)
+    file: str = ""
+    mutant: int | None = None
+    socket: str = ""
+    files: list[str] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
         file.write_text(json.dumps(asdict(self)))
@@ -70,18 +78,22 @@ def pytest_configure(config: pytest.Config) -> None:
     plan = _plan()
     if not Path(prism.__file__).is_relative_to(plan.source):
         raise pytest.UsageError(f"{prism.__file__} is imported, which is not in {plan.source}")
-    config.stash[_PLAN] = plan
+    config.stash[PLAN] = plan
 
 
-_PLAN = pytest.StashKey[Plan]()
+PLAN = pytest.StashKey[Plan]()
 
 
 # Last, because xdist adds the group to the name of a test.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    plan = config.stash[_PLAN]
-    if not plan.tests:
-        return
+    plan = config.stash[PLAN]
+    if plan.tests:
+        arrange(plan, items)
+
+
+def arrange(plan: Plan, items: list[pytest.Item]) -> None:
+    """Keep the tests of a plan and the new ones, in their order and with their limits."""
     by_name = {name_of(item.nodeid): item for item in items}
     new = [item for name, item in by_name.items() if name not in set(plan.known)]
     items[:] = new + [by_name[name] for name in plan.tests if name in by_name]
@@ -93,7 +105,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    plan = item.config.stash[_PLAN]
+    plan = item.config.stash[PLAN]
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     reports = runtestprotocol(item, nextitem=nextitem, log=False)
     if any(report.failed for report in reports):

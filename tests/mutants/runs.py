@@ -10,13 +10,15 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
 from coverage import CoverageData
 
 from tests.mutants.areas import ROOT, Area
+from tests.mutants.forks import NOT_IN_FUNCTIONS, Forks
 from tests.mutants.mutations import Mutant, source_of
 from tests.mutants.plugin import ENVIRONMENT, Plan, Result, name_of, read_results
 
@@ -78,13 +80,18 @@ class Baseline:
         Tests that start processes of their own come last, because which lines run in those is
         unknown.
         """
+        if self.runs_at_import(file, lines):
+            return list(self.seconds)
         ran = self.tests_by_line.get(str(file), {})
         names = set().union(*(ran.get(line, set()) for line in lines))
-        if "" in names:
-            return list(self.seconds)
         near = [name for name in self.seconds if name in names]
         others = (name for name in self.seconds if name not in names)
         return [*near, *filter(_starts_processes, others)]
+
+    def runs_at_import(self, file: Path, lines: Iterable[int]) -> bool:
+        """Return whether one of these lines runs before any test does."""
+        ran = self.tests_by_line.get(str(file), {})
+        return any("" in ran.get(line, ()) for line in lines)
 
 
 def measure(area: Area) -> Baseline:
@@ -101,7 +108,7 @@ def measure(area: Area) -> Baseline:
         plan = Plan(str(ROOT / "src"), str(folder / "results"))
         arguments = ["--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report="]
         arguments += ["-n", str(_WORKERS), "--dist", "loadgroup"]
-        run = _pytest(folder, ROOT / "src", plan, [*arguments, *area.tests])
+        run = _pytest(plan, [*arguments, *area.tests])
         results = read_results(Path(plan.results)) if Path(plan.results).exists() else []
         if not results or run.returncode not in (0, 1):
             raise BaselineFailed(run.stdout[-2000:])
@@ -112,73 +119,124 @@ def measure(area: Area) -> Baseline:
     return Baseline(area, {name: seconds[name] for name in names}, failed, by_line)
 
 
-def judge(baseline: Baseline, file: Path, mutant: Mutant) -> Judgement:
-    """Run the tests on a mutant until one fails twice, or hangs.
+class Judge:
+    """Judges the mutants of an area, several at a time; a context manager."""
 
-    The same test must then pass on the original: a busy machine kills nothing.
-    """
-    tests = baseline.tests_for(file, mutant.lines)
-    if not tests:
-        return Judgement(Verdict.SURVIVED, "no test runs this line")
-    with _changed(file, mutant) as source, tempfile.TemporaryDirectory() as folder:
-        run, results = _run(baseline, Path(folder), source, tests)
-    if run is None:
-        return Judgement(Verdict.UNCLEAR, f"the tests take longer than {_RUN_SECONDS} s")
-    failed = next((result.test for result in results if result.failure), None)
-    if failed is None:
-        if run.returncode in (0, 5):
-            return Judgement(Verdict.SURVIVED, f"{len(results)} tests pass")
-        if run.returncode != _TIMED_OUT:
-            # The process ended, or the module cannot be imported.
-            return Judgement(Verdict.KILLED, f"pytest ends with status {run.returncode}")
-        passed = {result.test for result in results}
-        failed = next((name for name in tests if name not in passed), tests[-1])
-    with tempfile.TemporaryDirectory() as folder:
-        _, again = _run(baseline, Path(folder), ROOT / "src", [failed])
-    if failed not in {result.test for result in again if not result.failure}:
-        return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed}")
-    return Judgement(Verdict.KILLED, failed)
+    def __init__(self, baseline: Baseline) -> None:
+        self._baseline = baseline
+        self._folder = tempfile.TemporaryDirectory(prefix="prism-mutants-")
+        self._forks = Forks(self._collect)
+
+    def __enter__(self) -> Self:
+        try:
+            self._forks.__enter__()
+        except RuntimeError as error:
+            raise BaselineFailed((Path(self._folder.name) / "output").read_text()) from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._forks.__exit__(None, None, None)
+        self._folder.cleanup()
+
+    def judge(self, file: Path, mutant: Mutant) -> Judgement:
+        """Run the tests on a mutant until one fails twice, or hangs.
+
+        The same test must then pass on the original: a busy machine kills nothing.
+        """
+        tests = self._baseline.tests_for(file, mutant.lines)
+        if not tests:
+            return Judgement(Verdict.SURVIVED, "no test runs this line")
+        status, results = self._run_on(file, mutant, tests)
+        if status is None:
+            return Judgement(Verdict.UNCLEAR, f"the tests take longer than {_RUN_SECONDS} s")
+        failed = next((result.test for result in results if result.failure), None)
+        if failed is None:
+            if status in (0, 5):
+                return Judgement(Verdict.SURVIVED, f"{len(results)} tests pass")
+            if status != _TIMED_OUT:
+                # The process ended, or the module cannot be imported.
+                return Judgement(Verdict.KILLED, f"pytest ends with status {status}")
+            passed = {result.test for result in results}
+            failed = next((name for name in tests if name not in passed), tests[-1])
+        with self._plan(ROOT / "src", [failed]) as plan:
+            self._forks.run(plan, _RUN_SECONDS)
+            again = read_results(Path(plan.results))
+        if failed not in {result.test for result in again if not result.failure}:
+            return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed}")
+        return Judgement(Verdict.KILLED, failed)
+
+    def _run_on(
+        self, file: Path, mutant: Mutant, tests: list[str]
+    ) -> tuple[int | None, list[Result]]:
+        with _changed(file, mutant) as source, self._plan(source, tests) as plan:
+            status: int | None = NOT_IN_FUNCTIONS
+            if not self._baseline.runs_at_import(file, mutant.lines):
+                in_memory = replace(plan, file=str(file), mutant=mutant.index)
+                status = self._forks.run(in_memory, _RUN_SECONDS)
+            if status == NOT_IN_FUNCTIONS:
+                status = self._run_process(plan)
+            return status, read_results(Path(plan.results))
+
+    def _run_process(self, plan: Plan) -> int | None:
+        try:
+            # A test that hangs ends the process, since its fixtures might hang too.
+            arguments = ["-x", "-n", "0", "--timeout-method=thread", *self._baseline.area.tests]
+            return _pytest(plan, arguments).returncode
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _collect(self, socket: Path) -> subprocess.Popen[bytes]:
+        """Start the process that forks."""
+        files = list(map(str, self._baseline.area.files()))
+        plan = Plan(str(ROOT / "src"), "", socket=str(socket), files=files)
+        arguments = ["-p", "tests.mutants.forks", "-x", "-n", "0", "--timeout-method=thread"]
+        command, environment = _command(plan, Path(self._folder.name) / "plan")
+        with (Path(self._folder.name) / "output").open("wb") as output:
+            return subprocess.Popen(
+                [*command, *arguments, *self._baseline.area.tests],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+    @contextmanager
+    def _plan(self, source: Path, tests: list[str]) -> Iterator[Plan]:
+        limits = {
+            name: _LIMIT_SECONDS + _LIMIT_FACTOR * seconds
+            for name, seconds in self._baseline.seconds.items()
+        }
+        known = [*self._baseline.seconds, *self._baseline.failed]
+        with tempfile.NamedTemporaryFile(dir=self._folder.name, suffix=".results") as results:
+            yield Plan(str(source), results.name, tests, limits, known)
 
 
-def _run(
-    baseline: Baseline, folder: Path, source: Path, tests: list[str]
-) -> tuple[subprocess.CompletedProcess[str] | None, list[Result]]:
-    limits = {
-        name: _LIMIT_SECONDS + _LIMIT_FACTOR * seconds for name, seconds in baseline.seconds.items()
-    }
-    known = [*baseline.seconds, *baseline.failed]
-    plan = Plan(str(source), str(folder / "results"), tests, limits, known)
-    try:
-        # A test that hangs ends the process, since its fixtures might hang too.
-        arguments = ["-x", "-n", "0", "--timeout-method=thread", *baseline.area.tests]
-        run = _pytest(folder, source, plan, arguments)
-    except subprocess.TimeoutExpired:
-        run = None
-    results = Path(plan.results)
-    return run, read_results(results) if results.exists() else []
+def _pytest(plan: Plan, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    with tempfile.NamedTemporaryFile(suffix=".plan") as file:
+        command, environment = _command(plan, Path(file.name))
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_RUN_SECONDS,
+        )
 
 
-def _pytest(
-    folder: Path, source: Path, plan: Plan, arguments: list[str]
-) -> subprocess.CompletedProcess[str]:
-    file = folder / "plan"
+def _command(plan: Plan, file: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the command that runs a plan, and its environment; the plan is written to the file."""
     plan.write(file)
-    path = os.pathsep.join([str(source), str(ROOT)])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutants.plugin"]
     # Failures are not shown, and rewritten asserts take longer to load than most tests to run.
-    command += ["-p", "no:cacheprovider", "--assert=plain", *arguments]
+    command += ["-p", "no:cacheprovider", "--assert=plain"]
+    path = os.pathsep.join([plan.source, str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, ENVIRONMENT: str(file)}
     # Otherwise each run compiles every module again.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_RUN_SECONDS,
-    )
+    return command, environment
 
 
 @contextmanager

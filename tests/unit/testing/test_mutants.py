@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import prism
 from tests.mutants.areas import AREAS, ROOT
 from tests.mutants.equivalents import key_of, read_equivalents
-from tests.mutants.mutations import mutants_of, source_of
+from tests.mutants.functions import LoadedFunctions, NotInFunctionsError
+from tests.mutants.mutations import mutants_of, source_of, tree_of
 from tests.mutants.plugin import ENVIRONMENT, Plan, read_results
 from tests.mutants.runs import Baseline
 
@@ -26,6 +30,21 @@ class Counter:
             _log.info("adds", more)
             self.told(more)
             return self.count + more
+"""
+
+LOADED = """
+class Counter:
+    closed = False
+
+    def __init__(self):
+        super().__init__()
+
+    @property
+    def even(self):
+        return any(number == 0 for number in (self.count % 2,))
+
+    def add(self, more=1 + 1):
+        self.count = self.count + more
 """
 
 TESTS = """
@@ -89,6 +108,31 @@ def test_only_a_test_that_fails_twice_counts_as_failed(tmp_path: Path) -> None:
         (names[1], True),
         (names[2], False),
     ]
+
+
+def test_a_change_is_made_in_the_functions_that_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "loaded_counter.py"
+    file.write_text(LOADED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    functions = LoadedFunctions(tmp_path, [file])
+    counter = importlib.import_module("loaded_counter").Counter()
+    counter.count = 4
+
+    def change(before: str) -> None:
+        mutant = next(each for each in mutants_of(LOADED) if each.before == before)
+        functions.change(str(file), tree_of(mutant.index, LOADED))
+
+    assert counter.even
+    change("number == 0")
+    assert not counter.even
+    change("self.count + more")
+    counter.add(3)
+    assert counter.count == 1
+    for of_the_import in ("False", "1 + 1", "super().__init__()"):
+        with pytest.raises(NotInFunctionsError):
+            change(of_the_import)
 
 
 def test_tests_that_ran_the_line_come_first_and_then_those_with_processes() -> None:
