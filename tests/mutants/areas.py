@@ -72,7 +72,13 @@ AREAS = {
             "src/prism/adapters/grpc/servicers/operate/*.py",
             "src/prism/adapters/wire/keyvalue_messages.py",
         ),
-        ("tests/unit/wire", "tests/unit/grpc", "tests/contract/test_memstore.py::TestOverGrpc"),
+        (
+            "tests/unit/wire",
+            "tests/unit/grpc",
+            "tests/unit/tracing",
+            "tests/contract/test_memstore.py::TestOverGrpc",
+            "tests/integration/forwarding",
+        ),
     ),
     "client": Area(
         ("src/prism/adapters/client/*.py",),
