@@ -26,6 +26,7 @@ from tests.mutants.plugin import ENVIRONMENT, Plan, Result, name_of, read_result
 _LIMIT_FACTOR = 10
 _LIMIT_SECONDS = 20.0
 _RUN_SECONDS = 1800
+_ATTEMPTS = 3
 _WORKERS = 4
 
 # Status of pytest-timeout when it ends the process.
@@ -141,29 +142,39 @@ class Judge:
     def judge(self, file: Path, mutant: Mutant) -> Judgement:
         """Run the tests on a mutant until one fails twice, or hangs.
 
-        The same test must then pass on the original: a busy machine kills nothing.
+        The same test must then pass on the original: a busy machine kills nothing. A test that
+        fails there too says nothing about this mutant, and the others judge it.
         """
         tests = self._baseline.tests_for(file, mutant.lines)
         if not tests:
             return Judgement(Verdict.SURVIVED, "no test runs this line")
+        for _ in range(_ATTEMPTS):
+            judgement, test = self._judge_by(file, mutant, tests)
+            if judgement.verdict is not Verdict.UNCLEAR or test not in tests:
+                break
+            tests.remove(test)
+        return judgement
+
+    def _judge_by(self, file: Path, mutant: Mutant, tests: list[str]) -> tuple[Judgement, str]:
+        """Return the judgement of these tests, and the name of one that failed."""
         status, results = self._run_on(file, mutant, tests)
         if status is None:
-            return Judgement(Verdict.UNCLEAR, f"the tests take longer than {_RUN_SECONDS} s")
-        failed = next((result.test for result in results if result.failure), None)
-        if failed is None:
+            return Judgement(Verdict.UNCLEAR, f"the tests take longer than {_RUN_SECONDS} s"), ""
+        failed = next((result.test for result in results if result.failure), "")
+        if not failed:
             if status in (0, 5):
-                return Judgement(Verdict.SURVIVED, f"{len(results)} tests pass")
+                return Judgement(Verdict.SURVIVED, f"{len(results)} tests pass"), ""
             if status != _TIMED_OUT:
                 # The process ended, or the module cannot be imported.
-                return Judgement(Verdict.KILLED, f"pytest ends with status {status}")
+                return Judgement(Verdict.KILLED, f"pytest ends with status {status}"), ""
             passed = {result.test for result in results}
             failed = next((name for name in tests if name not in passed), tests[-1])
         with self._plan(ROOT / "src", [failed]) as plan:
             self._forks.run(plan, _RUN_SECONDS)
             again = read_results(Path(plan.results))
         if failed not in {result.test for result in again if not result.failure}:
-            return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed}")
-        return Judgement(Verdict.KILLED, failed)
+            return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed}"), failed
+        return Judgement(Verdict.KILLED, failed), failed
 
     def _run_on(
         self, file: Path, mutant: Mutant, tests: list[str]
