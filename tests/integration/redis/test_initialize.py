@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from prism.adapters.redis.driver import Redis
+from prism.adapters.redis.settings import RedisSettings
 from prism.ports import (
     AccessDenied,
     BackendTimeout,
@@ -240,6 +243,49 @@ async def test_another_client_certificate_is_shown_to_the_next_connection(
                     assert await backend.kv.exists("key") is True
                     break
                 await asyncio.sleep(0.05)
+
+
+async def test_changed_secrets_are_used_for_the_next_connection(
+    own_server: RedisServer, tmp_path: Path
+) -> None:
+    authority = Authority("ours")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.pem)
+    cert, key = authority.write(tmp_path, "client", password="first secret")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.write(tmp_path, "server"))
+    context.load_verify_locations(cadata=authority.pem.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    with own_server.client() as admin:
+        admin.config_set("requirepass", "first")
+        async with TcpRelay(own_server.port, tls=context) as relay:
+            settings = RedisSettings(
+                url=f"rediss://localhost:{relay.port}",
+                password="first",
+                tls_ca=ca,
+                tls_cert=cert,
+                tls_key=key,
+                tls_key_password="first secret",
+            )
+            driver = Redis()
+            await driver.initialize(settings)
+            try:
+                await driver.set("key", b"value")
+                with pytest.raises(InvalidArgument, match="restart the server"):
+                    await driver.reload(replace(settings, url="rediss://localhost:1"))
+                admin.config_set("requirepass", "second")
+                authority.write(tmp_path, "client", password="second secret")
+                changed = replace(settings, password="second", tls_key_password="second secret")
+                await driver.reload(changed)
+                relay.abort_connections()
+                async with asyncio.timeout(30):
+                    while True:
+                        with contextlib.suppress(BackendUnavailable):
+                            assert await driver.exists("key")
+                            break
+                        await asyncio.sleep(0.05)
+            finally:
+                await driver.stop()
 
 
 async def test_server_without_tls_is_reported(
