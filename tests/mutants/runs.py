@@ -142,8 +142,8 @@ class Judge:
     def judge(self, file: Path, mutant: Mutant) -> Judgement:
         """Run the tests on a mutant until one fails twice, or hangs.
 
-        The same test must then pass on the original: a busy machine kills nothing. A test that
-        fails there too says nothing about this mutant, and the others judge it.
+        The same test must then pass on the original and fail on the mutant again: a busy machine
+        kills nothing. A test that does not says nothing about this mutant: the others judge it.
         """
         tests = self._baseline.tests_for(file, mutant.lines)
         if not tests:
@@ -169,12 +169,19 @@ class Judge:
                 return Judgement(Verdict.KILLED, f"pytest ends with status {status}"), ""
             passed = {result.test for result in results}
             failed = next((name for name in tests if name not in passed), tests[-1])
-        with self._plan(ROOT / "src", [failed]) as plan:
-            self._forks.run(plan, _RUN_SECONDS)
-            again = read_results(Path(plan.results))
-        if failed not in {result.test for result in again if not result.failure}:
+        if failed not in self._passed_on_original(failed):
             return Judgement(Verdict.UNCLEAR, f"fails without the change too: {failed}"), failed
+        _, again = self._run_on(file, mutant, [failed])
+        if failed in {result.test for result in again if not result.failure}:
+            return Judgement(Verdict.UNCLEAR, f"fails only sometimes: {failed}"), failed
         return Judgement(Verdict.KILLED, failed), failed
+
+    def _passed_on_original(self, test: str) -> set[str]:
+        with self._plan(ROOT / "src", [test]) as plan:
+            self._forks.run(plan, _RUN_SECONDS)
+            return {
+                result.test for result in read_results(Path(plan.results)) if not result.failure
+            }
 
     def _run_on(
         self, file: Path, mutant: Mutant, tests: list[str]
