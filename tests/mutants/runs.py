@@ -108,7 +108,8 @@ def measure(area: Area) -> Baseline:
         settings.write_text(f"[run]\ninclude =\n    {files}\ndata_file = {data}\n")
         plan = Plan(str(ROOT / "src"), str(folder / "results"))
         arguments = ["--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report="]
-        arguments += ["-n", str(_WORKERS), "--dist", "loadgroup"]
+        # A test that fails runs twice within its limit.
+        arguments += ["-n", str(_WORKERS), "--dist", "loadgroup", f"--timeout={_RUN_SECONDS}"]
         run = _pytest(plan, [*arguments, *area.tests])
         results = read_results(Path(plan.results)) if Path(plan.results).exists() else []
         if not results or run.returncode not in (0, 1):
@@ -150,9 +151,9 @@ class Judge:
             return Judgement(Verdict.SURVIVED, "no test runs this line")
         for _ in range(_ATTEMPTS):
             judgement, test = self._judge_by(file, mutant, tests)
-            if judgement.verdict is not Verdict.UNCLEAR or test not in tests:
+            if judgement.verdict is not Verdict.UNCLEAR:
                 break
-            tests.remove(test)
+            tests = [name for name in tests if name != test]
         return judgement
 
     def _judge_by(self, file: Path, mutant: Mutant, tests: list[str]) -> tuple[Judgement, str]:
