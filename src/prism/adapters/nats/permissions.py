@@ -35,7 +35,6 @@ class Permissions(TypedDict, total=False):
 
 class _UserInfo(TypedDict):
     user: str
-    account_name: NotRequired[str]
     account: str
     permissions: NotRequired[Permissions]
 
