@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("every_level"):
         return
-    # A transport does not know the driver behind it: with the embedded store it shows enough.
+    # A transport does not know the driver behind it, so the embedded store is enough to test it.
     kept = [item for item in items if item.get_closest_marker("every_level") is None]
     if len(kept) < len(items):
         config.hook.pytest_deselected(items=set(items).difference(kept))
@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
 
 
 class _NamesWithoutGroup:
-    """Takes off the group that xdist adds to a name, so that `--last-failed` finds the test."""
+    """Removes the group that xdist adds to a name, so that `--last-failed` finds the test."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -40,7 +40,7 @@ _CALLERS = 8
 _KEYS = 500
 _FAULT_EVERY_S = 5.0
 _RECOVERS_WITHIN_S = 120.0
-"""Longest pause between two attempts of a proxy to start a pattern that fails, and more."""
+"""Longer than the longest pause between two attempts of a proxy to start a failing pattern."""
 
 _QUIET_S = 20.0
 _GROWTH = 1.2
@@ -62,7 +62,7 @@ class SoakProxy(PrismProcess):
 
 @dataclass(frozen=True)
 class Size:
-    """What the proxy and its patterns hold."""
+    """Memory, descriptors and threads of the proxy and its patterns."""
 
     memory_mib: int
     descriptors: int
@@ -86,7 +86,7 @@ class Size:
         )
 
     def growth(self, later: Size) -> list[str]:
-        """Return what is larger later than it may be."""
+        """Return the resources that have grown by more than is allowed."""
         grown = []
         if later.memory_mib > max(self.memory_mib * _GROWTH, self.memory_mib + _SLACK_MIB):
             grown.append(f"memory {self.memory_mib} → {later.memory_mib} MiB")
@@ -220,7 +220,7 @@ async def soak(seconds: float) -> list[str]:
 
 
 async def _judge(proxy: SoakProxy, loads: list[Load], first: Size) -> list[str]:
-    """Return what is wrong once everything has had time to recover."""
+    """Return what does not work after everything has had time to recover."""
     await asyncio.sleep(_QUIET_S)
     wrong = []
     for load, problem in await asyncio.gather(*map(_recovery, loads)):

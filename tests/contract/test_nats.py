@@ -23,7 +23,7 @@ class TestInProcess(AcceptanceSuite):
 
 
 class TestOverGrpc(AcceptanceSuite):
-    # `test_memstore.py` tries the layers between the test and the driver at more length.
+    # `test_memstore.py` tests the layers between the test and the driver in more cases.
     model_examples: ClassVar[dict[Level, int]] = {Level.WIRE: 15}
 
     @pytest.fixture(

@@ -1,4 +1,4 @@
-"""The guard on the wire guards: a change that breaks callers is found."""
+"""The check of the protocol finds a change that breaks callers."""
 
 from __future__ import annotations
 

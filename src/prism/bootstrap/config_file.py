@@ -157,7 +157,7 @@ def _loader() -> type[yaml.SafeLoader]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Rejects a repeated key, of which YAML silently takes the last."""
+        """Rejects a repeated key; YAML itself would silently use the last one."""
 
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False

@@ -78,7 +78,7 @@ def pattern_option() -> TyperOption:
 
 
 def watch_parent_proxy(args: PreParsedArgs) -> None:
-    """From now on end this process with its proxy, also while its driver is being loaded."""
+    """End this process when its proxy ends, from now on: also while the driver is being loaded."""
     descriptor = args.value("--proxy-fd", "PRISM_PROXY_FD")
     if not descriptor or not args.value("--proxy-address", "PRISM_PROXY_ADDRESS"):
         return

@@ -20,7 +20,7 @@ class Watchers:
     All methods are called in the thread of the event loop.
 
     Attributes:
-        any: whether there are any; otherwise `notify` need not be called.
+        any: whether a watch is open; without one, `notify` need not be called.
     """
 
     __slots__ = ("_by_length", "any")

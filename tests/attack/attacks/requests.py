@@ -84,7 +84,7 @@ async def endless_deadline(target: Target) -> str:
 
 @attack()
 async def malformed_messages(target: Target) -> str:
-    """Get with a body that is no message, too long, cut short, or compressed wrongly."""
+    """Get with a body that is not a message, is too long, cut short, or compressed wrongly."""
     bodies = [
         b"",
         b"\0",

@@ -79,8 +79,9 @@ class ControlClient:
         address: address of the proxy: `host:port` or `unix:PATH`.
         lifecycle: lifecycle whose state each registration carries.
         events: debug events to send; they wait while the stream is broken.
-        gone_after: how long the proxy may be unreachable before it counts as gone; None: for
-            ever, and silent too, because something else ends this process with the proxy.
+        gone_after: how long the proxy may be unreachable before it counts as gone; None: without
+            limit, also while it is silent, because something else ends this process when the proxy
+            ends.
 
     Raises:
         InvalidArgument: the address has neither form.
@@ -157,7 +158,7 @@ class ControlClient:
         headers = request_headers(self._endpoint, _CONNECT, metadata)
         call = MessageStream()
         try:
-            # Each stream has a connection of its own. Silence is noticed by the stream.
+            # Each stream has a connection of its own. The stream notices silence.
             connection = await self._endpoint.connect(None)
             try:
                 await call.begin(connection, headers)

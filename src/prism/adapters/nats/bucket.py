@@ -52,7 +52,7 @@ class Bucket:
 
     Attributes:
         read_budget: bytes of answers that may be in flight.
-        consumers: through which scans read.
+        consumers: consumers of the stream, through which scans read.
         created: the server's timestamp of the stream's creation.
         on_interruption: called with the reason when the server may leave out republished messages.
     """
@@ -127,7 +127,7 @@ class Bucket:
             self.connection.fail("the bucket was deleted")
             raise errors.not_connected(self.connection.address, self.connection.last_error)
         if self.created and info["created"] != self.created:
-            # It may lack what the driver needs.
+            # The new bucket may lack what the driver needs.
             self.connection.fail("the bucket was deleted and recreated")
         if info["config"].get("subject_delete_marker_ttl"):
             # Markers of the server overwrite values. Opening the bucket switches them off.

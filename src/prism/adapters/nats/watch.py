@@ -36,16 +36,16 @@ _MAX_AGE = "MaxAge"
 async def watch(
     bucket: Bucket, marker: ExpiryMarker, prefix: str
 ) -> AsyncIterator[AsyncIterator[Event]]:
-    """Report the events under the prefix from when the context is entered."""
+    """Report the events under the prefix, from the entry into the context on."""
     events = EventBuffer(len(bucket.event_prefix), marker.note)
     subject = bucket.event_prefix + prefix_filter(prefix)
     subscription = await bucket.connection.subscribe(subject, events.receive, events.overflow)
     try:
-        # The leader of the stream answers this, and by then it knows the subscription.
+        # The leader of the stream answers this request; by then it knows the subscription.
         await bucket.refresh()
         bucket.on_interruption.add(events.end)
         if not bucket.connection.is_open:
-            # It broke after the answer arrived and before this task continued.
+            # The connection broke after the answer arrived and before this task continued.
             events.end(f"the connection broke: {bucket.connection.last_error}")
         with marker.watching(prefix):
             yield events

@@ -14,7 +14,7 @@ from prism.domain.redaction import Redact
 from prism.domain.token_bucket import TokenBucket
 
 LOGGER = "prism.pattern"
-"""Logger of lines that name none themselves."""
+"""Logger of lines that name no logger."""
 
 MAX_LINE_BYTES = 16 << 10
 

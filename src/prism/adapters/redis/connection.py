@@ -253,8 +253,8 @@ class Connection(asyncio.Protocol):
 async def connect(connection: AbstractConnection) -> None:
     """Open a redis-py connection; raises what redis-py raises.
 
-    A server that refuses connections says why and closes them, and redis-py, which is
-    writing, notices the latter only. The reason is then read from a connection of its own.
+    A server that refuses a connection sends the reason and closes it. redis-py is writing at that
+    moment and notices only the close. The reason is then read over a second connection.
     """
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
@@ -293,9 +293,9 @@ async def replace_protocol(
 ) -> asyncio.Transport:
     """Return the transport of an open redis-py connection, with its protocol replaced.
 
-    The caller keeps a reference to `connection` while it uses the transport, because
-    redis-py's writer closes the transport when it is collected, and closes it in the end
-    by `close_nowait`.
+    The caller keeps a reference to `connection` while it uses the transport, because redis-py's
+    writer closes the transport when the writer is collected. At the end the caller calls
+    `close_nowait`.
 
     Raises:
         redis.ConnectionError: the connection is closed, or has unread data.

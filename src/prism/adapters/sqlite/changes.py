@@ -5,8 +5,9 @@ transaction also writes its changes to the table `changes`, in the order of the 
 what others wrote, and writing, happen in one thread, so the changes of all processes are seen
 in the order in which they were committed.
 
-A process that stands still for longer than its lease loses it: the next writer deletes it.
-The process notices when it looks, and ends its watches, because changes may be missing.
+A process that stands still for longer than its lease loses the lease: the next writer deletes its
+row. The process notices that the next time it reads, and ends its watches, because changes may be
+missing.
 """
 
 from __future__ import annotations

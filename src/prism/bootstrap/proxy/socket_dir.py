@@ -18,7 +18,7 @@ class SocketDir:
     """Directory that only this user can enter, removed when it is closed.
 
     Attributes:
-        path: path with a random name, so that an abandoned directory is in no one's way.
+        path: path with a random name, so that an abandoned directory does not block another proxy.
     """
 
     def __init__(self) -> None:

@@ -119,7 +119,7 @@ def _replacement(target: Path) -> Iterator[BinaryIO]:
 
 
 class _Part:
-    """Keys next to each other in the sorted list, which are read together."""
+    """Adjacent keys of the sorted list, which are read together."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = keys

@@ -146,7 +146,7 @@ class Loader:
             await self._finish()
 
     def summary(self) -> str:
-        """Return how far a run came that ended early."""
+        """Return how far a run got that ended early."""
         text = f"{counted(self.loaded, 'pair')} acknowledged"
         if self.settled_line:
             text += f", including every line up to {self.settled_line:,}"

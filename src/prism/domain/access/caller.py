@@ -14,10 +14,10 @@ class Caller:
     """Caller of requests that show the same credentials.
 
     Attributes:
-        identity: who it is.
-        generation: generation of the access control at which that was found out.
+        identity: its identity.
+        generation: generation of the access control at which the identity was found.
         ends_at: time at which its credentials end, in seconds since 1970; None: they do not.
-        rights: what it may do, as the access control has remembered it here; None: nothing yet.
+        rights: its rights, which the access control keeps here; None: not computed yet.
         pattern: pattern that `rights` is about.
     """
 
@@ -49,7 +49,7 @@ class Caller:
         return self.ends_at is not None and self.ends_at <= time()
 
     def renew(self, generation: int) -> None:
-        """Find out again who it is; raises Unauthenticated if its credentials are not valid."""
+        """Find its identity again; raises Unauthenticated if its credentials are not valid."""
         if self._identify is not None:
             self.identity = self._identify()
         self.generation = generation
@@ -58,4 +58,4 @@ class Caller:
 
 # A context variable, because the key-value ports have no parameter for the caller.
 current_caller: ContextVar[Caller | None] = ContextVar("current_caller", default=None)
-"""Caller of the current request, set by a door; None: nobody has identified it."""
+"""Caller of the current request, set by a door; None: no door has identified it."""

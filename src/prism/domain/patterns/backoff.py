@@ -50,7 +50,7 @@ class Backoff:
         return self._failures >= self._policy.crash_loop_after
 
     def next_delay(self, served: timedelta) -> timedelta:
-        """Count one more failure, and return the delay: half to all of its longest.
+        """Count one more failure, and return a delay from half of the longest one to all of it.
 
         Args:
             served: time of successful service before this failure.

@@ -105,7 +105,7 @@ class EveryOperationInOutages(Group):
                 for read in load.reads() * READERS_OF_A_KIND:
                     tasks.create_task(load.repeat(read))
                 try:
-                    # A crash costs seconds; what is beyond the driver sees one like the others.
+                    # A crash costs seconds, and the layers beyond the driver see every crash alike.
                     crashes = CRASHES if backend.level is Level.IN_PROCESS else 1
                     for _ in range(crashes):
                         await wait_until(load.succeeds(_SUCCESSES), "calls succeed", FAILS_WITHIN)
@@ -215,7 +215,7 @@ class _Load:
         self._declared = backend.profile.capabilities
         self._prefix = prefix
         self._staying = {f"{prefix}stay/{number}": b"%d" % number for number in range(STAY)}
-        # What was said of each write: None means that it succeeded.
+        # Outcome of each write; None: it succeeded.
         self._put: dict[str, Outcome | None] = {}
         self._deleted: dict[str, Outcome | None] = {}
         self._together: list[list[str]] = []
@@ -283,7 +283,7 @@ class _Load:
                 assert seen == {*self._staying}, "a scan ended early in a crash"
 
     async def check(self) -> None:
-        """Compare what the writes said with what is there now."""
+        """Compare the outcomes of the writes with what the store holds now."""
         await wait_until_serving(self._kv, self._prefix)
         for key, said in self._put.items():
             if said is not Outcome.UNKNOWN:
@@ -348,7 +348,7 @@ class _Load:
             self._deleted[key] = await self._said(self._kv.delete(key))
 
     async def _said(self, call: Awaitable[object]) -> Outcome | None:
-        """Return what a failed write says became of it; None: it succeeded."""
+        """Return the outcome that a failed write states; None: it succeeded."""
         try:
             await call
         except Away as error:
