@@ -34,7 +34,7 @@ NOT_IN_THE_RECIPE = {
     "src/prism/adapters/resp/overlay.py": "shows the writes of a transaction before they are sent",
     "src/prism/adapters/resp/commands/strings.py": "removes a ttl as a command of Redis asks",
     "src/prism/adapters/resp/commands/expiry.py": "serves the command PERSIST of Redis",
-    "src/prism/testing/suite/mixed_writes.py": "tests that increments keep what persist has done",
+    "src/prism/testing/suite/linearizability.py": "tests increments beside persist",
     "src/prism/testing/suite/cancellation.py": "tests each operation after a cancelled one",
 }
 """Files with the word persist that need no change for a new operation."""
