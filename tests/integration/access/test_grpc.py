@@ -83,7 +83,7 @@ async def test_a_forged_page_token_shows_no_other_keys(serve: Serve) -> None:
             await alice.set_many([Put(f"{prefix}{number}", b"") for number in range(30)])
         page = await alice.scan("", page_size=10)
         own = await orders.scan("orders/", page_size=10)
-        # The position of one scan under the seal of another.
+        # A page token with the cursor of one scan and the seal of another.
         forged = base64.urlsafe_b64encode(
             base64.urlsafe_b64decode(own.next_token)[:8]
             + base64.urlsafe_b64decode(page.next_token)[8:]

@@ -24,7 +24,7 @@ from tests.servers.authority import Authority, replace_file
 CALLERS = 64
 
 LONGEST_S = 2.0
-"""Time in which what was taken away is refused, from the signal on."""
+"""Longest time from the signal until removed credentials are refused."""
 
 
 class Load:
@@ -156,7 +156,7 @@ async def greeted(address: str, context: ssl.SSLContext) -> None:
     reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
     try:
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        # By TLS 1.3, a refusal comes after the handshake of the client.
+        # With TLS 1.3, a refusal comes after the handshake of the client.
         if not await reader.read(1):
             raise ConnectionResetError
     finally:

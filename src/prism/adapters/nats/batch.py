@@ -85,7 +85,7 @@ async def _read_together(
 ) -> dict[str, Entry | None]:
     """Return what one request for many keys finds, which usually is the entries of all of them.
 
-    Keys are missing whose values exceed `max_bytes` together with those before them, and keys
+    The result lacks keys whose values exceed `max_bytes` together with those before them, and keys
     that were being overwritten.
     """
     # Any replica answers, and may be behind: with replicas the leader is asked for each key.

@@ -137,7 +137,7 @@ class Connection:
                     # The library would repeat writes after their callers got the answer that the
                     # outcome is unknown.
                     allow_reconnect=False,
-                    # It tries twice, without a pause; zero would mean without end.
+                    # The library tries twice, without a pause; zero would mean without end.
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
                     connect_timeout=timeout_s,  # type: ignore[arg-type]
@@ -152,7 +152,7 @@ class Connection:
         except BaseException as error:
             await self._close_client()
             if isinstance(error, nats.errors.NoServersError) and self._library_error:
-                # It reports the cause in the background, and raises only that it failed.
+                # The library reports the cause in the background, and raises only that it failed.
                 raise self._library_error from None
             if isinstance(error, TimeoutError):
                 raise TimeoutError(f"no answer within {timeout_s:g} s") from None

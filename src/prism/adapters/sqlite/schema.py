@@ -163,7 +163,7 @@ def never_wait(connection: sqlite3.Connection) -> None:
 
 
 def begin_write(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Begin a transaction that no other connection can write beside.
+    """Begin the write transaction: no other connection can write until it ends.
 
     Raises:
         sqlite3.OperationalError: another process holds the lock for longer than the timeout.

@@ -68,7 +68,8 @@ class MeteredGateway:
         """Count an operation on one key that is passed on as a message.
 
         Returns:
-            Whether it may be passed on so. False: its bytes count, and nothing is counted yet.
+            Whether it may be passed on as a message. False: its bytes count, and nothing is counted
+            yet.
 
         Raises:
             Exhausted: the caller's quota is used up.
@@ -89,7 +90,7 @@ class MeteredGateway:
         try:
             budget.begin(operations)
         except Exhausted:
-            # As for what the policy does not allow.
+            # As for an operation that the policy does not allow.
             self._gateway.admission.check_open()
             raise
 

@@ -51,7 +51,7 @@ class Availability:
             registration=None if instance is None else instance.registration,
             serving_since=instance.serving_since if instance is not None and serving else None,
             restarts=self.restarts,
-            # The last check of a process that has ended says nothing any more.
+            # The last health check of a process does not count after the process has ended.
             health=None if instance is None or instance.process_id is None else instance.health,
             in_flight=0 if instance is None else instance.in_flight,
         )

@@ -27,7 +27,7 @@ from prism.ports import (
 
 @dataclass(frozen=True, slots=True)
 class NoSettings:
-    """Settings of the supervisor as a driver: none, for its constructor takes everything."""
+    """Settings of the supervisor as a driver: none, because its constructor takes everything."""
 
 
 class Supervisor:

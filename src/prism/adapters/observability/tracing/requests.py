@@ -94,7 +94,7 @@ class Request(Protocol):
 
 
 class Switchable(Protocol):
-    """Part that is needed only while requests are sampled."""
+    """Component that is needed only while requests are sampled."""
 
     def switch_on(self) -> None: ...
 
@@ -129,7 +129,7 @@ class RequestSpans:
         self._open_spans = 0
 
     def switch(self, switchable: Switchable) -> None:
-        """Switch it on while a request is sampled, and off from now until then."""
+        """Switch the component off now, and on while a request is sampled."""
         switchable.switch_off()
         self._switchables.append(switchable)
 
