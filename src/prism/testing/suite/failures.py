@@ -28,6 +28,7 @@ from prism.testing.suite.histories import RandomWorkload, Recorder, check
 from prism.testing.suite.outages import (
     RETURNS_WITHIN,
     EveryOperationInOutages,
+    grows,
     wait_until_serving,
     with_server,
 )
@@ -255,17 +256,8 @@ class _Load:
 
     def has_succeeded(self, more: int) -> Condition:
         """Return a condition: this many more calls succeeded from now on."""
-        return _more(lambda: self._succeeded, more)
+        return grows(lambda: self._succeeded, more)
 
     def has_failed(self, more: int) -> Condition:
         """Return a condition: this many more calls failed from now on."""
-        return _more(lambda: self._failed, more)
-
-
-def _more(count: Callable[[], int], more: int) -> Condition:
-    target = count() + more
-
-    async def reached() -> bool:
-        return count() >= target
-
-    return reached
+        return grows(lambda: self._failed, more)

@@ -64,7 +64,7 @@ def _sample(operation: str, call: SampleCall, *, name: str | None = None) -> Sam
     return SampleOperation(name or operation, OPERATIONS[operation], call)
 
 
-async def _only_item(outcomes: Awaitable[Sequence[Result | PrismError]]) -> Result:
+async def only_item(outcomes: Awaitable[Sequence[Result | PrismError]]) -> Result:
     """Return or raise the outcome of a batch of one, as a single operation would."""
     (outcome,) = await outcomes
     if isinstance(outcome, PrismError):
@@ -104,9 +104,9 @@ SAMPLES = (
         lambda kv, key: kv.compare_and_set(key, b"1", expected=None),
         name="set_if_absent",
     ),
-    _sample("get_many", lambda kv, key: _only_item(kv.get_many([key]))),
-    _sample("set_many", lambda kv, key: _only_item(kv.set_many([Put(key, b"1")]))),
-    _sample("delete_many", lambda kv, key: _only_item(kv.delete_many([key]))),
+    _sample("get_many", lambda kv, key: only_item(kv.get_many([key]))),
+    _sample("set_many", lambda kv, key: only_item(kv.set_many([Put(key, b"1")]))),
+    _sample("delete_many", lambda kv, key: only_item(kv.delete_many([key]))),
     _sample("apply", lambda kv, key: _only_result(kv.apply([], [Put(key, b"1")]))),
     _sample("scan", lambda kv, prefix: kv.scan(prefix)),
     _sample("watch", _open_watch),
@@ -133,7 +133,7 @@ async def _compare_and_set(kv: FullKeyValue, key: str, value: bytes) -> Version:
 
 
 async def _set_many(kv: FullKeyValue, key: str, value: bytes) -> Version:
-    return await _only_item(kv.set_many([Put(key, value)]))
+    return await only_item(kv.set_many([Put(key, value)]))
 
 
 async def _apply(kv: FullKeyValue, key: str, value: bytes) -> Version:
@@ -145,7 +145,7 @@ async def _get(kv: FullKeyValue, key: str) -> Entry | None:
 
 
 async def _get_many(kv: FullKeyValue, key: str) -> Entry | None:
-    return await _only_item(kv.get_many([key]))
+    return await only_item(kv.get_many([key]))
 
 
 async def _scan(kv: FullKeyValue, key: str) -> Entry | None:

@@ -307,11 +307,11 @@ class _Load:
 
     def succeeds(self, more: int) -> Condition:
         """Return a condition: this many more calls succeeded from now on."""
-        return _grows(lambda: self._succeeded, more)
+        return grows(lambda: self._succeeded, more)
 
     def fails(self, more: int) -> Condition:
         """Return a condition: this many more calls failed from now on."""
-        return _grows(lambda: self._failed, more)
+        return grows(lambda: self._failed, more)
 
     async def _set(self, key: str) -> None:
         self._put[key] = await self._said(self._kv.set(key, b"value"))
@@ -403,7 +403,8 @@ def _lie(key: str, said: Outcome | None, found: str) -> str:
     return f"the write of {key!r} {'succeeded' if said is None else f'said {said}'}: it is {found}"
 
 
-def _grows(count: Callable[[], int], more: int) -> Condition:
+def grows(count: Callable[[], int], more: int) -> Condition:
+    """Return a condition: the count has grown by this many from now on."""
     target = count() + more
 
     async def reached() -> bool:

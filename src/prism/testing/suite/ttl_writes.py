@@ -22,6 +22,7 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.group import Group, group, needs, skip_unless_declared
+from prism.testing.suite.operations import only_item
 from prism.testing.suite.timing import LONG, ROUNDING, Clock
 
 Exists: TypeAlias = Callable[[FullKeyValue, str], Awaitable[bool]]
@@ -73,9 +74,7 @@ async def _by_set_if_version(kv: FullKeyValue, key: str, ttl: timedelta) -> None
 
 
 async def _by_set_many(kv: FullKeyValue, key: str, ttl: timedelta) -> None:
-    (outcome,) = await kv.set_many([Put(key, b"1", ttl)])
-    if isinstance(outcome, PrismError):
-        raise outcome
+    await only_item(kv.set_many([Put(key, b"1", ttl)]))
 
 
 async def _by_increment(kv: FullKeyValue, key: str, ttl: timedelta) -> None:
