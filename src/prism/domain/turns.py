@@ -26,6 +26,9 @@ _FIRST, _MOST = 8, 64
 _CROWD, _MOST_PAUSES = 128, 60
 """With more waiting pieces of work, a pause is repeated while more arrive, this often at most."""
 
+_PAUSE_STEPS = 6
+"""Turns of the loop in a pause, at least: replies from elsewhere can take up the time of one."""
+
 
 class Turns:
     """Lets work begin in the first part of a turn of the event loop, or else in a later turn.
@@ -147,19 +150,21 @@ class Turns:
                 if taken_s > least_s or name in self._queues
             }
         if self.pause_s:
-            self._pause(0)
+            self._pause(self._waiting, 1)
         else:
             self._next_turn()
 
-    def _pause(self, count: int) -> None:
+    def _pause(self, before: int, step: int) -> None:
         """Let the transport do its part for the calls that arrive."""
         loop = asyncio.get_running_loop()
-        loop.call_later(self.pause_s, self._end_pause, self._waiting, count + 1)
+        loop.call_later(self.pause_s / _PAUSE_STEPS, self._end_step, before, step)
 
-    def _end_pause(self, before: int, count: int) -> None:
+    def _end_step(self, before: int, step: int) -> None:
+        if step % _PAUSE_STEPS:
+            self._pause(before, step + 1)
         # Behind a burst of calls, one of a connection that asks for little may be about to arrive.
-        if self._waiting > max(_CROWD, before) and count < _MOST_PAUSES:
-            self._pause(count)
+        elif self._waiting > max(_CROWD, before) and step < _PAUSE_STEPS * _MOST_PAUSES:
+            self._pause(self._waiting, step + 1)
         else:
             self._next_turn()
 

@@ -155,7 +155,7 @@ async def control_frames(target: Target) -> str:
     return f"pings, settings, windows, priorities, empty data: {', '.join(seen)}"
 
 
-@attack()
+@attack(grpcio_cannot="keep other calls under 250 ms while its threads answer a million pings")
 async def unread_pings(target: Target) -> str:
     """Pings without an end, whose answers are not read."""
     ping = frame(Kind.PING, payload=bytes(8)) * 1_000

@@ -80,9 +80,9 @@ async def watches_without_credentials(target: Target) -> str:
 
 @attack(Place.GUARDED, short=(Place.GUARDED,), grpcio_cannot=_GRPCIO_CANNOT)
 async def wrong_tokens(target: Target) -> str:
-    """20,000 Gets, each with another wrong token, from the address of the other client."""
+    """8,000 Gets, each with another wrong token, from the address of the other client."""
     # Each round ends with a refusal that waits up to two seconds.
-    return await _flood(target, GET, GET_SMALL, _wrong_token, {_UNAUTHENTICATED}, 20)
+    return await _flood(target, GET, GET_SMALL, _wrong_token, {_UNAUTHENTICATED}, 8)
 
 
 @attack(Place.GUARDED, short=(Place.GUARDED,), grpcio_cannot=_GRPCIO_CANNOT)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from prism.adapters.grpc.transports.options import ServerOptions
 from prism.domain.turns import Turns
 from prism.v1 import keyvalue_pb2 as pb
-from tests.integration.grpc.conftest import Serve
+from tests.attack.peer import Peer
+from tests.integration.grpc.conftest import Serve, serving
 
 
 class OverTurns:
@@ -58,3 +61,32 @@ async def test_streams_wait_for_their_turn(serve: Serve, monkeypatch: pytest.Mon
         await operate.done_writing()
         assert await operate.code() == grpc.StatusCode.OK
     assert over.waited == 1
+
+
+async def test_a_connection_over_tcp_has_few_enough_calls_for_grpcio_to_take_them_in_time() -> None:
+    async with (
+        serving("grpcio", ServerOptions(port=0)) as served,
+        Peer.connect(int(served.address.rpartition(":")[2])) as peer,
+    ):
+        # Of a burst at the beginning, before the client knows the limit, the rest is reset.
+        for _ in range(520):
+            peer.call("/prism.v1.KeyValueService/Operate")
+        assert await peer.wait_answered(8)
+        peer.call("/prism.v1.KeyValueService/Operate")
+        assert await peer.wait_answered(9)
+        assert peer.resets == 9
+
+
+async def test_a_socket_carries_the_watches_of_all_callers_of_a_proxy(tmp_path: Path) -> None:
+    options = ServerOptions(socket=tmp_path / "s")
+    channel: Any
+    async with (
+        serving("grpcio", options) as served,
+        grpc.aio.insecure_channel(served.address) as channel,
+    ):
+        watch = channel.stream_stream("/grpc.health.v1.Health/Watch")
+        watches = [watch(iter([b""])) for _ in range(600)]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(each.read() for each in watches))
+        for each in watches:
+            each.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from time import perf_counter
 
 from prism.domain.turns import MessageTurns, Turns
@@ -101,6 +102,29 @@ async def test_pause_lets_others_run_between_turns() -> None:
     began = perf_counter()
     await asyncio.gather(*_burst(turns, 0.001, done))
     assert perf_counter() - began > 0.001 * _BURST + 5 * turns.pause_s
+
+
+async def test_a_pause_has_several_turns_of_the_loop_even_if_these_are_long() -> None:
+    turns, began_in = Turns(), list[int]()
+    turns.pause_s = 0.006
+    loop_turns = 0
+
+    async def do_other_work() -> None:
+        nonlocal loop_turns
+        while True:
+            loop_turns += 1
+            ends = perf_counter() + 0.005
+            while perf_counter() < ends:
+                pass
+            await asyncio.sleep(0)
+
+    # Not in turns: what arrives from elsewhere.
+    other = asyncio.create_task(do_other_work())
+    for _ in range(5):
+        await turns.wait("waiting")
+        began_in.append(loop_turns)
+    other.cancel()
+    assert min(after - before for before, after in pairwise(began_in)) >= 6
 
 
 async def _arrive(turns: Turns, seconds: float, waiting: list[asyncio.Task[None]]) -> None:

@@ -34,9 +34,13 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 _MAX_PENDING = 1 << 16
 
-_PAUSE_S = 0.005
+_PAUSE_S = 0.006
 """A call takes several steps between grpcio's threads and the loop, which work without a pause
 would hold up."""
+
+_MAX_STREAMS = 512
+"""grpcio takes the calls of all connections one after another, each in up to half a millisecond.
+This many from one connection delay those of others by no more than a quarter of a second."""
 
 _SLICE_S = 0.01
 
@@ -306,7 +310,11 @@ def _channel_options(options: ServerOptions, max_connections: int) -> list[tuple
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", round(options.idle_timeout.total_seconds() * 1000)),
         ("grpc.max_allowed_incoming_connections", max_connections),
-        ("grpc.max_concurrent_streams", options.max_streams),
+        # A proxy opens the watches of all its callers on one connection to a pattern's socket.
+        (
+            "grpc.max_concurrent_streams",
+            options.max_streams if options.socket else min(options.max_streams, _MAX_STREAMS),
+        ),
         # Admission refuses calls, with a reason; this queue before it must be the larger.
         ("grpc.server.max_pending_requests", _MAX_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
