@@ -34,6 +34,36 @@ from tests.servers.relay import TcpRelay
 SECRET = "hunter2"
 
 
+class TrustOf:
+    """TLS of a server whose certificate, and those of its clients, are of an authority.
+
+    Attributes:
+        context: for the server.
+    """
+
+    def __init__(self, authority: Authority, folder: Path) -> None:
+        self._server = authority.write(folder, "server")
+        self.context = self._trusting(authority)
+        self._next = self.context
+        self.context.sni_callback = self._choose
+
+    def clients_of(self, authority: Authority) -> None:
+        """Accept only certificates of another authority from the next client on."""
+        self._next = self._trusting(authority)
+
+    def _choose(
+        self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        connection.context = self._next
+
+    def _trusting(self, authority: Authority) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self._server)
+        context.load_verify_locations(cadata=authority.pem.decode())
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
 @pytest.mark.parametrize("form", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/prism"])
 async def test_error_for_an_unreachable_server_names_it_without_credentials(
     open_redis: Open, form: str
@@ -211,20 +241,9 @@ async def test_another_client_certificate_is_shown_to_the_next_connection(
     cert, key = old.write(tmp_path, "client", password="secret")
     ca = tmp_path / "ca.pem"
     ca.write_bytes(old.pem)
-    contexts = {}
-    for name, authority in (("old", old), ("new", new)):
-        contexts[name] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*old.write(tmp_path, "server"))
-        context.load_verify_locations(cadata=authority.pem.decode())
-        context.verify_mode = ssl.CERT_REQUIRED
-    trusted = "old"
-
-    def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        connection.context = contexts[trusted]
-
-    contexts["old"].sni_callback = choose
+    trust = TrustOf(old, tmp_path)
     async with (
-        TcpRelay(redis_server.port, tls=contexts["old"]) as relay,
+        TcpRelay(redis_server.port, tls=trust.context) as relay,
         open_redis(
             f"rediss://localhost:{relay.port}",
             tls_ca=str(ca),
@@ -235,7 +254,7 @@ async def test_another_client_certificate_is_shown_to_the_next_connection(
     ):
         await backend.kv.set("key", b"value")
         new.write(tmp_path, "client", password="secret")
-        trusted = "new"
+        trust.clients_of(new)
         relay.abort_connections()
         async with asyncio.timeout(30):
             while True:
@@ -248,17 +267,14 @@ async def test_another_client_certificate_is_shown_to_the_next_connection(
 async def test_changed_secrets_are_used_for_the_next_connection(
     own_server: RedisServer, tmp_path: Path
 ) -> None:
-    authority = Authority("ours")
+    old, new = Authority("old"), Authority("new")
+    cert, key = old.write(tmp_path, "client", password="first secret")
     ca = tmp_path / "ca.pem"
-    ca.write_bytes(authority.pem)
-    cert, key = authority.write(tmp_path, "client", password="first secret")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.write(tmp_path, "server"))
-    context.load_verify_locations(cadata=authority.pem.decode())
-    context.verify_mode = ssl.CERT_REQUIRED
+    ca.write_bytes(old.pem)
+    trust = TrustOf(old, tmp_path)
     with own_server.client() as admin:
         admin.config_set("requirepass", "first")
-        async with TcpRelay(own_server.port, tls=context) as relay:
+        async with TcpRelay(own_server.port, tls=trust.context) as relay:
             settings = RedisSettings(
                 url=f"rediss://localhost:{relay.port}",
                 password="first",
@@ -274,7 +290,8 @@ async def test_changed_secrets_are_used_for_the_next_connection(
                 with pytest.raises(InvalidArgument, match="restart the server"):
                     await driver.reload(replace(settings, url="rediss://localhost:1"))
                 admin.config_set("requirepass", "second")
-                authority.write(tmp_path, "client", password="second secret")
+                new.write(tmp_path, "client", password="second secret")
+                trust.clients_of(new)
                 changed = replace(settings, password="second", tls_key_password="second secret")
                 await driver.reload(changed)
                 relay.abort_connections()
