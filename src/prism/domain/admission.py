@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.tallies import OperationTally
@@ -60,8 +60,12 @@ class Admission:
         self.shed = 0
         self.unread = UnreadReplies()
         self.turns = Turns()
+        # What is in flight, and how many for each connection, except for `_latest`.
         self._by_connection: dict[str, int] = {}
         self._slots: set[InFlight] = set()
+        # The operation that began last is counted when another begins: most have ended by then,
+        # and their slot serves again.
+        self._latest = _Slot(self)
         self._close_callbacks: set[Callable[[], None]] = set()
         self._refusal: str | None = "not started yet"
         self._started = False
@@ -71,7 +75,7 @@ class Admission:
     @property
     def in_flight(self) -> int:
         """Number of operations admitted and not finished."""
-        return len(self._slots)
+        return len(self._slots) + bool(self._latest.begun_ns)
 
     @property
     def max_in_flight(self) -> int:
@@ -129,12 +133,12 @@ class Admission:
         if held is not None:
             reservation.set(None)
             return held.claim(tally)
-        if self._refusal is not None or len(self._slots) >= self._max_in_flight:
-            raise self._refused()
-        name = connection.get()
-        if name:
-            self._count_for(name)
-        return _Slot(self, name, tally)
+        slot = self._latest
+        if slot.begun_ns:
+            self._count_latest()
+            slot = self._latest
+        slot.connection, slot.tally = self._check_limits(), tally
+        return slot
 
     def reserve(self, aborted: Callable[[], None]) -> Reservation:
         """Admit an operation that has to wait before it begins; it is in flight from now on.
@@ -156,8 +160,9 @@ class Admission:
         Raises:
             NotServing, Exhausted: as `admit`.
         """
+        self._count_latest()
         name = self._check_limits()
-        self._slots.add(operation)
+        self._count(operation, name)
         return name
 
     def leave(self, operation: InFlight, name: str) -> None:
@@ -173,25 +178,31 @@ class Admission:
             self._idle.set()
 
     def _check_limits(self) -> str:
-        """Count an operation for its connection; return the name of the connection."""
+        """Return the name of the connection; raise if an operation more is too many."""
         if self._refusal is not None or len(self._slots) >= self._max_in_flight:
             raise self._refused()
         name = connection.get()
-        if name:
-            self._count_for(name)
-        return name
-
-    def _count_for(self, name: str) -> None:
         counts = self._by_connection
-        count = counts.get(name, 0)
-        if count >= self._max_per_connection:
+        if counts and counts.get(name, 0) >= self._max_per_connection:
             self.shed += 1
             raise Exhausted(
-                f"the limit of {counted(count, 'call')} in flight on this connection is "
+                f"the limit of {counted(counts[name], 'call')} in flight on this connection is "
                 "reached; wait for some to end, or raise --max-in-flight-per-connection",
                 reason="TOO_MANY_IN_FLIGHT",
             )
-        counts[name] = count + 1
+        return name
+
+    def _count(self, operation: InFlight, name: str) -> None:
+        self._slots.add(operation)
+        if name:
+            self._by_connection[name] = self._by_connection.get(name, 0) + 1
+
+    def _count_latest(self) -> None:
+        """Count the operation that began last, if it is in flight."""
+        slot = self._latest
+        if slot.begun_ns:
+            self._count(slot, slot.connection)
+            self._latest = _Slot(self)
 
     def _refused(self) -> PrismError:
         """Count a refused operation; return its error."""
@@ -213,6 +224,7 @@ class Admission:
         Returns:
             How many of the operations in flight at the start completed or were aborted.
         """
+        self._count_latest()
         pending = len(self._slots)
         if not await self._wait_idle(timeout.total_seconds()):
             left = list(self._slots)
@@ -250,21 +262,29 @@ def aborted_by_drain() -> NotServing:
 
 
 class _Slot:
-    """Operation in flight that runs in a task; the context manager around it."""
+    """Operation in flight that runs in a task; the context manager around it.
 
-    __slots__ = ("_aborted", "_admission", "_begun_ns", "_connection", "_tally", "_task")
+    Attributes:
+        connection: name of its connection; empty: unknown.
+        tally: counts the operation when it ends; None: not counted.
+        begun_ns: when it began; 0: it has ended.
+    """
 
-    def __init__(self, admission: Admission, name: str, tally: OperationTally | None) -> None:
+    __slots__ = ("_aborted", "_admission", "_task", "begun_ns", "connection", "tally")
+
+    connection: str
+    tally: OperationTally | None
+
+    def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._connection = name
-        self._tally = tally
         self._aborted = False
-        self._task = asyncio.current_task(admission._loop or admission._find_loop())
-        admission._slots.add(self)
-        self._begun_ns = perf_counter_ns()
+        self._task: asyncio.Task[Any] | None = None
+        self.begun_ns = 0
 
     def __enter__(self) -> None:
-        return None
+        admission = self._admission
+        self._task = asyncio.current_task(admission._loop or admission._find_loop())
+        self.begun_ns = perf_counter_ns()
 
     def __exit__(
         self,
@@ -272,15 +292,18 @@ class _Slot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        tally = self._tally
+        tally = self.tally
         if tally is not None:
-            tally.add(perf_counter_ns() - self._begun_ns)
+            tally.add(perf_counter_ns() - self.begun_ns)
             if kind is not None:
                 tally.failed[NotServing if self._aborted else kind] += 1
-        self._admission.leave(self, self._connection)
+        self.begun_ns = 0
+        if self is not self._admission._latest:
+            self._admission.leave(self, self.connection)
         if self._aborted and self._task is not None and isinstance(error, asyncio.CancelledError):
             self._task.uncancel()
             raise aborted_by_drain() from None
+        self._task = None
 
     def abort(self) -> None:
         if self._task is not None:
@@ -301,8 +324,11 @@ class Reservation:
     def claim(self, tally: OperationTally | None) -> _Slot:
         """Begin the operation in the current task, which replaces the reservation."""
         # Add before removing: otherwise a drain could see that nothing is in flight.
-        slot = _Slot(self._admission, self._connection, tally)
-        self._admission._slots.discard(self)
+        slot = _Slot(self._admission)
+        slot.connection, slot.tally = self._connection, tally
+        slots = self._admission._slots
+        slots.add(slot)
+        slots.discard(self)
         return slot
 
     def release(self) -> None:

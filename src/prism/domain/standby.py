@@ -26,6 +26,7 @@ class Standby:
 
     def __init__(self, source: Work) -> None:
         self._source = source
+        self._step = source.step
         self._loop = asyncio.get_running_loop()
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
@@ -35,28 +36,29 @@ class Standby:
 
     def run(self) -> None:
         """Begin operations as long as there are any; not to be called in a task."""
-        idle, source, loop = self._idle, self._source, self._loop
+        idle, loop = self._idle, self._loop
         while idle:
             worker = idle[-1]
             task = worker.task
             # asyncio documents these two for those who write tasks of their own.
             _enter_task(loop, task)
             try:
-                rest = worker.context.run(source.step, task)
+                rest = worker.run(self._step, task)
             finally:
                 _leave_task(loop, task)
             if rest is None:
                 return
             idle.pop()
             worker.go_on(rest)
-        self.start(source.backlog)
+        self.start(self._source.backlog)
 
     def start(self, wanted: int) -> None:
         """Start tasks until this many are about to take an operation."""
         while self._starting < min(wanted, _MOST_IDLE) and not self._closed:
             self._starting += 1
-            worker = _Worker(self._context.copy())
-            worker.task = self._loop.create_task(self._work(worker), context=worker.context)
+            context = self._context.copy()
+            worker = _Worker(context)
+            worker.task = self._loop.create_task(self._work(worker), context=context)
             self._workers.add(worker)
 
     def close(self) -> None:
@@ -69,7 +71,7 @@ class Standby:
         self._starting -= 1
         try:
             while not self._closed:
-                rest = self._source.step(worker.task)
+                rest = self._step(worker.task)
                 if rest is not None:
                     # It may be cancelled, but not this task, which takes the next one.
                     await rest
@@ -104,17 +106,18 @@ class _Worker:
     """Task, and what it is to end.
 
     Attributes:
+        run: calls a function in the context of the task.
         rest: rest of an operation that was begun in the name of the task.
         awakened: ends the wait for it.
     """
 
-    __slots__ = ("awakened", "context", "rest", "task")
+    __slots__ = ("awakened", "rest", "run", "task")
 
     task: asyncio.Task[None]
     awakened: asyncio.Future[None]
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        self.run = context.run
         self.rest: Awaitable[None] | None = None
 
     def go_on(self, rest: Awaitable[None]) -> None:

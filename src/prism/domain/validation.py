@@ -11,34 +11,34 @@ _ZERO = timedelta()
 
 def check_key(key: str) -> int:
     """Return the size of a key in bytes of UTF-8; raise `InvalidArgument` if it is not valid."""
-    size = _utf8_size("key", key)
+    # isascii() reads a flag of the string, so most keys need not be encoded.
+    size = len(key) if key.isascii() else _utf8_size("key", key)
     if size == 0:
         raise InvalidArgument("the key is empty; a key is 1 to 1,024 bytes of UTF-8")
+    if size > MAX_KEY_BYTES:
+        raise _too_long("key", size)
     return size
 
 
 def check_prefix(prefix: str) -> None:
     """Raise `InvalidArgument` unless the prefix is empty or could begin a key."""
-    _utf8_size("prefix", prefix)
+    size = _utf8_size("prefix", prefix)
+    if size > MAX_KEY_BYTES:
+        raise _too_long("prefix", size)
 
 
 def _utf8_size(what: str, text: str) -> int:
-    # isascii() reads a flag of the string, so most keys need not be encoded.
-    if text.isascii():
-        size = len(text)
-    else:
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidArgument(
-                f"the {what} is not text: lone surrogate U+{ord(text[error.start]):04X} "
-                f"at character {error.start}"
-            ) from None
-    if size > MAX_KEY_BYTES:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
         raise InvalidArgument(
-            f"the {what} has {size:,} bytes of UTF-8; the limit is {MAX_KEY_BYTES:,}"
-        )
-    return size
+            f"the {what} is not text: lone surrogate U+{ord(text[error.start]):04X} "
+            f"at character {error.start}"
+        ) from None
+
+
+def _too_long(what: str, size: int) -> InvalidArgument:
+    return InvalidArgument(f"the {what} has {size:,} bytes of UTF-8; the limit is {MAX_KEY_BYTES:,}")
 
 
 def check_value(value: bytes, limit: int) -> int:

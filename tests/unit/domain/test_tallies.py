@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -49,11 +50,11 @@ async def test_a_refused_operation_is_not_counted(build: Any) -> None:
     await assembly.run()
     with pytest.raises(InvalidArgument):
         await assembly.gateway.get("")
-    slots = [assembly.admission.admit() for _ in range(10)]
-    with pytest.raises(Exhausted):
-        await assembly.gateway.get("k")
-    for slot in slots:
-        slot.__exit__(None, None, None)
+    with ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(assembly.admission.admit())
+        with pytest.raises(Exhausted):
+            await assembly.gateway.get("k")
     assert sum(assembly.gateway.tallies["get"].counts) == 0
     assert (assembly.admission.refused, assembly.admission.shed) == (1, 1)
 

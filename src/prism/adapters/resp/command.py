@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -77,8 +78,9 @@ class Command:
     """Command of one server.
 
     Attributes:
-        tally: counts of its calls.
-        durations: durations of its calls.
+        waiting: number of its calls that wait for a backend.
+        failed: number of its calls that failed, by status code.
+        durations: durations of its calls that have ended.
         accepts: smallest and largest number of arguments, with the name.
     """
 
@@ -87,6 +89,7 @@ class Command:
         "durations",
         "encode",
         "exclusive",
+        "failed",
         "is_queued",
         "keys_of",
         "least",
@@ -95,7 +98,7 @@ class Command:
         "path",
         "spec",
         "start",
-        "tally",
+        "waiting",
         "writes",
     )
 
@@ -112,8 +115,15 @@ class Command:
         self.is_queued = spec.is_queued
         self.keys_of = spec.keys_of
         self.writes = spec.writes
-        self.tally = CallTally()
+        self.waiting = 0
+        self.failed: Counter[int] = Counter()
         self.durations = Durations(CALL_BOUNDS_S)
+
+    @property
+    def tally(self) -> CallTally:
+        """Counts of its calls."""
+        ended = sum(self.durations.counts)
+        return CallTally(ended + self.waiting, ended, self.failed)
 
 
 UNKNOWN = Spec(name="unknown", arity=-1, summary="", group="server", since="1.0.0", keys=(0, 0, 0))

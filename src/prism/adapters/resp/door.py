@@ -134,6 +134,7 @@ class Door:
         by_user: what the user name of AUTH chooses; empty: SELECT does.
         default: what a connection has before it chooses.
         sessions: connections that are open.
+        run: runs commands that can begin now; not to be called in a task.
         emptied: set when the last connection closes.
         accepted: number of connections that were accepted.
         refused: number of connections that were refused or closed for the bound.
@@ -197,6 +198,7 @@ class Door:
         self.deadlines = Deadlines(self.loop)
         self._standby = Standby(self)
         self._standby.start(1)
+        self.run = self._standby.run
 
     def close(self) -> None:
         """End what still runs."""
@@ -226,18 +228,7 @@ class Door:
         """Run what a connection has received, or a part of it; not to be called in a task."""
         self.parse(peer)
         if self._ready:
-            self._standby.run()
-
-    def begin(self, peer: Peer) -> None:
-        """Run a command that a connection has; not to be called in a task."""
-        if not peer.is_ready:
-            peer.is_ready = True
-            self._ready.append(peer)
-        self._standby.run()
-
-    def run(self) -> None:
-        """Run commands that can begin now; not to be called in a task."""
-        self._standby.run()
+            self.run()
 
     def parse(self, peer: Peer) -> None:
         """Parse what a connection has received, now or in the next turn of the loop."""
@@ -267,6 +258,7 @@ class Door:
             peer.has_turn = False
             rest = peer.step(task)
             if peer.is_out_of_time:
+                peer.is_out_of_time = False
                 self._wait_for_turn(ready.popleft())
                 continue
             if rest is None or not peer.commands:
@@ -286,7 +278,7 @@ class Door:
     def _take_turn(self, peer: Peer) -> None:
         peer.has_turn = True
         self._ready.append(peer)
-        self._standby.run()
+        self.run()
 
     def warn_of_http(self, name: str) -> None:
         """Log that HTTP came from this address; not more often than now and then."""
@@ -325,7 +317,7 @@ class Door:
             if not self._unparsed:
                 self.loop.call_soon(self._next_turn)
             self._unparsed.extendleft(reversed(unparsed))
-        self._standby.run()
+        self.run()
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []

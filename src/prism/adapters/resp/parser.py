@@ -96,23 +96,32 @@ class RequestParser:
         self._rest = self._rest + data if self._rest else data
 
     def only(self, data: bytes) -> Arguments | None:
-        """Return the command of one key that these bytes are, if nothing came before them.
+        """Return the command that these bytes are, if nothing came before them.
 
-        That is what arrives most often. Other bytes are not taken: feed them.
+        Such commands of a key, or of a key and a value, are what arrives most often. Other
+        bytes are not taken: feed them.
         """
-        if not self.is_between or self.has_more:
+        if not self.is_between:
             return None
-        parts = data.split(b"\r\n", 6)
-        if len(parts) != 6 or parts[0] != b"*2" or parts[5]:
+        parts = data.split(b"\r\n", 7)
+        if parts[-1]:
             return None
-        _, size, name, key_size, key, _ = parts
-        if (
-            len(name) < _SHORT
-            and len(key) < _SHORT
-            and _HEADER[len(name)] == size
-            and _HEADER[len(key)] == key_size
-        ):
-            return [name, key]
+        if len(parts) == 6:
+            count, size, name, key_size, key, _ = parts
+            arguments = [name, key]
+            if count != b"*2":
+                return None
+        elif len(parts) == 8:
+            count, size, name, key_size, key, value_size, value, _ = parts
+            arguments = [name, key, value]
+            if count != b"*3" or value_size != b"$%d" % len(value):
+                return None
+        else:
+            return None
+        if len(name) < _SHORT and len(key) < _SHORT:
+            header = _HEADER
+            if header[len(name)] == size and header[len(key)] == key_size:
+                return arguments
         return None
 
     def parse(self, limit: int) -> list[Arguments]:

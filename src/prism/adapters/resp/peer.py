@@ -52,6 +52,25 @@ class Peer(Session, asyncio.Protocol):
         active_ns: when its last commands began.
     """
 
+    __slots__ = (
+        "_ended",
+        "_is_leaving",
+        "_is_lost",
+        "_last_words",
+        "_lookup",
+        "_parser",
+        "_reads",
+        "_stall",
+        "_transport",
+        "_waiting_bytes",
+        "commands",
+        "has_turn",
+        "is_out_of_time",
+        "is_ready",
+        "is_unparsed",
+        "pipeline",
+    )
+
     def __init__(self, door: Door, identity: int, name: str) -> None:
         self.subscriptions = Subscriptions(self, door.log.redact)
         super().__init__(door, identity, name)
@@ -95,7 +114,8 @@ class Peer(Session, asyncio.Protocol):
             self.door.received(self)
         else:
             self.commands.append(command)
-            self.door.begin(self)
+            self.door.enqueue(self)
+            self.door.run()
 
     def eof_received(self) -> bool:
         """Answer what was read, and close then: a client may send all and shut its side."""
@@ -105,7 +125,7 @@ class Peer(Session, asyncio.Protocol):
         return self._transport.get_extra_info("ssl_object") is None
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._is_lost = True
+        self._is_lost = self._ended = True
         self.disconnect()
         door = self.door
         door.sessions.pop(self, None)
@@ -184,8 +204,6 @@ class Peer(Session, asyncio.Protocol):
             current_caller.set(self.caller)
         # Each command begins when the one before it has ended.
         begun_ns = self.active_ns = perf_counter_ns()
-        ends_ns = begun_ns + _SHARE_NS
-        self.is_out_of_time = False
         while commands and not pipeline.is_paused and not self.closing:
             arguments = commands[0]
             command = lookup(arguments[0]) or door.commands.find(arguments[0])
@@ -225,9 +243,6 @@ class Peer(Session, asyncio.Protocol):
                 reply, failure = self._fail(command, error, begun_ns)
             ended_ns = perf_counter_ns()
             elapsed_ns = ended_ns - begun_ns
-            tally = command.tally
-            tally.started += 1
-            tally.ended += 1
             command.durations.add(elapsed_ns)
             if elapsed_ns >= log.slow_ns and failure is None:
                 log.succeeded(command.path, begun_ns)
@@ -239,7 +254,9 @@ class Peer(Session, asyncio.Protocol):
                 pipeline.put(command, reply)
             else:
                 pipeline.out.append(reply)
-            if ended_ns > ends_ns and commands and not door.turns.has_time():
+            if not commands:
+                break
+            if ended_ns - self.active_ns > _SHARE_NS and not door.turns.has_time():
                 self.is_out_of_time = True
                 break
         return None
@@ -247,10 +264,11 @@ class Peer(Session, asyncio.Protocol):
     def rest(self) -> None:
         """Send replies, and read on or not, after commands have run."""
         self.pipeline.flush()
-        if self._is_lost or self._is_leaving:
-            return
-        if self.closing and not self.is_ready:
-            self.commands.clear()
+        if self.closing or self._ended:
+            if self._is_lost or self._is_leaving:
+                return
+            if self.closing and not self.is_ready:
+                self.commands.clear()
         may_read = not (self.commands or self.pipeline.is_paused or self._last_words)
         if may_read and self._parser.has_more and not self.is_unparsed:
             self.door.parse(self)
@@ -316,7 +334,7 @@ class Peer(Session, asyncio.Protocol):
         begun_ns: int,
         observed: object,
     ) -> Awaitable[None]:
-        command.tally.started += 1
+        command.waiting += 1
         running = Running(command, command.keys_of(arguments), task, begun_ns, observed)
         running.timeout_s = self.door.timeout_s
         self.pipeline.add(running)
@@ -336,14 +354,14 @@ class Peer(Session, asyncio.Protocol):
                 reply, failure = self._fail(command, error, running.begun_ns)
             else:
                 reply, failure = b"", _CANCELLED
-                command.tally.failed[_CANCELLED.code] += 1
+                command.failed[_CANCELLED.code] += 1
         except Exception as error:
             reply, failure = self._fail(command, error, running.begun_ns)
         door.deadlines.forget(running)
         running.task = None
         elapsed_ns = perf_counter_ns() - running.begun_ns
         command.durations.add(elapsed_ns)
-        command.tally.ended += 1
+        command.waiting -= 1
         if elapsed_ns >= door.log.slow_ns and failure is None:
             door.log.succeeded(command.path, running.begun_ns)
         if running.observed is not None and door.observer is not None:
@@ -365,7 +383,7 @@ class Peer(Session, asyncio.Protocol):
             error = not_utf8(error)
         status = door.status_of(error)
         door.log.failed(command.path, status, error, begun_ns)
-        command.tally.failed[status.code] += 1
+        command.failed[status.code] += 1
         return reply_of(error, writes=command.writes, redact=door.log.redact), status
 
     def _refuse_command(self, command: Command | None, arguments: Arguments) -> None:
@@ -385,9 +403,7 @@ class Peer(Session, asyncio.Protocol):
             text = f"{prefix} wrong number of arguments for '{command.name}' command"
         if self.transaction is not None:
             self.transaction.refusal = DISCARDED
-        counted.tally.started += 1
-        counted.tally.ended += 1
-        counted.tally.failed[_INVALID] += 1
+        counted.failed[_INVALID] += 1
         counted.durations.add(0)
         self.pipeline.put(counted, replies.error(text))
 

@@ -90,6 +90,31 @@ class Session:
         is_restrained: whether some commands are not run now.
     """
 
+    # An instance has more attributes than Python looks up quickly in a dict.
+    __slots__ = (
+        "_quota",
+        "_transaction",
+        "active_ns",
+        "caller",
+        "client_name",
+        "closing",
+        "connected_at",
+        "database",
+        "door",
+        "gateway",
+        "id",
+        "is_restrained",
+        "library",
+        "name",
+        "null",
+        "proven",
+        "replies",
+        "resp3",
+        "subscriptions",
+        "user",
+        "watched",
+    )
+
     subscriptions: Subscriptions
     active_ns: int
 
