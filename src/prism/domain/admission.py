@@ -294,7 +294,7 @@ class _Slot:
     ) -> None:
         tally = self.tally
         if tally is not None:
-            tally.add(perf_counter_ns() - self.begun_ns)
+            tally.durations.add(perf_counter_ns() - self.begun_ns)
             if kind is not None:
                 tally.failed[NotServing if self._aborted else kind] += 1
         self.begun_ns = 0

@@ -39,11 +39,11 @@ class Standby:
         idle, loop = self._idle, self._loop
         while idle:
             worker = idle[-1]
-            task = worker.task
+            task, run = worker.task, worker.run
             # asyncio documents these two for those who write tasks of their own.
             _enter_task(loop, task)
             try:
-                rest = worker.run(self._step, task)
+                rest = run(self._step, task)
             finally:
                 _leave_task(loop, task)
             if rest is None:

@@ -59,18 +59,19 @@ class CallTally:
     failed: Counter[int] = field(default_factory=Counter)
 
 
-class OperationTally(Durations):
+class OperationTally:
     """Durations and failures of one kind of operation; refused operations are not counted.
 
     Attributes:
+        durations: durations of those that have ended.
         failed: number of failures by the type of exception, cancellation included.
         items: number of items in all batches.
     """
 
-    __slots__ = ("failed", "items")
+    __slots__ = ("durations", "failed", "items")
 
     def __init__(self) -> None:
-        super().__init__(OPERATION_BOUNDS_S)
+        self.durations = Durations(OPERATION_BOUNDS_S)
         self.failed: Counter[type[BaseException]] = Counter()
         self.items = 0
 

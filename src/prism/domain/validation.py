@@ -38,7 +38,9 @@ def _utf8_size(what: str, text: str) -> int:
 
 
 def _too_long(what: str, size: int) -> InvalidArgument:
-    return InvalidArgument(f"the {what} has {size:,} bytes of UTF-8; the limit is {MAX_KEY_BYTES:,}")
+    return InvalidArgument(
+        f"the {what} has {size:,} bytes of UTF-8; the limit is {MAX_KEY_BYTES:,}"
+    )
 
 
 def check_value(value: bytes, limit: int) -> int:

@@ -153,8 +153,8 @@ async def test_failed_operation_is_counted_for_its_pattern(proxy: Proxy) -> None
     gateway: Any = proxy.a.gateway
     tallies = gateway.tallies
     assert tallies["compare_and_delete"].failed == {VersionConflict: 1}
-    assert sum(tallies["compare_and_delete"].counts) == 1
-    assert sum(tallies["delete"].counts) == 0
+    assert sum(tallies["compare_and_delete"].durations.counts) == 1
+    assert sum(tallies["delete"].durations.counts) == 0
 
 
 async def test_failed_operation_is_counted_by_status(proxy: Proxy) -> None:

@@ -82,12 +82,12 @@ def test_rates_cover_the_last_minute_and_totals_the_time_since_the_start() -> No
     clock, tallies = Clock(), operation_tallies()
     samples = OperationSamples(tallies.items(), clock)
     for _ in range(1000):
-        tallies["get"].add(7 * MS)
+        tallies["get"].durations.add(7 * MS)
     for _ in range(100):
         clock.now += 2
         samples.take()
     for _ in range(30):
-        tallies["get"].add(2 * MS)
+        tallies["get"].durations.add(2 * MS)
     tallies["get"].failed[InvalidArgument] += 1
     section = operations_section(samples)
     assert rows_of(section) == [["get", "0.5", *["≤ 5 ms"] * 3, "1", "1,030", "1"]]
@@ -100,7 +100,7 @@ def test_before_the_first_sample_rates_cover_the_time_since_the_start() -> None:
     samples = OperationSamples(tallies.items(), clock)
     clock.now += 4
     for _ in range(400):
-        tallies["set"].add(20_000 * MS)
+        tallies["set"].durations.add(20_000 * MS)
     assert rows_of(operations_section(samples)) == [
         ["set", "100", *["> 10 s"] * 3, "0", "400", "0"]
     ]
@@ -117,7 +117,7 @@ def test_the_chart_ends_with_the_latest_rate_and_has_a_bounded_length() -> None:
     samples = OperationSamples(tallies.items(), clock)
     for rate in range(200):
         for _ in range(rate):
-            tallies["get"].add(MS)
+            tallies["get"].durations.add(MS)
         clock.now += 2
         samples.take()
     (chart,) = (block for block in operations_section(samples).blocks if isinstance(block, Chart))

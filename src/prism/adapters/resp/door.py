@@ -252,19 +252,22 @@ class Door:
         ready, turns = self._ready, self.turns
         while ready:
             peer = ready[0]
-            if not peer.has_turn and not turns.has_time():
+            if peer.has_turn:
+                peer.has_turn = False
+            elif not turns.has_time():
                 self._wait_for_turn(ready.popleft())
                 continue
-            peer.has_turn = False
             rest = peer.step(task)
-            if peer.is_out_of_time:
-                peer.is_out_of_time = False
-                self._wait_for_turn(ready.popleft())
-                continue
-            if rest is None or not peer.commands:
-                ready.popleft()
-                peer.is_ready = False
-                peer.rest()
+            if peer.commands:
+                if rest is not None:
+                    return rest
+                if peer.is_out_of_time:
+                    peer.is_out_of_time = False
+                    self._wait_for_turn(ready.popleft())
+                    continue
+            ready.popleft()
+            peer.is_ready = False
+            peer.rest()
             if rest is not None:
                 return rest
         return None

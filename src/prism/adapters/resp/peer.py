@@ -60,6 +60,7 @@ class Peer(Session, asyncio.Protocol):
         "_lookup",
         "_parser",
         "_reads",
+        "_run",
         "_stall",
         "_transport",
         "_waiting_bytes",
@@ -91,6 +92,7 @@ class Peer(Session, asyncio.Protocol):
         self._is_leaving = False
         self._stall: asyncio.TimerHandle | None = None
         self._lookup = door.commands.by_bytes.get
+        self._run = door.run
 
     # What the transport calls.
 
@@ -115,7 +117,9 @@ class Peer(Session, asyncio.Protocol):
         else:
             self.commands.append(command)
             self.door.enqueue(self)
-            self.door.run()
+            # A method that is called through an attribute of its own is looked up slowly.
+            run = self._run
+            run()
 
     def eof_received(self) -> bool:
         """Answer what was read, and close then: a client may send all and shut its side."""
@@ -198,13 +202,13 @@ class Peer(Session, asyncio.Protocol):
         """
         door = self.door
         commands, lookup, pipeline = self.commands, self._lookup, self.pipeline
-        observer, log = door.observer, door.log
+        observer = door.observer
         connection.set(self.name)
         if door.logins is not None:
             current_caller.set(self.caller)
         # Each command begins when the one before it has ended.
         begun_ns = self.active_ns = perf_counter_ns()
-        while commands and not pipeline.is_paused and not self.closing:
+        while commands and not (pipeline.is_paused or self.closing):
             arguments = commands[0]
             command = lookup(arguments[0]) or door.commands.find(arguments[0])
             if command is None or not command.least <= len(arguments) <= command.most:
@@ -218,12 +222,11 @@ class Peer(Session, asyncio.Protocol):
             if pipeline.running and not pipeline.may_begin(command, arguments):
                 break
             commands.popleft()
-            observed = None
+            observed = failure = None
             if observer is not None:
                 observed = observer.begin(command.path, self)
                 if observed is not None:
                     observer.resume(observed)
-            failure = None
             try:
                 start = command.start
                 if start is None:
@@ -234,7 +237,8 @@ class Peer(Session, asyncio.Protocol):
                     waits_for = work.send(None)
                     return self._wait(command, arguments, work, waits_for, task, begun_ns, observed)
             except StopIteration as done:
-                reply = command.encode(done.value, self)
+                encode = command.encode
+                reply = encode(done.value, self)
             except asyncio.CancelledError:
                 reply, failure = self._fail(
                     command, RuntimeError("cancelled from within"), begun_ns
@@ -244,9 +248,8 @@ class Peer(Session, asyncio.Protocol):
             ended_ns = perf_counter_ns()
             elapsed_ns = ended_ns - begun_ns
             command.durations.add(elapsed_ns)
-            if elapsed_ns >= log.slow_ns and failure is None:
-                log.succeeded(command.path, begun_ns)
-            begun_ns = ended_ns
+            if elapsed_ns >= door.log.slow_ns and failure is None:
+                door.log.succeeded(command.path, begun_ns)
             if observed is not None and observer is not None:
                 observer.end(observed, failure)
                 observer.resume(None)
@@ -256,6 +259,7 @@ class Peer(Session, asyncio.Protocol):
                 pipeline.out.append(reply)
             if not commands:
                 break
+            begun_ns = ended_ns
             if ended_ns - self.active_ns > _SHARE_NS and not door.turns.has_time():
                 self.is_out_of_time = True
                 break

@@ -176,8 +176,8 @@ class Pipeline:
         self._out_bytes = 0
         if self.transport is None:
             return
-        self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if not self.is_paused and self._unread:
+        self.transport.write(b"".join(out))
+        if self._unread and not self.is_paused:
             self.release_unread()
 
     def release_unread(self) -> None:

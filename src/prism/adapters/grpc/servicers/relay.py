@@ -107,7 +107,7 @@ class RelayedOperation:
         operation = self._operation
         assert operation is not None
         self._operation = self._give_up = None
-        self._tally.add(perf_counter_ns() - self._started_ns)
+        self._tally.durations.add(perf_counter_ns() - self._started_ns)
         if error is not None:
             self._tally.failed[type(error)] += 1
         self._admission.leave(self, self._connection)

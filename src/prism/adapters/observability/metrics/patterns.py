@@ -85,7 +85,7 @@ class PatternCollector(Collector):
         for pattern, tallies in self._patterns.tallies.items():
             for operation, tally in tallies.items():
                 names = [pattern, operation]
-                requests.add_metric(names, sum(tally.counts))
-                add_durations(durations, names, tally)
+                requests.add_metric(names, sum(tally.durations.counts))
+                add_durations(durations, names, tally.durations)
                 add_errors(errors, names, tally.failed)
         yield from (requests, durations, errors)

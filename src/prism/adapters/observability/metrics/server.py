@@ -299,8 +299,8 @@ class DriverCollector(Collector):
         )
         for operation, tally in self._gateway.tallies.items():
             names = [self._driver, operation]
-            requests.add_metric(names, sum(tally.counts))
-            add_durations(durations, names, tally)
+            requests.add_metric(names, sum(tally.durations.counts))
+            add_durations(durations, names, tally.durations)
             add_errors(errors, names, tally.failed)
             if OPERATIONS[operation].keys in (Keys.MANY, Keys.TRANSACTION):
                 items.add_metric(names, tally.items)

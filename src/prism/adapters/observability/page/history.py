@@ -100,7 +100,8 @@ class OperationSamples:
     def now(self) -> Sample:
         """Return a sample of this moment without keeping it."""
         counts = {
-            name: Counts(tuple(tally.counts), tally.failed.total()) for name, tally in self._tallies
+            name: Counts(tuple(tally.durations.counts), tally.failed.total())
+            for name, tally in self._tallies
         }
         return Sample(self._clock(), counts)
 
