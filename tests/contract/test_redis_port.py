@@ -17,7 +17,9 @@ from prism.testing.suite import (
     Basic,
     Batches,
     CompareAndSets,
+    Concurrency,
     Counters,
+    Linearizability,
     Scans,
     Transactions,
     Ttl,
@@ -52,6 +54,8 @@ class TestThroughTheRedisPort(
     Counters,
     Watches,
     Transactions,
+    Concurrency,
+    Linearizability,
 ):
     # What is behind the port is what `test_sqlite.py` tries at more length.
     idle_scan_seconds: ClassVar[dict[Level, float]] = {Level.IN_PROCESS: 0.5}
