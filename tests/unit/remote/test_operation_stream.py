@@ -111,7 +111,15 @@ class Setting:
 
     def get(self, key: str = "k") -> asyncio.Task[pb.GetResponse]:
         request = pb.GetRequest(key=key).SerializeToString()
-        return asyncio.create_task(self.stream.call(METHODS["get"], request))
+        return asyncio.create_task(self.call("get", request))
+
+    async def call(self, name: str, request: bytes) -> Any:
+        operation, reply = self.stream.begin(METHODS[name], request)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self.stream.give_up(operation)
+            raise
 
 
 @pytest.fixture
@@ -172,7 +180,7 @@ async def test_error_of_the_server_is_raised(setting: Setting) -> None:
 
 async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
     request = pb.SetRequest(key="k", value=b"x" * 100_000).SerializeToString()
-    tasks = [asyncio.create_task(setting.stream.call(METHODS["set"], request)) for _ in range(12)]
+    tasks = [asyncio.create_task(setting.call("set", request)) for _ in range(12)]
     await settle()
     [call] = setting.calls
     assert len(call.operations) == 12

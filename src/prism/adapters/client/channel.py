@@ -223,9 +223,14 @@ class Channel(PerProcess):
                 # A large one would delay those after it, and gains nothing.
                 streamed = len(encoded) <= _STREAMED_BYTES
             if streamed:
+                trace = self._current_trace(caller)
+                operation, future = self._operations.begin(method, encoded, trace, left_s)
                 try:
-                    trace = self._current_trace(caller)
-                    return await self._operations.call(method, encoded, trace, left_s)
+                    reply: Reply = await future
+                    return reply
+                except asyncio.CancelledError:
+                    self._operations.give_up(operation)
+                    raise
                 except StreamsUnsupported:
                     self._streams = False
         timeout = None if left_s is None else timedelta(seconds=left_s)
@@ -243,7 +248,7 @@ class Channel(PerProcess):
             return None
         if self._trace_context is not None and (trace := self._trace_context()) is not None:
             operation.traceparent, operation.tracestate = trace
-        return partial(operations.give_up, operations.begin(METHODS[name], operation, waiter))
+        return partial(operations.give_up, operations.relay(METHODS[name], operation, waiter))
 
     async def unary(
         self,

@@ -125,7 +125,7 @@ def _new_codec() -> H2Connection:
     return codec
 
 
-class Http2Connection(asyncio.Protocol):
+class Http2Connection(asyncio.BufferedProtocol):
     """One connection, until either side ends it.
 
     Args:
@@ -150,6 +150,8 @@ class Http2Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._codec = _new_codec()
         self._transport: asyncio.Transport | None = None
+        # Kept: asyncio would allocate as much for each read, which costs more than a small read.
+        self._read_buffer = memoryview(bytearray(_MAX_FRAME_BYTES))
         self._streams: dict[int, Http2Stream] = {}
         self._blocked: dict[int, Http2Stream] = {}
         self._waiting_for_room: deque[asyncio.Future[None]] = deque()
@@ -345,7 +347,11 @@ class Http2Connection(asyncio.Protocol):
         leave_to_parent(self)
         self._flush()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._read_buffer[:nbytes]
         self._heard = True
         self.doubtful = False
         if self._transport is None or self._transport.is_closing():

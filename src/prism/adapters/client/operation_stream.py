@@ -15,7 +15,7 @@ from google.rpc import code_pb2
 from prism.adapters.client.grpc_call import Call, CallFailed
 from prism.adapters.client.pending_operations import PendingOperation, PendingOperations
 from prism.adapters.client.propagation import TraceContext
-from prism.adapters.wire.methods import Method, Reply
+from prism.adapters.wire.methods import Method
 from prism.adapters.wire.relay import Waiter
 from prism.adapters.wire.status import error_of
 from prism.ports import (
@@ -86,14 +86,14 @@ class OperationStream:
         self._loop = asyncio.get_running_loop()
         self.answers = False
 
-    async def call(
+    def begin(
         self,
-        method: Method[Reply],
+        method: Method[Message],
         request: bytes,
         trace: TraceContext | None = None,
         left_s: float | None = None,
-    ) -> Reply:
-        """Send one operation and return its reply.
+    ) -> tuple[PendingOperation, asyncio.Future[Any]]:
+        """Send one operation.
 
         Args:
             request: encoded request.
@@ -101,38 +101,28 @@ class OperationStream:
             left_s: seconds until the caller's deadline, which the caller enforces by
                 cancelling; None: the stream's timeout holds and is enforced here.
 
+        Returns:
+            The argument of `give_up`, which a cancelled caller calls, and the future of the
+            reply. It fails with the error that the server sent or that broke the stream, or
+            with StreamsUnsupported.
+
         Raises:
-            PrismError: sent by the server, or the stream broke.
-            StreamsUnsupported: the server has no operation streams.
+            NotServing: the connection is closed.
         """
         if self._closed:
             raise NotServing(CLOSED)
-        future: asyncio.Future[Any]
-        if left_s is None:
-            pending, future = self._pending.add(method, request, trace)
-        else:
-            future = self._loop.create_future()
-            pending = self._pending.add_bounded(method, request, trace, left_s, future)
-        try:
-            reply: Reply = await future
-        except asyncio.CancelledError:
-            self._pending.give_up(pending)
-            raise
-        return reply
+        return self._pending.add(method, request, trace, left_s)
 
-    def begin(
+    def relay(
         self, method: Method[Message], operation: pb.Operation, waiter: Waiter
     ) -> PendingOperation:
         """Send one operation whose waiter is called in the step in which the reply arrives.
 
-        A future, as `call` uses, would report the reply one step of the loop later.
+        A future, as `begin` makes, would report the reply one step of the loop later.
 
         Args:
             operation: operation to send; its id is set here.
             waiter: receives the outcome, and calls `give_up` at the deadline.
-
-        Returns:
-            The argument of `give_up`.
 
         Raises:
             NotServing: the connection is closed.

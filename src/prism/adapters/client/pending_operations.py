@@ -98,32 +98,40 @@ class PendingOperations:
         self._loop = asyncio.get_running_loop()
 
     def add(
-        self, method: Method[Message], request: bytes, trace: TraceContext | None
-    ) -> tuple[PendingOperation, asyncio.Future[Any]]:
-        """Add an operation with the common timeout, which is enforced here.
-
-        Returns:
-            The operation, and the future of its reply.
-        """
-        loop = self._loop
-        expires_at = loop.time() + self._timeout_s + TIMEOUT_MARGIN_S
-        if self._timer is None:
-            self._timer = loop.call_at(expires_at, self._expire)
-        future = loop.create_future()
-        head = self._next_head(method, len(request), self._timeout, trace)
-        return self._add(method, head, request, expires_at, future), future
-
-    def add_bounded(
         self,
         method: Method[Message],
         request: bytes,
         trace: TraceContext | None,
-        left_s: float,
-        waiter: Waiter,
-    ) -> PendingOperation:
-        """Add an operation whose waiter gives it up after `left_s` seconds."""
-        head = self._next_head(method, len(request), _timeout_field(left_s), trace)
-        return self._add(method, head, request, None, waiter)
+        left_s: float | None,
+    ) -> tuple[PendingOperation, asyncio.Future[Any]]:
+        """Add an operation.
+
+        Args:
+            left_s: seconds after which its caller gives it up; None: the common timeout holds
+                and is enforced here.
+
+        Returns:
+            The operation, and the future of its reply.
+        """
+        expires_at = None
+        timeout = self._timeout
+        if left_s is None:
+            expires_at = self._loop.time() + self._timeout_s + TIMEOUT_MARGIN_S
+            if self._timer is None:
+                self._timer = self._loop.call_at(expires_at, self._expire)
+        else:
+            timeout = _timeout_field(left_s)
+        self.last_id += 1
+        inner = _ID_TAG + varint(self.last_id) + timeout
+        if trace is not None:
+            inner += pb.Operation(
+                traceparent=trace.traceparent, tracestate=trace.tracestate
+            ).SerializeToString()
+        size = len(request)
+        inner += method.request_tag + varint(size)
+        head = _OPERATIONS_TAG + varint(len(inner) + size) + inner
+        future = self._loop.create_future()
+        return self._add(method, head, request, expires_at, future), future
 
     def add_operation(
         self, method: Method[Message], operation: pb.Operation, waiter: Waiter
@@ -197,19 +205,6 @@ class PendingOperations:
             del self._cancel_ids[: len(ids)]
             parts.append(pb.OperateRequest(cancel_ids=ids).SerializeToString())
         return b"".join(parts)
-
-    def _next_head(
-        self, method: Method[Message], size: int, timeout: bytes, trace: TraceContext | None
-    ) -> bytes:
-        """Number the next operation, and encode the fields before a request of this size."""
-        self.last_id += 1
-        inner = _ID_TAG + varint(self.last_id) + timeout
-        if trace is not None:
-            inner += pb.Operation(
-                traceparent=trace.traceparent, tracestate=trace.tracestate
-            ).SerializeToString()
-        inner += method.request_tag + varint(size)
-        return _OPERATIONS_TAG + varint(len(inner) + size) + inner
 
     def _add(
         self,

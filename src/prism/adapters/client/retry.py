@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from time import monotonic
 
 from google.protobuf.message import Message
 
@@ -64,8 +65,7 @@ class RetryingChannel:
     @asynccontextmanager
     async def watch(self, request: pb.WatchRequest) -> AsyncIterator[AsyncIterator[Event]]:
         """Watch, and begin again until the timeout is over; see `Channel.watch`."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._channel.timeout_s
+        deadline = monotonic() + self._channel.timeout_s
         pauses = _Pauses(self._channel, deadline)
         while True:
             watching = self._channel.watch(request)
@@ -87,7 +87,7 @@ class RetryingChannel:
         Raises:
             PrismError: the last failure.
         """
-        began_at = asyncio.get_running_loop().time()
+        began_at = monotonic()
         failure = self._channel.absence
         if failure is None:
             try:
@@ -101,13 +101,12 @@ class RetryingChannel:
     async def _repeat(
         self, method: Method[Reply], request: Message, failure: PrismError, deadline: float
     ) -> Reply:
-        loop = asyncio.get_running_loop()
         pauses = _Pauses(self._channel, deadline)
         while True:
             in_time = await pauses.wait()
             if not in_time or self._channel.is_closed or not self._budget.take():
                 raise _again(failure)
-            left_s = deadline - loop.time()
+            left_s = deadline - monotonic()
             try:
                 async with asyncio.timeout(left_s + TIMEOUT_MARGIN_S):
                     return await self._channel.operate(method, request, left_s)
@@ -145,16 +144,15 @@ class _Pauses:
         self._channel = channel
         self._deadline = deadline
         self._longest_s = _FIRST_PAUSE_S
-        self._loop = asyncio.get_running_loop()
 
     async def wait(self) -> bool:
         """Wait until a server may take the call; return whether that was before the deadline."""
-        if not await self._channel.wait(self._deadline - self._loop.time()):
+        if not await self._channel.wait(self._deadline - monotonic()):
             # Callers that failed together do not return together.
-            pause_s = min(jittered(self._longest_s), self._deadline - self._loop.time())
+            pause_s = min(jittered(self._longest_s), self._deadline - monotonic())
             await asyncio.sleep(pause_s)
             self._longest_s = min(2 * self._longest_s, _LONGEST_PAUSE_S)
-        return self._loop.time() < self._deadline
+        return monotonic() < self._deadline
 
 
 def _reads(method: Method[Reply], request: Message) -> bool:

@@ -157,6 +157,7 @@ class Operation:
         keys: keys of the request.
         ordered_by: the route's `ordered_by` if the operation begins at once; None: later
             operations on its keys wait until it ends.
+        is_queued: whether it has a place in the queues of its keys.
         timeout_s: seconds from its arrival; for one that began after a wait, what was left.
         ahead: number of operations that must end before it begins.
         followers: operations that wait for this one, once for each key they share.
@@ -169,26 +170,18 @@ class Operation:
         observed: the observer's handle.
     """
 
-    __slots__ = (
-        "_stream",
-        "ahead",
-        "answered",
-        "deadline_step",
-        "followers",
-        "id",
-        "keys",
-        "kind",
-        "message",
-        "observed",
-        "ordered_by",
-        "overdue",
-        "request",
-        "route",
-        "task",
-        "timeout_s",
-        "waited_from_ns",
-        "waiting",
-    )
+    # Defaults of the class, because most operations end in their first step and set none of them.
+    ordered_by: object | None = None
+    is_queued = False
+    ahead = 0
+    followers: list[Operation] | None = None
+    waiting: Waiting | None = None
+    waited_from_ns = 0
+    task: Cancellable | None = None
+    deadline_step = 0
+    overdue = False
+    answered = False
+    observed: object = None
 
     def __init__(
         self,
@@ -208,16 +201,6 @@ class Operation:
         self._stream = stream
         self.route = route
         self.timeout_s = timeout_s
-        self.ordered_by: object | None = None
-        self.ahead = 0
-        self.followers: list[Operation] | None = None
-        self.waiting: Waiting | None = None
-        self.waited_from_ns = 0
-        self.task: Cancellable | None = None
-        self.deadline_step = 0
-        self.overdue = False
-        self.answered = False
-        self.observed: object = None
 
     def is_ordered_behind(self, before: Operation) -> bool:
         """Whether the downstream lets this operation take effect after the other one."""

@@ -32,6 +32,8 @@ class LongOperations(deque[Operation]):
 class KeyQueues:
     """Queues of operations by route and key: operations on one key run in the order sent.
 
+    An operation that ends in the step in which it begins needs no place in them.
+
     An operation that is given up while it waits keeps its place in the queues and does
     nothing when it is due, so that those behind it still wait for those ahead of it.
     """
@@ -39,8 +41,17 @@ class KeyQueues:
     def __init__(self) -> None:
         self._last: defaultdict[Route, dict[str, Operation]] = defaultdict(dict)
 
+    def lets_begin(self, operation: Operation) -> bool:
+        """Whether the operation may begin at once: none ahead of it on its keys holds it up."""
+        last = self._last.get(operation.route)
+        if not last:
+            return True
+        ahead = (before for key in operation.keys if (before := last.get(key)) is not None)
+        return all(map(operation.is_ordered_behind, ahead))
+
     def enter(self, operation: Operation) -> bool:
         """Queue the operation for each of its keys; return whether it may begin at once."""
+        operation.is_queued = True
         last = self._last[operation.route]
         ahead = []
         for key in operation.keys:

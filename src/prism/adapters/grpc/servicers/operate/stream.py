@@ -28,7 +28,7 @@ from prism.domain.workers import Workers
 from prism.ports import BackendTimeout, Exhausted, InvalidArgument, NotServing, Outcome, PrismError
 from prism.v1 import keyvalue_pb2 as pb
 
-_MIN_PER_TURN, _MAX_PER_TURN = 16, 256
+_MIN_PER_TURN, _MAX_PER_TURN = 32, 256
 """Operations that one turn of the loop begins: a message can hold a hundred thousand. Those
 of a smaller message are begun in several turns too, so that its caller reads the first
 outcomes, and sends more, while the last operations are still running."""
@@ -264,9 +264,9 @@ class StreamRunner:
             return None
         ends = perf_counter() + SHARE_S
         while (operation := self._take()) is not None:
-            operation.task = task
             rest = self._begin(operation)
             if rest is not None:
+                operation.task = task
                 return rest
             if perf_counter() > ends and not self._turns.has_time():
                 self._wait_for_turn()
@@ -301,15 +301,17 @@ class StreamRunner:
             operation = self._accept(incoming.popleft())
             if operation is None:
                 continue
-            is_long = operation.kind.is_long
-            if not is_long:
-                operation.ordered_by = operation.route.ordered_by
-            if not self._queues.enter(operation):
-                self._wait(operation)
-            elif is_long:
-                long.append(operation)
-            else:
+            if operation.kind.is_long:
+                if self._queues.enter(operation):
+                    long.append(operation)
+                else:
+                    self._wait(operation)
+                continue
+            operation.ordered_by = operation.route.ordered_by
+            if self._queues.lets_begin(operation):
                 return operation
+            self._queues.enter(operation)
+            self._wait(operation)
         return long.popleft() if long else None
 
     def _begin(self, operation: Operation) -> Awaitable[None] | None:
@@ -335,6 +337,7 @@ class StreamRunner:
         except Exception as error:
             self._responder.fail(operation, error)
         else:
+            self._ensure_queued(operation)
             return self._finish(operation, work, waits_for)
         finally:
             if waiting is not None:
@@ -342,8 +345,14 @@ class StreamRunner:
                 reservation.set(None)
         if reply is not None:
             self._responder.reply(operation, reply)
-        self._leave(operation)
+        if operation.is_queued:
+            self._leave(operation)
         return None
+
+    def _ensure_queued(self, operation: Operation) -> None:
+        """Queue an operation that has begun and goes on: later ones on its keys come behind it."""
+        if not operation.is_queued:
+            self._queues.enter(operation)
 
     def _accept(self, message: pb.Operation) -> Operation | None:
         """Make an operation that is to be answered; None: it was refused."""
@@ -407,10 +416,12 @@ class StreamRunner:
             relayed = relay(operation, self._relayed)
         except Exception as error:
             self._responder.fail(operation, error)
-            self._leave(operation)
+            if operation.is_queued:
+                self._leave(operation)
             return True
         if relayed is None:
             return False
+        self._ensure_queued(operation)
         operation.task = relayed
         self._deadlines.watch(operation)
         return True
