@@ -71,14 +71,14 @@ class Pings:
 
 
 class _DataFrame(DataFrame):
-    """Frame without its bytes in its representation.
+    """Frame with a short representation.
 
     `H2Connection` makes the representation of every frame, for a log that nobody reads. With
     the bytes it costs as much as the rest of a large message.
     """
 
-    def _body_repr(self) -> str:
-        return f"{len(self.data)} bytes"
+    def __repr__(self) -> str:
+        return "DATA"
 
 
 class _FrameBuffer(FrameBuffer):

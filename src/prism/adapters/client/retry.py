@@ -125,6 +125,8 @@ class RetryingChannel:
                 failure = error
 
     def _may_repeat(self, error: PrismError, method: Method[Reply], request: Message) -> bool:
+        """Note an error, and return whether the operation may be sent again after it."""
+        self._channel.note(error)
         if self._channel.is_closed:
             return False
         not_applied = error.outcome is Outcome.NOT_APPLIED

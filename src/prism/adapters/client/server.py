@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -96,15 +97,11 @@ class Server(PerProcess):
         """Call a method; see `Channel.unary`."""
         return await self.channel.unary(path, request, reply_type, timeout=timeout)
 
-    async def operate(
+    def operate(
         self, method: Method[Reply], request: Message, left_s: float | None = None
-    ) -> Reply:
-        """Send an operation; see `Channel.operate`."""
-        try:
-            return await self.channel.operate(method, request, left_s)
-        except (NotServing, BackendUnavailable) as error:
-            self.note(error)
-            raise
+    ) -> Coroutine[Any, Any, Reply]:
+        """Send an operation; see `Channel.operate`. A caller takes its error to `note`."""
+        return self.channel.operate(method, request, left_s)
 
     def watch(self, request: pb.WatchRequest) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Watch; see `Channel.watch`."""
@@ -124,7 +121,9 @@ class Server(PerProcess):
 
     def note(self, error: PrismError) -> None:
         """Note the error of a call: it may say that the server does not serve."""
-        if isinstance(error, NotServing) or not self.channel.is_connected:
+        if isinstance(error, NotServing) or (
+            isinstance(error, BackendUnavailable) and not self.channel.is_connected
+        ):
             self.ask_again(error)
 
     def connection_lost(self, reason: str) -> None:

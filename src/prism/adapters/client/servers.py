@@ -216,6 +216,9 @@ class Servers(PerProcess):
         server = self._enter(key)
         try:
             return await server.operate(method, request, left_s)
+        except PrismError as error:
+            server.note(error)
+            raise
         finally:
             self._leave(key, server)
 
@@ -269,6 +272,9 @@ class Servers(PerProcess):
         for server in self._servers.values():
             server.channel.use_token(token)
         self._token = token
+
+    def note(self, error: PrismError) -> None:
+        """Do nothing: the server that failed has noted the error."""
 
     async def close(self) -> None:
         """Close every connection; calls in flight fail. Safe more than once."""

@@ -23,6 +23,16 @@ def varint(number: int) -> bytes:
         return bytes((number & 0x7F | 0x80, number >> 7))
     if number < 0x20_0000:
         return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
+    if number < 0x1000_0000:
+        # Ids of operations on a stream that has lasted long.
+        return bytes(
+            (
+                number & 0x7F | 0x80,
+                number >> 7 & 0x7F | 0x80,
+                number >> 14 & 0x7F | 0x80,
+                number >> 21,
+            )
+        )
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)

@@ -42,12 +42,13 @@ class KeyQueues:
         self._last: defaultdict[Route, dict[str, Operation]] = defaultdict(dict)
 
     def lets_begin(self, operation: Operation) -> bool:
-        """Whether the operation may begin at once: none ahead of it on its keys holds it up."""
+        """Whether an operation on one key may begin at once: none ahead of it holds it up."""
         last = self._last.get(operation.route)
         if not last:
             return True
-        ahead = (before for key in operation.keys if (before := last.get(key)) is not None)
-        return all(map(operation.is_ordered_behind, ahead))
+        (key,) = operation.keys
+        before = last.get(key)
+        return before is None or operation.is_ordered_behind(before)
 
     def enter(self, operation: Operation) -> bool:
         """Queue the operation for each of its keys; return whether it may begin at once."""

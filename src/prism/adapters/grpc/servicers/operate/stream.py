@@ -16,6 +16,7 @@ from prism.adapters.grpc.servicers.operate.operation import (
     Operation,
     OperationKind,
     Router,
+    StartRelay,
     StreamLimits,
     Waiting,
 )
@@ -323,7 +324,7 @@ class StreamRunner:
             self._observer.resume(operation.observed)
         if waiting is not None:
             self._begin_late(operation, waiting)
-        elif self._relay(operation):
+        elif self._relay_operation is not None and self._relay(operation, self._relay_operation):
             return None
         reply: Message | None = None
         try:
@@ -407,10 +408,9 @@ class StreamRunner:
         operation.waiting = None
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
-    def _relay(self, operation: Operation) -> bool:
+    def _relay(self, operation: Operation, relay: StartRelay) -> bool:
         """Relay the operation if possible; return whether nothing is left to do here."""
-        relay = self._relay_operation
-        if relay is None or self._is_observed_inside(operation):
+        if operation.observed is not None and self._is_observed_inside(operation.observed):
             return False
         try:
             relayed = relay(operation, self._relayed)
@@ -426,10 +426,9 @@ class StreamRunner:
         self._deadlines.watch(operation)
         return True
 
-    def _is_observed_inside(self, operation: Operation) -> bool:
+    def _is_observed_inside(self, observed: object) -> bool:
         """Whether the observer follows the port calls, which relaying would skip."""
-        observed, observer = operation.observed, self._observer
-        return observed is not None and observer is not None and observer.follows(observed)
+        return self._observer is not None and self._observer.follows(observed)
 
     def _relayed(
         self, operation: Operation, reply: Message | None, error: BaseException | None
