@@ -14,6 +14,7 @@ from google.rpc import code_pb2
 from prism.adapters.client.errors import ErrorTranslator
 from prism.adapters.client.grpc_call import Call, CallFailed
 from prism.adapters.client.operation_stream import OperationStream, StreamsUnsupported
+from prism.adapters.client.pending_operations import TIMEOUT_MARGIN_S
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.status import status_of
 from prism.ports import (
@@ -361,6 +362,21 @@ async def test_operation_without_an_answer_fails_at_the_deadline() -> None:
     await settle()
     ids = [each.id for each in call.operations]
     assert [each for message in call.written for each in message.cancel_ids] == ids
+    await setting.stream.close()
+
+
+async def test_no_operation_fails_before_its_own_deadline() -> None:
+    setting = Setting(timeout_s=0.02)
+    loop = asyncio.get_running_loop()
+    earlier = setting.get("earlier")
+    await asyncio.sleep(0.02)
+    begun = loop.time()
+    with pytest.raises(BackendTimeout):
+        await setting.get("later")
+    # Timers may be early by the resolution of the clock.
+    assert loop.time() - begun >= 0.019 + TIMEOUT_MARGIN_S
+    with pytest.raises(BackendTimeout):
+        await earlier
     await setting.stream.close()
 
 
