@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from prism.adapters.resp import door as doors
+from prism.domain.connection_budget import UnreadReplies
 from tests.unit.resp.conftest import Connection, Serve, Served, encode
 
 
@@ -169,3 +170,50 @@ async def test_a_flood_of_small_commands_is_parsed_in_turns(
     for each in connections:
         assert await each.receive(500) == [b"PONG"] * 500
     assert served.door.backlog == 0
+
+
+_LARGE, _SMALL = b"x" * 100_000, b"x" * 1_000
+
+
+async def test_a_reply_of_many_large_ones_is_refused_before_it_is_made(served: Served) -> None:
+    served.door.unread = UnreadReplies(max_connection_bytes=1 << 20)
+    client = await served.connect()
+    await client.ask(b"SET k " + _LARGE)
+    *_, in_all = await client.ask("MULTI", "SET other v", *["GET k"] * 5_000, "EXEC")
+    assert str(in_all).startswith("OOM the reply is too large")
+    assert "unknown" not in str(in_all)
+    assert await client.ask("EXISTS other") == [0]
+    assert served.door.unread.used == 0
+    *_, few = await client.ask("MULTI", *["GET k"] * 5, "EXEC")
+    assert few == [_LARGE] * 5
+
+
+async def test_many_batches_of_one_command_make_no_large_reply(served: Served) -> None:
+    served.door.unread = UnreadReplies(max_connection_bytes=1 << 20)
+    client = await served.connect()
+    await client.ask(b"SET k " + _SMALL)
+    (refused,) = await client.ask("MGET" + " k" * 5_000)
+    assert str(refused).startswith("OOM the reply is too large")
+    assert await client.ask("MGET" + " k" * 500) == [[_SMALL] * 500]
+    assert served.door.unread.used == 0
+
+
+async def test_a_transaction_holds_values_up_to_a_limit(connection: Connection) -> None:
+    *_, refused = await connection.ask(
+        "MULTI", *(f"SETRANGE k{number} 1000000 x" for number in range(100)), "EXEC"
+    )
+    assert "more than 16,777,216 bytes together" in str(refused)
+    assert "nothing was written" in str(refused)
+    assert "unknown" not in str(refused)
+    assert await connection.ask("DBSIZE") == [0]
+    # A value that replaces another takes its place.
+    *_, replies = await connection.ask("MULTI", *["SETRANGE k 1000000 x"] * 100, "EXEC")
+    assert replies == [1_000_001] * 100
+
+
+async def test_watched_keys_are_limited(connection: Connection) -> None:
+    refused, state = await connection.ask(
+        "WATCH " + " ".join(f"k{number}" for number in range(1_001)), "CLIENT INFO"
+    )
+    assert str(refused) == "ERR more than 1,000 keys are watched: send UNWATCH first"
+    assert b"watch=1000 " in state

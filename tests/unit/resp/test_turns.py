@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from prism.domain.turns import Turns
-from tests.unit.resp.conftest import Served
+from prism.ports import Capability
+from tests.unit.resp.conftest import Serve, Served
 
 
 class OverTurns(Turns):
@@ -66,3 +67,31 @@ async def test_a_command_on_many_keys_lets_others_run_between_its_pages(
     assert await client.ask(command) == [reply]
     # One for the command, and one after each page or batch but the last.
     assert turns.begun_later >= 3
+
+
+@pytest.mark.parametrize("capable", [True, False], ids=["together", "one after another"])
+async def test_a_transaction_lets_others_run_between_its_commands(
+    serve: Serve, capable: bool
+) -> None:
+    served = await serve(loose_transactions=True)
+    if not capable:
+        served.driver.lacks(
+            {
+                capability: declaration
+                for capability, declaration in served.driver.profile.capabilities.items()
+                if capability is not Capability.TRANSACTIONS
+            }
+        )
+    served.door.turns = turns = OverTurns()
+    client = await served.connect()
+    *_, replies = await client.ask("MULTI", *["APPEND k x"] * 500, "EXEC")
+    assert replies == list(range(1, 501))
+    assert turns.begun_later >= 500
+
+
+async def test_watching_many_keys_lets_others_run_between_them(
+    served: Served, turns: OverTurns
+) -> None:
+    client = await served.connect()
+    assert await client.ask("WATCH " + " ".join(f"k{number}" for number in range(500))) == [b"OK"]
+    assert turns.begun_later >= 500

@@ -19,6 +19,7 @@ from prism.ports import (
     Count,
     Delete,
     Entry,
+    Exhausted,
     Lifetime,
     Page,
     Persisted,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _MILLISECOND = timedelta(milliseconds=1)
+
+_MOST_HELD_BYTES = 16 << 20
+"""Keys and values that one transaction may hold until it is written."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,7 @@ class Overlay:
         self._keys: dict[str, _Key] = {}
         self._loading = asyncio.Lock()
         self._versions = 0
+        self._held_bytes = 0
 
     @property
     def profile(self) -> Profile:
@@ -207,14 +212,29 @@ class Overlay:
                 left_ms = -(-lifetime.remaining // _MILLISECOND)
                 now = entry._replace(expires_at_ms=now_ms() + left_ms)
         state = self._keys[key] = _Key(now, entry, was_read=True)
+        self._hold(len(key) + (0 if entry is None else len(entry.value)))
         return state
 
     def _write(self, key: str, entry: Entry | None) -> None:
         state = self._keys.get(key)
+        size = 0 if entry is None else len(entry.value)
         if state is None:
             self._keys[key] = _Key(entry, changed=True)
+            size += len(key)
         else:
+            if state.changed and state.now is not None:
+                size -= len(state.now.value)
             state.now, state.changed = entry, True
+        self._hold(size)
+
+    def _hold(self, size: int) -> None:
+        """Count the bytes of a key and values; raises Exhausted if they are too many."""
+        self._held_bytes += size
+        if self._held_bytes > _MOST_HELD_BYTES:
+            raise Exhausted(
+                f"the keys and values that the transaction reads and writes have more than "
+                f"{_MOST_HELD_BYTES:,} bytes together: use fewer in one; nothing was written"
+            )
 
     async def _check(self, key: str, expected: Version | None) -> None:
         entry = await self.get(key)

@@ -14,8 +14,8 @@ from prism.domain.access.logins import NOTHING
 from prism.ports import (
     Batch,
     CompareAndSet,
+    Condition,
     Counter,
-    Entry,
     Exhausted,
     Expiry,
     KeyValue,
@@ -81,7 +81,7 @@ class Session:
         library: name and version of the client's library.
         user: name by which it has logged in.
         active_ns: when its last commands began.
-        watched: what the keys of WATCH held.
+        watched: what the keys of WATCH have to be at EXEC.
         replies: whether replies are sent: `on`, `off`, or `skip` for the next one.
         proven: what is proven of the caller without AUTH.
         caller: who sends the commands; None: nobody asks.
@@ -156,7 +156,7 @@ class Session:
         self.replies = "on"
         self.subscriptions.close()
         self.transaction = None
-        self.watched: dict[str, Entry | None] = {}
+        self.watched: dict[str, Condition] = {}
         self.use(self.door.default)
 
     def log_out(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -94,8 +95,9 @@ def _rounded(number: Fraction) -> Fraction:
 
 def _text_of(number: Fraction) -> bytes:
     scaled = round(abs(number) * 10**_PLACES)
-    whole, places = divmod(scaled, 10**_PLACES)
-    text = f"{whole}.{places:0{_PLACES}d}".rstrip("0").rstrip(".")
+    # The conversion of an int to text has a limit of digits, which these numbers exceed.
+    digits = str(Decimal(scaled)).zfill(_PLACES + 1)
+    text = f"{digits[:-_PLACES]}.{digits[-_PLACES:]}".rstrip("0").rstrip(".")
     return b"%b%b" % (b"-" if number < 0 and scaled else b"", text.encode())
 
 

@@ -15,6 +15,7 @@ from prism.adapters.resp.arguments import (
 )
 from prism.adapters.resp.command import Spec
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
+from prism.adapters.resp.gathering import Gathering
 from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, ONE, ZERO, array, bulk, integer
@@ -229,15 +230,15 @@ async def _mget(session: Session, arguments: Arguments) -> bytes:
     keys = keys_of(arguments[1:])
     if len(keys) == 1:
         return array([value_of(await session.gateway.get(keys[0]), session)])
-    replies = []
     most = session.gateway.describe().limits.max_batch_items
-    for begin in range(0, len(keys), most):
-        for outcome in await session.gateway.get_many(keys[begin : begin + most]):
-            if isinstance(outcome, PrismError):
-                raise outcome
-            replies.append(value_of(outcome, session))
-        await session.take_turns()
-    return array(replies)
+    with Gathering(session) as replies:
+        for begin in range(0, len(keys), most):
+            for outcome in await session.gateway.get_many(keys[begin : begin + most]):
+                if isinstance(outcome, PrismError):
+                    raise outcome
+                replies.append(value_of(outcome, session))
+            await session.take_turns()
+        return replies.reply()
 
 
 async def _mset(session: Session, arguments: Arguments) -> bytes:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from prism.adapters.resp.arguments import keys_of
 from prism.adapters.resp.command import Command, Spec
 from prism.adapters.resp.errors import CommandError, not_utf8, reply_of
+from prism.adapters.resp.gathering import Gathering
 from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import ARGUMENT_OVERHEAD_BYTES, Arguments
-from prism.adapters.resp.replies import OK, QUEUED, array, error
+from prism.adapters.resp.replies import OK, QUEUED, error
 from prism.adapters.resp.session import Backend, Session, Transaction
 from prism.ports import (
     Capability,
     Condition,
     InvalidArgument,
     NotServing,
+    Outcome,
     PreconditionFailed,
     Profile,
 )
@@ -90,7 +92,7 @@ def _exec(session: Session, arguments: Arguments) -> Coroutine[Any, Any, bytes]:
     session.transaction, session.watched = None, {}
     if transaction.refusal:
         raise CommandError(transaction.refusal)
-    conditions = [Condition.unchanged(key, entry) for key, entry in watched.items()]
+    conditions = list(watched.values())
     if Capability.TRANSACTIONS in session.gateway.describe().capabilities:
         return _run_together(session, transaction, conditions)
     return _run_loosely(session, transaction, conditions)
@@ -100,7 +102,7 @@ async def _run_together(
     session: Session, transaction: Transaction, conditions: list[Condition]
 ) -> bytes:
     async def run(overlay: Overlay) -> bytes:
-        return await _run(session, overlay, transaction)
+        return await _run(session, overlay, transaction, None)
 
     replies = await transact(session.gateway, run, conditions)
     return _null(session) if replies is None else replies
@@ -115,14 +117,20 @@ async def _run_loosely(
         entry = await gateway.get(condition.key)
         if not condition.is_met_by(None if entry is None else entry.version):
             return _null(session)
-    return await _run(session, gateway, transaction)
+    return await _run(session, gateway, transaction, Outcome.UNKNOWN)
 
 
-async def _run(session: Session, backend: Backend, transaction: Transaction) -> bytes:
+async def _run(
+    session: Session, backend: Backend, transaction: Transaction, after_refusal: Outcome | None
+) -> bytes:
     # No other command of this connection runs at the same time.
     gateway, session.gateway = session.gateway, backend
     try:
-        return array([await _reply(session, *each) for each in transaction.commands])
+        with Gathering(session, after_refusal) as replies:
+            for each in transaction.commands:
+                replies.append(await _reply(session, *each))
+                await session.take_turns()
+            return replies.reply()
     finally:
         session.gateway = gateway
 
@@ -148,9 +156,13 @@ def _null(session: Session) -> bytes:
 async def _watch(session: Session, arguments: Arguments) -> bytes:
     if session.transaction is not None:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
+    most = session.gateway.describe().limits.max_batch_items
     for key in keys_of(arguments[1:]):
         if key not in session.watched:
-            session.watched[key] = await session.gateway.get(key)
+            if len(session.watched) >= most:
+                raise CommandError(f"ERR more than {most:,} keys are watched: send UNWATCH first")
+            session.watched[key] = Condition.unchanged(key, await session.gateway.get(key))
+            await session.take_turns()
     return OK
 
 
