@@ -244,6 +244,30 @@ class ExpiryTimesCountFromTheStart(Fault):
         ]
 
 
+class BatchesShowTheExpiryOfTheWrite(Fault):
+    """Keeps the expiry beside the value, and changes it elsewhere."""
+
+    caught_by = "test_every_read_shows_a_change_of_the_ttl"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._written: dict[Version, int | None] = {}
+
+    async def expire(self, key: str, ttl: timedelta) -> bool:
+        entry = await self.inner.get(key)
+        if entry is not None:
+            self._written.setdefault(entry.version, entry.expires_at_ms)
+        return await self.inner.expire(key, ttl)
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        return [
+            entry._replace(expires_at_ms=self._written.get(entry.version, entry.expires_at_ms))
+            if isinstance(entry, Entry)
+            else entry
+            for entry in await self.inner.get_many(keys)
+        ]
+
+
 class DeleteManyLeavesTheTtl(Fault):
     caught_by = "test_delete_many_removes_the_ttl"
 

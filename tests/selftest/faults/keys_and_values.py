@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from prism.ports import Entry, Page, PrismError, Put, Version
 from tests.selftest.faults.fault import Fault
+
+_CHUNK = 100_000
 
 
 class LeadingSpacesAreStripped(Fault):
@@ -76,3 +79,25 @@ class BatchesStripLineEnds(Fault):
         return await self.inner.set_many(
             [put._replace(value=put.value.rstrip(b"\n")) for put in puts]
         )
+
+
+class AWholeNumberOfChunksLosesTheLast(Fault):
+    """Reads chunks until one is not full, and drops that one."""
+
+    caught_by = "test_every_write_and_every_read_keeps_the_value_byte_for_byte"
+
+    async def scan(
+        self, prefix: str = "", *, page_size: int = 0, page_token: str = "", values: bool = False
+    ) -> Page:
+        page = await self.inner.scan(
+            prefix, page_size=page_size, page_token=page_token, values=values
+        )
+        if page.entries is None:
+            return page
+        entries = [
+            each._replace(value=each.value[:-_CHUNK])
+            if each.value and len(each.value) % _CHUNK == 0
+            else each
+            for each in page.entries
+        ]
+        return replace(page, entries=entries)

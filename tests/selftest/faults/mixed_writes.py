@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
-from prism.ports import Count, Driver, Entry, Lifetime, Page, Persisted, PrismError, Version
+from prism.ports import Count, Driver, Entry, Lifetime, Page, Persisted, PrismError, Put, Version
 from tests.selftest.faults.fault import Fault
 
 
@@ -144,3 +146,37 @@ class TwoConnectionsForOneCall(Fault):
             await asyncio.sleep(0)
             async with self._pool:
                 return await self.inner.persist(key)
+
+
+class ALockForEachKeyInTheOrderOfTheCall(Fault):
+    """Two batches that name keys in opposite orders wait for one another for ever."""
+
+    caught_by = "test_calls_with_many_keys_at_once_all_finish"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def set_many(self, puts: Sequence[Put]) -> list[Version | PrismError]:
+        async with AsyncExitStack() as locked:
+            for key in dict.fromkeys(put.key for put in puts):
+                await locked.enter_async_context(self._locks[key])
+                await asyncio.sleep(0)
+            return await self.inner.set_many(puts)
+
+
+class APoolForTheKeysOfACall(Fault):
+    """Takes a connection of a bounded pool for each key of a call, one after the other."""
+
+    caught_by = "test_calls_with_many_keys_at_once_all_finish"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._pool = asyncio.Semaphore(64)
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        async with AsyncExitStack() as taken:
+            for _ in keys[:32]:
+                await taken.enter_async_context(self._pool)
+                await asyncio.sleep(0)
+            return await self.inner.get_many(keys)

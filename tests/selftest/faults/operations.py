@@ -12,6 +12,7 @@ from prism.ports import (
     Count,
     Driver,
     Entry,
+    Exhausted,
     Page,
     Persisted,
     PreconditionFailed,
@@ -325,3 +326,18 @@ class AnythingCountsAsZero(Fault):
             if refusal.reason != "NOT_AN_INTEGER":
                 raise
             return Count(delta, await self.inner.set(key, b"%d" % delta))
+
+
+class NothingFitsAfterAValueThatDoesNot(Fault):
+    """Ends a reply at the first value that does not fit, and fails what comes after it."""
+
+    caught_by = "test_items_that_exceed_the_reply_can_be_requested_again"
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | PrismError | None]:
+        outcomes = await self.inner.get_many(keys)
+        is_full = False
+        for at, outcome in enumerate(outcomes):
+            is_full = is_full or isinstance(outcome, Exhausted)
+            if is_full:
+                outcomes[at] = Exhausted("the reply is full")
+        return outcomes

@@ -8,6 +8,8 @@ from datetime import timedelta
 from prism.ports import Count, Version, VersionConflict
 from tests.selftest.faults.fault import Fault
 
+_HEAD = 65_536
+
 
 class EveryWriteChangesAllVersions(Fault):
     """Compares with the revision of the whole store."""
@@ -45,3 +47,16 @@ class ZeroIsNotWritten(Fault):
         if delta == 0 and entry is not None and re.fullmatch(rb"0|-?[1-9]\d{0,17}", entry.value):
             return Count(int(entry.value), entry.version)
         return await self.inner.increment(key, delta)
+
+
+class VersionsOfTheBeginning(Fault):
+    """Takes the first 64 KiB of a value for the whole."""
+
+    caught_by = "test_the_version_changes_with_the_value"
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        entry = await self.inner.get(key)
+        version = await self.inner.set(key, value, ttl=ttl)
+        if entry is not None and len(value) > _HEAD and entry.value[:_HEAD] == value[:_HEAD]:
+            return entry.version
+        return version

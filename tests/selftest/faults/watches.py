@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from prism.ports import Change, Event, WatchEnded
+from prism.ports import Change, Driver, Entry, Event, Version, WatchEnded
 from tests.selftest.faults.fault import Fault
 
 Watched: TypeAlias = AbstractAsyncContextManager[AsyncIterator[Event]]
 _KEPT = 50
+_KEPT_OF_MANY = 10_000
 _DROPPED = 30
 
 
@@ -145,6 +146,42 @@ class SlowReadersMissEvents(Fault):
 
     def watch(self, prefix: str = "") -> Watched:
         return _buffered(self.inner.watch(prefix), deque[Event](maxlen=_KEPT), deque.popleft)
+
+
+class ReadersFarBehindMissEvents(Fault):
+    """Has room for more events than most readers ever leave unread."""
+
+    caught_by = "test_a_reader_far_behind_gets_every_event_or_an_error"
+
+    def watch(self, prefix: str = "") -> Watched:
+        kept = deque[Event](maxlen=_KEPT_OF_MANY)
+        return _buffered(self.inner.watch(prefix), kept, deque.popleft)
+
+
+class ConditionalWritesAreReportedFirst(Fault):
+    """Reports a compare-and-set when it is sent."""
+
+    caught_by = "test_a_read_after_an_event_shows_that_change_or_a_later_one"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._hidden: dict[str, Entry | None] = {}
+
+    async def compare_and_set(
+        self, key: str, value: bytes, *, expected: Version | None, ttl: timedelta | None = None
+    ) -> Version:
+        entry = await self.inner.get(key)
+        version = await self.inner.compare_and_set(key, value, expected=expected, ttl=ttl)
+        self._hidden[key] = entry
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self._hidden.pop(key, None)
+        return version
+
+    async def get(self, key: str) -> Entry | None:
+        if key in self._hidden:
+            return self._hidden[key]
+        return await self.inner.get(key)
 
 
 @asynccontextmanager

@@ -76,7 +76,14 @@ class Basic(KeysAndValues, EveryOperation):
             assert 0 <= await kv.set(f"{prefix}{number}", b"%d" % number) < 1 << 64
 
     async def test_the_version_changes_with_the_value(self, kv: FullKeyValue, key: str) -> None:
-        assert await kv.set(key, b"one") != await kv.set(key, b"two")
+        large = bytes(200_000)
+        for one, other in (
+            (b"one", b"two"),
+            (b"", b"\x00"),
+            (b"1" + large, b"2" + large),
+            (large + b"1", large + b"2"),
+        ):
+            assert await kv.set(key, one) != await kv.set(key, other)
 
     async def test_reading_does_not_change_the_version(self, kv: FullKeyValue, key: str) -> None:
         version = await kv.set(key, b"value")

@@ -299,7 +299,8 @@ class Batches(Group):
         rounds = 0
         while missing := [key for key in expected if key not in found]:
             rounds += 1
-            outcomes = await kv.get_many(missing)
+            *outcomes, nothing = await kv.get_many([*missing, f"{prefix}absent"])
+            assert nothing is None, f"an absent key after values that do not fit: {nothing!r}"
             before = len(found)
             for key, outcome in zip(missing, outcomes, strict=True):
                 if isinstance(outcome, Entry):

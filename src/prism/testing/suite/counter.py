@@ -155,7 +155,9 @@ class Counters(Group):
         assert refusal.value.outcome is Outcome.NOT_APPLIED
         assert await kv.get(key) == before
 
-    @pytest.mark.parametrize(("start", "delta"), [(MIN, MAX), (MAX, MIN), (MAX - 1, 1)])
+    @pytest.mark.parametrize(
+        ("start", "delta"), [(MIN, MAX), (MAX, MIN), (MAX - 1, 1), (1 << 53, 1)]
+    )
     async def test_the_whole_int64_range_is_supported(
         self, kv: FullKeyValue, key: str, start: int, delta: int
     ) -> None:

@@ -79,6 +79,9 @@ VALUES = {
     "not utf-8": b"\xff\xfe\xc3\x28",
     "quoted": b'"a"',
     "null": b"null",
+    # A whole number of chunks, for chunks of 64 KiB and of 100,000 bytes.
+    "196,608 bytes": random.Random(1).randbytes(196_608),
+    "200,000 bytes": random.Random(2).randbytes(200_000),
     "131,073 bytes": random.Random(3).randbytes(131_073),
     "999,999 bytes": random.Random(4).randbytes(999_999),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 
 import pytest
@@ -24,10 +24,11 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend, Level
 from prism.testing.suite.calls import gather_or_cancel
-from prism.testing.suite.group import NOT_REACHABLE, Group, group, needs
+from prism.testing.suite.group import NOT_REACHABLE, UNSUPPORTED, Group, group, needs
 from prism.testing.suite.histories import EveryWriteWorkload, RandomWorkload, Recorder, check
 from prism.testing.suite.operations import SAMPLES, SampleOperation, reads_of
 from prism.testing.suite.timing import LONG, time_limit
+from prism.testing.suite.transactions_together import keys_together
 
 RANDOM_CALLERS = 12
 RANDOM_STEPS = 50
@@ -40,6 +41,8 @@ LARGE_SIZES = (64 << 10, (64 << 10) + 1, 300_001, 1 << 20)
 
 _PROGRESS_SECONDS = 20.0
 _FEWER_CALLS = 100
+_LARGE_CALLS = 60
+_KEYS_OF_A_LARGE_CALL = 40
 
 TTL_CHANGES = pytest.mark.parametrize(
     "change",
@@ -288,6 +291,30 @@ class Linearizability(Group):
             # A conflict is an answer too.
             if isinstance(outcome, BaseException) and not isinstance(outcome, VersionConflict):
                 raise outcome
+
+    async def test_calls_with_many_keys_at_once_all_finish(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        kv, declared = backend.kv, backend.profile.capabilities
+        calls: list[Callable[[Sequence[str]], Coroutine[object, None, object]]] = []
+        if Capability.BATCH in declared:
+            calls += [kv.get_many, kv.delete_many, lambda keys: kv.set_many(_puts(keys))]
+        if Capability.TRANSACTIONS in declared:
+            calls.append(lambda keys: kv.apply([], _puts(keys)))
+        if not calls:
+            pytest.skip(f"{UNSUPPORTED}no operation takes several keys")
+        keys = keys_together(prefix, _KEYS_OF_A_LARGE_CALL)
+        # Where each key has a lock, two calls in opposite orders wait for one another.
+        orders = keys, keys[::-1]
+        count = min(backend.max_in_flight, _LARGE_CALLS)
+        async with time_limit(_PROGRESS_SECONDS, f"{count} calls with {len(keys)} keys at once"):
+            await gather_or_cancel(
+                *(calls[at % len(calls)](orders[at // len(calls) % 2]) for at in range(count))
+            )
+
+
+def _puts(keys: Sequence[str]) -> list[Put]:
+    return [Put(key, b"1") for key in keys]
 
 
 async def _work(

@@ -13,7 +13,6 @@ import pytest
 from prism.ports import (
     MAX_TTL,
     Capability,
-    Entry,
     FullKeyValue,
     Lifetime,
     PrismError,
@@ -22,7 +21,7 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend
 from prism.testing.suite.group import Group, group, needs, skip_unless_declared
-from prism.testing.suite.operations import only_item
+from prism.testing.suite.operations import only_item, reads_of
 from prism.testing.suite.timing import LONG, ROUNDING, Clock
 
 Exists: TypeAlias = Callable[[FullKeyValue, str], Awaitable[bool]]
@@ -195,30 +194,39 @@ class TtlWrites(Group):
     async def test_expiry_times_count_from_the_unix_epoch_in_every_read(
         self, backend: Backend, prefix: str, clock: Clock
     ) -> None:
-        kv, capabilities = backend.kv, backend.profile.capabilities
+        kv = backend.kv
         key, lasting = f"{prefix}expires", f"{prefix}lasts"
         before_ms = time.time() * 1000
         await kv.set(key, b"value", ttl=LONG)
         await kv.set(lasting, b"value")
-        reads: dict[str, Sequence[Entry | PrismError | None]] = {
-            "get": [await kv.get(key), await kv.get(lasting)]
-        }
-        if Capability.BATCH in capabilities:
-            reads["get_many"] = await kv.get_many([key, lasting])
-        if Capability.SCAN in capabilities:
-            pages = [await kv.scan(name, page_size=1, values=True) for name in (key, lasting)]
-            reads["scan"] = [page.entries[0] for page in pages if page.entries]
         times = {}
-        for name, (expiring, other) in reads.items():
-            assert isinstance(expiring, Entry), name
-            assert isinstance(other, Entry), name
-            assert expiring.expires_at_ms is not None, name
-            assert other.expires_at_ms is None, name
-            times[name] = expiring.expires_at_ms
+        for name, (expires_at_ms, other) in (await _expiries_in(backend, (key, lasting))).items():
+            assert expires_at_ms is not None, name
+            assert other is None, name
+            times[name] = expires_at_ms
         expected_ms = before_ms + LONG / timedelta(milliseconds=1)
         assert abs(times["get"] - expected_ms) < _CLOCKS_DIFFER_MS
         apart = (clock.error + ROUNDING) / timedelta(milliseconds=1)
         assert max(times.values()) - min(times.values()) <= apart, times
+
+    async def test_every_read_shows_a_change_of_the_ttl(
+        self, backend: Backend, prefix: str
+    ) -> None:
+        kv = backend.kv
+        given, prolonged, removed = keys = [f"{prefix}{number}" for number in range(3)]
+        await kv.set(given, b"value")
+        for key in (prolonged, removed):
+            await kv.set(key, b"value", ttl=LONG)
+        # What a backend remembers of these reads is no longer true afterwards.
+        await _expiries_in(backend, keys)
+        await kv.expire(given, LONG)
+        await kv.expire(prolonged, 2 * LONG)
+        await kv.persist(removed)
+        for name, (first, second, third) in (await _expiries_in(backend, keys)).items():
+            assert first is not None, name
+            assert second is not None, name
+            assert abs(second - first - LONG / timedelta(milliseconds=1)) < 60_000, name
+            assert third is None, name
 
     async def test_no_read_prolongs_a_ttl(
         self, backend: Backend, prefix: str, clock: Clock
@@ -261,6 +269,16 @@ class TtlWrites(Group):
         assert [await kv.ttl(key) for key in keys] == [Lifetime(None)] * 3
         await clock.outlive(kv)
         assert [await kv.exists(key) for key in keys] == [True] * 3
+
+
+async def _expiries_in(backend: Backend, keys: Sequence[str]) -> dict[str, list[int | None]]:
+    """Return when these keys expire, according to each read that shows it."""
+    times: dict[str, list[int | None]] = {}
+    for name, read in reads_of(backend.profile).items():
+        entries = [await read(backend.kv, key) for key in keys]
+        assert None not in entries, name
+        times[name] = [entry.expires_at_ms for entry in entries if entry is not None]
+    return times
 
 
 async def _by_get(kv: FullKeyValue, key: str) -> bool:

@@ -17,12 +17,14 @@ from prism.ports import (
     FullKeyValue,
     NotServing,
     PrismError,
+    Put,
     Version,
     WatchEnded,
 )
 from prism.testing.suite.backend import Backend, OpenBackend
 from prism.testing.suite.group import group, needs
 from prism.testing.suite.large_scans import pages_under
+from prism.testing.suite.operations import writes_of
 from prism.testing.suite.timing import time_limit, wait_until
 from prism.testing.suite.watch_recorder import DeclaredEvents, WatchGroup, watching
 
@@ -35,6 +37,9 @@ LARGE = 64 << 10
 MANY = 400
 
 """Number of large values: more than any backend buffers for a reader."""
+
+MANY_SMALL = 12_000
+"""Number of small values: more than a backend may drop in silence."""
 
 PASSED = 24 << 20
 """Bytes that pass a reader who keeps up: more than any backend buffers."""
@@ -190,6 +195,28 @@ class WatchDelivery(WatchGroup):
             version = await kv.set(key, b"again")
             await recorder.expect(declared.put(key, b"again", version))
 
+    @needs(Capability.BATCH)
+    async def test_a_reader_far_behind_gets_every_event_or_an_error(
+        self, backend: Backend, prefix: str, declared: DeclaredEvents
+    ) -> None:
+        kv, count = backend.kv, min(1000, backend.profile.limits.max_batch_items)
+        names = [f"{prefix}{number}" for number in range(count)]
+        written: dict[str, list[object]] = {name: [] for name in names}
+        seen: dict[str, list[object]] = {name: [] for name in names}
+        async with kv.watch(prefix) as events:
+            for at in range(MANY_SMALL // count):
+                versions = await kv.set_many([Put(name, b"%d" % at) for name in names])
+                for name, version in zip(names, versions, strict=True):
+                    written[name].append(version)
+            with suppress(WatchEnded):
+                async with time_limit(20, "an event, or the end of the watch"):
+                    for _ in range(MANY_SMALL // count * count):
+                        event = await anext(events)
+                        seen[event.key].append(event.version)
+        await kv.delete_many(names)
+        if declared.values:
+            assert seen == {name: written[name][: len(seen[name])] for name in names}
+
     async def test_a_reader_who_keeps_up_is_never_ended(
         self, backend: Backend, key: str, declared: DeclaredEvents
     ) -> None:
@@ -205,13 +232,14 @@ class WatchDelivery(WatchGroup):
                 assert (await anext(events) == declared.put(key, value, version)) is True
 
     async def test_a_read_after_an_event_shows_that_change_or_a_later_one(
-        self, kv: FullKeyValue, key: str
+        self, backend: Backend, key: str
     ) -> None:
-        deleting = asyncio.Event()
+        kv, deleting = backend.kv, asyncio.Event()
+        writes = [*writes_of(backend.profile).values()]
 
         async def write() -> None:
             for number in range(REPETITIONS):
-                await kv.set(key, b"%d" % number)
+                await writes[number % len(writes)](kv, key, b"%d" % number)
                 # An embedded store never waits: let the reader run.
                 await asyncio.sleep(0)
             deleting.set()
