@@ -7,6 +7,7 @@ after one was stopped and another one was started.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -75,6 +76,29 @@ class EachBackendCountsAlone(SharedStoreFault):
             number = add_to_counter(entry.value if entry else None, delta)
             await asyncio.sleep(0)
             return Count(number, await self.inner.set(key, b"%d" % number))
+
+
+class AbsenceIsRemembered(SharedStoreFault):
+    """Remembers which keys do not exist until this driver writes them."""
+
+    caught_by = "test_a_write_through_one_backend_is_read_through_all"
+
+    def __init__(self, inner: Driver[Any]) -> None:
+        super().__init__(inner)
+        self._absent: dict[str, float] = {}
+
+    async def exists(self, key: str) -> bool:
+        now = time.monotonic()
+        if self._absent.get(key, 0) > now:
+            return False
+        exists = await self.inner.exists(key)
+        if not exists:
+            self._absent[key] = now + 0.2
+        return exists
+
+    async def set(self, key: str, value: bytes, *, ttl: timedelta | None = None) -> Version:
+        self._absent.clear()
+        return await self.inner.set(key, value, ttl=ttl)
 
 
 class EachBackendComparesAlone(SharedStoreFault):

@@ -100,15 +100,15 @@ class EveryOperation(Group):
             for delete in deletes:
                 # Read before, so that what a driver remembers is outdated by the write.
                 key = f"{prefix}{name}/{delete}"
-                await _check_shown(backend, key, None, f"nothing, before {name}")
+                await check_shown(kv, profile, key, None, f"nothing, before {name}")
                 version = await write(kv, key, b"1")
-                await _check_shown(backend, key, b"1", name)
+                await check_shown(kv, profile, key, b"1", name)
                 assert (await _entry(kv, key)).version == version
                 if Capability.COUNTER in profile.capabilities:
                     await kv.increment(key, at)
-                    await _check_shown(backend, key, b"%d" % (1 + at), "increment")
+                    await check_shown(kv, profile, key, b"%d" % (1 + at), "increment")
                 await DELETES[delete][1](kv, key)
-                await _check_shown(backend, key, None, delete)
+                await check_shown(kv, profile, key, None, delete)
 
     @needs(Capability.TTL)
     async def test_value_and_expiry_belong_together_in_every_read(
@@ -184,14 +184,15 @@ async def _entry(kv: FullKeyValue, key: str) -> Entry:
     return entry
 
 
-async def _check_shown(backend: Backend, key: str, value: bytes | None, after: str) -> None:
+async def check_shown(
+    kv: FullKeyValue, profile: Profile, key: str, value: bytes | None, after: str
+) -> None:
     """Check that every read shows this value of the key; None: that it is absent."""
-    kv = backend.kv
-    for name, read in reads_of(backend.profile).items():
+    for name, read in reads_of(profile).items():
         entry = await read(kv, key)
         assert (entry and entry.value) == value, f"{name} after {after} answers {entry!r}"
     assert await kv.exists(key) is (value is not None), f"exists after {after}"
-    if Capability.TTL in backend.profile.capabilities:
+    if Capability.TTL in profile.capabilities:
         lifetime = await kv.ttl(key)
         assert lifetime == (None if value is None else Lifetime(None)), f"ttl after {after}"
 

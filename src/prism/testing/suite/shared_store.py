@@ -29,8 +29,10 @@ from prism.ports import (
 )
 from prism.testing.suite.backend import Backend, Level, OpenBackend
 from prism.testing.suite.calls import gather_or_cancel
+from prism.testing.suite.every_operation import check_shown
 from prism.testing.suite.group import UNSUPPORTED, Group, group, needs
 from prism.testing.suite.histories import EveryWriteWorkload, RandomWorkload, Recorder, check
+from prism.testing.suite.operations import writes_of
 from prism.testing.suite.timing import LONG, Clock, wait_until
 from prism.testing.suite.transactions_together import Bank
 from prism.testing.suite.watch_recorder import DeclaredEvents, watching
@@ -72,18 +74,26 @@ class SharedStores(Group):
             yield [backend.kv, *(each.kv for each in further)]
 
     async def test_a_write_through_one_backend_is_read_through_all(
-        self, stores: list[FullKeyValue], key: str
+        self, backend: Backend, stores: list[FullKeyValue], prefix: str
     ) -> None:
-        for number, writer in enumerate(stores * 3):
-            version = await writer.set(key, b"%d" % number)
-            for reader in stores:
-                entry = await reader.get(key)
-                assert entry is not None
-                assert (entry.value, entry.version) == (b"%d" % number, version)
-        for writer in stores:
-            await stores[0].set(key, b"again")
-            assert await writer.delete(key)
-            assert [await reader.exists(key) for reader in stores] == [False] * len(stores)
+        profile = backend.profile
+
+        async def check_all(key: str, value: bytes | None, after: str) -> None:
+            for kv in stores:
+                await check_shown(kv, profile, key, value, after)
+
+        for name, write in writes_of(profile).items():
+            key = f"{prefix}{name}"
+            for number, writer in enumerate(stores):
+                # Read before, so that what a driver remembers is outdated by the write.
+                await check_all(key, None, f"nothing, before {name}")
+                for value in (b"new %d" % number, b"overwritten %d" % number):
+                    version = await write(writer, key, value)
+                    await check_all(key, value, f"{name} through another backend")
+                    entries = [await kv.get(key) for kv in stores]
+                    assert {entry and entry.version for entry in entries} == {version}
+                assert await stores[number - 1].delete(key)
+            await check_all(key, None, "delete through another backend")
 
     @needs(Capability.COUNTER)
     async def test_several_backends_lose_no_increment(

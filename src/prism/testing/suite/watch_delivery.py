@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +41,9 @@ MANY = 400
 
 MANY_SMALL = 12_000
 """Number of small values: more than a backend may drop in silence."""
+
+WRITING_SECONDS = 2.0
+"""Time after which no more of them are written: a slow backend gets fewer."""
 
 PASSED = 24 << 20
 """Bytes that pass a reader who keeps up: more than any backend buffers."""
@@ -204,13 +208,16 @@ class WatchDelivery(WatchGroup):
         written: dict[str, list[object]] = {name: [] for name in names}
         seen: dict[str, list[object]] = {name: [] for name in names}
         async with kv.watch(prefix) as events:
+            began = time.monotonic()
             for at in range(MANY_SMALL // count):
+                if time.monotonic() - began > WRITING_SECONDS:
+                    break
                 versions = await kv.set_many([Put(name, b"%d" % at) for name in names])
                 for name, version in zip(names, versions, strict=True):
                     written[name].append(version)
             with suppress(WatchEnded):
                 async with time_limit(20, "an event, or the end of the watch"):
-                    for _ in range(MANY_SMALL // count * count):
+                    for _ in range(sum(map(len, written.values()))):
                         event = await anext(events)
                         seen[event.key].append(event.version)
         await kv.delete_many(names)
