@@ -15,7 +15,6 @@ from prism.ports import (
     Capability,
     FullKeyValue,
     Lifetime,
-    PrismError,
     Profile,
     Put,
 )
