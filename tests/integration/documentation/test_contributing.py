@@ -30,6 +30,7 @@ NOT_IN_THE_RECIPE = {
     "src/prism/testing/suite/expired.py": "tests each operation on an expired key",
     "src/prism/testing/suite/histories/history.py": "describes a step of a recorded history",
     "src/prism/testing/suite/shared_store.py": "tests operations of several backends on one store",
+    "src/prism/testing/suite/ttl_writes.py": "tests that every read shows a removed ttl",
     "src/prism/testing/suite/every_operation.py": "calls each operation while the server is away",
     "src/prism/adapters/resp/overlay.py": "shows the writes of a transaction before they are sent",
     "src/prism/adapters/resp/commands/strings.py": "removes a ttl as a command of Redis asks",
