@@ -7,6 +7,7 @@ import time
 import pytest
 
 from prism.adapters.resp.glob import Glob
+from prism.ports import MAX_KEY_BYTES
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,7 @@ def test_patterns(pattern: bytes, matching: list[bytes], others: list[bytes]) ->
         ("ü*".encode(), "ü"),
         (b"\xc3*", ""),
         (b"a\xc3?", "a"),
+        (b"k" * 2000 + b"*", "k" * MAX_KEY_BYTES),
     ],
 )
 def test_the_backend_filters_by_the_literal_beginning(pattern: bytes, prefix: str) -> None:

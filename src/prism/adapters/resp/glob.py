@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from prism.ports import MAX_KEY_BYTES
+
 
 class Glob:
     """Pattern with `*`, `?`, `[a-z]`, `[^a]` and `\\`, as Redis has them; it matches bytes.
@@ -24,7 +26,9 @@ class Glob:
             self._middle.pop()
             self._last = re.compile(b"(?:%b)\\Z" % parts[-1], re.DOTALL)
         self.matches_all = len(parts) > 1 and not any(parts)
-        # A key is cut between characters, so a prefix that ends within one is shortened.
+        # No key is longer, and a scan takes no longer prefix. A key is cut between characters, so
+        # a prefix that ends within one is shortened.
+        literal = literal[:MAX_KEY_BYTES]
         self.prefix = literal.decode("utf-8", "ignore")
         if self.prefix.encode() != literal[: len(self.prefix.encode())]:
             self.prefix = ""

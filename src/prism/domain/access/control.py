@@ -8,7 +8,7 @@ from time import time
 
 from prism.domain.access.audit import Record, event_of_caller
 from prism.domain.access.caller import Caller, current_caller
-from prism.domain.access.identity import ANONYMOUS, Identity
+from prism.domain.access.identity import ANONYMOUS, HOW_TO_SEND, Identity
 from prism.domain.access.policy import Action, Policy, Rights, Rule
 from prism.domain.access.quotas import Budgets
 from prism.ports import AccessDenied, PrismError, Unauthenticated
@@ -163,8 +163,8 @@ class AccessControl:
         error: PrismError
         if identity.is_anonymous:
             error = Unauthenticated(
-                f"the policy does not let callers without credentials {what}: send a token as "
-                "'authorization: Bearer …', or present a client certificate"
+                f"the policy does not let callers without credentials {what}: send a token "
+                f"({HOW_TO_SEND}), or present a client certificate"
             )
         else:
             error = AccessDenied(f"the policy does not let {identity} {what}", reason="NOT_ALLOWED")

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 _ANONYMOUS = "anonymous"
 
+HOW_TO_SEND = "'authorization: Bearer …' in gRPC and HTTP, AUTH for a Redis client"
+"""How a caller shows a token at each door."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

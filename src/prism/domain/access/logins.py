@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from prism.domain.access.audit import AuditEvent, Record
 from prism.domain.access.caller import Caller
 from prism.domain.access.control import AccessControl
-from prism.domain.access.identity import ANONYMOUS, Identity
+from prism.domain.access.identity import ANONYMOUS, HOW_TO_SEND, Identity
 from prism.domain.access.tokens import Tokens, digest_of
 from prism.domain.login_attempts import LoginAttempts
 from prism.ports import NotServing, PrismError, Unauthenticated
@@ -219,4 +219,4 @@ class Logins:
 
 
 def _advice(what: str) -> str:
-    return f"{what}: send a valid one as 'authorization: Bearer …'"
+    return f"{what}: send a valid one ({HOW_TO_SEND})"
