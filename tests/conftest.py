@@ -7,10 +7,13 @@ import re
 
 import pytest
 
+from tests.environment import keep_files_in_memory
+
 pytest_plugins = ["tests.servers.nats_fixtures", "tests.servers.redis_fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_files_in_memory()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_NamesWithoutGroup())
 

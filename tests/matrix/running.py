@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -26,9 +25,6 @@ _END_S = 60.0
 
 _FAILED = {"failure", "error"}
 
-_MEMORY = Path("/dev/shm")
-_MEMORY_BYTES = 4 << 30
-
 
 def run_cell(cell: Cell) -> CellResult:
     """Run the tests of a cell, and count them by group."""
@@ -50,7 +46,7 @@ def run_cell(cell: Cell) -> CellResult:
         for name, text in os.environ.items()
         if not name.startswith(("PRISM_", "COVERAGE"))
     }
-    environment |= {REDIS: str(programs["redis"]), NATS: str(programs["nats"]), **_quick_folder()}
+    environment |= {REDIS: str(programs["redis"]), NATS: str(programs["nats"])}
     # Tests start programs of the environment by name.
     environment["PATH"] = os.pathsep.join([str(python.parent), environment["PATH"]])
     tests = _Tests(python, environment, cell)
@@ -113,16 +109,6 @@ class _Tests:
         if status > 1 or (status == 1 and not report.exists()):
             return f"pytest ended with status {status}: see reports/{log.name}"
         return None
-
-
-def _quick_folder() -> dict[str, str]:
-    """Let servers keep their data in memory, where that is large enough.
-
-    Tests wait for each write to reach the disk, which takes most of their time elsewhere.
-    """
-    if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
-        return {"TMPDIR": str(_MEMORY)}
-    return {}
 
 
 def passed_in(report: Path) -> set[str]:
