@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from prism.ports.text import counted
 from prism.testing import markdown_block
 from prism.testing.suite import GROUPS, NOT_REACHABLE, UNSUPPORTED, group_of
 
@@ -106,18 +107,17 @@ class Matrix:
         return "\n".join([*lines, "", *reasons] if reasons else lines)
 
     def _reasons(self) -> list[str]:
-        found: dict[str, dict[Column, int]] = {}
+        tests: Counter[str] = Counter()
+        columns: dict[str, set[Column]] = {}
         for (column, _), cell in self._sorted():
             for each in cell.values():
                 if each.reason:
-                    counts = found.setdefault(each.reason, {})
-                    counts[column] = counts.get(column, 0) + 1
+                    tests[each.reason] += 1
+                    columns.setdefault(each.reason, set()).add(column)
         return [
             f"- {_SYMBOLS[_skip_verdict(reason)]} {reason.partition(': ')[2] or reason}: "
-            + ", ".join(
-                f"{count} of {column.backend}, {column.level}" for column, count in counts.items()
-            )
-            for reason, counts in sorted(found.items())
+            f"{counted(count, 'test')} in {counted(len(columns[reason]), 'column')}"
+            for reason, count in sorted(tests.items())
         ]
 
     def _sorted(self) -> list[tuple[tuple[Column, str], Mapping[str, _Outcome]]]:
