@@ -30,8 +30,11 @@ LOGGER = "prism.adapters.redis.permissions"
 
 
 def create_user(server: RedisServer, *rules: list[str]) -> None:
+    # As the manual says, Redis 7.0 does not have it.
+    has_setinfo = not server.ask("INFO", "server")["redis_version"].startswith("7.0.")
     for each in rules:
-        server.ask("ACL", "SETUSER", *each)
+        known = [rule for rule in each if has_setinfo or rule != "+client|setinfo"]
+        server.ask("ACL", "SETUSER", *known)
 
 
 def denied(server: RedisServer) -> list[bytes]:

@@ -15,8 +15,9 @@ from prism.adapters.redis.operations import Command, Script, prefix_pattern
 
 _log = logging.getLogger(__name__)
 
-# ARGV: commands, each after the number of its parts. Asking runs nothing, and leaves no entry in
-# the server's log of denied commands.
+# ARGV: commands, each after the number of its parts. The answers are 1 for allowed, 0 for denied,
+# and -1 for a command that the server does not have, such as CLIENT SETINFO on Redis 7.0. Asking
+# runs nothing, and leaves no entry in the server's log of denied commands.
 _SCRIPT = Script(
     """\
 if not redis.acl_check_cmd then return {} end
@@ -24,7 +25,7 @@ local answers, at = {}, 1
 while at <= #ARGV do
   local last = at + tonumber(ARGV[at])
   local is_known, may = pcall(redis.acl_check_cmd, unpack(ARGV, at + 1, last))
-  answers[#answers + 1] = is_known and may and 1 or 0
+  answers[#answers + 1] = is_known and (may and 1 or 0) or -1
   at = last + 1
 end
 return answers
@@ -113,8 +114,9 @@ async def _ask(server: Server, place: Place) -> Findings | None:
     if not isinstance(answers, list) or len(answers) != len(asked):
         _log.debug("Redis at %s does not tell what its user may do: %r", server.name, answers)
         return None
-    allowed = {command for command, answer in zip(asked, answers, strict=True) if answer == 1}
-    missing = [_name(command) for command in (*keyed, *other) if command not in allowed]
+    answer_to = dict(zip(asked, answers, strict=True))
+    allowed = {command for command, answer in answer_to.items() if answer == 1}
+    missing = [_name(command) for command in (*keyed, *other) if answer_to[command] == 0]
     if allowed.isdisjoint(keyed):
         missing[: len(keyed)] = [f"keys with the prefix {place.key_prefix.decode()!r}"]
     return Findings(
