@@ -19,7 +19,7 @@ def environment_without_coverage() -> Mapping[str, str]:
 def keep_files_in_memory() -> None:
     """Let temporary files be in memory, where that is large enough and TMPDIR names no folder.
 
-    Servers of tests wait for each write to reach the disk, which takes a third of their time.
+    Servers of tests wait for each write to reach the disk, which takes a quarter of their time.
     """
     is_chosen = "TMPDIR" not in os.environ and _MEMORY.is_dir()
     if is_chosen and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:

@@ -59,7 +59,8 @@ _ANYWHERE = {
 _REAL = f"{_INTEGRATION}/backends/test_watch.py::test_changes_by_another_process_are_seen"
 _QUICK = {
     "unit": ("tests/unit/cli/test_commands.py",),
-    "Redis": (f"{_INTEGRATION}/redis/test_refusals.py",),
+    # Commands differ between versions, so the users of the manual are tried too.
+    "Redis": tuple(f"{_INTEGRATION}/redis/test_{name}.py" for name in ("refusals", "permissions")),
     "NATS": (f"{_INTEGRATION}/nats/test_scans.py",),
     # A server in a process of its own and commands, for each backend that a cell varies.
     "integration": tuple(f"{_REAL}[{name}]" for name in ("redis", "nats")),
