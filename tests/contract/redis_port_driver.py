@@ -279,8 +279,8 @@ class RedisPortDriver:
             writer.close()
 
     async def _entries(self, keys: Sequence[str]) -> list[Entry | None]:
-        # The reply to each is exact; a transaction would count the ttl by another clock.
-        pipeline = self._open.pipeline(transaction=False)
+        # Commands of others may run between two commands, except in a transaction.
+        pipeline = self._open.pipeline(transaction=True)
         for key in keys:
             pipeline.get(key)
             pipeline.pexpiretime(key)

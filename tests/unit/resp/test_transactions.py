@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from prism.adapters.resp import overlay as overlay_module
 from prism.adapters.resp.overlay import Overlay, transact
 from prism.ports import Capability, Declaration
 from tests.unit.resp.conftest import Connection, Serve, Served
@@ -17,6 +20,22 @@ async def test_replies_of_all_commands_come_with_exec(connection: Connection) ->
         *(b"OK", b"OK", b"QUEUED", b"QUEUED", b"QUEUED", b"QUEUED", b"QUEUED"),
         [2, b"2", b"OK", 0, [b"2", b"2", None]],
     ]
+    (left,) = await connection.ask("TTL a")
+    assert 99 <= left <= 100
+
+
+async def test_expiry_is_said_by_the_clock_of_the_backend(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_ms = overlay_module.now_ms
+    monkeypatch.setattr(overlay_module, "now_ms", lambda: local_ms() + 3_600_000)
+    _, outside = await connection.ask("SET a 1 EX 100", "PEXPIRETIME a")
+    *_, (inside, left, count, left_then) = await connection.ask(
+        "MULTI", "PEXPIRETIME a", "TTL a", "INCR a", "TTL a", "EXEC"
+    )
+    assert inside == outside
+    assert count == 2
+    assert 99 <= left_then <= left <= 100
     (left,) = await connection.ask("TTL a")
     assert 99 <= left <= 100
 

@@ -48,10 +48,13 @@ class _Key:
         read: what the backend has, if that was read.
         was_read: whether it was.
         now: what the transaction sees; None: no such key.
+        ends_ms: when that expires by the clock of this process, in milliseconds since the Unix
+            epoch: the clock of the backend, by which entries say it, may be another.
         changed: whether the transaction writes it.
     """
 
     now: Entry | None
+    ends_ms: int | None = None
     read: Entry | None = None
     was_read: bool = False
     changed: bool = False
@@ -94,7 +97,7 @@ class Overlay:
                 conditions.append(Condition.unchanged(key, state.read))
             if not state.changed:
                 continue
-            lifetime = _lifetime_of(state.now)
+            lifetime = _lifetime_of(state)
             if state.now is None or lifetime is None:
                 if not state.was_read or state.read is not None:
                     writes.append(Delete(key))
@@ -104,14 +107,8 @@ class Overlay:
             await self._gateway.apply(conditions, writes)
 
     async def get(self, key: str) -> Entry | None:
-        check_key(key)
-        state = self._keys.get(key)
-        if state is None:
-            async with self._loading:
-                state = self._keys.get(key) or await self._load(key)
-        if _lifetime_of(state.now) is None:
-            return None
-        return state.now
+        state = await self._state_of(key)
+        return None if _lifetime_of(state) is None else state.now
 
     async def exists(self, key: str) -> bool:
         return await self.get(key) is not None
@@ -144,7 +141,7 @@ class Overlay:
         return True
 
     async def ttl(self, key: str) -> Lifetime | None:
-        return _lifetime_of(await self.get(key))
+        return _lifetime_of(await self._state_of(key))
 
     async def persist(self, key: str) -> Persisted:
         entry = await self.get(key)
@@ -175,9 +172,10 @@ class Overlay:
         return [await self.delete(key) for key in keys]
 
     async def increment(self, key: str, delta: int = 1) -> Count:
-        entry = await self.get(key)
-        number = add_to_counter(None if entry is None else entry.value, delta)
-        lifetime = _lifetime_of(entry)
+        state = await self._state_of(key)
+        lifetime = _lifetime_of(state)
+        present = None if lifetime is None or state.now is None else state.now.value
+        number = add_to_counter(present, delta)
         ttl = None if lifetime is None else lifetime.remaining
         return Count(number, await self.set(key, b"%d" % number, ttl=ttl))
 
@@ -200,31 +198,37 @@ class Overlay:
                 results.append(await self.delete(write.key))
         return results
 
+    async def _state_of(self, key: str) -> _Key:
+        check_key(key)
+        state = self._keys.get(key)
+        if state is None:
+            async with self._loading:
+                state = self._keys.get(key) or await self._load(key)
+        return state
+
     async def _load(self, key: str) -> _Key:
-        entry = await self._gateway.get(key)
-        now = entry
+        entry, ends_ms = await self._gateway.get(key), None
         if entry is not None and entry.expires_at_ms is not None:
-            # The clock of the backend may be another.
             lifetime = await self._gateway.ttl(key)
             if lifetime is None:
-                entry = now = None
+                entry = None
             elif lifetime.remaining is not None:
-                left_ms = -(-lifetime.remaining // _MILLISECOND)
-                now = entry._replace(expires_at_ms=now_ms() + left_ms)
-        state = self._keys[key] = _Key(now, entry, was_read=True)
+                ends_ms = now_ms() + -(-lifetime.remaining // _MILLISECOND)
+        state = self._keys[key] = _Key(entry, ends_ms, entry, was_read=True)
         self._hold(len(key) + (0 if entry is None else len(entry.value)))
         return state
 
     def _write(self, key: str, entry: Entry | None) -> None:
         state = self._keys.get(key)
         size = 0 if entry is None else len(entry.value)
+        ends_ms = None if entry is None else entry.expires_at_ms
         if state is None:
-            self._keys[key] = _Key(entry, changed=True)
+            self._keys[key] = _Key(entry, ends_ms, changed=True)
             size += len(key)
         else:
             if state.changed and state.now is not None:
                 size -= len(state.now.value)
-            state.now, state.changed = entry, True
+            state.now, state.ends_ms, state.changed = entry, ends_ms, True
         self._hold(size)
 
     def _hold(self, size: int) -> None:
@@ -242,12 +246,12 @@ class Overlay:
             raise version_conflict(expected)
 
 
-def _lifetime_of(entry: Entry | None) -> Lifetime | None:
-    if entry is None:
+def _lifetime_of(state: _Key) -> Lifetime | None:
+    if state.now is None:
         return None
-    if entry.expires_at_ms is None:
+    if state.ends_ms is None:
         return Lifetime()
-    left_ms = entry.expires_at_ms - now_ms()
+    left_ms = state.ends_ms - now_ms()
     return Lifetime(left_ms * _MILLISECOND) if left_ms > 0 else None
 
 
