@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from prism.adapters.resp import overlay as overlay_module
+from prism.adapters.resp.arguments import now_ms
 from prism.adapters.resp.overlay import Overlay, transact
 from prism.ports import Capability, Declaration
 from tests.unit.resp.conftest import Connection, Serve, Served
@@ -27,8 +27,7 @@ async def test_replies_of_all_commands_come_with_exec(connection: Connection) ->
 async def test_expiry_is_said_by_the_clock_of_the_backend(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local_ms = overlay_module.now_ms
-    monkeypatch.setattr(overlay_module, "now_ms", lambda: local_ms() + 3_600_000)
+    monkeypatch.setattr("prism.adapters.resp.overlay.now_ms", lambda: now_ms() + 3_600_000)
     _, outside = await connection.ask("SET a 1 EX 100", "PEXPIRETIME a")
     *_, (inside, left, count, left_then) = await connection.ask(
         "MULTI", "PEXPIRETIME a", "TTL a", "INCR a", "TTL a", "EXEC"
