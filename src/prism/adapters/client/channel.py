@@ -64,9 +64,6 @@ _IDLE_CHECK_S = 2.0
 # Files are looked at when a call begins, so seldom that it costs nothing.
 _TLS_CHECK_S = 1.0
 
-_MOVES = 3
-"""How often a call that no server has begun is sent over another connection."""
-
 _TOO_MANY_PINGS = "too_many_pings"
 
 _STREAMED_BYTES = 128 << 10
@@ -289,9 +286,9 @@ class Channel(PerProcess):
                         sent = True
                         return await call.answer()
                     except CallFailed as failed:
-                        if not (failed.moved and moves < _MOVES):
-                            raise self._error_of(failed) from None
                         sent = False
+                        if not await failed.may_move(moves):
+                            raise self._error_of(failed) from None
                         moves += 1
         except TimeoutError:
             if sent:

@@ -63,7 +63,9 @@ class ErrorTranslator:
 
     def _status_of(self, failed: CallFailed) -> status_pb2.Status:
         message = f"{self.server}: {failed.message}"
-        if failed.code == code_pb2.UNAVAILABLE:
+        if failed.refused:
+            message = f"{self.server} has no room for another call on this connection: try again"
+        elif failed.code == code_pb2.UNAVAILABLE:
             # The reason contains addresses, which the name of a pattern hides.
             message = (
                 f"{self._name} does not answer"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -31,6 +32,12 @@ _READ_AHEAD_BYTES = 1 << 20
 """Size of the messages of a stream that may wait for their reader while more are asked for."""
 
 _LONGEST_S = 99_999_999
+
+_MOVES = 4
+"""How often a call that no server has begun is made again."""
+
+_FIRST_PAUSE_S = 0.01
+
 _FIXED: Headers = [
     (b"te", b"trailers"),
     (b"content-type", b"application/grpc"),
@@ -65,6 +72,8 @@ class CallFailed(Exception):
         details: encoded `google.rpc.Status` that a server sent; None: it sent none.
         unseen: whether the server has certainly not begun the call.
         moved: whether the server, which has not begun it, may take it on another connection.
+        refused: whether the connection has no room for it now, and may have room later: a server
+            may still count streams that its client has cancelled.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class CallFailed(Exception):
         details: bytes | None = None,
         unseen: bool = False,
         moved: bool = False,
+        refused: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -82,6 +92,7 @@ class CallFailed(Exception):
         self.details = details
         self.unseen = unseen
         self.moved = moved
+        self.refused = refused
 
     @classmethod
     def not_connected(cls, lost: StreamLost) -> Self:
@@ -94,7 +105,20 @@ class CallFailed(Exception):
         code = code_pb2.UNAVAILABLE
         if lost.code is not None:
             code = _CODE_OF_RESET.get(ErrorCodes(lost.code), code_pb2.INTERNAL)
-        return cls(code, lost.reason, unseen=lost.unseen, moved=lost.unseen)
+        refused = lost.code == ErrorCodes.REFUSED_STREAM
+        return cls(code, lost.reason, unseen=lost.unseen, moved=lost.unseen, refused=refused)
+
+    async def may_move(self, moves: int) -> bool:
+        """Return whether to make the call again, after a pause if the connection had no room.
+
+        Args:
+            moves: how many times it was made again before.
+        """
+        if not self.moved or moves >= _MOVES:
+            return False
+        if self.refused:
+            await asyncio.sleep(_FIRST_PAUSE_S * 4**moves * random.uniform(0.5, 1))  # noqa: S311
+        return True
 
 
 def request_headers(

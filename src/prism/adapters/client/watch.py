@@ -35,9 +35,6 @@ MAX_BYTES = 16 << 20
 MAX_TOTAL_BYTES = 64 << 20
 """Maximum size of the events that all watches of a client have not read."""
 
-_MOVES = 3
-"""How often a watch that no server has begun is sent over another connection."""
-
 _EVENT_OVERHEAD_BYTES = 64
 # An encoded message begins with the tag of the only field that it has.
 _HEARTBEAT_TAG = pb.WatchResponse(heartbeat=pb.WatchHeartbeat()).SerializeToString()[:1]
@@ -151,7 +148,7 @@ class Watches:
                     except CallFailed as failed:
                         if self._closed:
                             raise NotServing(CLOSED) from None
-                        if failed.moved and moves < _MOVES:
+                        if await failed.may_move(moves):
                             moves += 1
                             continue
                         raise self._errors.of_call(failed) from None
