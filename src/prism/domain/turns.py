@@ -274,15 +274,12 @@ class Shares:
     async def wait(self, connection: str) -> None:
         """Wait for a place of this connection, and take it. Cancelling is safe."""
         place = asyncio.get_running_loop().create_future()
-        queue = self._waiting.setdefault(connection, deque())
-        queue.append(place)
+        self._waiting.setdefault(connection, deque()).append(place)
         try:
             await place
         except asyncio.CancelledError:
             if place.cancelled():
-                queue.remove(place)
-                if not queue:
-                    del self._waiting[connection]
+                self._forget(connection, place)
             else:
                 # The place was given in the same turn of the loop.
                 self.release(connection)
@@ -290,14 +287,23 @@ class Shares:
 
     def release(self, connection: str) -> None:
         """Give a place back, to the work that has waited longest."""
-        if (queue := self._waiting.get(connection)) is not None:
-            place = queue.popleft()
-            if not queue:
-                del self._waiting[connection]
-            place.set_result(None)
-            return
+        while (queue := self._waiting.get(connection)) is not None:
+            place = queue[0]
+            self._forget(connection, place)
+            # A wait that was cancelled in this turn of the loop has not run since.
+            if not place.cancelled():
+                place.set_result(None)
+                return
         taken = self._taken[connection] - 1
         if taken:
             self._taken[connection] = taken
         else:
             del self._taken[connection]
+
+    def _forget(self, connection: str, place: asyncio.Future[None]) -> None:
+        """Remove a place from the queue of its connection, if it is there."""
+        queue = self._waiting.get(connection)
+        if queue is not None and place in queue:
+            queue.remove(place)
+            if not queue:
+                del self._waiting[connection]
