@@ -29,6 +29,9 @@ _CROWD, _MOST_PAUSES = 128, 60
 _PAUSE_STEPS = 6
 """Turns of the loop in a pause, at least: replies from elsewhere can take up the time of one."""
 
+_MESSAGE_WEIGHT, _MOST_WEIGHT = 2 << 10, 16 << 10
+"""What a message weighs beside its bytes, and what a stream reads before it looks at the time."""
+
 
 class Turns:
     """Lets work begin in the first part of a turn of the event loop, or else in a later turn.
@@ -216,6 +219,28 @@ class Turns:
     def _charge(self, connection: str, took_s: float) -> None:
         least_s = self._least_s - _CREDIT_S
         self._taken_s[connection] = max(self._taken_s.get(connection, least_s), least_s) + took_s
+
+
+class Pace:
+    """Tells a stream when to give way: after a few messages that came together.
+
+    Reading a message that has arrived already does not pause the task. A stream of empty messages
+    that come as fast as they are read would otherwise stop the event loop.
+    """
+
+    __slots__ = ("_turns", "_weight")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._weight = 0
+
+    def must_wait(self, size: int) -> bool:
+        """Return whether the stream must wait for a later turn, after a message of this size."""
+        self._weight += size + _MESSAGE_WEIGHT
+        if self._weight < _MOST_WEIGHT:
+            return False
+        self._weight = 0
+        return not self._turns.has_time()
 
 
 class MessageTurns:

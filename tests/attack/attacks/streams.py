@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import signal
 from collections import Counter
@@ -19,6 +20,7 @@ from tests.attack.attacks.calls import (
     SET,
     WATCH,
     WATCH_ALL,
+    delimited,
     summary_of,
 )
 from tests.attack.peer import Peer, message
@@ -119,6 +121,39 @@ async def idle_health_watches(target: Target) -> str:
 async def idle_reflection_streams(target: Target) -> str:
     """Thousands of streams of the reflection service on which nothing is sent."""
     return await _idle_streams(target, REFLECTION, None, ends=False)
+
+
+@attack(Place.SERVER, Place.PROXY, short=(Place.SERVER,))
+async def empty_messages(target: Target) -> str:
+    """Messages without content on streams of each kind, as fast as the server takes them."""
+    many = _EMPTY * 12_000
+    seen = []
+    for path in (OPERATE, REFLECTION):
+        taken = 0
+        async with Peer.connect(target.grpc_port) as peer:
+            stream = peer.call(path, None, *target.headers)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(target.size(5, 1)):
+                    while not peer.closed and stream not in peer.outcomes:
+                        await peer.send(stream, many)
+                        taken += 12_000
+            seen.append(f"{taken:,} {summary_of(peer.statuses, peer.resets, peer.closed)}")
+    return f"operations, reflection: {', '.join(seen)}"
+
+
+@attack(Place.SERVER, Place.PROXY)
+async def refused_operations(target: Target) -> str:
+    """Operate messages of 30,000 operations of no kind, compressed to 200 bytes."""
+    body = message(gzip.compress(delimited(1, b"\x08\x01") * 30_000), compressed=True)
+    async with Peer.connect(target.grpc_port) as peer:
+        extra = (("grpc-encoding", "gzip"), *target.headers)
+        streams = [peer.call(OPERATE, None, *extra) for _ in range(20)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(target.size(8, 2)):
+                for _ in range(4):
+                    await asyncio.gather(*(peer.send(stream, body) for stream in streams))
+                await peer.wait_closed()
+        return f"{summary_of(peer.statuses, peer.resets, peer.closed)}, {peer.received >> 20} MiB"
 
 
 @attack(Place.SERVER, Place.PROXY, short=(Place.PROXY,))

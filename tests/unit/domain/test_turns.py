@@ -6,7 +6,7 @@ import asyncio
 from itertools import pairwise
 from time import perf_counter
 
-from prism.domain.turns import MessageTurns, Turns
+from prism.domain.turns import MessageTurns, Pace, Turns
 
 _BURST = 300
 
@@ -194,3 +194,18 @@ async def test_messages_that_are_decoded_quickly_wait_for_no_pause() -> None:
     turns = MessageTurns()
     async with asyncio.timeout(5):
         await asyncio.gather(*(turns.take() for _ in range(20)))
+
+
+async def test_a_stream_of_small_messages_gives_way_when_the_turn_is_over() -> None:
+    turns = Turns()
+    pace, ends = Pace(turns), perf_counter() + 5
+    while not pace.must_wait(0):
+        assert perf_counter() < ends
+    assert not turns.has_time()
+
+
+async def test_a_stream_reads_on_while_the_turn_has_time() -> None:
+    pace = Pace(Turns())
+    for _ in range(_BURST):
+        assert not pace.must_wait(100_000)
+        await asyncio.sleep(0)

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import zlib
 from base64 import b64decode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -90,20 +90,19 @@ async def ask(
     *body: bytes, path: str = "/t.T/Echo", asked: GrpcOverAsgi | None = None, **headers: str
 ) -> Answer:
     """Send a request whose body arrives in these pieces."""
-    answer = Answer()
     events = [{"type": "http.request", "body": piece, "more_body": True} for piece in body]
     events.append({"type": "http.request"})
-    arriving = iter(events)
     named = {"content_type": "application/grpc", "te": "trailers", **headers}
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "client": ("127.0.0.1", 1),
-        "headers": [(name.replace("_", "-").encode(), v.encode()) for name, v in named.items()],
-    }
+    encoded = [(name.replace("_", "-").encode(), v.encode()) for name, v in named.items()]
+    return await ask_events(events, scope_of(path, headers=encoded), asked)
+
+
+async def ask_events(
+    events: Iterable[Mapping[str, Any]], scope: Mapping[str, Any], asked: GrpcOverAsgi | None = None
+) -> Answer:
+    """Let these events arrive."""
+    answer = Answer()
+    arriving = iter(events)
 
     async def receive() -> Mapping[str, Any]:
         return next(arriving)
@@ -389,6 +388,27 @@ async def test_stream_that_ends_within_a_message_is_internal() -> None:
     assert answer.code == code_pb2.INTERNAL
 
 
+async def test_caller_that_goes_within_a_message_of_a_stream_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    arriving = [
+        {"type": "http.request", "body": b"\0\0", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    answer = await ask_events(arriving, scope_of("/t.T/Each"))
+    assert answer.code == 0
+    assert not caplog.records
+
+
+async def test_message_that_the_transport_refuses_is_logged_as_no_defect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer = await ask(frame(message("a")), b"\0\0", path="/t.T/Each")
+    assert answer.code == code_pb2.INTERNAL
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+
+
 async def test_caller_of_an_unknown_method_that_sends_nothing_gets_an_answer() -> None:
     sent: list[Mapping[str, Any]] = []
 
@@ -427,3 +447,12 @@ async def test_call_waits_for_its_turn_while_others_are_open(path: str) -> None:
     answer = await ask(frame(message("a")), path=path, asked=asked)
     assert answer.replies == ["a"]
     assert turns.waited == ["127.0.0.1:1"]
+
+
+async def test_stream_of_messages_that_came_together_waits_for_further_turns() -> None:
+    turns = OverTurns()
+    limits = PeerLimits(UnreadReplies(), turns, timedelta(seconds=5))
+    asked = GrpcOverAsgi(CALLS, max_message_bytes=LIMIT, limits=limits)
+    answer = await ask(frame(b"") * 100, path="/t.T/Each", asked=asked)
+    assert answer.replies == [""] * 100
+    assert len(turns.waited) > 5

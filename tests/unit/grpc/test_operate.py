@@ -520,9 +520,9 @@ async def test_a_batch_keeps_its_place_on_its_keys_while_others_begin_before_it(
     assert (await stream.outcome(5)).get.entry.value == b"1"
 
 
-async def test_a_stream_begins_nothing_in_a_turn_of_the_loop_that_is_over(
-    open_stream: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Connections that wait for a later turn of the loop, while no turn has any time."""
     later: list[str] = []
     call_later = Turns.call_later
 
@@ -532,7 +532,33 @@ async def test_a_stream_begins_nothing_in_a_turn_of_the_loop_that_is_over(
 
     monkeypatch.setattr(Turns, "has_time", lambda _: False)
     monkeypatch.setattr(Turns, "call_later", record)
+    return later
+
+
+async def test_a_stream_begins_nothing_in_a_turn_of_the_loop_that_is_over(
+    open_stream: Any, later: list[str]
+) -> None:
     stream = await open_stream()
     stream.send(get(1, "k"))
+    await stream.outcome(1)
+    assert later == ["somebody"]
+
+
+async def test_operations_that_are_refused_take_turns_as_well(
+    open_stream: Any, later: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prism.adapters.grpc.servicers.operate.stream.SHARE_S", 0)
+    stream = await open_stream()
+    stream.send(*(pb.Operation(id=number) for number in range(1, 31)))
+    await until(lambda: len(stream.order) == 30)
+    assert len(later) == 30
+
+
+async def test_cancelling_takes_a_turn(open_stream: Any, later: list[str]) -> None:
+    stream = await open_stream()
+    stream.send(get(1, "held"))
+    await until(lambda: bool(stream.driver.entered))
+    later.clear()
+    stream.send(cancel=(1,))
     await stream.outcome(1)
     assert later == ["somebody"]

@@ -152,7 +152,9 @@ class _Method:
 
     def _fail(self, error: Exception, started_ns: int) -> status_pb2.Status:
         status = failure_status(error, self.log.redact)
-        self.log.failed(self.path, status, error, started_ns)
+        # A message that the transport refused is no defect.
+        cause = None if isinstance(error, Rejected) else error
+        self.log.failed(self.path, status, cause, started_ns)
         return status
 
     def _end(self, observed: object, failure: status_pb2.Status | None, elapsed_ns: int) -> None:

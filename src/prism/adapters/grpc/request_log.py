@@ -85,13 +85,13 @@ class RequestLog:
         self._timers: dict[_Kind, asyncio.TimerHandle] = {}
 
     def failed(
-        self, path: str, status: status_pb2.Status, error: Exception, started_ns: int
+        self, path: str, status: status_pb2.Status, error: Exception | None, started_ns: int
     ) -> None:
         """Log a request that failed.
 
         Args:
             status: status sent to the caller.
-            error: error that caused it.
+            error: error that caused it; None: the transport refused what the caller sent.
             started_ns: start by `perf_counter_ns`; 0: just now.
         """
         if self._failures is not None:
@@ -138,11 +138,11 @@ class RequestLog:
             log.log(kind.level, "%s: %d more (%s)", kind.path, suppressed, kind, extra=fields)
 
 
-def _level_of(code: int, error: Exception) -> int:
+def _level_of(code: int, error: Exception | None) -> int:
     # NotServing: the server has logged already that it drains or stops.
     if code in _CALLER_ERRORS or isinstance(error, NotServing):
         return logging.DEBUG
-    return logging.ERROR if code in _SERVER_ERRORS else logging.WARNING
+    return logging.ERROR if error is not None and code in _SERVER_ERRORS else logging.WARNING
 
 
 def _fields(kind: _Kind, started_ns: int = 0) -> dict[str, object]:

@@ -32,6 +32,7 @@ from prism.adapters.grpc.transports.framing import (
 from prism.adapters.grpc.transports.peer_limits import CROWD, PeerLimits
 from prism.adapters.grpc.transports.timeouts import NEVER, CoarseTimeouts
 from prism.adapters.wire.methods import PATTERN
+from prism.domain.turns import Pace
 from prism.ports import BackendTimeout, Outcome
 
 Event = Mapping[str, Any]
@@ -297,6 +298,7 @@ class GrpcOverAsgi:
         A stream may be idle for any time, but a message that has begun must end.
         """
         messages = Messages(context.encoding, self._max_message_bytes)
+        pace = Pace(self._limits.turns)
         with self._limits.partial(context.connection) as partial:
             more = True
             while more:
@@ -313,7 +315,9 @@ class GrpcOverAsgi:
                     if (message := messages.next()) is None:
                         break
                     yield message
-        if messages.size:
+                    if pace.must_wait(len(message)):
+                        await self._limits.turns.wait(context.connection)
+        if messages.size and event["type"] != "http.disconnect":
             raise rejected(code_pb2.INTERNAL, "the call ended in the middle of a message")
 
     async def _receive_rest(self, receive: Receive) -> Event:

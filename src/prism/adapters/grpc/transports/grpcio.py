@@ -27,7 +27,7 @@ from prism.adapters.grpc.transports.tls import ServerTls, TlsMaterial
 from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.adapters.wire.methods import PATTERN
 from prism.domain.connection_budget import UnreadReplies
-from prism.domain.turns import MessageTurns, Turns
+from prism.domain.turns import MessageTurns, Pace, Turns
 from prism.ports import BackendTimeout, Outcome, PreconditionFailed
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -258,7 +258,7 @@ def _carry_stream(
         payloads: AsyncIterator[bytes], context: ServicerContext
     ) -> AsyncIterator[bytes]:
         adapted = _Context(context)
-        received = _in_turns(payloads, limits.message_turns)
+        received = _in_turns(payloads, limits, adapted.connection)
         try:
             if not limits.turns.has_time():
                 await limits.turns.wait(adapted.connection)
@@ -275,11 +275,16 @@ def _carry_stream(
     return handle
 
 
-async def _in_turns(payloads: AsyncIterator[bytes], turns: MessageTurns) -> AsyncIterator[bytes]:
+async def _in_turns(
+    payloads: AsyncIterator[bytes], limits: _Limits, connection: str
+) -> AsyncIterator[bytes]:
+    pace = Pace(limits.turns)
     async for payload in payloads:
         if len(payload) > HEAVY_BYTES:
-            await turns.take()
+            await limits.message_turns.take()
         yield payload
+        if pace.must_wait(len(payload)):
+            await limits.turns.wait(connection)
 
 
 async def _abort(context: ServicerContext, status: status_pb2.Status) -> NoReturn:

@@ -134,6 +134,8 @@ class OperateCall:
                     await self._admission.turns.wait(self._connection)
                 self._runner.add(operations[begin : begin + count])
             if request.cancel_ids:
+                if not self._admission.turns.has_time():
+                    await self._admission.turns.wait(self._connection)
                 self._runner.cancel(request.cancel_ids)
             ahead = ahead + request.ByteSize() if self._outbox.full else 0
             while ahead > _MAX_AHEAD_BYTES and self._outbox.full:
@@ -196,6 +198,7 @@ class StreamRunner:
         # With its turn, the stream gets one slice of time.
         self._waits_for_turn = False
         self._has_turn = False
+        self._slice_ends = 0.0
 
     def __bool__(self) -> bool:
         """Whether any operation is unanswered."""
@@ -263,15 +266,19 @@ class StreamRunner:
         elif not self._turns.has_time():
             self._wait_for_turn()
             return None
-        ends = perf_counter() + SHARE_S
+        self._slice_ends = perf_counter() + SHARE_S
         while (operation := self._take()) is not None:
             rest = self._begin(operation)
             if rest is not None:
                 operation.task = task
                 return rest
-            if perf_counter() > ends and not self._turns.has_time():
-                self._wait_for_turn()
+            self._give_way()
         return None
+
+    def _give_way(self) -> None:
+        """Begin nothing more in this turn if the slice of time is used up."""
+        if perf_counter() > self._slice_ends and not self._turns.has_time():
+            self._wait_for_turn()
 
     def _wait_for_turn(self) -> None:
         """Begin nothing before a later turn of the loop, when other callers have had theirs."""
@@ -298,9 +305,10 @@ class StreamRunner:
         # Messages are accepted only now, by a worker: by then most operations ahead on the
         # same keys have ended, and this one does not have to wait for them.
         incoming = self._incoming
-        while incoming:
+        while incoming and not self._waits_for_turn:
             operation = self._accept(incoming.popleft())
             if operation is None:
+                self._give_way()
                 continue
             if operation.kind.is_long:
                 if self._queues.enter(operation):
@@ -313,7 +321,7 @@ class StreamRunner:
                 return operation
             self._queues.enter(operation)
             self._wait(operation)
-        return long.popleft() if long else None
+        return long.popleft() if long and not self._waits_for_turn else None
 
     def _begin(self, operation: Operation) -> Awaitable[None] | None:
         waiting = operation.waiting
