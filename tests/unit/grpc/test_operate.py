@@ -64,7 +64,8 @@ async def fill_outbox(stream: Any) -> None:
     """Ask for large values until replies wait, because the caller does not read."""
     stream.reads.clear()
     stream.send(get(1, "k"), get(2, "k"), get(3, "k"))
-    await until(lambda: stream.admission.unread.used > 1_800_000)
+    tally = stream.servicer._kinds["get"].tally
+    await until(lambda: tally.ended == 3 and stream.admission.unread.used > 1_800_000)
 
 
 async def test_every_kind_of_operation_gets_its_own_response(open_stream: Any) -> None:
