@@ -391,7 +391,7 @@ async def test_stream_that_ends_within_a_message_is_internal() -> None:
 async def test_caller_that_goes_within_a_message_of_a_stream_is_no_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    arriving = [
+    arriving: list[Mapping[str, Any]] = [
         {"type": "http.request", "body": b"\0\0", "more_body": True},
         {"type": "http.disconnect"},
     ]
