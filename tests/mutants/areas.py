@@ -16,10 +16,12 @@ class Area:
     Attributes:
         modules: patterns of the files that are mutated, relative to the project.
         tests: arguments for pytest, the quickest tests first.
+        elsewhere: which of the tests start processes that may run the modules.
     """
 
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ("tests/integration",)
 
     def files(self) -> Iterator[Path]:
         """Yield the path of each module."""
@@ -84,8 +86,12 @@ AREAS = {
         ("src/prism/adapters/client/*.py",),
         (
             "tests/unit/remote",
-            "tests/contract/test_memstore.py::TestOverGrpc",
+            "tests/integration/forwarding/test_traces.py",
+            "tests/integration/forwarding/test_deadlines_and_limits.py",
             "tests/integration/remote",
+            # A part of the acceptance suite; every other test here is quicker.
+            "--ignore=tests/integration/remote/test_by_unary_calls.py",
         ),
+        ("tests/integration/remote/test_processes.py",),
     ),
 }

@@ -78,8 +78,7 @@ class Baseline:
     def tests_for(self, file: Path, lines: Iterable[int]) -> list[str]:
         """Return the tests that may notice a change of these lines, the quickest first.
 
-        Tests that start processes of their own come last, because which lines run in those is
-        unknown.
+        Tests whose own processes may run them come last, because which lines run there is unknown.
         """
         if self.runs_at_import(file, lines):
             return list(self.seconds)
@@ -87,7 +86,7 @@ class Baseline:
         names = set().union(*(ran.get(line, set()) for line in lines))
         near = [name for name in self.seconds if name in names]
         others = (name for name in self.seconds if name not in names)
-        return [*near, *filter(_starts_processes, others)]
+        return [*near, *(name for name in others if name.startswith(self.area.elsewhere))]
 
     def runs_at_import(self, file: Path, lines: Iterable[int]) -> bool:
         """Return whether one of these lines runs before any test does."""
@@ -278,7 +277,3 @@ def _tests_by_line(data: Path, area: Area) -> dict[str, dict[int, set[str]]]:
             lines[line] = {name_of(each.rpartition("|")[0]) for each in contexts}
         by_line[str(file)] = lines
     return by_line
-
-
-def _starts_processes(test: str) -> bool:
-    return test.startswith("tests/integration")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -39,7 +40,7 @@ class Peer(asyncio.Protocol):
         reads: whether it reports to the client what it has read.
     """
 
-    def __init__(self, settings: dict[SettingCodes, int]) -> None:
+    def __init__(self, settings: dict[SettingCodes, int], made: Callable[[Peer], object]) -> None:
         self.codec = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         self.codec.local_settings = Settings(client=False, initial_values=settings)
         self.requests: dict[int, dict[str, str]] = {}
@@ -49,6 +50,7 @@ class Peer(asyncio.Protocol):
         self.pings = 0
         self.gone = False
         self.reads = True
+        self._made = made
         self._unread: list[tuple[int, int]] = []
         self.transport: asyncio.Transport
         self._changed = asyncio.Event()
@@ -122,6 +124,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._made(self)
         self.codec.initiate_connection()
         self.flush()
 
@@ -171,23 +174,29 @@ class Peers:
                 await self._came.wait()
         return self._all[number - 1]
 
-    def add(self, peer: Peer) -> Peer:
+    def add(self, peer: Peer) -> None:
         """Note a connection."""
         self._all.append(peer)
         self._came.set()
-        return peer
 
     def __len__(self) -> int:
         return len(self._all)
 
 
 @asynccontextmanager
-async def http2_peers(**settings: int) -> AsyncIterator[Peers]:
-    """Listen on a free port; `settings` are those of HTTP/2, such as INITIAL_WINDOW_SIZE."""
+async def http2_peers(
+    context: ssl.SSLContext | None = None, /, **settings: int
+) -> AsyncIterator[Peers]:
+    """Listen on a free port.
+
+    Args:
+        context: TLS; None: plain text.
+        settings: those of HTTP/2, such as INITIAL_WINDOW_SIZE.
+    """
     peers = Peers()
     values = {SettingCodes[name.upper()]: value for name, value in settings.items()}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: peers.add(Peer(values)), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Peer(values, peers.add), "127.0.0.1", 0, ssl=context)
     peers.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield peers

@@ -57,6 +57,8 @@ def during(address: str) -> None:
     """Fork while a client is open; both use it, and the child leaves the connection alone."""
 
     async def use_open(kv: prism.Client, key: str) -> None:
+        # Commands are calls of their own, and may be the first.
+        assert await kv.lifecycle.state() == "running"
         await kv.set(key, b"v")
         await kv.set(key, bytes(200_000))
         async with kv.watch(key) as events:
@@ -71,6 +73,7 @@ def during(address: str) -> None:
         runner.run(use_open(kv, "parent"))
         for number in range(2):
             assert child_of(lambda: asyncio.run(use_open(kv, f"child {number}"))) == 0  # noqa: B023
+        assert child_of(lambda: asyncio.run(kv._server.close())) == 0
         runner.run(use_open(kv, "parent"))
         runner.run(kv.set("watched", b"v"))
         assert runner.run(next_key(events)) == "watched"

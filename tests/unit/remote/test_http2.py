@@ -371,8 +371,9 @@ async def test_server_that_accepts_and_says_nothing_is_no_connection(
     writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    with pytest.raises(StreamLost, match="does not answer"):
+    with pytest.raises(StreamLost, match="does not answer") as lost:
         await Endpoint.of(f"127.0.0.1:{port}").connect(None)
+    assert lost.value.unseen
     await until(lambda: bool(writers))
     server.close()
     writers[0].close()
@@ -405,3 +406,21 @@ async def test_data_that_waits_when_room_and_the_end_of_its_stream_arrive_togeth
         other = client.unary(b"")
         peer.answer(await peer.stream(2), b"answer")
         assert await other == b"answer"
+
+
+async def test_stream_that_ends_while_its_data_waits_delays_no_other() -> None:
+    async with connected(initial_window_size=10) as (client, peer):
+        peer.reads = False
+        ending, going_on = client.unary(bytes(100)), client.unary(bytes(100))
+        first, second = await peer.stream(1), await peer.stream(2)
+        await peer.until(lambda: {first, second} <= peer.received.keys())
+        # In one step: room for the second, and the end of the first.
+        peer.codec.increment_flow_control_window(50, second)
+        peer.reset(first, ErrorCodes.CANCEL)
+        assert "CANCEL" in str(await failure_of(ending))
+        await peer.until(lambda: len(peer.received[second]) == 60)
+        peer.reads = True
+        peer.read()
+        await peer.until(lambda: second in peer.ended)
+        peer.answer(second, b"answer")
+        assert await going_on == b"answer"

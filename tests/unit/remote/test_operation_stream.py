@@ -20,6 +20,7 @@ from prism.adapters.wire.status import status_of
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
+    Internal,
     NotServing,
     Outcome,
     PrismError,
@@ -393,6 +394,15 @@ async def test_closing_fails_pending_operations(setting: Setting) -> None:
     assert outcomes == [Outcome.UNKNOWN, Outcome.NOT_APPLIED]
     with pytest.raises(NotServing):
         await setting.get()
+
+
+async def test_answer_of_another_operation_fails_the_one_that_waits(setting: Setting) -> None:
+    task = setting.get()
+    await settle()
+    [call] = setting.calls
+    call.answer(pb.OperationOutcome(id=call.operations[0].id, set={}))
+    with pytest.raises(Internal, match="answered get with set"):
+        await task
 
 
 async def test_undecodable_message_ends_the_stream(setting: Setting) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import socket
 import ssl
 
@@ -50,7 +49,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TimeoutError) and error.errno is None:
         return "the server does not answer"
     if isinstance(error, OSError):
-        return _WORDS.get(_number_of(error)) or error.strerror or str(error) or type(error).__name__
+        return _WORDS.get(error.errno or 0) or error.strerror or str(error) or type(error).__name__
     return str(error) or type(error).__name__
 
 
@@ -65,16 +64,9 @@ def reason_of_first_bytes(data: bytes) -> str:
     return "what listens there does not speak HTTP/2"
 
 
-def _number_of(error: OSError) -> int:
-    if error.errno is not None:
-        return error.errno
-    # asyncio joins the texts of several addresses that cannot be reached.
-    found = re.search(r"\[Errno (\d+)\]", str(error))
-    return int(found[1]) if found else 0
-
-
 def _reason_of_tls(error: ssl.SSLError) -> str:
-    name = error.reason or ""
+    # Only an error of OpenSSL itself has a reason.
+    name = getattr(error, "reason", None) or ""
     if any(alert in name for alert in _WANTS_CERTIFICATE):
         return f"the server does not accept this client's certificate, or asks for one ({name})"
     if name in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_MESSAGE"):
