@@ -134,7 +134,8 @@ def namespaces() -> None:
 
 def test_a_stop_in_the_first_moments_ends_a_pod_with_status_0(tmp_path: Path) -> None:
     # No backend ever answers at this port.
-    args = ("--driver", "redis", "--redis-url", f"redis://127.0.0.1:{free_port()}")
+    ports = ("--grpc-port", "0", "--metrics-port", "0")
+    args = (*ports, "--driver", "redis", "--redis-url", f"redis://127.0.0.1:{free_port()}")
     for after_s in (0.05, 0.2, 0.5):
         pod = Pod(tmp_path, f"{after_s}", *args)
         try:

@@ -14,6 +14,7 @@ import pytest
 
 import prism
 from prism.ports import BackendUnavailable, NotServing
+from tests.servers.process import free_port
 
 Start = Callable[..., Any]
 
@@ -39,7 +40,7 @@ class Load:
 
     async def progress(self) -> None:
         done = sum(self.acknowledged)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while sum(self.acknowledged) < done + 500:
                 await asyncio.sleep(0.02)
 
@@ -62,8 +63,7 @@ async def test_no_call_fails_while_two_servers_restart_one_after_the_other(
     start_server: Start, tmp_path: Path
 ) -> None:
     database = ("--driver", "sqlite", "--sqlite-path", str(tmp_path / "prism.db"))
-    first = start_server(*database).serving()
-    servers = [first, start_server(*database).serving()]
+    servers = [start_server(*database, "--grpc-port", str(free_port())).serving() for _ in range(2)]
     addresses = [server.address for server in servers]
     async with prism.connect(",".join(addresses), timeout=timedelta(seconds=30)) as kv:
         load = Load(kv)
@@ -83,8 +83,8 @@ async def test_calls_wait_for_the_only_server_while_it_restarts(
     start_server: Start, tmp_path: Path, transport: str
 ) -> None:
     database = ("--driver", "sqlite", "--sqlite-path", str(tmp_path / "prism.db"))
-    server = start_server(*database, "--transport", transport).serving()
-    port = server.address.rpartition(":")[2]
+    port = str(free_port())
+    server = start_server(*database, "--transport", transport, "--grpc-port", port).serving()
     async with prism.connect(server.address, timeout=timedelta(seconds=30)) as kv:
         load = Load(kv)
         async with load.running():
@@ -108,14 +108,16 @@ async def test_without_retries_a_stopped_server_fails_the_call_at_once(
         await kv.set("k", b"v")
         server.signal(signal.SIGTERM)
         assert await asyncio.to_thread(server.wait) == 0
-        async with asyncio.timeout(5):
+        # Long before the deadline of the calls.
+        async with asyncio.timeout(15):
             for client in (once, kv.once):
                 with pytest.raises((BackendUnavailable, NotServing)):
                     await client.get("k")
 
 
 async def test_connecting_waits_for_a_server_that_is_told_to(start_server: Start) -> None:
-    first = start_server().serving()
+    port = str(free_port())
+    first = start_server("--grpc-port", port).serving()
     address = first.address
     first.signal(signal.SIGTERM)
     assert await asyncio.to_thread(first.wait) == 0
@@ -129,6 +131,6 @@ async def test_connecting_waits_for_a_server_that_is_told_to(start_server: Start
 
     connecting = asyncio.create_task(connect())
     await asyncio.sleep(0)
-    server = start_server("--grpc-port", address.rpartition(":")[2])
+    server = start_server("--grpc-port", port)
     await asyncio.to_thread(server.serving)
     await connecting

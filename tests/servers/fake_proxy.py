@@ -82,13 +82,15 @@ class FakeProxy:
     Attributes:
         refusal: status that every pattern is refused with; None: all are accepted.
         silent: whether to send no heartbeats.
+        interval: time between heartbeats; silence for two ends a stream, so by default a busy
+            machine ends none.
     """
 
-    def __init__(self, socket: Path, *, interval: timedelta = timedelta(seconds=0.2)) -> None:
+    def __init__(self, socket: Path) -> None:
         self.address = f"unix:{socket}"
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.silent = False
-        self._interval = interval
+        self.interval = timedelta(seconds=5)
         self._server: grpc.aio.Server | None = None
         self._streams: asyncio.Queue[Stream] = asyncio.Queue()
 
@@ -140,7 +142,7 @@ class FakeProxy:
         if credential not in (f"Bearer {TOKEN}", f"Bearer {SESSION}"):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is unknown")
         interval = Duration()
-        interval.FromTimedelta(self._interval)
+        interval.FromTimedelta(self.interval)
         async for request in requests:
             stream = Stream(credential.removeprefix("Bearer "), request.registration)
             break
@@ -149,7 +151,7 @@ class FakeProxy:
         reading = asyncio.create_task(_read(stream, requests))
         try:
             while not reading.done():
-                await asyncio.wait((reading,), timeout=self._interval.total_seconds())
+                await asyncio.wait((reading,), timeout=self.interval.total_seconds())
                 if not (self.silent or reading.done()):
                     yield pb.ConnectResponse(heartbeat=pb.Heartbeat())
         finally:

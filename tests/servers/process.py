@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,12 +24,27 @@ TIMEOUT_S = 30.0
 _POLL_S = 0.01
 
 
+_NAMED_PORTS = range(20_000, 32_000)
+"""Ports that the system gives to nobody who does not name them.
+
+It gives those above to connections, and to listeners at port 0: at any time, also between the
+choice of a port and the start of its server, or while a server is started again.
+"""
+
+# Each process begins elsewhere, so that no two choose the same.
+_BEGIN = random.SystemRandom().randrange(len(_NAMED_PORTS))
+_PORTS = itertools.cycle([*_NAMED_PORTS[_BEGIN:], *_NAMED_PORTS[:_BEGIN]])
+
+
 def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that is free, also for a server that is started later."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            # As servers do: connections of a port that have ended do not matter.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable: the ports are a cycle")
 
 
 class ServerProcess:

@@ -11,6 +11,7 @@ from typing import Self
 from tests.servers.data_frames import DataFrames
 
 _CHUNK = 1 << 20
+_IDLE_STEP_S = 0.05
 
 
 class TcpRelay:
@@ -21,7 +22,8 @@ class TcpRelay:
         tls: TLS context of the relay's own port; None: no TLS.
         keepalive: messages that either side may send at any time, and that are not counted.
         idle_timeout_s: seconds without a DATA frame of an HTTP/2 server after which its
-            connection is aborted; None: never.
+            connection is aborted; None: never. While the machine is too busy for this process,
+            no time passes.
 
     Attributes:
         port: port of the relay.
@@ -95,6 +97,7 @@ class TcpRelay:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
             answered = True
+            idle_steps = 0
 
             async def forward() -> None:
                 nonlocal answered
@@ -106,20 +109,27 @@ class TcpRelay:
                         to_server.write(self._corrupted(data))
 
             async def backward() -> None:
-                nonlocal answered
+                nonlocal answered, idle_steps
                 frames = DataFrames()
                 while data := await from_server.read(_CHUNK):
                     answered = answered or data not in self._keepalive
                     if not (self.drop_replies or self._loses(writer)):
                         writer.write(data)
-                    if self._idle_timeout_s is not None and frames.found_in(data):
-                        idle.reschedule(loop.time() + self._idle_timeout_s)
+                    if frames.found_in(data):
+                        idle_steps = 0
 
-            loop = asyncio.get_running_loop()
+            async def idle(seconds: float) -> None:
+                # Counted in steps: a busy machine, which delays the server too, is no silence.
+                nonlocal idle_steps
+                while idle_steps * _IDLE_STEP_S < seconds:
+                    await asyncio.sleep(_IDLE_STEP_S)
+                    idle_steps += 1
+
             directions = [asyncio.create_task(each) for each in (forward(), backward())]
+            if self._idle_timeout_s is not None:
+                directions.append(asyncio.create_task(idle(self._idle_timeout_s)))
             try:
-                async with asyncio.timeout(self._idle_timeout_s) as idle:
-                    await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for direction in directions:
                     direction.cancel()

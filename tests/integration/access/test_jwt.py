@@ -98,8 +98,8 @@ async def test_an_identity_ends_with_its_token_on_open_streams_too(
     serve: Serve, issuer: Issuer, tmp_path: Path
 ) -> None:
     server = await serve_with_file(serve, issuer, tmp_path, jwt_clock_skew=timedelta(), resp_port=0)
-    token = issuer.token(lasts_s=3)
-    ends_at = time.time() + 3
+    token = issuer.token(lasts_s=8)
+    ends_at = time.time() + 8
     operator = issuer.token("alice", groups=["operators"])
     host, _, port = server.redis_address.rpartition(":")
     client: Any = Redis(host=host, port=int(port), password=token, retry=Retry(NoBackoff(), 0))

@@ -23,8 +23,8 @@ from tests.servers.authority import Authority, replace_file
 
 CALLERS = 64
 
-LONGEST_S = 2.0
-"""Longest time from the signal until removed credentials are refused."""
+LONGEST_S = 10.0
+"""Time limit from the signal until removed credentials are refused, also on a busy machine."""
 
 
 class Load:

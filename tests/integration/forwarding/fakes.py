@@ -242,7 +242,7 @@ class Proxy:
         self._stack.push_async_callback(self.lifecycle.stop)
 
     def client(
-        self, *, timeout: timedelta = timedelta(seconds=20), address: str = "", **options: Any
+        self, *, timeout: timedelta = timedelta(seconds=60), address: str = "", **options: Any
     ) -> KeyValueClient:
         """Return a client with a connection of its own; address: by default the proxy's."""
         channel = Channel(
@@ -270,7 +270,7 @@ def _server(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds, at most 10 s."""
-    async with asyncio.timeout(10):
+    """Wait until the condition holds, at most 30 s."""
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)

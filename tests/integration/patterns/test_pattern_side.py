@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from http.client import HTTPConnection
 
 import grpc
@@ -136,9 +137,10 @@ async def test_commands_are_answered_while_64_callers_keep_the_pattern_busy(
 
 
 async def test_pattern_sends_heartbeats(proxy: FakeProxy, start_pattern: Start) -> None:
+    proxy.interval = timedelta(seconds=1)
     start_pattern()
     stream = await proxy.stream()
-    await stream.until(lambda: stream.heartbeats >= 3)
+    await stream.until(lambda: stream.heartbeats >= 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

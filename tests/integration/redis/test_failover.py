@@ -37,7 +37,7 @@ def sentinel() -> Iterator[RedisSentinel]:
 async def test_calls_fail_as_unavailable_until_the_replica_takes_over(
     sentinel: RedisSentinel, open_redis: Open
 ) -> None:
-    async with open_redis(sentinel.url, timeout="1s") as backend:
+    async with open_redis(sentinel.url) as backend:
         kv = backend.kv
         await asyncio.gather(*(kv.set(f"{number}", b"before") for number in range(50)))
         page = await kv.scan(page_size=5)
@@ -71,7 +71,7 @@ async def test_hanging_sentinel_is_skipped(sentinel: RedisSentinel, open_redis: 
     began = time.monotonic()
     async with open_redis(sentinel.url) as backend:
         await backend.kv.set("key", b"value")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 10
     await sentinel.sentinels[0].resume()
 
 

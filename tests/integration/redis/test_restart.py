@@ -19,11 +19,14 @@ from prism.ports import (
     State,
     WatchEnded,
 )
+from tests.integration.patience import answer_to, opened
 from tests.integration.redis.conftest import Open
 from tests.servers.redis import RedisServer
 from tests.servers.relay import TcpRelay
 
-RECOVERY_S = 2.0
+WITHIN_S = 10.0
+"""Time limit of what needs no waiting, far below the tries of a client that goes on trying."""
+
 WRITERS = 16
 
 
@@ -40,7 +43,7 @@ async def test_calls_fail_while_the_server_is_down_and_succeed_afterwards(
         with pytest.raises(BackendUnavailable) as write:
             await backend.kv.set("key", b"other")
         assert write.value.outcome is Outcome.NOT_APPLIED
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < WITHIN_S
         assert (await backend.lifecycle.health()).status is HealthStatus.UNHEALTHY
         assert await backend.lifecycle.state() is State.RUNNING
         await own_server.start()
@@ -76,7 +79,7 @@ async def test_outcome_of_a_failed_write_is_true(own_server: RedisServer, open_r
                 await kv.set(key, b"value")
             except PrismError as error:
                 outcomes[key] = error.outcome
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
             else:
                 outcomes[key] = None
 
@@ -93,10 +96,12 @@ async def test_outcome_of_a_failed_write_is_true(own_server: RedisServer, open_r
             await own_server.start()
             began = time.monotonic()
             await backend.kv.set("back", b"again")
-            assert time.monotonic() - began < RECOVERY_S
+            assert time.monotonic() - began < WITHIN_S
         stop.set()
         await asyncio.gather(*writers)
-        there = {key for key in outcomes if await backend.kv.exists(key)}
+    with own_server.client() as client:
+        found: list[bytes] = client.keys("prism:*")
+    there = {name.decode().removeprefix("prism:") for name in found}
     assert {key for key, outcome in outcomes.items() if outcome is None} <= there
     assert {key for key, outcome in outcomes.items() if outcome is Outcome.NOT_APPLIED}
     assert not there & {key for key, outcome in outcomes.items() if outcome is Outcome.NOT_APPLIED}
@@ -146,19 +151,19 @@ async def test_read_with_a_lost_reply_is_repeated(
 async def test_calls_to_a_hanging_server_time_out(
     own_server: RedisServer, open_redis: Open
 ) -> None:
-    async with open_redis(own_server.url, timeout="300ms", in_flight="2") as backend:
-        await backend.kv.set("key", b"old")
+    async with opened(open_redis, own_server.url, timeout="300ms", in_flight="2") as backend:
+        await answer_to(lambda: backend.kv.set("key", b"old"))
         await own_server.pause()
         began = time.monotonic()
         writes = [backend.kv.set("key", b"%d" % number) for number in range(6)]
         errors = await asyncio.gather(*writes, return_exceptions=True)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < WITHIN_S
         assert all(isinstance(error, BackendTimeout) for error in errors)
         outcomes = [error.outcome for error in errors if isinstance(error, BackendTimeout)]
         # Two were sent; the others stayed in the queue.
         assert set(outcomes) == {Outcome.UNKNOWN, Outcome.NOT_APPLIED}
         await own_server.resume()
-        entry = await backend.kv.get("key")
+        entry = await answer_to(lambda: backend.kv.get("key"))
         assert entry is not None
         unsent = {b"%d" % n for n, each in enumerate(outcomes) if each is Outcome.NOT_APPLIED}
         assert entry.value not in unsent

@@ -16,6 +16,7 @@ import prism
 from prism.adapters.client import servers as servers_module
 from prism.ports import BackendUnavailable, InvalidArgument, NotServing, Outcome
 from tests.integration.remote.conftest import Served, serving
+from tests.servers.process import free_port
 from tests.servers.relay import TcpRelay
 
 TIMEOUT = timedelta(seconds=30)
@@ -61,7 +62,7 @@ async def test_calls_go_to_the_server_with_the_fewest_in_flight(serve_at: Any) -
         await until(lambda: a.driver.waiting + b.driver.waiting == 10)
         assert a.driver.waiting == b.driver.waiting == 5
         a.driver.release.set()
-        await until(lambda: not a.driver.waiting)
+        await until(lambda: sum(task.done() for task in slow) == 5)
         b.driver.keys_read.clear()
         # Five wait at the other one.
         for n in range(20):
@@ -85,7 +86,7 @@ async def test_operations_on_one_key_go_to_one_server(serve_at: Any) -> None:
 
 
 async def test_server_that_drains_is_left_at_once_and_used_again(serve_at: Any) -> None:
-    a, b = await serve_at(), await serve_at()
+    a, b = await serve_at(port=free_port()), await serve_at()
     async with prism.connect(f"{a.address},{b.address}") as kv:
         await answering(kv, a, b)
         await a.lifecycle.drain(timedelta(seconds=1))
@@ -122,7 +123,7 @@ async def test_silent_server_gets_no_more_calls(serve_at: Any) -> None:
         await answering(kv, a, b)
         relay.silence_connections()
         # Those that are on their way there come back when the silence is noticed.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(25):
             await asyncio.gather(*(kv.get(f"k{n}") for n in range(40)))
         # Of the path, only the connections of that time are silent.
         await answering(kv, a, b)
@@ -167,7 +168,7 @@ async def test_addresses_of_a_name_are_followed(
         return [found for each in hosts for found in look_up(each, port, *args, **kwargs)]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
-    a = await serve_at(host="127.0.0.1")
+    a = await serve_at(host="127.0.0.1", port=free_port())
     port = int(a.address.rpartition(":")[2])
     b = await serve_at(host="127.0.0.2", port=port)
     async with prism.connect(f"prism.test:{port}") as kv:

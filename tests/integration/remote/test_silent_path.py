@@ -23,9 +23,12 @@ from tests.servers.relay import TcpRelay
 LARGE = bytes(200 << 10)
 """Value that does not go through the operation stream."""
 
+SOON_S = 20.0
+"""On an idle machine it takes less than 5 s; without pings, until calls time out."""
+
 
 @asynccontextmanager
-async def relayed(address: str, timeout_s: float = 5) -> AsyncIterator[tuple[TcpRelay, Channel]]:
+async def relayed(address: str, timeout_s: float = 60) -> AsyncIterator[tuple[TcpRelay, Channel]]:
     async with TcpRelay(int(address.rpartition(":")[2])) as relay:
         channel = Channel(f"127.0.0.1:{relay.port}", timeout=timedelta(seconds=timeout_s))
         try:
@@ -37,7 +40,7 @@ async def relayed(address: str, timeout_s: float = 5) -> AsyncIterator[tuple[Tcp
 async def until_it_works(call: Callable[[], Coroutine[Any, Any, object]]) -> float:
     """Repeat the call until it succeeds; return the seconds that it took."""
     since = time.monotonic()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await call()
@@ -52,7 +55,9 @@ def ping_every(seconds: float, *, timeout_s: float, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(channel_module, "_IDLE_CHECK_S", seconds)
 
 
-async def test_connection_that_went_silent_is_replaced_within_5_seconds(serve: Any) -> None:
+async def test_connection_that_went_silent_is_replaced_long_before_its_calls_time_out(
+    serve: Any,
+) -> None:
     served = await serve()
     async with relayed(served.address) as (relay, channel):
         kv = KeyValueClient(channel)
@@ -60,9 +65,9 @@ async def test_connection_that_went_silent_is_replaced_within_5_seconds(serve: A
             await kv.set("k", b"1")
             await anext(events)
             relay.silence_connections()
-            assert await until_it_works(lambda: kv.get("k")) < 5
+            assert await until_it_works(lambda: kv.get("k")) < SOON_S
             with pytest.raises(WatchEnded, match="start a new watch"):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(SOON_S):
                     await anext(events)
         async with kv.watch("k") as events:
             await kv.set("k", b"2")
@@ -77,33 +82,34 @@ async def test_watch_ends_on_a_silent_path_without_any_call(serve: Any) -> None:
     ):
         relay.silence_connections()
         with pytest.raises(WatchEnded, match="stopped answering"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(SOON_S):
                 await anext(events)
 
 
-async def test_path_that_was_silent_for_long_works_again_within_5_seconds(
+async def test_path_that_was_silent_for_long_soon_works_again(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ping_every(0.3, timeout_s=0.7, monkeypatch=monkeypatch)
     served = await serve()
     async with relayed(served.address, timeout_s=1) as (relay, channel):
         kv = KeyValueClient(channel)
-        await kv.get("k")
-        relay.silent = True
+        await until_it_works(lambda: kv.get("k"))
+        before, relay.silent = relay.connections, True
         # Until it has tried to connect again in vain.
-        async with asyncio.timeout(20):
-            while relay.connections < 3:
+        async with asyncio.timeout(60):
+            while relay.connections < before + 2:
                 with pytest.raises(PrismError):
                     await kv.get("k")
         relay.silent = False
-        assert await until_it_works(lambda: kv.get("k")) < 5
+        assert await until_it_works(lambda: kv.get("k")) < SOON_S
 
 
 @pytest.mark.parametrize("applied", [True, False])
 async def test_writes_on_a_silent_path_are_unknown_and_happen_once_at_most(
     serve: Any, monkeypatch: pytest.MonkeyPatch, applied: bool
 ) -> None:
-    ping_every(0.3, timeout_s=0.7, monkeypatch=monkeypatch)
+    # Long enough for the writes to arrive.
+    ping_every(0.3, timeout_s=2, monkeypatch=monkeypatch)
     served = await serve()
     async with relayed(served.address) as (relay, channel):
         kv = KeyValueClient(channel)
@@ -126,19 +132,19 @@ async def test_writes_on_a_silent_path_are_unknown_and_happen_once_at_most(
 async def test_idle_client_is_not_disconnected_by_a_server_that_limits_pings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ping_every(0.2, timeout_s=2, monkeypatch=monkeypatch)
+    ping_every(0.2, timeout_s=30, monkeypatch=monkeypatch)
     # After each message that it sends, the server counts the pings from the beginning.
     monkeypatch.setattr(channel_module, "HEARTBEAT", timedelta(minutes=1))
     monkeypatch.setattr(grpcio, "_channel_options", lambda *_: [])
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(
-            serving("grpcio", operate=True, timeout=timedelta(seconds=5))
+            serving("grpcio", operate=True, timeout=timedelta(seconds=30))
         )
         relay, channel = await stack.enter_async_context(relayed(served.address))
         kv = KeyValueClient(channel)
         await kv.set("k", b"1")
         tally = served.services.calls["/prism.v1.KeyValueService/Operate"].tally
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not tally.ended:
                 await asyncio.sleep(0.01)
         # Longer than a server of these settings bears pings.
@@ -150,19 +156,19 @@ async def test_idle_client_is_not_disconnected_by_a_server_that_limits_pings(
 async def test_client_that_is_told_to_ping_less_pings_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ping_every(0.2, timeout_s=2, monkeypatch=monkeypatch)
+    ping_every(0.2, timeout_s=30, monkeypatch=monkeypatch)
     # After each message that it sends, the server counts the pings from the beginning.
     monkeypatch.setattr(channel_module, "HEARTBEAT", timedelta(minutes=1))
     monkeypatch.setattr(grpcio, "_channel_options", lambda *_: [])
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(
-            serving("grpcio", operate=True, timeout=timedelta(seconds=5))
+            serving("grpcio", operate=True, timeout=timedelta(seconds=30))
         )
         relay, channel = await stack.enter_async_context(relayed(served.address))
         kv = KeyValueClient(channel)
         async with kv.watch("k") as events:
             with pytest.raises(WatchEnded, match=r"Too many pings|too_many_pings"):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     await anext(events)
         async with kv.watch("k") as events:
             connections = relay.connections

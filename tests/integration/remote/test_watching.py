@@ -35,14 +35,14 @@ IDLE_S = 0.7
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def end_of(events: Any) -> PrismError:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 await anext(events)
     except PrismError as ended:
@@ -277,7 +277,7 @@ async def test_slow_reader_delays_no_other_watch(serve: Any) -> None:
     async with served.kv.watch("k") as slow, served.kv.watch("k") as quick:
         for _ in range(400):
             version = await served.kv.set("k", value)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 assert await anext(quick) == Event(Change.PUT, "k", value, version)
         ended = await end_of(slow)
         assert isinstance(ended, WatchEnded)

@@ -46,7 +46,7 @@ async def test_a_lock_excludes_others(redis_port: int) -> None:
         async def work() -> None:
             nonlocal held, most, count
             for _ in range(5):
-                async with client.lock("lock", timeout=20, sleep=0.002):
+                async with client.lock("lock", timeout=100, sleep=0.002):
                     held += 1
                     most = max(most, held)
                     await asyncio.sleep(0)

@@ -1,7 +1,11 @@
-"""`prism proxy` with short heartbeats: 0.1 s of silence break a stream, 0.25 s lose a pattern."""
+"""`prism proxy` with short heartbeats, after which a pattern is lost in LOST_AFTER_S seconds.
+
+A stream breaks after two fifths of this time.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import timedelta
 
@@ -14,12 +18,12 @@ from prism.adapters.grpc.servicers.pattern_control import (
 from prism.bootstrap.proxy.container import ProxyContainer
 from prism.cli import main
 
+_LOST_AFTER = timedelta(seconds=float(os.environ["LOST_AFTER_S"]))
+
 ProxyContainer.control_plane.override(
     providers.Singleton(
         PatternControlPlane,
-        ControlPlaneOptions(
-            heartbeat_interval=timedelta(milliseconds=50), lost_after=timedelta(milliseconds=250)
-        ),
+        ControlPlaneOptions(heartbeat_interval=_LOST_AFTER / 5, lost_after=_LOST_AFTER),
     )
 )
 sys.argv[1:1] = ["proxy"]

