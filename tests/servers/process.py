@@ -38,6 +38,7 @@ _PORTS = itertools.cycle([*_NAMED_PORTS[_BEGIN:], *_NAMED_PORTS[:_BEGIN]])
 
 def free_port() -> int:
     """Return a loopback port that is free, also for a server that is started later."""
+    port: int
     for port in _PORTS:
         with socket.socket() as probe, contextlib.suppress(OSError):
             # As servers do: connections of a port that have ended do not matter.

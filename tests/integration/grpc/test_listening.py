@@ -145,7 +145,7 @@ async def test_standard_health_service_reports_readiness(serve: Any) -> None:
     async with grpc.aio.insecure_channel(served.address) as channel:
         watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
         seen = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             async for message in watch:
                 seen.append(health_pb2.HealthCheckResponse.FromString(message).status)
                 if seen[-1] == health_pb2.HealthCheckResponse.SERVING:

@@ -188,6 +188,6 @@ async def test_markers_of_the_server_are_switched_off_while_the_bucket_is_open(
         info.config.subject_delete_marker_ttl = 60.0
         await jetstream.update_stream(info.config)
         await backend.lifecycle.health()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await jetstream.stream_info("KV_prism")).config.subject_delete_marker_ttl:
                 await asyncio.sleep(0.05)

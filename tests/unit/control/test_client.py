@@ -26,7 +26,7 @@ class Pattern:
     """Parts of a pattern that its control stream needs."""
 
     def __init__(
-        self, address: str, *, gone_after: timedelta | None = timedelta(milliseconds=300)
+        self, address: str, *, gone_after: timedelta | None = timedelta(seconds=30)
     ) -> None:
         admission = Admission(max_in_flight=10, max_per_connection=10)
         self.lifecycle = LifecycleMachine(Memstore(), DRIVER.settings, admission)
@@ -44,7 +44,7 @@ Begin = Callable[..., tuple[Pattern, asyncio.Task[str]]]
 async def proxy() -> AsyncIterator[FakeProxy]:
     with tempfile.TemporaryDirectory(prefix="prism-") as folder:
         socket = Path(folder) / "control.sock"
-        async with FakeProxy(socket, interval=timedelta(milliseconds=50)) as proxy:
+        async with FakeProxy(socket) as proxy:
             yield proxy
 
 
@@ -66,6 +66,7 @@ async def begin(proxy: FakeProxy) -> AsyncIterator[Begin]:
 
 
 async def test_leaving_sends_the_waiting_debug_events(proxy: FakeProxy, begin: Begin) -> None:
+    proxy.interval = timedelta(seconds=1)
     pattern, running = begin()
     stream = await proxy.stream()
     await stream.until(lambda: stream.heartbeats > 0)
@@ -116,17 +117,18 @@ async def test_temporary_refusal_is_retried(proxy: FakeProxy, begin: Begin) -> N
 
 
 async def test_unreachable_proxy_is_gone_after_its_time(proxy: FakeProxy, begin: Begin) -> None:
-    _, running = begin()
+    _, running = begin(gone_after=timedelta(milliseconds=300))
     await proxy.stream()
     await proxy.stop()
     assert await running == f"the proxy at {proxy.address} is gone: out of reach for 0.3 s"
 
 
 async def test_silence_of_the_proxy_breaks_a_stream(proxy: FakeProxy, begin: Begin) -> None:
+    proxy.interval = timedelta(milliseconds=50)
     begin()
     stream = await proxy.stream()
     proxy.silent = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await stream.ended.wait()
     assert (await proxy.stream()).credential == SESSION
 
@@ -134,6 +136,7 @@ async def test_silence_of_the_proxy_breaks_a_stream(proxy: FakeProxy, begin: Beg
 async def test_silent_or_unreachable_proxy_is_not_gone_where_a_pipe_tells(
     proxy: FakeProxy, begin: Begin
 ) -> None:
+    proxy.interval = timedelta(milliseconds=50)
     _, running = begin(gone_after=None)
     stream = await proxy.stream()
     proxy.silent = True
@@ -148,7 +151,7 @@ async def test_silent_or_unreachable_proxy_is_not_gone_where_a_pipe_tells(
 
 async def test_proxy_that_never_answers_is_an_error() -> None:
     with pytest.raises(BackendUnavailable, match="no proxy answered at unix:/nowhere/x"):
-        await Pattern("unix:/nowhere/x").run()
+        await Pattern("unix:/nowhere/x", gone_after=timedelta(milliseconds=300)).run()
 
 
 def test_invalid_address_is_refused() -> None:

@@ -150,7 +150,7 @@ async def test_cancelling_a_caller_does_not_cancel_its_command(build: Any) -> No
     with pytest.raises(asyncio.CancelledError):
         await caller
     driver.release.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await stopped.wait()
 
 
@@ -199,7 +199,7 @@ async def test_a_driver_that_hangs_in_its_startup_can_be_stopped(build: Any, com
     assembly = build(driver=driver)
     running = asyncio.create_task(assembly.run())
     await driver.reached.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await assembly.lifecycle.stop()
     with pytest.raises(NotServing, match=f"{command} was cancelled by a stop"):
         await running

@@ -60,7 +60,7 @@ async def source() -> AsyncIterator[Source]:
     yield source
     source.standby.close()
     others = asyncio.all_tasks() - {asyncio.current_task()}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await asyncio.gather(*others, return_exceptions=True)
 
 
@@ -73,7 +73,7 @@ async def run(source: Source, *operations: Operation) -> None:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)
 

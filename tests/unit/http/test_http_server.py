@@ -42,7 +42,7 @@ async def _connect(
 
 
 async def _exchange(address: str, sent: bytes) -> bytes:
-    async with asyncio.timeout(5), _connect(address) as (reader, writer):
+    async with asyncio.timeout(30), _connect(address) as (reader, writer):
         writer.write(sent)
         writer.write_eof()
         return await reader.read()
@@ -106,7 +106,7 @@ async def test_request_that_does_not_end_is_closed(
 ) -> None:
     monkeypatch.setattr(http_server, "_REQUEST_S", 0.2)
     address = await server.start()
-    async with asyncio.timeout(5), _connect(address) as (reader, writer):
+    async with asyncio.timeout(30), _connect(address) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\n")
         while not reader.at_eof():
             writer.write(b"x: y\r\n")
@@ -121,7 +121,7 @@ async def test_answer_that_is_not_read_is_given_up(
 ) -> None:
     monkeypatch.setattr(http_server, "_REQUEST_S", 0.2)
     address = await server.start()
-    async with asyncio.timeout(5), _connect(address) as (_, writer):
+    async with asyncio.timeout(30), _connect(address) as (_, writer):
         writer.write(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
         while not server.connections:
             await asyncio.sleep(0.01)
@@ -173,7 +173,7 @@ async def test_a_request_that_need_not_wait_is_answered_while_all_others_wait(
         handle, host="127.0.0.1", port=0, remedy="", max_connections=2, always=("/always",)
     )
     address = await server.start()
-    async with asyncio.timeout(5), _connect(address) as first, _connect(address) as second:
+    async with asyncio.timeout(30), _connect(address) as first, _connect(address) as second:
         for _, writer in (first, second):
             writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
         while waiting < 2:
@@ -194,7 +194,7 @@ async def test_many_requests_on_one_connection_do_not_hold_up_another(server: Ht
         return await handler(request)
 
     server._handler = note
-    async with asyncio.timeout(5), _connect(address) as (_, many), _connect(address) as (_, one):
+    async with asyncio.timeout(30), _connect(address) as (_, many), _connect(address) as (_, one):
         many.write(b"GET /many HTTP/1.1\r\nhost: x\r\n\r\n" * 300)
         one.write(b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n")
         while "/one" not in answered:
@@ -204,7 +204,7 @@ async def test_many_requests_on_one_connection_do_not_hold_up_another(server: Ht
 
 async def test_stop_closes_idle_connections(server: HttpServer) -> None:
     address = await server.start()
-    async with asyncio.timeout(5), _connect(address) as (reader, _):
+    async with asyncio.timeout(30), _connect(address) as (reader, _):
         while not server.connections:
             await asyncio.sleep(0.01)
         await server.stop()

@@ -64,7 +64,7 @@ async def mark(fake: FakeBucket, expires_at_ms: int) -> None:
     marker = ExpiryMarker(cast("Bucket", fake))
     with marker.watching(""):
         marker.note("key", 1, expires_at_ms)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await fake.marked.wait()
 
 

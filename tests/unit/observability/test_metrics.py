@@ -159,7 +159,7 @@ async def test_the_last_health_check_is_shown_while_the_driver_is_up(build: Buil
     await assembly.run()
     await assembly.gateway.set("key", b"value")
     checking = asyncio.create_task(assembly.container.readiness().watch())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while assembly.value("backend_driver_keys", driver="memstore") is None:
             await asyncio.sleep(0)
     checking.cancel()

@@ -217,7 +217,7 @@ class FakePorts:
         seen = asyncio.Event()
         unsubscribe = self.journal.subscribe(lambda _: seen.set())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while self.kinds().count(kind) < times:
                     seen.clear()
                     await seen.wait()
@@ -242,7 +242,7 @@ def never_registers(_process: FakeProcess, _pending: FakePendingRegistration) ->
 async def wait_closed(admission: Admission) -> None:
     """Wait until the admission refuses."""
     with suppress(NotServing):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 admission.check_open()
                 await asyncio.sleep(0)

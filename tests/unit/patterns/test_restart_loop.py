@@ -43,7 +43,7 @@ async def test_calls_wait_while_down_if_configured(fakes: FakePorts) -> None:
     fakes.next_launches.append(exits("exited with status 1"))
     waiting = asyncio.create_task(pattern.wait_for_gateway())
     pattern.begin()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await waiting is pattern.gateway
     assert len(fakes.processes) == 2
     await pattern.stop()

@@ -32,7 +32,7 @@ async def test_stop_cancels_a_replacement(fakes: FakePorts) -> None:
     fakes.every_launch = never_registers
     replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
     await fakes.wait_for(EventKind.LAUNCHED, 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await pattern.stop()
     with pytest.raises(
         StartupCancelled, match=r"the replacement of the pattern 'cache' was cancelled"
@@ -52,7 +52,7 @@ async def test_stop_cancels_a_restart(fakes: FakePorts) -> None:
     fakes.every_launch = never_registers
     restarting = asyncio.create_task(pattern.restart())
     await fakes.wait_for(EventKind.LAUNCHED, 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await pattern.stop()
     with pytest.raises(StartupCancelled, match=r"the restart of the pattern 'cache' was cancelled"):
         await restarting
@@ -68,7 +68,7 @@ async def test_stop_cancels_waiting_commands(fakes: FakePorts) -> None:
         asyncio.create_task(pattern.restart()),
     ]
     await fakes.wait_for(EventKind.LAUNCHED, 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await pattern.stop()
     answers = await asyncio.gather(*commands, return_exceptions=True)
     assert [type(answer) for answer in answers] == [StartupCancelled] * 3
@@ -90,7 +90,7 @@ async def test_drain_for_shutdown_cancels_a_replacement_and_drains_the_old_proce
     with gateway.admission.admit():
         draining = asyncio.create_task(patterns.drain())
         await wait_closed(gateway.admission)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await draining == DrainReport(completed=1)
         assert pattern.state is PatternState.DRAINING
         await patterns.stop()
@@ -125,7 +125,7 @@ async def test_stop_does_not_wait_for_calls_of_a_replaced_process(
         replacing = asyncio.create_task(pattern.replace(OTHER, discard_data=True))
         await wait_closed(gateway.admission)
         stopping = asyncio.create_task(pattern.stop())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.gather(*(process.end for process in fakes.processes))
     await stopping
     await replacing
@@ -140,7 +140,7 @@ async def test_stop_does_not_wait_for_calls_that_a_restart_drains(
         restarting = asyncio.create_task(pattern.restart())
         await wait_closed(gateway.admission)
         stopping = asyncio.create_task(pattern.stop())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await fakes.processes[0].end
     await stopping
     with pytest.raises(StartupCancelled):

@@ -104,11 +104,12 @@ async def test_flood_leaves_processor_and_loop_to_others(
     await records.until("begins")
     begun_s, cpu_s = time.monotonic(), time.process_time()
     turns = 0
-    while time.monotonic() < begun_s + 1:
-        await asyncio.sleep(0.001)
-        turns += 1
-    assert time.process_time() - cpu_s < 0.5
-    assert turns > 50
+    # A busy machine has less time for this loop, and for the flood.
+    async with asyncio.timeout(30):
+        while time.monotonic() < begun_s + 1 or turns <= 50:
+            await asyncio.sleep(0.001)
+            turns += 1
+    assert time.process_time() - cpu_s < 0.5 * (time.monotonic() - begun_s)
     process.kill()
     await process.wait()
 

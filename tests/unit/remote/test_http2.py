@@ -58,7 +58,7 @@ async def connected(
 
 async def failure_of(task: asyncio.Task[bytes]) -> CallFailed:
     with pytest.raises(CallFailed) as caught:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await task
     return caught.value
 
@@ -319,7 +319,7 @@ async def test_silent_server_is_pinged_and_given_up_only_while_something_is_open
         assert client.connection.usable
         peer.transport.pause_reading()
         with pytest.raises(CallFailed, match="stopped answering"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await call.read()
         peer.transport.resume_reading()
 
@@ -359,7 +359,7 @@ async def test_server_of_something_else_is_recognized(says: bytes, reason: str) 
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 

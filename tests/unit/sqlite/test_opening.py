@@ -183,7 +183,7 @@ async def test_a_file_whose_opening_is_cancelled_is_closed(
     with plain(path) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         opening = asyncio.create_task(Sqlite().initialize(SqliteSettings(path=path)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while unclosed == {connection}:
                 await asyncio.sleep(0.001)
             opening.cancel()
