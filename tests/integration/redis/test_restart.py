@@ -99,8 +99,7 @@ async def test_outcome_of_a_failed_write_is_true(own_server: RedisServer, open_r
             assert time.monotonic() - began < WITHIN_S
         stop.set()
         await asyncio.gather(*writers)
-    with own_server.client() as client:
-        found: list[bytes] = client.keys("prism:*")
+    found: list[bytes] = own_server.ask("KEYS", "prism:*")
     there = {name.decode().removeprefix("prism:") for name in found}
     assert {key for key, outcome in outcomes.items() if outcome is None} <= there
     assert {key for key, outcome in outcomes.items() if outcome is Outcome.NOT_APPLIED}
