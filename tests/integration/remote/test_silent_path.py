@@ -132,7 +132,7 @@ async def test_writes_on_a_silent_path_are_unknown_and_happen_once_at_most(
 async def test_idle_client_is_not_disconnected_by_a_server_that_limits_pings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ping_every(0.2, timeout_s=30, monkeypatch=monkeypatch)
+    ping_every(0.2, timeout_s=2, monkeypatch=monkeypatch)
     # After each message that it sends, the server counts the pings from the beginning.
     monkeypatch.setattr(channel_module, "HEARTBEAT", timedelta(minutes=1))
     monkeypatch.setattr(grpcio, "_channel_options", lambda *_: [])
@@ -156,7 +156,7 @@ async def test_idle_client_is_not_disconnected_by_a_server_that_limits_pings(
 async def test_client_that_is_told_to_ping_less_pings_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ping_every(0.2, timeout_s=30, monkeypatch=monkeypatch)
+    ping_every(0.2, timeout_s=2, monkeypatch=monkeypatch)
     # After each message that it sends, the server counts the pings from the beginning.
     monkeypatch.setattr(channel_module, "HEARTBEAT", timedelta(minutes=1))
     monkeypatch.setattr(grpcio, "_channel_options", lambda *_: [])
@@ -166,10 +166,14 @@ async def test_client_that_is_told_to_ping_less_pings_no_more(
         )
         relay, channel = await stack.enter_async_context(relayed(served.address))
         kv = KeyValueClient(channel)
-        async with kv.watch("k") as events:
-            with pytest.raises(WatchEnded, match=r"Too many pings|too_many_pings"):
-                async with asyncio.timeout(30):
-                    await anext(events)
+        ended = ""
+        # On a busy machine a ping may be answered too late.
+        while "too many pings" not in ended:
+            async with kv.watch("k") as events:
+                with pytest.raises(WatchEnded) as told:
+                    async with asyncio.timeout(30):
+                        await anext(events)
+            ended = told.value.message.lower().replace("_", " ")
         async with kv.watch("k") as events:
             connections = relay.connections
             with pytest.raises(TimeoutError):
