@@ -25,6 +25,11 @@ def integer_of(argument: bytes) -> int:
     return number
 
 
+def quoted(argument: bytes) -> str:
+    """Return the beginning of an argument, as an error repeats it."""
+    return argument[:128].decode("utf-8", "replace")
+
+
 def keys_of(arguments: Arguments) -> list[str]:
     """Return keys as text."""
     return [argument.decode() for argument in arguments]

@@ -69,6 +69,10 @@ class Spec:
         return arguments[first:end:step]
 
 
+MOST_AT_ONCE = 1_000
+"""Arguments of a command that needs no backend: it runs in one go, and holds up the others."""
+
+
 def as_is(reply: bytes, session: Session) -> bytes:
     """Encode what is a reply already."""
     return reply
@@ -107,7 +111,8 @@ class Command:
         self.name = spec.name
         self.path = PATH + spec.name.upper()
         self.least = abs(spec.arity)
-        self.most = spec.arity if spec.arity > 0 else 1 << 30
+        at_once = MOST_AT_ONCE if spec.answer is not None else 1 << 30
+        self.most = spec.arity if spec.arity > 0 else at_once
         self.start = spec.start
         self.encode = spec.encode or as_is
         self.answer = spec.answer

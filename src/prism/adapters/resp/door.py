@@ -40,6 +40,9 @@ PatternBy = Literal["database", "user"]
 _COMMANDS_PER_TURN, _COMMANDS_PER_PEER = 4096, 256
 """Commands that one turn of the loop parses, of all connections and of each."""
 
+_COMMAND_NS = 1000
+"""Time that the parser takes for a command, at most."""
+
 _ENOUGH = 128
 """Commands that are counted of those that could begin."""
 
@@ -50,6 +53,12 @@ _HTTP_WARNINGS_PER_S, _HTTP_WARNINGS_AT_ONCE = 1 / 60, 3
 
 _MAX_WAITING_BYTES, _MAX_PEER_WAITING_BYTES = 64 << 20, 16 << 20
 """Bytes that may wait to be run, or to be completed, of all connections and of each."""
+
+_HELD_IN_PEACE_S = 1.0
+"""Time after which a connection that sends no more gives way to others."""
+
+_MAX_SUBSCRIBED_BYTES, _MAX_PEER_SUBSCRIBED_BYTES = 64 << 20, 8 << 20
+"""Memory of subscriptions, of all connections and of each."""
 
 
 class RequestLog(Protocol):
@@ -186,6 +195,11 @@ class Door:
         self.waiting = ConnectionBudget(
             max_bytes=_MAX_WAITING_BYTES, max_connection_bytes=_MAX_PEER_WAITING_BYTES
         )
+        # Connections with bytes that wait, and when these became more: the latest at the end.
+        self.holders: dict[Peer, float] = {}
+        self.subscribed = ConnectionBudget(
+            max_bytes=_MAX_SUBSCRIBED_BYTES, max_connection_bytes=_MAX_PEER_SUBSCRIBED_BYTES
+        )
         self.timeout_s = options.default_timeout.total_seconds()
         self._ready: deque[Peer] = deque()
         self._unparsed: deque[Peer] = deque()
@@ -233,14 +247,21 @@ class Door:
     def parse(self, peer: Peer) -> None:
         """Parse what a connection has received, now or in the next turn of the loop."""
         if self._left > 0 and not self._unparsed:
-            self._left -= peer.parse(_COMMANDS_PER_PEER)
-            self.enqueue(peer)
+            begun_ns = time.perf_counter_ns()
+            count = peer.parse(_COMMANDS_PER_PEER)
+            # One command can have as many arguments as thousands of others.
+            self._left -= max(count, (time.perf_counter_ns() - begun_ns) // _COMMAND_NS)
+            if peer.commands:
+                self.enqueue(peer)
+            else:
+                peer.rest()
             return
         if not self._unparsed:
             self.loop.call_soon(self._next_turn)
         if not peer.is_unparsed:
             peer.is_unparsed = True
             self._unparsed.append(peer)
+            peer.rest()
 
     def enqueue(self, peer: Peer) -> None:
         """Let the commands of a connection run that could not before."""
@@ -295,6 +316,25 @@ class Door:
     def spend(self, reply_bytes: int) -> None:
         """Let a large reply take the place of other commands in this turn: it has been copied."""
         self._left -= reply_bytes >> 10
+
+    def make_room(self, peer: Peer, size: int) -> bool:
+        """Return whether a connection may hold this many bytes more.
+
+        If all hold too much together, those give way whose bytes have waited longest for more,
+        and which have nothing to run.
+        """
+        now, budget = self.loop.time(), self.waiting
+        self.holders.pop(peer, None)
+        self.holders[peer] = now
+        if budget.used_by(peer.name) + size > budget.max_connection_bytes:
+            return False
+        if budget.used + size > budget.max_bytes:
+            for other, since in tuple(self.holders.items()):
+                if now - since < _HELD_IN_PEACE_S or budget.used + size <= budget.max_bytes:
+                    break
+                if other.is_idle:
+                    other.give_way()
+        return budget.used + size <= budget.max_bytes
 
     def flush_soon(self, peer: Peer) -> None:
         """Send the replies of a connection at the end of this turn of the loop."""

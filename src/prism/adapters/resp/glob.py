@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+from prism.adapters.resp.errors import CommandError
 from prism.ports import MAX_KEY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prism.adapters.resp.session import Session
+
+MAX_PATTERN_BYTES = 2 * MAX_KEY_BYTES + 64
+"""Enough for a key of which each byte is escaped, behind the beginning of a channel."""
+
+_AT_ONCE = 8
+"""Keys that are matched in one go: a match can take milliseconds."""
 
 
 class Glob:
@@ -15,9 +28,16 @@ class Glob:
 
     Attributes:
         prefix: text that every key begins with.
+
+    Raises:
+        CommandError: the pattern is too long, and would take long to compile.
     """
 
     def __init__(self, pattern: bytes) -> None:
+        if len(pattern) > MAX_PATTERN_BYTES:
+            raise CommandError(
+                f"ERR the pattern has {len(pattern):,} bytes; the limit is {MAX_PATTERN_BYTES:,}"
+            )
         parts, literal = _parts_of(pattern)
         compiled = [re.compile(part, re.DOTALL) for part in parts]
         self._first, *self._middle = compiled
@@ -47,6 +67,20 @@ class Glob:
                 return False
             at = found.end()
         return self._last.search(key, at) is not None
+
+
+async def matching(session: Session, keys: Iterable[str], glob: Glob) -> list[bytes]:
+    """Return the keys that a pattern matches."""
+    if glob.matches_all:
+        return [key.encode() for key in keys]
+    found = []
+    for number, key in enumerate(keys):
+        if not number % _AT_ONCE:
+            await session.take_turns()
+        encoded = key.encode()
+        if glob.matches(encoded):
+            found.append(encoded)
+    return found
 
 
 def _parts_of(pattern: bytes) -> tuple[list[bytes], bytes]:

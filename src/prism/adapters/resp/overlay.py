@@ -232,7 +232,13 @@ class Overlay:
         self._hold(size)
 
     def _hold(self, size: int) -> None:
-        """Count the bytes of a key and values; raises Exhausted if they are too many."""
+        """Count the bytes of a key and values; raises Exhausted if all are too many."""
+        most = self.profile.limits.max_batch_items
+        if len(self._keys) > most:
+            raise Exhausted(
+                f"the transaction reads and writes more than {most:,} keys: use fewer in one; "
+                "nothing was written"
+            )
         self._held_bytes += size
         if self._held_bytes > _MOST_HELD_BYTES:
             raise Exhausted(

@@ -18,6 +18,9 @@ MAX_INLINE_BYTES = 64 << 10
 ARGUMENT_OVERHEAD_BYTES = 48
 """Memory that an argument takes beside its bytes."""
 
+_INLINE_OVERHEAD = 4
+"""Memory of the words of a line, of short words: as a multiple of the line."""
+
 _MAX_HEADER_BYTES = 24
 _STAR, _DOLLAR, _TLS_HANDSHAKE = b"*$\x16"
 
@@ -28,6 +31,11 @@ _HTTP_METHODS = (b"GET", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CON
 _SHORT = 1024
 _HEADER = [b"$%d" % size for size in range(_SHORT)]
 _COUNT = {b"*%d" % count: count for count in range(1, 65)}
+
+
+def size_of(arguments: Arguments) -> int:
+    """Return the memory that arguments take."""
+    return sum(map(len, arguments)) + ARGUMENT_OVERHEAD_BYTES * len(arguments)
 
 
 class ProtocolError(Exception):
@@ -47,6 +55,7 @@ class RequestParser:
     Attributes:
         has_more: whether `parse` has reached its limit, and should be called again.
         is_between: whether nothing is left that `parse` has not returned.
+        taken_bytes: memory of the commands that `parse` has returned last.
     """
 
     __slots__ = (
@@ -60,6 +69,7 @@ class RequestParser:
         "_rest",
         "has_more",
         "is_between",
+        "taken_bytes",
     )
 
     def __init__(self, max_bytes: int) -> None:
@@ -76,6 +86,7 @@ class RequestParser:
         self._error: ProtocolError | None = None
         self.has_more = False
         self.is_between = True
+        self.taken_bytes = 0
 
     @property
     def buffered(self) -> int:
@@ -133,6 +144,7 @@ class RequestParser:
         if self._error is not None:
             raise self._error
         commands: list[Arguments] = []
+        self.taken_bytes = 0
         try:
             if self._partial is None:
                 self._parse_short(commands, limit)
@@ -191,7 +203,9 @@ class RequestParser:
                 break
             left -= 1
         if at:
+            before = len(self._rest)
             self._rest = b"\r\n".join(parts[at:]) if at < end else parts[at]
+            self.taken_bytes = before - len(self._rest) + at // 2 * ARGUMENT_OVERHEAD_BYTES
 
     def _parse_any(self, commands: list[Arguments], limit: int) -> None:
         """Parse commands of any form, and what has arrived of an incomplete one."""
@@ -219,7 +233,9 @@ class RequestParser:
             The position after it; -1: it is incomplete.
         """
         if rest[at] != _STAR:
-            return _inline(rest, at, commands)
+            end = _inline(rest, at, commands)
+            self.taken_bytes += max(end - at, 0) * _INLINE_OVERHEAD
+            return end
         header = _header(rest, at, "multibulk")
         if header is None:
             return -1
@@ -247,12 +263,13 @@ class RequestParser:
             size, begin = header
             if size < 0:
                 raise ProtocolError("invalid bulk length")
-            self._partial_bytes += size + ARGUMENT_OVERHEAD_BYTES
-            if self._partial_bytes - self._max_overhead > self._max_bytes:
+            partial_bytes = self._partial_bytes + size + ARGUMENT_OVERHEAD_BYTES
+            if partial_bytes - self._max_overhead > self._max_bytes:
                 raise ProtocolError(
                     f"invalid bulk length: the command has more than {self._max_bytes:,} bytes, "
                     "which is the limit (--max-message-bytes)"
                 )
+            self._partial_bytes = partial_bytes
             end = begin + size
             if end + 2 > len(rest):
                 self._partial_bytes -= size
@@ -287,6 +304,7 @@ class RequestParser:
     def _end(self, commands: list[Arguments]) -> None:
         assert self._partial is not None
         commands.append(self._partial)
+        self.taken_bytes += self._partial_bytes
         self._partial = None
         self._partial_bytes = 0
 

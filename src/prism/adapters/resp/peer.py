@@ -14,6 +14,7 @@ from google.rpc import status_pb2
 
 from prism.adapters.certificates import proven_in
 from prism.adapters.resp import replies
+from prism.adapters.resp.arguments import quoted
 from prism.adapters.resp.command import Command
 from prism.adapters.resp.commands.subscribing import WHILE_SUBSCRIBED
 from prism.adapters.resp.commands.transactions import ABORTED, DISCARDED, queue
@@ -36,6 +37,11 @@ _SHORT_BYTES = 256
 """Replies up to this size are not counted: those of one turn have no more than that, together."""
 
 _SHARE_NS = round(SHARE_S * 1e9)
+
+_FREE_BYTES = 16 << 10
+"""Memory of waiting commands that each connection has without being counted."""
+
+_TOO_MUCH_HELD = "too many half-sent commands are open: finish some before others begin"
 
 _FAREWELL_S = 1.0
 """Time in which a client may read why its connection is closed."""
@@ -62,6 +68,7 @@ class Peer(Session, asyncio.Protocol):
         "_reads",
         "_run",
         "_stall",
+        "_taken_bytes",
         "_transport",
         "_waiting_bytes",
         "commands",
@@ -73,7 +80,7 @@ class Peer(Session, asyncio.Protocol):
     )
 
     def __init__(self, door: Door, identity: int, name: str) -> None:
-        self.subscriptions = Subscriptions(self, door.log.redact)
+        self.subscriptions = Subscriptions(self, door.log.redact, door.subscribed)
         super().__init__(door, identity, name)
         self.commands: deque[Arguments] = deque()
         self.is_ready = False
@@ -84,6 +91,7 @@ class Peer(Session, asyncio.Protocol):
         self.pipeline = Pipeline(self)
         self._parser = RequestParser(door.options.max_bytes)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._taken_bytes = 0
         self._waiting_bytes = 0
         self._reads = True
         self._ended = False
@@ -187,12 +195,14 @@ class Peer(Session, asyncio.Protocol):
                 self.door.warn_of_http(self.name)
             self._refuse(str(error))
             return 0
-        self.commands.extend(parsed)
-        if not self._parser.is_between or self._waiting_bytes:
+        self._taken_bytes += self._parser.taken_bytes
+        if not self._parser.is_between or self._taken_bytes > _FREE_BYTES:
             try:
-                self._count_waiting(self._parser.buffered)
+                self.count_held()
             except Exhausted as error:
                 self._refuse(error.message)
+                return 0
+        self.commands.extend(parsed)
         return len(parsed)
 
     def step(self, task: asyncio.Task[None]) -> Awaitable[None] | None:
@@ -273,7 +283,13 @@ class Peer(Session, asyncio.Protocol):
                 return
             if self.closing and not self.is_ready:
                 self.commands.clear()
-        may_read = not (self.commands or self.pipeline.is_paused or self._last_words)
+        if not self.commands:
+            self._taken_bytes = 0
+            if self._waiting_bytes:
+                self._count_less()
+        may_read = not (
+            self.commands or self.is_unparsed or self.pipeline.is_paused or self._last_words
+        )
         if may_read and self._parser.has_more and not self.is_unparsed:
             self.door.parse(self)
         if may_read != self._reads and not self._transport.is_closing():
@@ -320,7 +336,13 @@ class Peer(Session, asyncio.Protocol):
         if self.transaction is not None:
             if not command.is_queued:
                 return None
-            return queue(self.transaction, command, arguments, self.door.options)
+            reply = queue(self.transaction, command, arguments, self.door.options)
+            try:
+                self.count_held()
+            except Exhausted as error:
+                self.transaction.abandon(f"EXECABORT {error.message}")
+                reply = reply_of(error, writes=False)
+            return reply
         if command.name in WHILE_SUBSCRIBED:
             return None
         return replies.error(
@@ -339,7 +361,7 @@ class Peer(Session, asyncio.Protocol):
         observed: object,
     ) -> Awaitable[None]:
         command.waiting += 1
-        running = Running(command, command.keys_of(arguments), task, begun_ns, observed)
+        running = Running(command, arguments, task, begun_ns, observed)
         running.timeout_s = self.door.timeout_s
         self.pipeline.add(running)
         return self._finish(running, work, waits_for)
@@ -373,6 +395,8 @@ class Peer(Session, asyncio.Protocol):
             door.observer.resume(None)
         if self.pipeline.finish(running, reply):
             door.flush_soon(self)
+        if self._waiting_bytes:
+            self._count_less()
         self.subscriptions.go_on()
         if self.commands:
             door.enqueue(self)
@@ -392,7 +416,7 @@ class Peer(Session, asyncio.Protocol):
 
     def _refuse_command(self, command: Command | None, arguments: Arguments) -> None:
         """Answer a command that is not served, or has the wrong number of arguments."""
-        name = arguments[0][:128].decode("utf-8", "replace")
+        name = quoted(arguments[0])
         if command is None:
             counted = self.door.commands.unknown
             text = (
@@ -405,6 +429,8 @@ class Peer(Session, asyncio.Protocol):
             if command.name == "exec":
                 prefix, self.transaction, self.watched = ABORTED, None, {}
             text = f"{prefix} wrong number of arguments for '{command.name}' command"
+            if len(arguments) > command.most > command.least:
+                text += f": at most {command.most:,} are taken at once"
         if self.transaction is not None:
             self.transaction.refusal = DISCARDED
         counted.failed[_INVALID] += 1
@@ -433,6 +459,7 @@ class Peer(Session, asyncio.Protocol):
     def _leave(self) -> None:
         """Send the reason, and close a little later: closing with unread bytes would lose it."""
         self._is_leaving = True
+        self.transaction, self.watched = None, {}
         self._count_waiting(0)
         self._parser = RequestParser(0)
         self._transport.write(self._last_words)
@@ -455,12 +482,41 @@ class Peer(Session, asyncio.Protocol):
         self.door.stalled += 1
         self._transport.abort()
 
+    def count_held(self) -> None:
+        """Count what waits to be completed, or to be run, with what WATCH and MULTI keep.
+
+        What takes little memory is not counted.
+
+        Raises:
+            Exhausted: it is too much, and no other connection can give way.
+        """
+        self._count_waiting(self._held_bytes)
+
+    def _count_less(self) -> None:
+        self._count_waiting(min(self._waiting_bytes, self._held_bytes))
+
+    @property
+    def _held_bytes(self) -> int:
+        parser, pipeline = self._parser, self.pipeline
+        size = self._taken_bytes + pipeline.running_bytes + self.kept_bytes + parser.buffered
+        return size if size > _FREE_BYTES else 0
+
+    def give_way(self) -> None:
+        """End the connection, which holds memory that others need."""
+        self._refuse(_TOO_MUCH_HELD)
+
     def _count_waiting(self, size: int) -> None:
-        """Count the bytes of a command that is not complete."""
+        """Count this memory; raises as `count_held`."""
         added = size - self._waiting_bytes
         budget = self.door.waiting
-        if added > 0 and not budget.fits(self.name, added):
-            raise Exhausted("too many half-sent commands are open: finish some before others begin")
+        if 0 <= added < _FREE_BYTES:
+            return
+        if added > 0 and not self.door.make_room(self, added):
+            if not self._waiting_bytes:
+                self.door.holders.pop(self, None)
+            raise Exhausted(_TOO_MUCH_HELD)
+        if not size:
+            self.door.holders.pop(self, None)
         if self._waiting_bytes:
             budget.remove(self.name, self._waiting_bytes)
         if size:

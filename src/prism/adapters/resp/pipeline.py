@@ -7,7 +7,7 @@ from collections import deque
 
 from prism.adapters.resp.command import Command
 from prism.adapters.resp.errors import reply_of
-from prism.adapters.resp.parser import Arguments
+from prism.adapters.resp.parser import Arguments, size_of
 from prism.adapters.resp.session import Session
 from prism.domain.connection_budget import SMALL_REPLY_BYTES
 from prism.domain.deadline import Cancellable
@@ -44,6 +44,7 @@ class Running(_Place):
 
     Attributes:
         keys: keys that no later command may use until it has ended.
+        size: memory of its arguments.
         is_muted: whether its reply is left out.
         timeout_s, task, deadline_step, overdue: see `prism.domain.deadline.Timed`.
     """
@@ -56,16 +57,23 @@ class Running(_Place):
         "keys",
         "observed",
         "overdue",
+        "size",
         "task",
         "timeout_s",
     )
 
     def __init__(
-        self, command: Command, keys: Arguments, task: Cancellable, begun_ns: int, observed: object
+        self,
+        command: Command,
+        arguments: Arguments,
+        task: Cancellable,
+        begun_ns: int,
+        observed: object,
     ) -> None:
         super().__init__(None)
         self.command = command
-        self.keys = keys
+        self.keys = command.keys_of(arguments)
+        self.size = size_of(arguments)
         self.task: Cancellable | None = task
         self.begun_ns = begun_ns
         self.observed = observed
@@ -87,6 +95,7 @@ class Pipeline:
         running: commands whose replies wait, in the order of the commands.
         transport: where the replies are sent; None: the connection is lost.
         is_paused: whether the transport holds as much as it should.
+        running_bytes: memory of the arguments of commands that wait for a backend.
     """
 
     def __init__(self, session: Session) -> None:
@@ -94,6 +103,7 @@ class Pipeline:
         self.running: deque[_Place] = deque()
         self.transport: asyncio.WriteTransport | None = None
         self.is_paused = False
+        self.running_bytes = 0
         self._session = session
         self._door = session.door
         self._out_bytes = 0
@@ -114,12 +124,14 @@ class Pipeline:
         """Let later commands wait for this one, where they need to."""
         running.is_muted = self._session.mutes_reply()
         self.running.append(running)
+        self.running_bytes += running.size
         self._keys.update(running.keys)
         self._is_exclusive = running.command.exclusive
 
     def finish(self, running: Running, reply: bytes) -> bool:
         """Give a command its reply; return whether `out` was empty and is not any more."""
         self._keys.difference_update(running.keys)
+        self.running_bytes -= running.size
         self._is_exclusive = False
         running.reply = b"" if running.is_muted else self._checked(running.command, reply)
         out, waiting = self.out, self.running

@@ -41,7 +41,11 @@ def bulks(values: Iterable[bytes]) -> bytes:
     return array([bulk(value) for value in values])
 
 
+_LONGEST_ERROR = 16 << 10
+"""Characters of an error: it can quote what the client has sent."""
+
+
 def error(text: str) -> bytes:
     """Return an error; its first word is the prefix that clients look at."""
-    line = " ".join(text.split())
+    line = " ".join(text[:_LONGEST_ERROR].split())
     return b"-%b\r\n" % line.encode("utf-8", "replace")

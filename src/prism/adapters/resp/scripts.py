@@ -25,6 +25,9 @@ Run: TypeAlias = "Callable[[Session, str, Arguments], Awaitable[bytes]]"
 
 _MAX_LOADED = 1000
 
+_MAX_TEXT_BYTES = 16 << 10
+"""No known script is as long, with its comments; a longer text is not read."""
+
 NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 
 # What Lua does not look at: comments, and space between words.
@@ -283,7 +286,7 @@ class Scripts:
         Raises:
             CommandError: the script is not known.
         """
-        known = _BY_TEXT.get(_normalized(text))
+        known = _BY_TEXT.get(_normalized(text)) if len(text) <= _MAX_TEXT_BYTES else None
         if known is None:
             raise CommandError(
                 "ERR Prism runs no Lua: it knows the scripts of some libraries for locks and rate "

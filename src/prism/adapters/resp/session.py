@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from prism.adapters.resp.subscriptions import Subscriptions
 
 
+_WATCHED_BYTES = 400
+"""Memory that a watched key takes beside its name."""
+
+
 class Backend(KeyValue, Expiry, CompareAndSet, Batch, Scan, Counter, Transactions, Protocol):
     """What commands call: the gateway, or what a transaction sees of it."""
 
@@ -64,6 +68,12 @@ class Transaction:
     commands: list[tuple[Command, Arguments]] = field(default_factory=list)
     size: int = 0
     refusal: str = ""
+
+    def abandon(self, refusal: str) -> None:
+        """Forget the commands, and let EXEC say why."""
+        self.commands.clear()
+        self.size = 0
+        self.refusal = refusal
 
 
 class Session:
@@ -158,6 +168,18 @@ class Session:
         self.transaction = None
         self.watched: dict[str, Condition] = {}
         self.use(self.door.default)
+
+    def count_held(self) -> None:
+        """Count the memory that the connection holds; raises Exhausted if it is too much."""
+        raise NotImplementedError
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the commands since MULTI, and of watched keys."""
+        size = 0 if self._transaction is None else self._transaction.size
+        if self.watched:
+            size += sum(map(len, self.watched)) + _WATCHED_BYTES * len(self.watched)
+        return size
 
     def log_out(self) -> None:
         """Make the caller of the commands that follow one without a token.

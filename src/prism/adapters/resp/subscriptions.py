@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from prism.adapters.resp.errors import CommandError
-from prism.ports import Event
+from prism.domain.connection_budget import ConnectionBudget
+from prism.ports import Event, Exhausted
 
 if TYPE_CHECKING:
     from prism.adapters.resp.door import Database
@@ -35,6 +37,7 @@ class Subscriber(Protocol):
 
     @property
     def is_congested(self) -> bool: ...
+    async def take_turns(self) -> None: ...
     def restrain(self) -> None: ...
     def push(self, message: bytes) -> None: ...
     def close(self) -> None: ...
@@ -42,6 +45,14 @@ class Subscriber(Protocol):
 
 Name = tuple[str, bytes]
 """Kind and name of a subscription: a channel, a pattern, or a prefix that is tracked."""
+
+
+_NAME_BYTES, _BYTES_OF_A_BYTE = 256, 16
+"""Memory of a subscription, and of each byte of its name: a pattern is compiled."""
+
+
+def _size_of(name: Name) -> int:
+    return _NAME_BYTES + _BYTES_OF_A_BYTE * len(name[1])
 
 
 class Keys(NamedTuple):
@@ -77,10 +88,11 @@ class _Feed:
             async with self._keys.database.gateway.watch(self._keys.prefix) as events:
                 opened.set_result(None)
                 async for event in events:
-                    for listener in tuple(self.listeners.values()):
-                        listener(event)
-                    # A client that reads too slowly holds up its watch, which the driver ends.
-                    await owner.until_writable()
+                    for name in tuple(self.listeners):
+                        # A client that reads too slowly holds up its watch, which the driver ends.
+                        await owner.until_ready()
+                        if (listener := self.listeners.get(name)) is not None:
+                            listener(event)
         except Exception as error:
             if not opened.done():
                 opened.set_exception(error)
@@ -98,32 +110,46 @@ class Subscriptions:
         names: what is subscribed to.
     """
 
-    def __init__(self, session: Subscriber, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, session: Subscriber, redact: Callable[[str], str], budget: ConnectionBudget
+    ) -> None:
         self._redact = redact
+        self._budget = budget
+        self._counted = 0
         self.names: dict[Name, tuple[Keys, ...]] = {}
         self._session = session
+        self._counts: Counter[str] = Counter()
         self._feeds: dict[Keys, _Feed] = {}
-        self._writable: asyncio.Event | None = None
+        self._writable = asyncio.Event()
 
     def count(self, *kinds: str) -> int:
         """Return the number of subscriptions of these kinds."""
-        return sum(kind in kinds for kind, _ in self.names)
+        return sum(self._counts[kind] for kind in kinds)
 
     def of_kind(self, kind: str) -> list[bytes]:
         """Return the names of the subscriptions of one kind."""
         return [name for each, name in self.names if each == kind]
 
+    def check_number(self, kind: str, names: Iterable[bytes]) -> None:
+        """Raise CommandError if these would be too many, before anything is done for each."""
+        if len(self.names.keys() | {(kind, name) for name in names}) > MAX_SUBSCRIPTIONS:
+            raise CommandError(
+                f"ERR the limit of {MAX_SUBSCRIPTIONS:,} subscriptions of this connection is "
+                "reached: unsubscribe from some, or open another connection"
+            )
+
     async def add(self, new: dict[Name, tuple[tuple[Keys, ...], Listener]]) -> None:
         """Subscribe to what happens from now on.
 
         Raises:
-            CommandError: these would be too many.
+            Exhausted: these would take too much memory.
             PrismError: the keys cannot be watched; nothing was subscribed to.
         """
-        if len(self.names.keys() | new.keys()) > MAX_SUBSCRIPTIONS:
-            raise CommandError(
-                f"ERR the limit of {MAX_SUBSCRIPTIONS:,} subscriptions of this connection is "
-                "reached: unsubscribe from some, or open another connection"
+        added = sum(map(_size_of, new.keys() - self.names.keys()))
+        if not self._budget.fits(self._session.name, added):
+            raise Exhausted(
+                "the subscriptions take too much memory: unsubscribe from some, or use shorter "
+                "names"
             )
         try:
             for every, _ in new.values():
@@ -132,9 +158,11 @@ class Subscriptions:
                         self._feeds[keys] = _Feed(self, keys)
                     await asyncio.shield(self._feeds[keys].opened)
         except BaseException:
-            self._close_unused()
+            self._close_unused([keys for every, _ in new.values() for keys in every])
             raise
+        self._count(self._counted + added)
         for name, (every, listener) in new.items():
+            self._counts[name[0]] += name not in self.names
             self.names[name] = every
             for keys in every:
                 self._feeds[keys].listeners[name] = listener
@@ -143,14 +171,20 @@ class Subscriptions:
     def remove(self, names: Iterable[Name]) -> None:
         """Unsubscribe, where there is a subscription."""
         for name in names:
-            for keys in self.names.pop(name, ()):
+            every = self.names.pop(name, ())
+            if every:
+                self._counts[name[0]] -= 1
+                self._count(self._counted - _size_of(name))
+            for keys in every:
                 self._feeds[keys].listeners.pop(name, None)
-        self._close_unused()
+            self._close_unused(every)
         self._session.restrain()
 
     def close(self) -> None:
         """End all subscriptions."""
         self.names.clear()
+        self._counts.clear()
+        self._count(0)
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()
@@ -172,19 +206,29 @@ class Subscriptions:
         log.info("the subscriptions of %s end: %s", self._session.name, text)
         self._session.close()
 
-    async def until_writable(self) -> None:
-        """Wait while the client reads too slowly."""
+    async def until_ready(self) -> None:
+        """Wait while the client reads too slowly, or others have their turn."""
+        await self._session.take_turns()
         while self._session.is_congested:
-            self._writable = asyncio.Event()
+            self._writable.clear()
             await self._writable.wait()
 
     def go_on(self) -> None:
         """Let the watches go on that wait for the client."""
-        if self._writable is not None:
-            self._writable.set()
+        self._writable.set()
 
-    def _close_unused(self) -> None:
-        for keys, feed in tuple(self._feeds.items()):
-            if not feed.listeners:
+    def _count(self, size: int) -> None:
+        """Count the memory of the subscriptions."""
+        name = self._session.name
+        if self._counted:
+            self._budget.remove(name, self._counted)
+        if size:
+            self._budget.add(name, size)
+        self._counted = size
+
+    def _close_unused(self, every: Iterable[Keys]) -> None:
+        for keys in every:
+            feed = self._feeds.get(keys)
+            if feed is not None and not feed.listeners:
                 feed.close()
                 del self._feeds[keys]

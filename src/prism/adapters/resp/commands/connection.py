@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prism.adapters.resp.arguments import integer_of
+from prism.adapters.resp.arguments import integer_of, quoted
 from prism.adapters.resp.command import Spec
 from prism.adapters.resp.commands.tracking import (
     caching,
@@ -70,9 +70,7 @@ async def _hello(session: Session, arguments: Arguments) -> bytes:
             name = _valid_name(arguments[at + 1])
             at += 2
         else:
-            raise CommandError(
-                f"ERR Syntax error in HELLO option '{arguments[at].decode('utf-8', 'replace')}'"
-            )
+            raise CommandError(f"ERR Syntax error in HELLO option '{quoted(arguments[at])}'")
     if login is not None:
         await _log_in(session, *login)
     session.choose_protocol(version)
@@ -187,7 +185,13 @@ def _reset(session: Session, arguments: Arguments) -> bytes:
     return b"+RESET\r\n"
 
 
+_LONGEST_NAME = 256
+"""Bytes of a name that a connection keeps."""
+
+
 def _valid_name(name: bytes, what: str = "Client names") -> bytes:
+    if len(name) > _LONGEST_NAME:
+        raise CommandError(f"ERR {what} cannot be longer than {_LONGEST_NAME} bytes.")
     if any(not 33 <= byte <= 126 for byte in name):
         raise CommandError(f"ERR {what} cannot contain spaces, newlines or special characters.")
     return name
@@ -203,7 +207,7 @@ def _get_name(session: Session, arguments: Arguments) -> bytes:
 
 
 def _set_info(session: Session, arguments: Arguments) -> bytes:
-    name = arguments[2].decode("utf-8", "replace")
+    name = quoted(arguments[2])
     if name.lower() not in session.library:
         raise CommandError(f"ERR Unrecognized option '{name}'")
     session.library[name.lower()] = _valid_name(arguments[3], name)
@@ -218,14 +222,15 @@ def _info(session: Session, arguments: Arguments) -> bytes:
     return session.text(f"{session.info}\n".encode())
 
 
-def _list(session: Session, arguments: Arguments) -> bytes:
+async def _list(session: Session, arguments: Arguments) -> bytes:
     shown = _selection(arguments[2:])
-    may_see_others = may_observe(session)
-    lines = [
-        f"{each.info}\n"
-        for each in session.door.sessions
-        if (may_see_others or each is session) and shown(each)
-    ]
+    lines = []
+    listed = [*session.door.sessions] if may_observe(session) else [session]
+    for number, each in enumerate(listed):
+        if not number % _LISTED_AT_ONCE:
+            await session.take_turns()
+        if shown(each):
+            lines.append(f"{each.info}\n")
     return session.text("".join(lines).encode())
 
 
@@ -235,17 +240,20 @@ def _selection(options: Arguments) -> Callable[[Session], bool]:
         return lambda _: True
     option = options[0].upper()
     if option == b"TYPE" and len(options) == 2:
-        kind = options[1].decode("utf-8", "replace")
+        kind = quoted(options[1])
         if kind.lower() not in _TYPES:
             raise CommandError(f"ERR Unknown client type '{kind}'")
         return lambda each: _type_of(each) == kind.lower()
     if option == b"ID" and len(options) > 1:
-        if not all(each.isdigit() for each in options[1:]):
+        if not all(map(bytes.isdigit, options[1:])):
             raise CommandError("ERR Invalid client ID")
-        ids = {*map(int, options[1:])}
+        # A number of thousands of digits cannot be converted, and is no id.
+        ids = {int(each) for each in options[1:] if len(each) < _LONGEST_NAME}
         return lambda each: each.id in ids
     raise CommandError(SYNTAX_ERROR)
 
+
+_LISTED_AT_ONCE = 64
 
 _TYPES = ("normal", "master", "replica", "slave", "pubsub")
 
@@ -312,8 +320,7 @@ def wrong_number(name: str) -> CommandError:
 def unknown_subcommand(name: str, given: bytes, served: Iterable[bytes]) -> CommandError:
     """Return the error for a subcommand that is not served."""
     valid = ", ".join(sorted(each.decode() for each in served))
-    text = given[:64].decode("utf-8", "replace")
-    return CommandError(f"ERR unknown subcommand '{text}' of {name}: served are {valid}")
+    return CommandError(f"ERR unknown subcommand '{quoted(given)}' of {name}: served are {valid}")
 
 
 _NO_KEYS = (0, 0, 0)

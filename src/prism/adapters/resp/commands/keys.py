@@ -72,6 +72,7 @@ async def _count_existing(session: Session, keys: list[str]) -> bytes:
     for begin in range(0, len(keys), _AT_ONCE):
         group = keys[begin : begin + _AT_ONCE]
         count += sum(await asyncio.gather(*map(exists, group)))
+        await session.take_turns()
     return integer(count)
 
 

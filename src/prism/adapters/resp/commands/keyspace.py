@@ -10,7 +10,7 @@ from prism.adapters.resp.arguments import integer_of, option_value
 from prism.adapters.resp.command import Spec
 from prism.adapters.resp.commands.keys import delete_keys
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
-from prism.adapters.resp.glob import Glob
+from prism.adapters.resp.glob import Glob, matching
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, array, bulk, bulks, integer
 from prism.adapters.resp.session import Backend, Session
@@ -46,14 +46,8 @@ async def _scan(session: Session, arguments: Arguments) -> bytes:
         page_token=cursors.get(int(arguments[1]), scan),
     )
     cursor = cursors.put(scan, page.next_token) if page.next_token else 0
-    keys = _matching(page.keys, glob) if kind == b"string" else []
+    keys = await matching(session, page.keys, glob) if kind == b"string" else []
     return array([bulk(b"%d" % cursor), bulks(keys)])
-
-
-def _matching(keys: Sequence[str], glob: Glob) -> list[bytes]:
-    if glob.matches_all:
-        return [key.encode() for key in keys]
-    return [encoded for key in keys if glob.matches(encoded := key.encode())]
 
 
 async def _pages(session: Session, gateway: Backend, prefix: str) -> AsyncIterator[Sequence[str]]:
@@ -74,7 +68,7 @@ async def _keys(session: Session, arguments: Arguments) -> bytes:
     found: dict[bytes, None] = {}
     size = 0
     async for keys in _pages(session, session.gateway, glob.prefix):
-        for key in _matching(keys, glob):
+        for key in await matching(session, keys, glob):
             if key not in found:
                 found[key] = None
                 size += len(key) + 16

@@ -15,7 +15,7 @@ from prism.adapters.resp.commands.connection import (
     wrong_number,
 )
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
-from prism.adapters.resp.glob import Glob
+from prism.adapters.resp.glob import MAX_PATTERN_BYTES, Glob
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import EMPTY_ARRAY, array, bulk, bulks, integer, simple
 from prism.adapters.resp.session import Session
@@ -115,6 +115,8 @@ def _config(session: Session, arguments: Arguments) -> bytes:
         b"save": b"",
         b"timeout": b"0",
     }
+    if sum(map(len, arguments[2:])) > MAX_PATTERN_BYTES:
+        raise CommandError(f"ERR the names have more than {MAX_PATTERN_BYTES:,} bytes together")
     # Redis repeats a name as it was asked for, and names what a pattern matches.
     found = {name: values[name.lower()] for name in arguments[2:] if name.lower() in values}
     globs = [Glob(each.lower()) for each in arguments[2:] if each not in found]

@@ -45,8 +45,12 @@ async def _psubscribe(session: Session, arguments: Arguments) -> bytes:
 
 async def _add(session: Session, kind: str, names: Arguments) -> bytes:
     subscriptions = session.subscriptions
+    subscriptions.check_number(kind, names)
     find = _of_channel if kind == "channel" else _of_pattern
-    new = {(kind, name): find(session, name) for name in names}
+    new = {}
+    for name in dict.fromkeys(names):
+        await session.take_turns()
+        new[kind, name] = find(session, name)
     known = {name for name in subscriptions.names if name[0] != "prefix"}
     await subscriptions.add(new)
     word = b"subscribe" if kind == "channel" else b"psubscribe"

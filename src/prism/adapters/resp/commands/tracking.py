@@ -5,7 +5,9 @@ https://redis.io/docs/latest/develop/reference/client-side-caching/
 
 from __future__ import annotations
 
-from prism.adapters.resp.arguments import option_value
+from itertools import pairwise
+
+from prism.adapters.resp.arguments import option_value, quoted
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import OK, bulk, bulks, integer
@@ -39,7 +41,8 @@ async def tracking(session: Session, arguments: Arguments) -> bytes:
         raise CommandError("ERR PREFIX option requires BCAST mode to be enabled")
     # Without BCAST, Redis reports keys that were read. Reporting others too does no harm.
     wanted = prefixes or [b""]
-    _check_overlap([*subscriptions.of_kind(_KIND)], wanted)
+    subscriptions.check_number(_KIND, wanted)
+    _check_overlap(subscriptions.of_kind(_KIND), wanted)
 
     def listener(event: Event) -> None:
         subscriptions.invalidate(event.key.encode())
@@ -75,19 +78,16 @@ def _options_of(arguments: Arguments) -> tuple[list[bytes], bool]:
 
 def _check_overlap(known: list[bytes], wanted: list[bytes]) -> None:
     """Raise if a key would be reported twice; a repeated prefix is allowed."""
-    for number, prefix in enumerate(wanted):
-        others = [("an existing", each) for each in known if each != prefix]
-        others += [("another provided", each) for each in wanted[number + 1 :]]
-        for which, other in others:
-            if prefix.startswith(other) or other.startswith(prefix):
-                raise CommandError(
-                    f"ERR Prefix '{_text(prefix)}' overlaps with {which} prefix "
-                    f"'{_text(other)}'. Prefixes for a single client must not overlap."
-                )
-
-
-def _text(prefix: bytes) -> str:
-    return prefix.decode("utf-8", "replace")
+    others = {*known}.difference(wanted)
+    # In this order, a prefix of another is a prefix of the next one.
+    for shorter, longer in pairwise(sorted([*others, *wanted])):
+        if longer.startswith(shorter):
+            which = "an existing" if shorter in others or longer in others else "another provided"
+            prefix, other = (longer, shorter) if shorter in others else (shorter, longer)
+            raise CommandError(
+                f"ERR Prefix '{quoted(prefix)}' overlaps with {which} prefix "
+                f"'{quoted(other)}'. Prefixes for a single client must not overlap."
+            )
 
 
 def tracking_info(session: Session, arguments: Arguments) -> bytes:

@@ -10,12 +10,13 @@ from prism.adapters.resp.command import Command, Spec
 from prism.adapters.resp.errors import CommandError, not_utf8, reply_of
 from prism.adapters.resp.gathering import Gathering
 from prism.adapters.resp.overlay import Overlay, transact
-from prism.adapters.resp.parser import ARGUMENT_OVERHEAD_BYTES, Arguments
+from prism.adapters.resp.parser import Arguments, size_of
 from prism.adapters.resp.replies import OK, QUEUED, error
 from prism.adapters.resp.session import Backend, Session, Transaction
 from prism.ports import (
     Capability,
     Condition,
+    Exhausted,
     InvalidArgument,
     NotServing,
     Outcome,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _MAX_QUEUED = 10_000
 
+_QUEUED_BYTES = 128
+"""Memory that a command takes beside its arguments."""
+
 ABORTED = "EXECABORT Transaction discarded because of:"
 DISCARDED = "EXECABORT Transaction discarded because of previous errors."
 
@@ -39,10 +43,9 @@ def queue(
     if command.exclusive:
         transaction.refusal = DISCARDED
         return error(f"ERR {command.name.upper()} cannot be used in a transaction of Prism")
-    transaction.size += sum(map(len, arguments)) + ARGUMENT_OVERHEAD_BYTES * len(arguments)
+    transaction.size += size_of(arguments) + _QUEUED_BYTES
     if len(transaction.commands) >= _MAX_QUEUED or transaction.size > options.max_bytes:
-        transaction.commands.clear()
-        transaction.refusal = (
+        transaction.abandon(
             f"EXECABORT the transaction is larger than {options.max_bytes:,} bytes, or has more "
             f"than {_MAX_QUEUED:,} commands"
         )
@@ -163,6 +166,11 @@ async def _watch(session: Session, arguments: Arguments) -> bytes:
                 raise CommandError(f"ERR more than {most:,} keys are watched: send UNWATCH first")
             session.watched[key] = Condition.unchanged(key, await session.gateway.get(key))
             await session.take_turns()
+    try:
+        session.count_held()
+    except Exhausted:
+        session.watched = {}
+        raise
     return OK
 
 
