@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+from collections.abc import Iterable
 from contextlib import suppress
 
 from tests.attack.attacks.connections import open_connections
@@ -121,3 +122,123 @@ async def ten_thousand_redis_connections(target: Target) -> str:
     for each in held:
         each.close()
     return f"{count:,} connections; {said}"
+
+
+def _command(*parts: str | bytes) -> bytes:
+    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
+    lines = [b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded]
+    return b"*%d\r\n%b" % (len(parts), b"".join(lines))
+
+
+_END = _command("ECHO", "the end")
+
+
+async def _reply_to(port: int, request: bytes) -> bytes:
+    """Send something on a connection of its own; return the last replies to it, or what came."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    last = b""
+    sending = asyncio.create_task(_write(writer, request + _END))
+    try:
+        while not last.endswith(b"the end\r\n") and (data := await reader.read(1 << 16)):
+            last = (last + data)[-300:]
+    except ConnectionError:
+        pass
+    finally:
+        sending.cancel()
+        writer.close()
+    return last
+
+
+async def _write(writer: asyncio.StreamWriter, request: bytes) -> None:
+    with suppress(ConnectionError):
+        writer.write(request)
+        await writer.drain()
+
+
+async def _replies_to(port: int, requests: Iterable[bytes]) -> list[bytes]:
+    async with asyncio.timeout(80):
+        return await asyncio.gather(*(_reply_to(port, each) for each in requests))
+
+
+@attack(Place.REDIS, short=(Place.REDIS,))
+async def long_redis_transactions(target: Target) -> str:
+    """Connections that each run transactions of thousands of commands again and again."""
+    size = target.size(9_000, 1_000)
+    keys = [f"long/{number}" for number in range(900)]
+    writes = b"".join(_command("SET", keys[i % 900], b"x" * 100) for i in range(size))
+    reads = b"".join(_command("GET", keys[i % 900]) for i in range(size))
+    # More keys than a transaction may have, so it is refused while it runs.
+    wide = b"".join(
+        _command("MGET", *(f"wide/{i * 200 + j}" for j in range(200))) for i in range(size // 200)
+    )
+    bodies = [_command("MULTI") + each + _command("EXEC") for each in (writes, reads, wide)]
+    count = target.size(30, 6)
+    ends = await _replies_to(
+        target.redis_port, [bodies[i % 3] * target.size(3, 1) for i in range(count)]
+    )
+    answered = sum(end.endswith(b"the end\r\n") for end in ends)
+    require(answered == count, f"{count - answered} of {count} connections were closed")
+    return f"{count} connections were answered; {await _ping(target)}"
+
+
+@attack(Place.REDIS, short=(Place.REDIS,))
+async def redis_commands_of_many_words(target: Target) -> str:
+    """Patterns of megabytes, and thousands of arguments for each command that takes several."""
+    many = [b"%d" % number for number in range(target.size(60_000, 20_000))]
+    patterns = [b"__keyspace@0__:%b*" % each for each in many]
+    prefixes = [part for each in many[:30_000] for part in (b"PREFIX", each.rjust(6))]
+    long = b"[ab]*" * target.size(700_000, 100_000)
+    requests = [
+        *(_command(*parts, long) for parts in (("KEYS",), ("SCAN", "0", "MATCH"), ("PSUBSCRIBE",))),
+        *(_command("COMMAND", *parts) for parts in (("LIST", "FILTERBY", "PATTERN", long),)),
+        *(_command("COMMAND", name, *[b"get"] * len(many)) for name in ("INFO", "DOCS")),
+        _command("CONFIG", "GET", *many),
+        _command("PSUBSCRIBE", *patterns),
+        _command("PUNSUBSCRIBE", *patterns),
+        _command("HELLO", "3") + _command("CLIENT", "TRACKING", "ON", "BCAST", *prefixes),
+        _command("SCRIPT", "LOAD", long.replace(b"*", b" ")),
+        _command("CLIENT", "SETNAME", long),
+        _command("CLIENT", "LIST", "ID", "9" * 5_000),
+        *(_command(name, *many) for name in ("EXISTS", "DEL", "MGET", "MSETNX", "TOUCH")),
+        b"CONFIG GET " + b"'' " * 20_000 + b"\r\n",
+    ]
+    for _ in range(target.size(2, 1)):
+        await _replies_to(target.redis_port, requests)
+    return f"{len(requests)} commands; {await _ping(target)}"
+
+
+@attack(Place.REDIS, short=(Place.REDIS,))
+async def kept_redis_memory(target: Target) -> str:
+    """Connections that keep what they can: long transactions, watched keys, large commands."""
+    keys = [f"{number:0990}" for number in range(1_000)]
+    values = b"".join(_command("SET", key, b"x" * 300) for key in keys * 8)
+    large = _command("DEL", *(f"{number:055}" for number in range(60_000)))
+    kept = (_command("MULTI") + values[:4_000_000], _command("WATCH", *keys), large)
+    held = []
+    for request in kept:
+        held += await open_connections(target.redis_port, target.size(150, 20), request)
+        await asyncio.sleep(target.size(3, 1))
+    # A large command of somebody else is run all the same.
+    await asyncio.sleep(1)
+    stored = await _reply_to(target.redis_port, _command("SET", "k", b"x" * 2_000_000))
+    said = await _ping(target)
+    for each in held:
+        each.close()
+    require(stored.startswith(b"+OK"), f"a large SET was answered {stored[:80]!r}")
+    return f"a large SET succeeds meanwhile; {said}"
+
+
+@attack(Place.REDIS)
+async def redis_patterns(target: Target) -> str:
+    """100 subscribers, each with 300 patterns that take long to match, while keys are written."""
+    stars = b"".join(_command("PSUBSCRIBE", f"__key*@0__:*k{'?' * i}*") for i in range(300))
+    held = await open_connections(target.redis_port, target.size(100, 10), stars)
+    await asyncio.sleep(2)
+    write = _command("SET", "k" * 1_000, "v")
+    for _ in range(target.size(20, 3)):
+        await _reply_to(target.redis_port, write)
+        await asyncio.sleep(0.2)
+    said = await _ping(target)
+    for each in held:
+        each.close()
+    return said

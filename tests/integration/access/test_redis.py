@@ -176,7 +176,10 @@ async def test_quotas_are_refused_in_the_words_of_redis(serve: Serve) -> None:
     assert second[1] == b"+PONG\r\n"
     third, three = await answers("PING")
     assert third == [second[0]]
-    for writer in (one, two, three):
+    # Connections without a token keep nobody from showing one.
+    fourth, four = await answers(f"AUTH stock {server.tokens['stock']}")
+    assert fourth == [b"+OK\r\n"]
+    for writer in (one, two, three, four):
         writer.close()
 
     async def log_in() -> bool:

@@ -38,10 +38,15 @@ _SHORT_BYTES = 256
 
 _SHARE_NS = round(SHARE_S * 1e9)
 
+_WITHOUT_TOKEN = frozenset({"auth", "hello", "quit", "reset"})
+"""Commands of a connection that is about to show a token."""
+
 _FREE_BYTES = 16 << 10
 """Memory of waiting commands that each connection has without being counted."""
 
-_TOO_MUCH_HELD = "too many half-sent commands are open: finish some before others begin"
+_TOO_MUCH_HELD = (
+    "too many half-sent commands and transactions are open: finish some before others begin"
+)
 
 _FAREWELL_S = 1.0
 """Time in which a client may read why its connection is closed."""
@@ -333,10 +338,21 @@ class Peer(Session, asyncio.Protocol):
 
     def _restraint(self, command: Command, arguments: Arguments) -> bytes | None:
         """Return the reply to a command that is not run now; None: it is."""
+        if command.name in _WITHOUT_TOKEN and self.transaction is None and not self.is_subscribed:
+            return None
+        try:
+            self.count_connection()
+        except Exhausted as error:
+            self.closing = True
+            return reply_of(error, writes=False)
+        if not self.is_restrained:
+            return None
         if self.transaction is not None:
             if not command.is_queued:
                 return None
+            before = self.transaction.size
             reply = queue(self.transaction, command, arguments, self.door.options)
+            self._taken_bytes = max(0, self._taken_bytes - (self.transaction.size - before))
             try:
                 self.count_held()
             except Exhausted as error:

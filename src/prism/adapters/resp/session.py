@@ -102,6 +102,7 @@ class Session:
 
     # An instance has more attributes than Python looks up quickly in a dict.
     __slots__ = (
+        "_is_uncounted",
         "_quota",
         "_transaction",
         "active_ns",
@@ -140,6 +141,7 @@ class Session:
         self.closing = False
         self.caller: Caller | None = None
         self._quota = ExitStack()
+        self._is_uncounted = False
         self._clear()
 
     def reset(self) -> None:
@@ -192,7 +194,15 @@ class Session:
             caller = logins.caller(None, self.proven)
             if caller is None:
                 raise Unauthenticated("the client certificate is revoked: present another one")
-            self.become(caller)
+            if caller.identity.is_anonymous:
+                # Connections without a token must not keep others from showing theirs.
+                self.disconnect()
+                self.caller = caller
+                current_caller.set(caller)
+                self._is_uncounted = logins.control.has_quotas
+                self.restrain()
+            else:
+                self.become(caller)
 
     @property
     def transaction(self) -> Transaction | None:
@@ -211,7 +221,21 @@ class Session:
 
     def restrain(self) -> None:
         """Update whether some commands cannot run now: one attribute, which each command reads."""
-        self.is_restrained = self._transaction is not None or self.is_subscribed
+        self.is_restrained = (
+            self._transaction is not None or self.is_subscribed or self._is_uncounted
+        )
+
+    def count_connection(self) -> None:
+        """Count the connection of a caller that uses it without a token.
+
+        Raises:
+            Exhausted: such callers have as many as their quota allows.
+        """
+        logins = self.door.logins
+        if self._is_uncounted and logins is not None:
+            self._quota.enter_context(logins.control.connected())
+            self._is_uncounted = False
+            self.restrain()
 
     def use(self, database: Database) -> None:
         """Use the keys of this database for the commands that follow.
@@ -245,6 +269,8 @@ class Session:
             raise
         self.disconnect()
         self.caller, self._quota = caller, quota
+        self._is_uncounted = False
+        self.restrain()
 
     def disconnect(self) -> None:
         """Stop counting the connection for the quota of its caller."""

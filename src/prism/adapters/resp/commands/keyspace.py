@@ -45,7 +45,7 @@ async def _scan(session: Session, arguments: Arguments) -> bytes:
         page_size=min(count, 1 << 30),
         page_token=cursors.get(int(arguments[1]), scan),
     )
-    cursor = cursors.put(scan, page.next_token) if page.next_token else 0
+    cursor = cursors.put(scan, page.next_token, session.name) if page.next_token else 0
     keys = await matching(session, page.keys, glob) if kind == b"string" else []
     return array([bulk(b"%d" % cursor), bulks(keys)])
 
