@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from hiredis import ReplyError
 
-from tests.unit.resp.conftest import Connection, Serve
+from prism.domain.access.control import AccessControl
+from prism.domain.access.logins import Logins
+from prism.domain.access.policy import Action, Policy, Rule
+from prism.domain.access.tokens import new_token, parse_tokens
+from tests.unit.resp.conftest import Connection, Serve, Served
 
 
 async def test_select_chooses_until_reset(connection: Connection) -> None:
@@ -30,7 +34,7 @@ async def test_what_belongs_to_one_database_is_not_taken_to_another(
     for index in ("2", "-1", "99999999999"):
         (refused,) = await connection.ask(f"SELECT {index}")
         assert isinstance(refused, ReplyError)
-        assert str(refused).startswith("ERR DB index is out of range: the databases are 0 to 1")
+        assert str(refused).startswith("ERR DB index is out of range: the databases are 0, 1")
     refused, aborted = (await connection.ask("MULTI", "SELECT 1", "EXEC"))[1:]
     assert "SELECT cannot be used" in str(refused)
     assert "EXECABORT" in str(aborted)
@@ -54,3 +58,18 @@ async def test_the_user_chooses(serve: Serve) -> None:
     refused, unknown = await connection.ask("SELECT 1", "AUTH nobody any")
     assert "ERR DB index is out of range: the user of AUTH chooses" in str(refused)
     assert str(unknown).startswith("WRONGPASS there is no pattern 'nobody'")
+
+
+async def test_a_database_in_which_a_caller_may_do_nothing_is_none_for_it(served: Served) -> None:
+    rule = Rule(name="own", who=("token:a",), actions=frozenset({Action.READ}), patterns=("other",))
+    token, line = new_token("a")
+    served.door.logins = Logins(AccessControl(Policy((rule,))), parse_tokens(line))
+    client = await served.connect()
+    for index in (1, 7):
+        (refused,) = await client.ask(f"SELECT {index}")
+        assert str(refused) == "ERR DB index is out of range: the databases are 0 here"
+        (refused,) = await client.ask(f"SUBSCRIBE __keyspace@{index}__:k")
+        assert str(refused).startswith("ERR Prism has no channels but those")
+    assert await client.ask("CONFIG GET databases") == [[b"databases", b"1"]]
+    assert await client.ask(f"AUTH a {token}", "SELECT 1") == [b"OK", b"OK"]
+    assert await client.ask("CONFIG GET databases") == [[b"databases", b"2"]]

@@ -19,6 +19,7 @@ from prism.adapters.resp.commands import SERVED
 from prism.adapters.resp.cursors import Cursors
 from prism.adapters.resp.scripts import Scripts
 from prism.adapters.wire.status import status_of
+from prism.domain.access.caller import Caller, current_caller
 from prism.domain.access.logins import Logins
 from prism.domain.admission import Admission
 from prism.domain.connection_budget import ConnectionBudget
@@ -119,10 +120,12 @@ class Database:
     Attributes:
         gateway: what commands call.
         index: number of the database, as clients see it.
+        name: name of the proxy's pattern; empty: the server has no patterns.
     """
 
     gateway: Store
     index: int = 0
+    name: str = ""
 
 
 class Door:
@@ -168,7 +171,7 @@ class Door:
         by_user = options.pattern_by == "user"
         # With a user for each, every connection has one database, which is number 0.
         found = {
-            name: Database(gateway, 0 if by_user else index)
+            name: Database(gateway, 0 if by_user else index, name)
             for index, (name, gateway) in enumerate(databases.items())
         }
         self.by_user: Mapping[str, Database] = found if by_user else {}
@@ -218,6 +221,16 @@ class Door:
         """End what still runs."""
         self._standby.close()
         self.deadlines.close()
+
+    def may_use(self, database: Database, caller: Caller | None) -> bool:
+        """Return whether a caller may know of a database: not of one in which it may do nothing."""
+        if self.logins is None or database is self.default:
+            return True
+        before = current_caller.set(caller)
+        try:
+            return self.logins.control.may_use(database.name)
+        finally:
+            current_caller.reset(before)
 
     @property
     def is_open(self) -> bool:

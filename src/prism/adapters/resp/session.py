@@ -272,6 +272,12 @@ class Session:
         self._is_uncounted = False
         self.restrain()
 
+    @property
+    def databases(self) -> list[Database]:
+        """Databases that SELECT can choose."""
+        door = self.door
+        return [each for each in door.databases if door.may_use(each, self.caller)]
+
     def disconnect(self) -> None:
         """Stop counting the connection for the quota of its caller."""
         self._quota.close()

@@ -124,6 +124,13 @@ class AccessControl:
             return False
         return rule is not None and rule.allows
 
+    def may_use(self, pattern: str) -> bool:
+        """Return whether the caller may do anything with the keys of a pattern."""
+        try:
+            return not self.rights(pattern).is_empty
+        except Unauthenticated:
+            return False
+
     def check_server(self, action: Action) -> None:
         """Return if the caller may do something that concerns the server as a whole.
 

@@ -123,8 +123,11 @@ async def _log_in(session: Session, name: bytes, token: bytes) -> None:
         if not (is_of_user or own.intersection(caller.identity.names)):
             with _as_wrong_password():
                 await door.logins.refuse(_peer(session), Unauthenticated("it is another user's"))
-    if database is None:
-        raise CommandError(f"WRONGPASS there is no pattern '{user}', and the user names one here")
+    if database is None or not door.may_use(database, caller):
+        raise CommandError(
+            f"WRONGPASS there is no pattern '{quoted(name)}' for this caller, and the user names "
+            "one here"
+        )
     session.use(database)
     session.become(caller)
     session.user = user if caller is None else _token_of(caller) or user
@@ -166,12 +169,12 @@ def _select(session: Session, arguments: Arguments) -> bytes:
     if door.by_user:
         if index:
             raise CommandError("ERR DB index is out of range: the user of AUTH chooses here")
-    elif 0 <= index < len(door.databases):
-        session.use(door.databases[index])
     else:
-        most = len(door.databases) - 1
-        there_are = f"the databases are 0 to {most}" if most else "there is only 0"
-        raise CommandError(f"ERR DB index is out of range: {there_are} here")
+        databases = {each.index: each for each in session.databases}
+        if index not in databases:
+            there_are = ", ".join(map(str, databases)) or "none"
+            raise CommandError(f"ERR DB index is out of range: the databases are {there_are} here")
+        session.use(databases[index])
     return OK
 
 

@@ -106,7 +106,7 @@ def _config(session: Session, arguments: Arguments) -> bytes:
         raise CommandError("ERR wrong number of arguments for 'config|get' command")
     values = {
         b"appendonly": b"no",
-        b"databases": b"%d" % max(1, len(session.door.databases)),
+        b"databases": b"%d" % (1 + max((each.index for each in session.databases), default=0)),
         b"maxclients": b"%d" % session.door.max_connections,
         b"maxmemory": b"0",
         b"maxmemory-policy": b"noeviction",

@@ -125,7 +125,7 @@ def _beginnings(index: int) -> tuple[bytes, bytes]:
 
 def _databases(session: Session) -> dict[int, Database]:
     """Return the databases of the port by the number that clients know them by."""
-    return {each.index: each for each in session.door.databases or (session.database,)}
+    return {each.index: each for each in session.databases or (session.database,)}
 
 
 def _unsubscribe(session: Session, arguments: Arguments) -> bytes:
