@@ -205,6 +205,7 @@ class Door:
         )
         self.timeout_s = options.default_timeout.total_seconds()
         self._ready: deque[Peer] = deque()
+        self._runs_soon = False
         self._unparsed: deque[Peer] = deque()
         self._left = _COMMANDS_PER_TURN
         self._dirty: list[Peer] = []
@@ -256,6 +257,22 @@ class Door:
         self.parse(peer)
         if self._ready:
             self.run()
+
+    def received_short(self, peer: Peer) -> None:
+        """Run the short command of a connection with those of others, in the next turn of the loop.
+
+        To enter a task costs as much as some commands do, and one task runs many.
+        """
+        if not peer.is_ready:
+            peer.is_ready = True
+            self._ready.append(peer)
+        if not self._runs_soon:
+            self._runs_soon = True
+            self.loop.call_soon(self._run_soon)
+
+    def _run_soon(self) -> None:
+        self._runs_soon = False
+        self.run()
 
     def parse(self, peer: Peer) -> None:
         """Parse what a connection has received, now or in the next turn of the loop."""

@@ -28,7 +28,7 @@ _HTTP_WORDS = (b"POST", b"HOST:")
 _HTTP_METHODS = (b"GET", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CONNECT", b"PRI")
 
 # Headers of short arguments and of short commands, to be compared instead of parsed.
-_SHORT = 1024
+_SHORT = 4096
 _HEADER = [b"$%d" % size for size in range(_SHORT)]
 _COUNT = {b"*%d" % count: count for count in range(1, 65)}
 
@@ -107,16 +107,17 @@ class RequestParser:
         self._rest = self._rest + data if self._rest else data
 
     def only(self, data: bytes) -> Arguments | None:
-        """Return the command that these bytes are, if nothing came before them.
+        """Return the short command that these bytes are, if nothing came before them.
 
         Such commands of a key, or of a key and a value, are what arrives most often. Other
         bytes are not taken: feed them.
         """
-        if not self.is_between:
+        if not self.is_between or len(data) >= _SHORT:
             return None
         parts = data.split(b"\r\n", 7)
         if parts[-1]:
             return None
+        header = _HEADER
         if len(parts) == 6:
             count, size, name, key_size, key, _ = parts
             arguments = [name, key]
@@ -125,14 +126,12 @@ class RequestParser:
         elif len(parts) == 8:
             count, size, name, key_size, key, value_size, value, _ = parts
             arguments = [name, key, value]
-            if count != b"*3" or value_size != b"$%d" % len(value):
+            if count != b"*3" or header[len(value)] != value_size:
                 return None
         else:
             return None
-        if len(name) < _SHORT and len(key) < _SHORT:
-            header = _HEADER
-            if header[len(name)] == size and header[len(key)] == key_size:
-                return arguments
+        if header[len(name)] == size and header[len(key)] == key_size:
+            return arguments
         return None
 
     def parse(self, limit: int) -> list[Arguments]:

@@ -71,7 +71,6 @@ class Peer(Session, asyncio.Protocol):
         "_lookup",
         "_parser",
         "_reads",
-        "_run",
         "_stall",
         "_taken_bytes",
         "_transport",
@@ -105,7 +104,6 @@ class Peer(Session, asyncio.Protocol):
         self._is_leaving = False
         self._stall: asyncio.TimerHandle | None = None
         self._lookup = door.commands.by_bytes.get
-        self._run = door.run
 
     # What the transport calls.
 
@@ -129,10 +127,7 @@ class Peer(Session, asyncio.Protocol):
             self.door.received(self)
         else:
             self.commands.append(command)
-            self.door.enqueue(self)
-            # A method that is called through an attribute of its own is looked up slowly.
-            run = self._run
-            run()
+            self.door.received_short(self)
 
     def eof_received(self) -> bool:
         """Answer what was read, and close then: a client may send all and shut its side."""
