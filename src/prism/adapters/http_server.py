@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import h11
 
-from prism.adapters.sockets import listen_tcp
+from prism.adapters.sockets import BACKLOG, listen_tcp
 from prism.domain.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,11 @@ class HttpServer:
         """
         listener = listen_tcp(self._host, self._port, remedy=self._remedy)
         port = listener.getsockname()[1]
-        self._server = await asyncio.start_server(self._connect, sock=listener, limit=_READ_BYTES)
+        # Of many connections that come at once, the system drops those that do not fit into the
+        # backlog, and their clients try again only after a second.
+        self._server = await asyncio.start_server(
+            self._connect, sock=listener, limit=_READ_BYTES, backlog=BACKLOG
+        )
         return f"[{self._host}]:{port}" if ":" in self._host else f"{self._host}:{port}"
 
     async def stop(self) -> None:
@@ -263,6 +267,9 @@ class _Connection:
             return None
         if event.http_version not in (b"1.0", b"1.1"):
             raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=505)
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+            # A proxy on the way may see another end of this request (RFC 9112, section 6.3).
+            raise h11.RemoteProtocolError("two lengths", error_status_hint=400)
         return _request_of(event, self._writer)
 
     async def send(self, response: HttpResponse, *, head: bool) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import hpack
+
 from prism.v1 import keyvalue_pb2 as pb
-from tests.attack.attacks.calls import GET, GET_SMALL, SET, summary_of
+from tests.attack.attacks.calls import GET, GET_SMALL, OPERATE, SET, summary_of
 from tests.attack.peer import Header, Peer, call_headers, header_block, message
 from tests.attack.registry import Place, attack, require
 from tests.attack.target import Target
@@ -110,3 +112,23 @@ async def malformed_messages(target: Target) -> str:
         require(peer.statuses[_OK] <= most, f"served: {summary_of(peer.statuses)}")
         statuses.append(summary_of(peer.statuses, peer.resets, peer.closed))
     return ", ".join(statuses)
+
+
+@attack(
+    short=(Place.SERVER,),
+    grpcio_cannot="keep other calls under 250 ms while megabytes of headers are decoded",
+)
+async def repeated_headers(target: Target) -> str:
+    """Calls of 4 KB whose headers refer to one long header thousands of times."""
+    value = hpack.hpack.encode_integer(3_900, 7)
+    entry = b"\x40\x01x" + bytes(value) + b"v" * 3_900
+    headers = header_block(call_headers(OPERATE))
+    async with Peer.connect(target.grpc_port) as peer:
+        peer.send_headers(headers + entry, b"")
+        for references in (50, 4_000):
+            for _ in range(target.size(200, 40)):
+                peer.send_headers(headers + b"\xbe" * references)
+                await peer.drain()
+        await peer.wait_answered(1 + 2 * target.size(200, 40), 10)
+        require(peer.statuses[_OK] == 1, f"served: {summary_of(peer.statuses)}")
+        return summary_of(peer.statuses, peer.resets, peer.closed)

@@ -82,6 +82,8 @@ async def test_connection_serves_several_requests(server: HttpServer) -> None:
         b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000,
         b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
         b"\r\n\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n"
+        b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_is_refused_at_once(server: HttpServer, sent: bytes) -> None:

@@ -28,7 +28,7 @@ from prism.adapters.sockets import clear_unix_socket, default_max_connections
 from prism.adapters.wire.methods import PATTERN
 from prism.domain.connection_budget import UnreadReplies
 from prism.domain.turns import MessageTurns, Pace, Turns
-from prism.ports import BackendTimeout, Outcome, PreconditionFailed
+from prism.ports import BackendTimeout, Exhausted, Outcome, PreconditionFailed
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -45,6 +45,10 @@ This many from one connection delay those of others by no more than a quarter of
 _SLICE_S = 0.01
 
 _COUNTED_BYTES = 4096
+
+_MAX_METADATA_BYTES = 32 << 10
+"""grpcio itself counts a header that refers to the header table as one byte: a call of 4 KB can have
+15 MB of metadata."""
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
@@ -148,7 +152,28 @@ class _Handlers(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        return self._handlers.get(handler_call_details.method)
+        handler = self._handlers.get(handler_call_details.method)
+        if handler is None or _size_of(handler_call_details) <= _MAX_METADATA_BYTES:
+            return handler
+        return _REFUSES_METADATA[handler.response_streaming]
+
+
+def _size_of(details: grpc.HandlerCallDetails) -> int:
+    return sum(len(name) + len(value) for name, value in details.invocation_metadata or ())
+
+
+async def _refuse_metadata(_: object, context: ServicerContext) -> NoReturn:
+    refusal = Exhausted(
+        f"the metadata has more than {_MAX_METADATA_BYTES:,} bytes: send less",
+        outcome=Outcome.NOT_APPLIED,
+    )
+    await _abort(context, refused(refusal).status)
+
+
+_REFUSES_METADATA = (
+    grpc.unary_unary_rpc_method_handler(_refuse_metadata),
+    grpc.stream_stream_rpc_method_handler(_refuse_metadata),
+)
 
 
 class _Context:
