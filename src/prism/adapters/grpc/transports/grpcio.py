@@ -47,8 +47,8 @@ _SLICE_S = 0.01
 _COUNTED_BYTES = 4096
 
 _MAX_METADATA_BYTES = 32 << 10
-"""grpcio itself counts a header that refers to the header table as one byte: a call of 4 KB can have
-15 MB of metadata."""
+"""grpcio itself counts a header that refers to the header table as one byte: a call of 4 KB can
+have 15 MB of metadata."""
 
 ServicerContext: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
