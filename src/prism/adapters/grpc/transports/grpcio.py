@@ -170,7 +170,7 @@ async def _refuse_metadata(_: object, context: ServicerContext) -> NoReturn:
     await _abort(context, refused(refusal).status)
 
 
-_REFUSES_METADATA = (
+_REFUSES_METADATA: tuple[grpc.RpcMethodHandler[bytes, bytes], ...] = (
     grpc.unary_unary_rpc_method_handler(_refuse_metadata),
     grpc.stream_stream_rpc_method_handler(_refuse_metadata),
 )
