@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prism.adapters.grpc.calls import CallObserver
 from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.sockets import default_max_connections
 from prism.bootstrap.access import Access
@@ -15,6 +14,7 @@ from prism.domain.readiness import ReadinessMonitor
 from prism.version import VERSION
 
 if TYPE_CHECKING:
+    from prism.adapters.resp.door import Observer
     from prism.adapters.resp.listener import RespServer
     from prism.adapters.resp.session import Store
 
@@ -23,7 +23,7 @@ def redis_server_of(
     settings: ServerSettings,
     admission: Admission,
     request_log: RequestLog,
-    observer: CallObserver | None,
+    observer: Observer | None,
     readiness: ReadinessMonitor,
     access: Access | None,
     databases: Mapping[str, Store],

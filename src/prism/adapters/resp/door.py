@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from google.rpc import status_pb2
 
@@ -82,7 +82,7 @@ class Observer(Protocol):
     is resumed, and None after it.
     """
 
-    def begin(self, path: str, context: Any) -> object: ...
+    def begin_root(self, path: str, connection: str) -> object: ...
     def resume(self, handle: object) -> None: ...
     def end(self, handle: object, status: status_pb2.Status | None) -> None: ...
 

@@ -166,16 +166,6 @@ class Peer(Session, asyncio.Protocol):
         self.rest()
         self.door.run()
 
-    # What a request says to an observer; see `CallContext`.
-
-    @property
-    def connection(self) -> str:
-        return self.name
-
-    def metadata(self, name: str) -> str | None:
-        """Return nothing: the protocol carries no metadata."""
-        return None
-
     # What the door calls.
 
     @property
@@ -234,7 +224,7 @@ class Peer(Session, asyncio.Protocol):
             commands.popleft()
             observed = failure = None
             if observer is not None:
-                observed = observer.begin(command.path, self)
+                observed = observer.begin_root(command.path, self.name)
                 if observed is not None:
                     observer.resume(observed)
             try:

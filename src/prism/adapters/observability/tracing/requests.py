@@ -159,9 +159,13 @@ class RequestSpans:
                 if caller.trace_flags.sampled:
                     return self._start(path, caller, request.connection)
                 return parent
+        return self.begin_root(path, request.connection)
+
+    def begin_root(self, path: str, connection: str) -> _Sampled | None:
+        """Decide about a request without metadata; None: it starts a trace that is not sampled."""
         if random() >= self._ratio:  # noqa: S311  (no secret)
             return None
-        return self._start(path, None, request.connection)
+        return self._start(path, None, connection)
 
     def resume(self, begun: object) -> None:
         """Make the running task serve this request from now on."""
