@@ -31,3 +31,11 @@ def test_reason_names_the_cause(error: BaseException, words: str) -> None:
     reason = reason_of(error)
     assert words in reason
     assert "[Errno" not in reason
+
+
+@pytest.mark.parametrize(("code", "words"), [(62, "for another name"), (19, "not trusted")])
+def test_reason_names_what_is_wrong_with_a_certificate(code: int, words: str) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, "in the words of OpenSSL"
+    assert words in reason_of(error)
+    assert "in the words of OpenSSL" in reason_of(error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -85,6 +87,12 @@ async def test_request_has_what_grpc_wants() -> None:
 async def test_timeout_has_eight_digits_at_most(seconds: float, text: str) -> None:
     headers = dict(request_headers(Endpoint.of("host:1"), PATH, timeout_s=seconds))
     assert headers[b"grpc-timeout"].decode() == text
+
+
+async def test_small_message_leaves_before_the_last_one_was_acknowledged() -> None:
+    async with connected() as (client, _):
+        with socket.socket(fileno=os.dup(client.connection.descriptor)) as same:
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_status_with_its_text_and_details() -> None:
@@ -322,6 +330,22 @@ async def test_silent_server_is_pinged_and_given_up_only_while_something_is_open
             async with asyncio.timeout(30):
                 await call.read()
         peer.transport.resume_reading()
+
+
+async def test_server_that_pings_is_answered() -> None:
+    async with connected() as (_, peer):
+        peer.codec.ping(b"12345678")
+        peer.flush()
+        await peer.until(lambda: peer.pings == 1)
+
+
+async def test_connection_whose_stream_numbers_are_used_up_takes_no_more_calls() -> None:
+    async with connected() as (client, peer):
+        client.connection._codec.highest_outbound_stream_id = (1 << 31) - 3
+        last = client.unary()
+        peer.answer(await peer.stream(), b"answer")
+        assert await last == b"answer"
+        assert not client.connection.usable
 
 
 async def test_loop_that_stood_still_gives_nobody_up() -> None:

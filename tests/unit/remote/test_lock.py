@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, cast
 
@@ -30,6 +31,8 @@ class FakeStore:
         failures: errors of the next writes.
         applies: whether a write that fails is applied.
         unreadable: error of every read; None: reads succeed.
+        tried_at: times of the loop's clock at which writes came.
+        held: number of writes after which its entry is gone.
     """
 
     def __init__(self, *failures: PrismError) -> None:
@@ -37,8 +40,13 @@ class FakeStore:
         self.failures = list(failures)
         self.applies = False
         self.unreadable: PrismError | None = None
+        self.tried_at: list[float] = []
+        self.held = 0
 
     async def compare_and_set(self, key: str, value: bytes, **how: Any) -> Version:
+        self.tried_at.append(asyncio.get_running_loop().time())
+        if len(self.tried_at) == self.held:
+            self.entry = None
         failure = self.failures.pop(0) if self.failures else None
         if failure is None and self.entry is not None:
             raise VersionConflict("it exists")
@@ -88,3 +96,12 @@ async def test_lock_that_another_one_holds_is_waited_for_as_long_as_the_caller_w
     store.entry = Entry(b"another owner", Version(7))
     with pytest.raises(VersionConflict, match="somebody else holds"):
         await lock(store, wait=timedelta(0)).__aenter__()
+
+
+async def test_lock_is_tried_at_growing_intervals() -> None:
+    store = FakeStore()
+    store.entry, store.held = Entry(b"another owner", Version(7)), 5
+    async with lock(store):
+        first, *_, fifth = store.tried_at
+        # The pauses are at least half of 10, 20, 40 and 80 ms, less the resolution of the clock.
+        assert fifth - first > 0.07

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, cast
 
 import pytest
 
 from prism.adapters.client.conveniences import entries_of, in_batches, size_of_key
-from prism.adapters.client.key_value import KeyValueClient
-from prism.adapters.client.lock import locked
 from prism.ports import (
     BackendUnavailable,
     Entry,
@@ -85,38 +81,3 @@ async def test_what_does_not_fit_is_asked_for_again_until_nothing_fits() -> None
     assert values == [b"a", None, b"b", b"c"]
     assert isinstance(outcomes[1], Exhausted)
     assert asked == [["a", "huge", "b", "c"], ["huge", "b", "c"], ["huge", "c"], ["huge"]]
-
-
-class UncertainStore:
-    """Store whose first write fails, with or without effect, and nobody knows."""
-
-    def __init__(self, applied: bool) -> None:
-        self.applied = applied
-        self.value: bytes | None = None
-        self.released = False
-
-    async def compare_and_set(self, key: str, value: bytes, **_: Any) -> Version:
-        if self.applied:
-            self.value = value
-        raise BackendUnavailable("it broke", outcome=Outcome.UNKNOWN)
-
-    async def get(self, key: str) -> Entry | None:
-        return None if self.value is None else Entry(self.value, Version(7))
-
-    async def compare_and_delete(self, key: str, *, expected: Version) -> None:
-        self.released = expected == 7
-
-
-async def test_lock_is_held_if_the_write_that_failed_took_effect() -> None:
-    store = UncertainStore(applied=True)
-    async with locked(cast("KeyValueClient", store), "k", timedelta(1), None) as lock:
-        assert lock.version == 7
-    assert store.released
-
-
-async def test_lock_is_not_held_if_the_write_that_failed_took_no_effect() -> None:
-    store = UncertainStore(applied=False)
-    with pytest.raises(BackendUnavailable):
-        async with locked(cast("KeyValueClient", store), "k", timedelta(1), None):
-            pass
-    assert not store.released

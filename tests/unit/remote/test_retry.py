@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -16,6 +18,7 @@ from prism.domain.token_bucket import TokenBucket
 from prism.ports import (
     BackendTimeout,
     BackendUnavailable,
+    Event,
     Exhausted,
     NotServing,
     Outcome,
@@ -45,13 +48,26 @@ class FakeChannel:
             raise self.absences.pop(0)
         return reply_type()
 
+    @asynccontextmanager
+    async def watch(self, request: Any) -> AsyncIterator[AsyncIterator[Event]]:
+        self._fail()
+
+        async def nothing() -> AsyncIterator[Event]:
+            for event in ():
+                yield event
+
+        yield nothing()
+
     async def operate(self, method: Any, request: Any, left_s: float | None = None) -> Any:
+        self._fail()
+        return {"get": pb.GetResponse, "set": pb.SetResponse}[method.field]()
+
+    def _fail(self) -> None:
         self.tried += 1
         if self.forever is not None:
             raise self.forever
         if self.failures:
             raise self.failures.pop(0)
-        return {"get": pb.GetResponse, "set": pb.SetResponse}[method.field]()
 
 
 def client_of(channel: FakeChannel) -> KeyValueClient:
@@ -172,6 +188,18 @@ async def test_attempt_that_the_deadline_ends_hides_no_reason() -> None:
     channel = FakeChannel(unavailable(Outcome.NOT_APPLIED), unknown)
     with pytest.raises(BackendTimeout):
         await client_of(channel).set("k", b"v")
+
+
+async def test_watch_that_no_server_begins_is_tried_again_until_its_timeout() -> None:
+    channel = FakeChannel(NotServing("draining"), unavailable(Outcome.NOT_APPLIED))
+    async with client_of(channel).watch("k") as events:
+        assert [event async for event in events] == []
+    assert channel.tried == 3
+    channel = FakeChannel(timeout_s=0.2)
+    channel.forever = NotServing("draining")
+    with pytest.raises(NotServing):
+        await client_of(channel).watch("k").__aenter__()
+    assert channel.tried > 1
 
 
 async def test_closed_client_repeats_nothing() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from prism.adapters.client import server as server_module
 from prism.adapters.client import servers as servers_module
 from prism.adapters.client.channel import Channel
 from prism.adapters.client.endpoint import Addresses, Endpoint
@@ -142,6 +143,17 @@ async def test_closed_group_looks_nothing_up(monkeypatch: pytest.MonkeyPatch) ->
         await group.get()
 
 
+async def test_closing_ends_a_look_up_and_tells_who_waits_for_it() -> None:
+    group = Group(A)
+    group.addresses.may_end.clear()
+    call = asyncio.create_task(group.get())
+    await until(lambda: group.addresses.number)
+    await group.servers.close()
+    assert asyncio.all_tasks() <= {call, asyncio.current_task()}
+    with pytest.raises(NotServing, match="closed"):
+        await call
+
+
 async def test_one_look_up_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers_module, "_LOOK_UP_S", 0.0)
     monkeypatch.setattr(servers_module, "_LOOK_UP_AGAIN_S", 0.0)
@@ -182,6 +194,20 @@ async def test_server_that_leaves_during_a_look_up_causes_no_second_series_of_th
     await group.servers.close()
 
 
+async def test_server_whose_address_is_gone_is_closed_once_nothing_uses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(servers_module, "_LOOK_UP_S", 0.0)
+    group = Group(A, B)
+    await group.get()
+    async with group.servers.watch(pb.WatchRequest()):
+        group.addresses.found = [Endpoint.of("127.0.0.1:3")]
+        await until(lambda: group.channels[B].is_closed)
+        assert not group.channels[A].is_closed
+    await until(lambda: group.channels[A].is_closed)
+    await group.servers.close()
+
+
 async def test_watch_that_a_server_refused_goes_to_another_one_next() -> None:
     group = Group(A, B)
     await group.get()
@@ -193,6 +219,23 @@ async def test_watch_that_a_server_refused_goes_to_another_one_next() -> None:
     async with group.servers.watch(request) as events:
         assert cast("Any", events) is group.channels[B]
     await group.servers.close()
+
+
+async def test_server_is_connected_before_the_first_call_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "_FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(FakeChannel, "is_connected", False)
+    group = Group(A, B)
+    await group.get()
+    await until(lambda: all(channel.probed_at for channel in group.channels.values()))
+    await group.servers.close()
+
+
+async def test_server_that_says_itself_that_its_backend_is_away_gets_further_calls() -> None:
+    server = Server(cast("Channel", FakeChannel()))
+    server.note(BackendUnavailable("the backend is away"))
+    assert server.absence is None
 
 
 async def test_server_that_does_not_serve_is_asked_at_growing_intervals() -> None:

@@ -338,7 +338,12 @@ class Servers(PerProcess):
             if self._looking_up is None:
                 self._looking_up = asyncio.create_task(self._look_up())
                 self._looking_up.add_done_callback(self._looked_up)
-            await asyncio.shield(self._looking_up)
+            looking_up = self._looking_up
+            # Not awaited: `close` cancels the look-up, and not those who wait for it.
+            await asyncio.wait((looking_up,))
+            if looking_up.cancelled():
+                raise NotServing(CLOSED)
+            looking_up.result()
 
     async def _look_up(self) -> None:
         """Follow the addresses of names; raises BackendUnavailable if there are none at all."""
