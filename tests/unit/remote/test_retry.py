@@ -53,7 +53,8 @@ class FakeChannel:
         self._fail()
 
         async def nothing() -> AsyncIterator[Event]:
-            for event in ():
+            no_events: list[Event] = []
+            for event in no_events:
                 yield event
 
         yield nothing()
