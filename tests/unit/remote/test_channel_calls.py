@@ -14,6 +14,7 @@ from prism.adapters.client import channel as channel_module
 from prism.adapters.client.channel import TLS, Channel
 from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.lifecycle import LifecycleClient
+from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.methods import METHODS, PATTERN
 from prism.ports import BackendUnavailable, InvalidArgument, WatchEnded
 from prism.v1 import keyvalue_pb2 as pb
@@ -26,6 +27,11 @@ TIMEOUT = timedelta(seconds=30)
 
 def get(channel: Channel) -> asyncio.Task[pb.GetResponse]:
     return asyncio.create_task(channel.unary(GET.path, pb.GetRequest(key="k"), pb.GetResponse))
+
+
+def outcome_of_get(identity: int) -> bytes:
+    outcome = pb.OperationOutcome(id=identity, get={})
+    return pb.OperateResponse(outcomes=[outcome]).SerializeToString()
 
 
 async def answer_next(peer: Peer, number: int = 1) -> dict[str, str]:
@@ -54,6 +60,26 @@ async def test_call_without_a_token_carries_none() -> None:
         headers = await answer_next(await peers.peer())
         await call
         assert not {"authorization", PATTERN} & headers.keys()
+        await channel.close()
+
+
+async def test_relayed_operation_carries_the_trace_context_of_this_process() -> None:
+    trace = TraceContext(f"00-{1:032x}-{2:016x}-00", "vendor=opaque")
+    async with http2_peers() as peers:
+        channel = Channel(peers.address, timeout=TIMEOUT, trace_context=lambda: trace)
+        first = asyncio.create_task(channel.operate(GET, pb.GetRequest(key="k")))
+        peer = await peers.peer()
+        stream = await peer.stream()
+        await peer.until(lambda: b"k" in peer.received.get(stream, b""))
+        peer.start(stream)
+        peer.send(stream, outcome_of_get(1))
+        await first
+        reply = asyncio.get_running_loop().create_future()
+        assert channel.relay("get", pb.Operation(get=pb.GetRequest(key="relayed")), reply)
+        await peer.until(lambda: b"relayed" in peer.received[stream])
+        assert trace.traceparent.encode() in peer.received[stream].partition(b"relayed")[2]
+        peer.send(stream, outcome_of_get(2))
+        await reply
         await channel.close()
 
 

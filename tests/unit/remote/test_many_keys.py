@@ -49,6 +49,13 @@ async def test_batches_are_within_both_limits() -> None:
     ]
 
 
+async def test_item_that_is_too_large_is_a_batch_of_its_own_even_if_it_comes_first() -> None:
+    calls = Calls()
+    items = ["h" * 20, "a", "b"]
+    assert await in_batches(calls.call, items, size_of_key, LIMITS) == [True] * 3
+    assert calls.batches == [["h" * 20], ["a", "b"]]
+
+
 async def test_failure_of_the_first_batch_is_raised() -> None:
     with pytest.raises(BackendUnavailable):
         await in_batches(Calls(0).call, list("abcdefgh"), size_of_key, LIMITS)

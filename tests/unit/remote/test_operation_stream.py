@@ -15,6 +15,7 @@ from prism.adapters.client.errors import ErrorTranslator
 from prism.adapters.client.grpc_call import Call, CallFailed
 from prism.adapters.client.operation_stream import OperationStream, StreamsUnsupported
 from prism.adapters.client.pending_operations import TIMEOUT_MARGIN_S
+from prism.adapters.grpc.element_limits import MAX_STREAM_ELEMENTS, ElementLimits
 from prism.adapters.wire.methods import METHODS
 from prism.adapters.wire.status import status_of
 from prism.ports import (
@@ -189,6 +190,21 @@ async def test_large_requests_are_split_into_messages(setting: Setting) -> None:
     assert len(call.written) == 3
     assert all(message.ByteSize() <= 512 << 10 for message in call.written)
     call.answer(*(pb.OperationOutcome(id=each.id, set={}) for each in call.operations))
+    await asyncio.gather(*tasks)
+
+
+async def test_many_short_keys_are_split_into_messages_that_a_server_accepts(
+    setting: Setting,
+) -> None:
+    request = pb.BatchGetRequest(keys=["k"] * 1000).SerializeToString()
+    tasks = [asyncio.create_task(setting.call("batch_get", request)) for _ in range(100)]
+    await settle()
+    [call] = setting.calls
+    assert len(call.operations) == 100
+    limits = ElementLimits(pb.OperateRequest, MAX_STREAM_ELEMENTS)
+    for message in call.written:
+        limits.check(message.SerializeToString())
+    call.answer(*(pb.OperationOutcome(id=each.id, batch_get={}) for each in call.operations))
     await asyncio.gather(*tasks)
 
 
