@@ -76,8 +76,10 @@ async def test_relayed_operation_carries_the_trace_context_of_this_process() -> 
         await first
         reply = asyncio.get_running_loop().create_future()
         assert channel.relay("get", pb.Operation(get=pb.GetRequest(key="relayed")), reply)
+        before = len(peer.received[stream])
         await peer.until(lambda: b"relayed" in peer.received[stream])
-        assert trace.traceparent.encode() in peer.received[stream].partition(b"relayed")[2]
+        [relayed] = pb.OperateRequest.FromString(peer.received[stream][before + 5 :]).operations
+        assert (relayed.traceparent, relayed.tracestate) == trace
         peer.send(stream, outcome_of_get(2))
         await reply
         await channel.close()
