@@ -266,13 +266,14 @@ class StreamRunner:
         elif not self._turns.has_time():
             self._wait_for_turn()
             return None
-        self._slice_ends = perf_counter() + SHARE_S
+        ends = self._slice_ends = perf_counter() + SHARE_S
         while (operation := self._take()) is not None:
             rest = self._begin(operation)
             if rest is not None:
                 operation.task = task
                 return rest
-            self._give_way()
+            if perf_counter() > ends:
+                self._give_way()
         return None
 
     def _give_way(self) -> None:
