@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from prism.adapters.resp.errors import CommandError
 from prism.domain.connection_budget import ConnectionBudget
+from prism.domain.turns import SHARE_S
 from prism.ports import Event, Exhausted
 
 if TYPE_CHECKING:
@@ -121,6 +123,7 @@ class Subscriptions:
         self._counts: Counter[str] = Counter()
         self._feeds: dict[Keys, _Feed] = {}
         self._writable = asyncio.Event()
+        self._turn_began = 0.0
 
     def count(self, *kinds: str) -> int:
         """Return the number of subscriptions of these kinds."""
@@ -208,7 +211,10 @@ class Subscriptions:
 
     async def until_ready(self) -> None:
         """Wait while the client reads too slowly, or others have their turn."""
-        await self._session.take_turns()
+        # A turn for each short look at an event would take longer than the look.
+        if perf_counter() - self._turn_began > SHARE_S:
+            await self._session.take_turns()
+            self._turn_began = perf_counter()
         while self._session.is_congested:
             self._writable.clear()
             await self._writable.wait()

@@ -26,6 +26,9 @@ WHILE_SUBSCRIBED = frozenset(
 )
 """Commands that a connection with subscriptions takes in RESP2."""
 
+_AT_ONCE = 16
+"""Patterns that are compiled in one go."""
+
 _EVENTS = {Change.PUT: b"set", Change.DELETE: b"del", Change.EXPIRE: b"expired"}
 
 _CHANNEL = re.compile(rb"__key(space|event)@(\d{1,9})__:(.*)", re.DOTALL)
@@ -48,8 +51,9 @@ async def _add(session: Session, kind: str, names: Arguments) -> bytes:
     subscriptions.check_number(kind, names)
     find = _of_channel if kind == "channel" else _of_pattern
     new = {}
-    for name in dict.fromkeys(names):
-        await session.take_turns()
+    for number, name in enumerate(dict.fromkeys(names)):
+        if not number % _AT_ONCE:
+            await session.take_turns()
         new[kind, name] = find(session, name)
     known = {name for name in subscriptions.names if name[0] != "prefix"}
     await subscriptions.add(new)
