@@ -15,8 +15,8 @@ from prism.bootstrap.options import server_options
 from prism.bootstrap.proxy import configuration as proxy_configuration
 from prism.bootstrap.proxy.container import ProxyContainer
 from prism.bootstrap.proxy.launching import launch_options
+from prism.bootstrap.proxy.server import SocketDir
 from prism.bootstrap.proxy.settings import ProxySettings
-from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.settings import ServerSettings, ServeSettings
 from prism.domain.redaction import Redactor
 from prism.domain.settings import settings_of

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from prism.cli.kv.apply import read_transaction
 from prism.cli.kv.json_lines import InvalidLine
-from prism.cli.kv.transaction_file import read_transaction
 from prism.ports import Condition, Delete, Presence, Put, Version
 
 Prism = Callable[..., Result]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from prism.domain.deadline import rest_of
-from prism.domain.standby import Standby
+from prism.domain.workers import Standby
 
 _value: ContextVar[int] = ContextVar("_value", default=0)
 

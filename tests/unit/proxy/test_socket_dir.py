@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prism.bootstrap.proxy.socket_dir import SocketDir
+from prism.bootstrap.proxy.server import SocketDir
 from prism.ports import PreconditionFailed
 
 

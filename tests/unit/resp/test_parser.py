@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prism.adapters.resp.inline import split_inline
-from prism.adapters.resp.parser import MAX_ARGUMENTS, ProtocolError, RequestParser
+from prism.adapters.resp.parser import MAX_ARGUMENTS, ProtocolError, RequestParser, split_inline
 
 _LIMIT = 1 << 20
 

@@ -1,7 +1,6 @@
 """Driver for a key-value bucket of NATS JetStream; docs/nats.md says what it promises."""
 
-from prism.adapters.nats.driver import Nats
-from prism.adapters.nats.profile import CAPABILITIES, NAME
+from prism.adapters.nats.driver import CAPABILITIES, NAME, Nats
 from prism.adapters.nats.settings import NatsSettings
 from prism.ports import DriverSpec
 from prism.version import VERSION

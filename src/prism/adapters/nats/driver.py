@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 
 from prism.adapters.nats import batch
-from prism.adapters.nats.bucket import Bucket
+from prism.adapters.nats.bucket import CLOCK_ERROR_S, Bucket
 from prism.adapters.nats.byte_budget import ValueSizeEstimate
 from prism.adapters.nats.connection import Connection, Reconnector
 from prism.adapters.nats.encoding import KeyRecord, decode_version, encode_version
 from prism.adapters.nats.expiry_marker import ExpiryMarker
 from prism.adapters.nats.permissions import report_permissions
-from prism.adapters.nats.profile import profile_of
 from prism.adapters.nats.scan import scan_page
 from prism.adapters.nats.settings import NatsSettings
 from prism.adapters.nats.watch import watch
@@ -21,21 +21,27 @@ from prism.kit import add_to_counter, closed, version_conflict
 from prism.ports import (
     DRAIN_TIMEOUT,
     STOP_TIMEOUT,
+    Capability,
     Count,
+    Declaration,
     DrainReport,
     Entry,
     Event,
     Health,
     HealthStatus,
     Lifetime,
+    Limits,
     Page,
     Persisted,
     PrismError,
     Profile,
     Put,
+    Support,
     Version,
     VersionConflict,
+    VersionKind,
 )
+from prism.version import VERSION
 
 _CLOSED = closed("the bucket")
 
@@ -274,3 +280,44 @@ async def _expected_sequence(bucket: Bucket, key: str, expected: Version) -> int
         if record.version != expected or not record.is_alive(bucket.clock.now_ms()):
             raise version_conflict(expected)
     return sequence
+
+
+NAME = "nats"
+
+_TTL = Declaration(
+    granularity=timedelta(milliseconds=1),
+    clock_error=timedelta(seconds=CLOCK_ERROR_S),
+    notes="By the server's clock. The server removes a key up to a second after its expiry; "
+    "until then the driver hides the key, by its estimate of that clock.",
+)
+
+CAPABILITIES: Mapping[Capability, Declaration] = {
+    Capability.TTL: _TTL,
+    Capability.COMPARE_AND_SET: Declaration(
+        notes="A key with a ttl is read first, to see that it has not just expired."
+    ),
+    Capability.BATCH: Declaration(
+        Support.EMULATED, notes="One request for each item, all at once over one connection."
+    ),
+    Capability.SCAN: Declaration(
+        notes="In the order of writing. With replicas, values may be slightly outdated."
+    ),
+    Capability.COUNTER: Declaration(
+        Support.EMULATED, notes="Compare-and-set; each gateway changes a key once at a time."
+    ),
+    Capability.WATCH: Declaration(event_delay=timedelta(seconds=3)),
+}
+
+
+def profile_of(bucket: Bucket | None = None) -> Profile:
+    """Return the profile, with the limit on values and the clock error of the open bucket."""
+    limits = Limits()
+    capabilities = dict(CAPABILITIES)
+    if bucket is not None:
+        limits = replace(
+            limits, max_value_bytes=min(limits.max_value_bytes, bucket.max_value_bytes)
+        )
+        # A slow network makes the estimate of the clock less exact.
+        error = max(timedelta(seconds=bucket.clock.error_s), _TTL.clock_error)
+        capabilities[Capability.TTL] = replace(_TTL, clock_error=error)
+    return Profile(NAME, VERSION, VersionKind.REVISION, capabilities, limits, shared=True)

@@ -24,9 +24,9 @@ from prism.domain.access.logins import Logins
 from prism.domain.admission import Admission
 from prism.domain.connection_budget import ConnectionBudget
 from prism.domain.deadline import Deadlines
-from prism.domain.standby import Standby
 from prism.domain.token_bucket import TokenBucket
 from prism.domain.turns import SHARE_S
+from prism.domain.workers import Standby
 from prism.ports import Internal, NotServing, PrismError
 
 if TYPE_CHECKING:

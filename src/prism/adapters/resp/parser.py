@@ -1,5 +1,8 @@
 """Parser of requests: bytes in, commands out, with a bound on everything that a peer can announce.
 
+An array of arguments is the usual form; an inline command is one line of words, as typed into
+telnet.
+
 Not hiredis's `Reader`: it allocates what the header of an array announces (`*4294967295`), has
 no limit on what it buffers, and does not tell where a command ends. This parser takes as long
 for a single command (0.6 µs), and 0.4 instead of 0.2 µs for each of a pipeline.
@@ -7,7 +10,7 @@ for a single command (0.6 µs), and 0.4 instead of 0.2 µs for each of a pipelin
 
 from __future__ import annotations
 
-from prism.adapters.resp.inline import split_inline
+import re
 
 Arguments = list[bytes]
 """One command: its name as it came, and its arguments."""
@@ -351,3 +354,46 @@ def _is_http(arguments: Arguments) -> bool:
     if word in _HTTP_WORDS:
         return True
     return len(arguments) == 3 and word in _HTTP_METHODS and arguments[2].startswith(b"HTTP/")
+
+
+_WORD = re.compile(
+    rb"""\s*(?:
+      "(?P<double>(?:[^"\\]|\\.)*)"(?=\s|\Z)
+    | '(?P<single>(?:[^'\\]|\\.)*)'(?=\s|\Z)
+    | (?P<plain>[^\s"']+)(?=\s|\Z)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_NAMED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+
+
+def split_inline(line: bytes) -> list[bytes]:
+    """Return the words of a line; quotes are as in redis-cli.
+
+    Raises:
+        ValueError: a quote does not end.
+    """
+    if b'"' not in line and b"'" not in line:
+        return line.split()
+    words = []
+    at, line = 0, line.strip()
+    while at < len(line):
+        match = _WORD.match(line, at)
+        if match is None:
+            raise ValueError("unbalanced quotes in request")
+        at = match.end()
+        if (double := match["double"]) is not None:
+            words.append(_ESCAPE.sub(_unescape, double))
+        elif (single := match["single"]) is not None:
+            words.append(single.replace(b"\\'", b"'"))
+        else:
+            words.append(match["plain"])
+    return words
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    digits, character = match.groups()
+    if digits is not None:
+        return bytes.fromhex(digits.decode())
+    return _NAMED.get(character, character)

@@ -22,8 +22,7 @@ from prism.bootstrap.page import proxy_page
 from prism.bootstrap.proxy.configuration import PatternValidator, ProxyConfiguration
 from prism.bootstrap.proxy.launching import driver_opener, launch_options
 from prism.bootstrap.proxy.redis_databases import first_database, pattern_gateways
-from prism.bootstrap.proxy.server import ProxyServer
-from prism.bootstrap.proxy.socket_dir import SocketDir
+from prism.bootstrap.proxy.server import ProxyServer, SocketDir
 from prism.bootstrap.redis_port import redis_server_of
 from prism.bootstrap.reloading import secrets_of_patterns
 from prism.domain.patterns.journal import Journal, log_events

@@ -11,8 +11,8 @@ from prism.adapters.grpc.servicers.forwarding import forwarded_call
 from prism.adapters.process import LaunchOptions
 from prism.adapters.remote import open_pattern
 from prism.bootstrap.options import server_options
+from prism.bootstrap.proxy.server import SocketDir
 from prism.bootstrap.proxy.settings import ProxySettings
-from prism.bootstrap.proxy.socket_dir import SocketDir
 from prism.bootstrap.settings import LIMITS, OBSERVABILITY
 from prism.domain.patterns.ports import OpenDriver
 from prism.domain.redaction import Redactor

@@ -1,12 +1,18 @@
-"""Servers of a proxy: an address for callers, and a socket for its patterns."""
+"""Servers of a proxy for callers and for patterns, and the private directory of their sockets."""
 
 from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
 
 from prism.adapters.grpc.transports.options import ListenerObserver
 from prism.adapters.grpc.transports.tls import ServerTls
 from prism.adapters.process import ProcessLauncher
 from prism.bootstrap.application import GrpcServer
-from prism.bootstrap.proxy.socket_dir import SocketDir
+from prism.ports import PreconditionFailed
 
 
 class ProxyServer:
@@ -54,3 +60,50 @@ class ProxyServer:
             await self._launcher.close()
         finally:
             self._socket_dir.close()
+
+
+# The path of a socket has about a hundred bytes, and a file name in the directory some fifty.
+_MAX_PATH_BYTES = 45
+
+
+class SocketDir:
+    """Directory that only this user can enter, removed when it is closed.
+
+    Attributes:
+        path: path with a random name, so that an abandoned directory does not block another proxy.
+    """
+
+    def __init__(self) -> None:
+        self.path = _parent() / f"prism-{secrets.token_hex(4)}"
+
+    @property
+    def control_socket(self) -> Path:
+        """Path of the socket at which patterns register."""
+        return self.path / "control.sock"
+
+    def open(self) -> None:
+        """Make the directory.
+
+        Raises:
+            PreconditionFailed: the operating system refuses.
+        """
+        try:
+            self.path.mkdir(mode=0o700)
+        except OSError as error:
+            raise PreconditionFailed(
+                f"the directory {self.path} for the sockets of patterns cannot be made: "
+                f"{error.strerror}; set TMPDIR to another place"
+            ) from None
+
+    def close(self) -> None:
+        """Remove the directory and its files; safe if it was never made."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _parent() -> Path:
+    """https://specifications.freedesktop.org/basedir-spec/latest/"""
+    for text in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
+        fits = len(os.fsencode(text)) + len("/prism-01234567") <= _MAX_PATH_BYTES
+        if text and fits and os.access(text, os.W_OK | os.X_OK):
+            return Path(text)
+    return Path("/tmp")  # noqa: S108  (the directory in it has a random name and one owner)
