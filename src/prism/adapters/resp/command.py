@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 PATH = "/redis/"
 """Begins the path by which metrics, log and traces name a command."""
 
-Start: TypeAlias = "Callable[[Session, Arguments], Coroutine[Any, Any, Any]]"
-"""Begins a command: an operation of the gateway, or a coroutine that returns the reply."""
+CommandWork: TypeAlias = Coroutine[Any, Any, Any]
+"""A command that has begun: an operation of the gateway, or a coroutine with the reply."""
+
+Start: TypeAlias = "Callable[[Session, Arguments], CommandWork]"
+"""Begins a command."""
 
 Encode: TypeAlias = "Callable[[Any, Session], bytes]"
 """Encodes the result of the operation."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from prism.adapters.resp.arguments import integer_of, ttl_of
-from prism.adapters.resp.command import Spec
+from prism.adapters.resp.command import CommandWork, Spec
 from prism.adapters.resp.commands.keys import count_or_reply
+from prism.adapters.resp.commands.strings import get_entry
 from prism.adapters.resp.errors import CommandError
 from prism.adapters.resp.parser import Arguments
 from prism.adapters.resp.replies import ONE, ZERO, integer
@@ -20,12 +21,10 @@ from prism.ports import Entry, Lifetime, Persisted
 _ZERO = timedelta()
 _CONDITIONS = {b"NX", b"XX", b"GT", b"LT"}
 
-Work = Coroutine[Any, Any, Any]
-
 
 def _expire(
     session: Session, arguments: Arguments, *, unit_ms: int, since_epoch: bool, name: str
-) -> Work:
+) -> CommandWork:
     key = arguments[1].decode()
     # Redis looks at the options first, and so reports mistakes in them first.
     conditions = _conditions_of(arguments[3:])
@@ -70,7 +69,7 @@ def _holds(left: timedelta | None, ttl: timedelta, conditions: set[bytes]) -> bo
     return not (b"LT" in conditions and left is not None and ttl >= left)
 
 
-def _ttl(session: Session, arguments: Arguments) -> Work:
+def _ttl(session: Session, arguments: Arguments) -> CommandWork:
     return session.gateway.ttl(arguments[1].decode())
 
 
@@ -81,10 +80,6 @@ def _seconds_left(lifetime: Lifetime | None, session: Session) -> bytes:
 
 def _milliseconds_left(lifetime: Lifetime | None, session: Session) -> bytes:
     return integer(milliseconds(lifetime))
-
-
-def _get(session: Session, arguments: Arguments) -> Work:
-    return session.gateway.get(arguments[1].decode())
 
 
 def _expires_at(entry: Entry | None) -> int:
@@ -102,7 +97,7 @@ def _expires_at_ms(entry: Entry | None, session: Session) -> bytes:
     return integer(_expires_at(entry))
 
 
-def _persist(session: Session, arguments: Arguments) -> Work:
+def _persist(session: Session, arguments: Arguments) -> CommandWork:
     return session.gateway.persist(arguments[1].decode())
 
 
@@ -129,7 +124,7 @@ def _ttl_spec(
     name: str,
     since: str,
     summary: str,
-    start: Callable[[Session, Arguments], Work],
+    start: Callable[[Session, Arguments], CommandWork],
     encode: Callable[[Any, Session], bytes],
 ) -> Spec:
     return Spec(
@@ -154,13 +149,13 @@ COMMANDS = (
         "pttl", "2.6.0", "Returns the milliseconds until a key expires.", _ttl, _milliseconds_left
     ),
     _ttl_spec(
-        "expiretime", "7.0.0", "Returns when a key expires, in seconds.", _get, _expires_at_s
+        "expiretime", "7.0.0", "Returns when a key expires, in seconds.", get_entry, _expires_at_s
     ),
     _ttl_spec(
         "pexpiretime",
         "7.0.0",
         "Returns when a key expires, in milliseconds.",
-        _get,
+        get_entry,
         _expires_at_ms,
     ),
     Spec(

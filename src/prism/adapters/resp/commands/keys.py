@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 from prism.adapters.resp.arguments import integer_of, keys_of, option_value
-from prism.adapters.resp.command import Spec
+from prism.adapters.resp.command import CommandWork, Spec
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.overlay import Overlay, transact
 from prism.adapters.resp.parser import Arguments
@@ -15,8 +13,6 @@ from prism.adapters.resp.replies import OK, ONE, ZERO, integer, simple
 from prism.adapters.resp.session import Backend, Session
 from prism.adapters.resp.updates import Write, update
 from prism.ports import Capability, Entry, PrismError
-
-Work = Coroutine[Any, Any, Any]
 
 _AT_ONCE = 32
 """Keys that one command looks for at the same time."""
@@ -29,7 +25,7 @@ def count_or_reply(result: bool | bytes, session: Session) -> bytes:
     return ONE if result else ZERO
 
 
-def _delete(session: Session, arguments: Arguments) -> Work:
+def _delete(session: Session, arguments: Arguments) -> CommandWork:
     if len(arguments) == 2:
         return session.gateway.delete(arguments[1].decode())
     return _delete_many(session, keys_of(arguments[1:]))
@@ -55,7 +51,7 @@ async def delete_keys(session: Session, gateway: Backend, keys: list[str]) -> in
     return deleted
 
 
-def _exists(session: Session, arguments: Arguments) -> Work:
+def _exists(session: Session, arguments: Arguments) -> CommandWork:
     if len(arguments) == 2:
         return session.gateway.exists(arguments[1].decode())
     return _count_existing(session, keys_of(arguments[1:]))
@@ -76,7 +72,7 @@ async def _count_existing(session: Session, keys: list[str]) -> bytes:
     return integer(count)
 
 
-def _type(session: Session, arguments: Arguments) -> Work:
+def _type(session: Session, arguments: Arguments) -> CommandWork:
     return session.gateway.exists(arguments[1].decode())
 
 
@@ -125,11 +121,11 @@ async def _copy(session: Session, arguments: Arguments) -> bytes:
     return ONE if copied else ZERO
 
 
-def _rename(session: Session, arguments: Arguments) -> Work:
+def _rename(session: Session, arguments: Arguments) -> CommandWork:
     return _renamed(session, *keys_of(arguments[1:]), replaces=True)
 
 
-def _renamenx(session: Session, arguments: Arguments) -> Work:
+def _renamenx(session: Session, arguments: Arguments) -> CommandWork:
     return _renamed(session, *keys_of(arguments[1:]), replaces=False)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prism.adapters.resp.arguments import (
     EXPIRY_OPTIONS,
@@ -13,7 +12,7 @@ from prism.adapters.resp.arguments import (
     option_value,
     positive_ttl,
 )
-from prism.adapters.resp.command import Spec
+from prism.adapters.resp.command import CommandWork, Spec
 from prism.adapters.resp.errors import SYNTAX_ERROR, CommandError
 from prism.adapters.resp.gathering import Gathering
 from prism.adapters.resp.overlay import Overlay, transact
@@ -25,8 +24,6 @@ from prism.ports import Entry, PrismError, Put, VersionConflict
 
 _ZERO = timedelta()
 
-Work = Coroutine[Any, Any, Any]
-
 
 def value_of(entry: Entry | None, session: Session) -> bytes:
     """Encode what a key holds."""
@@ -36,7 +33,8 @@ def value_of(entry: Entry | None, session: Session) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def _get(session: Session, arguments: Arguments) -> Work:
+def get_entry(session: Session, arguments: Arguments) -> CommandWork:
+    """Begin to read the key of a command."""
     return session.gateway.get(arguments[1].decode())
 
 
@@ -62,7 +60,7 @@ class _SetOptions(NamedTuple):
     ttl: timedelta | None
 
 
-def _set(session: Session, arguments: Arguments) -> Work:
+def _set(session: Session, arguments: Arguments) -> CommandWork:
     key = arguments[1].decode()
     if len(arguments) == 3:
         return session.gateway.set(key, arguments[2])
@@ -149,7 +147,7 @@ async def _set_absent(session: Session, key: str, value: bytes, ttl: timedelta |
     return OK
 
 
-def _setnx(session: Session, arguments: Arguments) -> Work:
+def _setnx(session: Session, arguments: Arguments) -> CommandWork:
     async def run() -> bytes:
         reply = await _set_absent(session, arguments[1].decode(), arguments[2], None)
         return ONE if reply is OK else ZERO
@@ -157,17 +155,17 @@ def _setnx(session: Session, arguments: Arguments) -> Work:
     return run()
 
 
-def _setex(session: Session, arguments: Arguments) -> Work:
+def _setex(session: Session, arguments: Arguments) -> CommandWork:
     ttl = positive_ttl(arguments[2], 1000, "setex")
     return session.gateway.set(arguments[1].decode(), arguments[3], ttl=ttl)
 
 
-def _psetex(session: Session, arguments: Arguments) -> Work:
+def _psetex(session: Session, arguments: Arguments) -> CommandWork:
     ttl = positive_ttl(arguments[2], 1, "psetex")
     return session.gateway.set(arguments[1].decode(), arguments[3], ttl=ttl)
 
 
-def _getset(session: Session, arguments: Arguments) -> Work:
+def _getset(session: Session, arguments: Arguments) -> CommandWork:
     return update(
         session.gateway,
         arguments[1].decode(),
@@ -175,7 +173,7 @@ def _getset(session: Session, arguments: Arguments) -> Work:
     )
 
 
-def _getdel(session: Session, arguments: Arguments) -> Work:
+def _getdel(session: Session, arguments: Arguments) -> CommandWork:
     return update(session.gateway, arguments[1].decode(), lambda _: Delete())
 
 
@@ -350,7 +348,7 @@ COMMANDS = (
         group="string",
         since="1.0.0",
         flags=_READ,
-        start=_get,
+        start=get_entry,
         encode=value_of,
     ),
     Spec(
@@ -476,7 +474,7 @@ COMMANDS = (
         group="string",
         since="2.2.0",
         flags=_READ,
-        start=_get,
+        start=get_entry,
         encode=_length_of,
     ),
     Spec(
