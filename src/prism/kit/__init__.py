@@ -29,6 +29,7 @@ from prism.ports import (
     ConditionFailed,
     Entry,
     Exhausted,
+    InvalidArgument,
     Limits,
     NotServing,
     PreconditionFailed,
@@ -57,6 +58,7 @@ __all__ = [
     "load_authorities",
     "load_certificate",
     "plain_private_key",
+    "setting_not_allowed",
     "tls_problem",
     "version_conflict",
 ]
@@ -263,3 +265,12 @@ def is_host(text: str) -> bool:
     except ValueError:
         return bool(text) and text.isprintable() and not _NOT_IN_HOSTS & set(text)
     return True
+
+
+def setting_not_allowed(driver: str, name: str, value: object, allowed: str) -> InvalidArgument:
+    """Return the error for a setting whose value cannot work.
+
+    Args:
+        allowed: values that can, such as `1 or more`.
+    """
+    return InvalidArgument(f"{driver} setting {name}: {value} is not allowed, use {allowed}")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from prism.kit import setting_not_allowed
 from prism.ports import (
     Capability,
     Declaration,
-    InvalidArgument,
     Limits,
     Profile,
     VersionKind,
@@ -53,9 +53,7 @@ class MemstoreSettings:
             ("max_value_bytes", self.max_value_bytes, 1, "1 or more"),
         ):
             if value < least:
-                raise InvalidArgument(
-                    f"memstore setting {name}: {value} is not allowed, use {allowed}"
-                )
+                raise setting_not_allowed(NAME, name, value, allowed)
 
 
 def profile_of(settings: MemstoreSettings) -> Profile:

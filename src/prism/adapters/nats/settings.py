@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from prism.kit import setting_not_allowed
 from prism.ports import InvalidArgument, setting
 
 _BUCKET = re.compile(r"[-_A-Za-z0-9]{1,64}")
@@ -47,12 +49,12 @@ class NatsSettings:
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the setting, the value, and what is allowed."""
         if not _BUCKET.fullmatch(self.bucket):
-            raise _refused("bucket", repr(self.bucket), "1 to 64 of letters, digits, - and _")
+            raise _not_allowed("bucket", repr(self.bucket), "1 to 64 of letters, digits, - and _")
         if self.replicas not in _REPLICAS:
-            raise _refused("replicas", str(self.replicas), "1, 3 or 5")
+            raise _not_allowed("replicas", str(self.replicas), "1, 3 or 5")
         for name, value in (("timeout", self.timeout), ("connect_timeout", self.connect_timeout)):
             if value <= timedelta():
-                raise _refused(name, f"{value.total_seconds():g} s", "more than zero")
+                raise _not_allowed(name, f"{value.total_seconds():g} s", "more than zero")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise InvalidArgument(
                 "nats settings tls_cert and tls_key are given together, or neither"
@@ -103,5 +105,4 @@ def _is_server(url: str) -> bool:
         return False
 
 
-def _refused(name: str, value: str, allowed: str) -> InvalidArgument:
-    return InvalidArgument(f"nats setting {name}: {value} is not allowed, use {allowed}")
+_not_allowed = partial(setting_not_allowed, "nats")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from prism.kit import setting_not_allowed
 from prism.ports import InvalidArgument, setting
 
 _MAX_KEY_PREFIX_BYTES = 1024
@@ -73,8 +75,7 @@ class RedisSettings:
         parse_url(self.url)
 
 
-def _not_allowed(name: str, value: object, allowed: str) -> InvalidArgument:
-    return InvalidArgument(f"redis setting {name}: {value} is not allowed, use {allowed}")
+_not_allowed = partial(setting_not_allowed, "redis")
 
 
 class Topology(Enum):

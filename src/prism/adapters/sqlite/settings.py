@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from prism.kit import setting_not_allowed
 from prism.ports import (
     Capability,
     Declaration,
@@ -60,7 +61,7 @@ class Synchronous(StrEnum):
 class SqliteSettings:
     """The file, and how safely it is written."""
 
-    path: Path = setting(help="File that holds the keys; created if absent, its folder is not.")
+    path: Path = setting(help="File that holds the keys; created if absent; its folder must exist.")
     synchronous: Synchronous = setting(
         Synchronous.FULL,
         help="When writes reach the disk; full: before they are acknowledged.",
@@ -77,17 +78,13 @@ class SqliteSettings:
                 "sqlite setting path: :memory: is not a file, use the driver memstore instead"
             )
         if self.lock_timeout < timedelta():
-            raise InvalidArgument(
-                f"sqlite setting lock_timeout: {self.lock_timeout} is not allowed, use 0s or more"
-            )
+            raise setting_not_allowed(NAME, "lock_timeout", self.lock_timeout, "0s or more")
         for name, value, least, allowed in (
             ("max_bytes", self.max_bytes, 0, "0 (no limit) or more"),
             ("max_value_bytes", self.max_value_bytes, 1, "1 or more"),
         ):
             if value < least:
-                raise InvalidArgument(
-                    f"sqlite setting {name}: {value} is not allowed, use {allowed}"
-                )
+                raise setting_not_allowed(NAME, name, value, allowed)
 
 
 def profile_of(max_value_bytes: int) -> Profile:
