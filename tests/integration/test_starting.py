@@ -146,7 +146,7 @@ def test_unexpected_error_is_logged_with_its_stack_trace(start_server: Start) ->
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (("--driver", "slwo"), "unknown driver 'slwo'; installed are: slow, "),
+        (("--driver", "slwo"), "unknown driver 'slwo'; the installed ones are: slow, "),
         (("--grpc-port", "x"), "it must be a whole number"),
         (("--config", "absent.toml"), "cannot read the config file absent.toml"),
     ],

@@ -40,6 +40,9 @@ RIDDLES = {
     r"\bRepeated are\b": "subject first",
     r"\bSo long are\b": "subject first",
     r"\bno multiple of\b": "must not multiply",
+    r"[:;,] (valid|supported|installed|served|expected) (are|is)\b": "the valid ones are …",
+    r"\bis there twice\b": "is given twice",
+    r"\bbut those with\b": "but only those with",
     r"\bwhichever way it comes\b": "at either port",
 }
 

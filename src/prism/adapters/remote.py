@@ -61,7 +61,7 @@ class RemoteSettings:
         None, help="Password of that key, if it is encrypted", secret=True
     )
     token: str | None = setting(
-        None, help="Token by which the policy of the server knows this one", secret=True
+        None, help="Token of this server, for the policy of the other one", secret=True
     )
 
     def __post_init__(self) -> None:

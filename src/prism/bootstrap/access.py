@@ -99,7 +99,7 @@ class Access:
         lists = load_revocation_lists(self._lists_file)
         if lists.next_update is not None and lists.next_update < datetime.now(UTC):
             log.warning(
-                "%s should have been replaced by %s: what was revoked since is not known",
+                "%s should have been replaced before %s: later revocations are not known",
                 self._lists_file,
                 f"{lists.next_update:%Y-%m-%d %H:%M} UTC",
             )

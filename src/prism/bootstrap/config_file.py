@@ -107,7 +107,7 @@ def section_texts(
             valid = [*options, *also]
             where = f"{section}.{key}" if section else key
             names = nearest_first(str(key), valid)
-            raise InvalidArgument(f"{path}: unknown key {where}; valid are: {names}")
+            raise InvalidArgument(f"{path}: unknown key {where}; the valid ones are: {names}")
         if value is not None:
             texts[option.parameter] = _text(path, option, value)
     return texts
@@ -168,7 +168,7 @@ def _loader() -> type[yaml.SafeLoader]:
                     continue
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        problem=f"the key {key.value!r} is there twice",
+                        problem=f"the key {key.value!r} is given twice",
                         problem_mark=key.start_mark,
                     )
                 seen.add(key.value)

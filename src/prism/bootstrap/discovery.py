@@ -57,7 +57,8 @@ def load(name: str) -> DriverSpec:
     points = list(entry_points(group=GROUP, name=name))
     if not points:
         raise UnknownDriver(
-            f"unknown driver {name!r}; installed are: {nearest_first(name, names()) or 'none'}"
+            f"unknown driver {name!r}; the installed ones are: "
+            f"{nearest_first(name, names()) or 'none'}"
         )
     if len(points) > 1:
         packages = ", ".join(sorted(_package(point) for point in points))

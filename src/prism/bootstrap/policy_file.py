@@ -111,9 +111,9 @@ def parse_identity(texts: Sequence[str]) -> Identity:
     """
     for text in texts:
         if text != "anonymous" and not text.startswith(_KINDS):
-            raise InvalidArgument(f"{text!r} is not an identity; valid are {_IDENTITIES}")
+            raise InvalidArgument(f"{text!r} is not an identity; the valid ones are {_IDENTITIES}")
     if not texts:
-        raise InvalidArgument(f"an identity is missing; valid are {_IDENTITIES}")
+        raise InvalidArgument(f"an identity is missing; the valid ones are {_IDENTITIES}")
     return Identity(tuple(texts))
 
 
@@ -256,7 +256,8 @@ def _check_identity(pattern: str) -> None:
     """Raise InvalidArgument for a pattern of identities that can match none."""
     if pattern not in ("*", "anonymous") and not pattern.startswith(_KINDS):
         raise InvalidArgument(
-            f"who has {pattern!r}; valid are {_IDENTITIES}, * in any of them, and group:NAME"
+            f"who has {pattern!r}; the valid ones are {_IDENTITIES}, * in any of them, "
+            "and group:NAME"
         )
 
 
@@ -303,7 +304,9 @@ def _check_names(table: Table, valid: Sequence[str]) -> None:
 
 
 def _no_such(what: str, text: str, valid: Sequence[str]) -> str:
-    return f"there is no {what} {text!r}; valid are: {nearest_first(text, valid) or 'none'}"
+    return (
+        f"there is no {what} {text!r}; the valid ones are: {nearest_first(text, valid) or 'none'}"
+    )
 
 
 @contextmanager

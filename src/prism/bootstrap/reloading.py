@@ -220,4 +220,4 @@ async def _apply(patterns: Supervisor, before: PatternSpec, now: PatternSpec) ->
     if not different or found.spec.driver != now.driver:
         return
     await found.replace(replace(found.spec, settings={**found.spec.settings, **different}))
-    log.info("the secrets of the pattern %s have changed: another process has them", now.name)
+    log.info("the secrets of the pattern %s have changed: a new process uses them", now.name)

@@ -51,7 +51,7 @@ def check_server(settings: ServerSettings) -> None:
         raise InvalidSetting("slow_request", "slow_request is below zero; 0 turns it off")
     _check_token("admin_token", settings.admin_token)
     if settings.tokens is not None and settings.policy is None:
-        raise InvalidSetting("tokens", "tokens needs policy, which says what they allow")
+        raise InvalidSetting("tokens", "tokens needs policy, which says what tokens allow")
     if settings.audit_log == "":
         raise InvalidSetting("audit_log", "audit_log is empty; leave it out for none")
     for name in ("audit_keys", "audit_operations"):
@@ -114,13 +114,15 @@ def _check_open(descriptor: int) -> None:
 def _check_tls(settings: ServerSettings) -> None:
     """Raise InvalidSetting if a setting of TLS cannot be kept."""
     if settings.tls_crl is not None and settings.tls_client_ca is None:
-        raise InvalidSetting("tls_crl", "tls_crl needs tls_client_ca: no certificate is asked")
+        raise InvalidSetting(
+            "tls_crl", "tls_crl needs tls_client_ca: without it, clients show no certificate"
+        )
     if settings.tls_crl is not None and settings.policy is None:
         # Callers are identified for a policy only.
         raise InvalidSetting(
             "tls_crl",
-            "tls_crl needs policy: a rule for * with the role administrator lets every "
-            "certificate do everything that is not revoked",
+            "tls_crl needs policy: to allow everything to every certificate that is not revoked, "
+            "give a policy with a rule for * and the role administrator",
         )
     if settings.tls_min_version == "1.3" and settings.tls_cert is None:
         raise InvalidSetting("tls_min_version", "tls_min_version needs tls_cert and tls_key")
@@ -141,7 +143,7 @@ def _check_jwt(settings: ServerSettings) -> None:
                 raise InvalidSetting(name, f"{name} needs jwt_issuer")
         return
     if settings.policy is None:
-        raise InvalidSetting("jwt_issuer", "jwt_issuer needs policy, which says what they allow")
+        raise InvalidSetting("jwt_issuer", "jwt_issuer needs policy, which says what tokens allow")
     if not settings.jwt_audience:
         raise InvalidSetting(
             "jwt_audience",
@@ -161,8 +163,9 @@ def _check_jwt(settings: ServerSettings) -> None:
         if algorithm not in _JWT_ALGORITHMS:
             raise InvalidSetting(
                 "jwt_algorithms",
-                f"jwt_algorithms has {algorithm!r}; valid are {', '.join(_JWT_ALGORITHMS)}: "
-                "of those, nobody who can check a token can make one",
+                f"jwt_algorithms has {algorithm!r}; the valid ones are "
+                f"{', '.join(_JWT_ALGORITHMS)}: the key that checks tokens must not be able to "
+                "make them",
             )
 
 

@@ -133,7 +133,7 @@ class ServerSettings:
         "PEM; needs --policy.",
     )
     tls_min_version: TlsVersion = setting(
-        "1.2", help="Least version of TLS; 1.3 needs --transport grpcio."
+        "1.2", help="Minimum version of TLS; 1.3 needs --transport grpcio."
     )
     insecure: bool = setting(
         False, help="Allow listening beyond this machine without TLS, for a network that you trust."
@@ -151,8 +151,8 @@ class ServerSettings:
     )
     jwt_issuer: str | None = setting(
         None,
-        help="Accept the JSON Web Tokens of this issuer; its URL also says where its keys are, "
-        "unless --jwt-keys or --jwt-keys-url does.",
+        help="URL of the issuer whose JSON Web Tokens are accepted; its keys are found there, "
+        "unless --jwt-keys or --jwt-keys-url is given.",
     )
     jwt_audience: str | None = setting(None, help="Audience that a JWT must be made for.")
     jwt_keys: Path | None = setting(
@@ -166,7 +166,8 @@ class ServerSettings:
         help="Algorithms that may have signed a JWT, with commas between them.",
     )
     jwt_clock_skew: timedelta = setting(
-        timedelta(seconds=30), help="How far the clock of the issuer may differ."
+        timedelta(seconds=30),
+        help="How far the clock of the issuer may differ from the clock here.",
     )
     jwt_name_claim: str = setting("sub", help="Claim of a JWT with the name of its caller.")
     jwt_groups_claim: str = setting(
@@ -178,7 +179,7 @@ class ServerSettings:
     )
     audit_keys: bool = setting(False, help="Write keys to the audit log too.")
     audit_operations: bool = setting(
-        False, help="Write each operation on keys to the audit log too, also those allowed."
+        False, help="Write every operation on keys to the audit log, allowed ones too."
     )
     reflection: bool = setting(True, help="Serve gRPC reflection, for generic clients.")
     resp_port: int | None = setting(

@@ -193,8 +193,8 @@ class ConnectionOptions:
             if file is not None:
                 raise
             raise Unauthenticated(
-                "this needs the admin token of the server: give --admin-token-file FILE, or "
-                "--token-file FILE where the server has a policy",
+                "this command needs the admin token of the server: give --admin-token-file "
+                "FILE, or --token-file FILE where the server has a policy",
                 reason=error.reason,
             ) from None
         except AccessDenied as error:

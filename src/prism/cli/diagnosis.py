@@ -33,7 +33,7 @@ _SPEAKS_HTTP = (
     "this port speaks plain HTTP, not gRPC: it may be the port of /metrics (9091); "
     "gRPC has another one (9090)"
 )
-_SPEAKS_SOMETHING_ELSE = "what listens there is not a Prism server"
+_SPEAKS_SOMETHING_ELSE = "the server there is not a Prism server"
 _NOBODY = "nothing listens there: start a server with 'prism serve', or give its --address"
 _WANTS_CERTIFICATE = (
     "the server asks for a certificate of the client: give --tls-cert and --tls-key"

@@ -86,7 +86,7 @@ def stop(
 def health(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Ask whether the server serves.
 
-    Exit status 0 if it does, else 1.
+    Exit status 0 if the server serves, else 1.
     """
     status = connection_of(ctx).administer(lambda client: client.serving_status())
     if as_json:

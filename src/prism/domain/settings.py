@@ -100,7 +100,7 @@ def parse_settings(settings_type: type[Settings], texts: Mapping[str, str]) -> S
     for name in texts:
         if name not in fields:
             valid = ", ".join(fields) or "none"
-            raise InvalidArgument(f"unknown setting {name!r}; valid are: {valid}")
+            raise InvalidArgument(f"unknown setting {name!r}; the valid ones are: {valid}")
     for name, field in fields.items():
         if field.required and name not in texts:
             raise InvalidArgument(f"the setting {name!r} is required: {field.help}")

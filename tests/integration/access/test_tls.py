@@ -82,7 +82,7 @@ async def test_a_revoked_certificate_is_refused_on_open_streams_too(
 ) -> None:
     files.revoke("good", since=datetime.now(UTC) - timedelta(days=9))
     server = await serve(POLICY, **files.settings)
-    assert "crl.pem should have been replaced by" in caplog.text
+    assert "crl.pem should have been replaced before" in caplog.text
     with pytest.raises(Unauthenticated, match="the client certificate is revoked"):
         async with client_of(server, files, "good"):
             pass
@@ -192,5 +192,5 @@ async def test_tls_1_2_is_refused_where_1_3_is_the_least_version(
 async def test_a_least_version_that_cannot_be_kept_is_refused(serve: Serve, files: Files) -> None:
     files.revoke()
     import_module("grpc")
-    with pytest.raises(PrismError, match="grpcio, which reads that when it is loaded, is in use"):
+    with pytest.raises(PrismError, match="grpcio is loaded already"):
         await serve(POLICY, tls_min_version="1.3", **files.settings)

@@ -90,11 +90,14 @@ def test_replacing_a_memstore_needs_discard_data(prism: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["show", "c"], "there is no pattern 'c'; there are: a, b"),
-        (["restart", "c"], "there is no pattern 'c'; there are: a, b"),
-        (["replace", "a", "--driver", "nope"], "unknown driver 'nope'; installed are: "),
+        (["show", "c"], "there is no pattern 'c'; the patterns are: a, b"),
+        (["restart", "c"], "there is no pattern 'c'; the patterns are: a, b"),
+        (["replace", "a", "--driver", "nope"], "unknown driver 'nope'; the installed ones are: "),
         (["replace", "a", "--option", "max_keys=x"], "max_keys is 'x'; it must be a whole number"),
-        (["replace", "a", "--option", "keys=1"], "unknown setting 'keys'; valid are: max_keys"),
+        (
+            ["replace", "a", "--option", "keys=1"],
+            "unknown setting 'keys'; the valid ones are: max_keys",
+        ),
     ],
 )
 def test_mistake_is_one_clear_line_and_changes_nothing(

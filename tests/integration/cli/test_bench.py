@@ -72,9 +72,7 @@ async def test_ctrl_c_ends_the_run_early_and_deletes_its_keys(cli: Any) -> None:
         await until_it_counts(cli.address)
         bench.send_signal(signal.SIGINT)
         printed, told = bench.communicate()
-    assert (bench.returncode, told) == (
-        *(130, b"prism: interrupted; this was measured until then\n"),
-    )
+    assert (bench.returncode, told) == (*(130, b"prism: interrupted: the results end there\n"),)
     assert b"\nall " in printed
     assert await keys_under(cli.address, "") == []
 
@@ -91,7 +89,7 @@ def test_run_without_a_success_is_status_1(cli: Any) -> None:
 def test_invalid_mix_is_status_2(cli: Any) -> None:
     ended = cli("bench", cli.address, "--mix", "scan=1")
     assert ended.returncode == 2
-    assert b"'scan' is not an operation; valid are: get, set, delete, incr" in ended.stderr
+    assert b"'scan' is not an operation; the valid ones are: get, set, delete, incr" in ended.stderr
 
 
 def test_invalid_address_is_status_2(cli: Any) -> None:

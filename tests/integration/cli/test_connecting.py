@@ -85,7 +85,7 @@ def test_a_port_of_plain_http(start_server: StartServer) -> None:
 
 def test_another_protocol(redis_server: RedisServer) -> None:
     reason = failure(f"127.0.0.1:{redis_server.port}")
-    assert reason == "what listens there is not a Prism server\n"
+    assert reason == "the server there is not a Prism server\n"
 
 
 def test_nothing_listens(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_page_reloads_itself_on_request(shared_server: Any, get: Get) -> Non
 def test_an_unknown_path_lists_the_valid_ones(shared_server: Any, get: Get) -> None:
     answer = get(shared_server.metrics_address, "/nothing")
     assert answer.status == 404
-    assert "valid are: /, /health, /ready, /metrics" in answer.json["error"]
+    assert "the valid ones are: /, /health, /ready, /metrics" in answer.json["error"]
 
 
 def test_the_page_is_served_while_the_backend_is_opening(

@@ -143,7 +143,7 @@ async def test_pattern_with_another_protocol_version_is_refused(
 async def test_pattern_that_crashes_repeatedly_is_in_a_crash_loop(start_proxy: Start) -> None:
     proxy = start_proxy("--pattern", "a=crashing", "--pattern", "b=memstore")
     event = await proxy.wait_event("a", EventKind.CRASH_LOOP)
-    assert event.message.startswith("failed 5 times in a row, tried again in ")
+    assert event.message.startswith("failed 5 times in a row; the next attempt is in ")
     async with proxy.admin() as admin:
         status = (await admin.get("a")).pattern.status
     assert status.state in (PatternState.CRASH_LOOP, PatternState.LAUNCHING)

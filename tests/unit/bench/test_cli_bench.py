@@ -161,7 +161,7 @@ def test_an_operation_of_weight_zero_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is not an operation; valid are: get, set, delete, incr"),
+        ("", "'' is not an operation; the valid ones are: get, set, delete, incr"),
         ("scan=1", "'scan' is not an operation"),
         ("get", "'get' is not OPERATION=WEIGHT"),
         ("get=x", "'get=x' is not OPERATION=WEIGHT"),

@@ -29,7 +29,8 @@ def test_load_returns_the_spec_of_the_driver(install: Install) -> None:
 def test_unknown_driver_lists_installed_drivers_closest_first(install: Install) -> None:
     install()
     with pytest.raises(
-        UnknownDriver, match=r"'fake-vk'; installed are: fake-kv, memstore, nats, redis, remote"
+        UnknownDriver,
+        match=r"'fake-vk'; the installed ones are: fake-kv, memstore, nats, redis, remote",
     ):
         discovery.load("fake-vk")
 
@@ -101,7 +102,7 @@ def test_prism_drivers_prints_json(install: Install, prism: Prism) -> None:
 def test_serving_an_unknown_driver_is_status_2(prism: Prism) -> None:
     result = prism("serve", "--driver", "memstor")
     assert result.exit_code == 2
-    assert "unknown driver 'memstor'; installed are: memstore" in result.stderr
+    assert "unknown driver 'memstor'; the installed ones are: memstore" in result.stderr
 
 
 def test_serving_a_broken_driver_is_status_1(install: Install, prism: Prism) -> None:

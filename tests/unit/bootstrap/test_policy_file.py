@@ -141,23 +141,23 @@ def with_rule(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rule = 1", "there is no key 'rule'; valid are: rules, groups, quotas, examples"),
+        ("rule = 1", "there is no key 'rule'; the valid ones are: rules, groups, quotas, examples"),
         ("rules = 1", "rules must be a list of tables"),
         (with_rule('may = "read"'), "rule 2: who is missing"),
         (
             with_rule('who = "orders"\nmay = "read"'),
-            "rule 2: who has 'orders'; valid are token:NAME",
+            "rule 2: who has 'orders'; the valid ones are token:NAME",
         ),
         (with_rule('who = "group:x"\nmay = "read"'), "rule 2: there is no group 'group:x'"),
         (with_rule('who = "*"'), "rule 2: give exactly one of role, may and may_not"),
         (
             with_rule('who = "*"\nmay = "wite"'),
-            "rule 2: there is no action 'wite'; valid are: write",
+            "rule 2: there is no action 'wite'; the valid ones are: write",
         ),
         (with_rule('who = "*"\nmay = [1]'), "rule 2: may must have texts"),
         (
             with_rule('who = "*"\nrole = "read-only"'),
-            "there is no role 'read-only'; valid are: read only",
+            "there is no role 'read-only'; the valid ones are: read only",
         ),
         (with_rule('who = "*"\nrole = "own prefix"\nprefixes = "x"'), "role and prefixes exclude"),
         (

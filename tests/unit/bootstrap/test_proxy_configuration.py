@@ -112,7 +112,10 @@ def test_help_needs_no_pattern(prism: Prism) -> None:
         ),
         (("--pattern", "a_b=memstore"), "'a_b' is not a valid name of a pattern"),
         (("--pattern", f"{'a' * 41}=memstore"), "has 41 characters; the maximum is 40"),
-        (("--pattern", "a=memstor"), "the pattern 'a': unknown driver 'memstor'; installed are: "),
+        (
+            ("--pattern", "a=memstor"),
+            "the pattern 'a': unknown driver 'memstor'; the installed ones are: ",
+        ),
         ((*A, *A), "the pattern 'a' is given twice (flag --pattern)"),
         ((*A, "--default-pattern", "b"), "default_pattern is 'b', which is not a pattern"),
         ((*A, "--a-mode", "slow"), "mode is 'slow'; it must be one of fast, safe"),
@@ -167,9 +170,15 @@ def test_name_whose_flags_are_taken_is_rejected(
         ("patterns: [a]", "'patterns' must be a mapping of patterns to settings"),
         ("patterns: {a: {url: x}}", "patterns.a names no driver: add driver"),
         ("patterns: {a: memstore}", "patterns.a names no driver: add driver"),
-        ("patterns: {a: {driver: fake-kv, ulr: x}}", "unknown key patterns.a.ulr; valid are: url"),
+        (
+            "patterns: {a: {driver: fake-kv, ulr: x}}",
+            "unknown key patterns.a.ulr; the valid ones are: url",
+        ),
         ("patterns: {B: {driver: fake-kv}}", "'B' is not a valid name of a pattern"),
-        ("{driver: redis, patterns: {a: {driver: fake-kv}}}", "unknown key driver; valid are: "),
+        (
+            "{driver: redis, patterns: {a: {driver: fake-kv}}}",
+            "unknown key driver; the valid ones are: ",
+        ),
     ],
 )
 def test_invalid_patterns_in_the_config_file_are_named_with_their_place(

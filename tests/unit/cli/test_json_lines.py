@@ -79,7 +79,7 @@ def test_lines_of_other_programs_are_read(key: str, text: str) -> None:
         (b'{"key":"k","value":"v","ttl_ms":-1}', "above zero"),
         (b'{"key":"k","value":"v","ttl_ms":1' + b"0" * 400 + b"}", "at most 100 years"),
         (b'{"key":"k","value":"v","ttl":1}', "unknown field 'ttl'"),
-        (b'{"key":"k","key":"k","value":"v"}', "'key' is there twice"),
+        (b'{"key":"k","key":"k","value":"v"}', "'key' is given twice"),
     ],
 )
 def test_malformed_line_is_rejected_with_the_reason(line: bytes, reason: str) -> None:

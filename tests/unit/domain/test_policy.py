@@ -173,7 +173,7 @@ def test_a_refused_scan_names_the_prefixes_that_are_allowed() -> None:
         )
     )
     current_caller.set(Caller(Identity(("token:x",)), control.generation))
-    with pytest.raises(AccessDenied, match=r"but those with one of these prefixes: 'b/'$"):
+    with pytest.raises(AccessDenied, match=r"but only those with one of these prefixes: 'b/'$"):
         control.check_prefix("", (Action.SCAN,), "")
     with pytest.raises(AccessDenied, match=r"scan the keys with this prefix$"):
         control.check_prefix("", (Action.SCAN,), "a/")

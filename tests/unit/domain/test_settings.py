@@ -65,7 +65,10 @@ def test_an_omitted_setting_has_its_default() -> None:
     ("texts", "says"),
     [
         ({}, "'url' is required: Where"),
-        ({"url": "u", "retires": "1"}, "unknown setting 'retires'; valid are: url, retries"),
+        (
+            {"url": "u", "retires": "1"},
+            "unknown setting 'retires'; the valid ones are: url, retries",
+        ),
         ({"url": "u", "retries": "many"}, "retries is 'many'; it must be a whole number"),
         ({"url": "u", "retries": "1_000"}, "retries is '1_000'; it must be a whole number"),
         ({"url": "u", "ratio": "nan"}, "ratio is 'nan'; it must be a number"),

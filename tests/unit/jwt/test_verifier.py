@@ -87,8 +87,8 @@ INVALID: dict[str, tuple[Callable[[Issuer], str], str]] = {
     "empty name": (lambda each: each.token(""), "sub is not the name"),
     "name that is hidden": (lambda each: each.token("a\u202eb"), "sub is not the name"),
     "long name": (lambda each: each.token("a" * 257), "sub is not the name"),
-    "groups of numbers": (lambda each: each.token(groups=[1]), "groups is no list of groups"),
-    "groups by number": (lambda each: each.token(groups=1), "groups is no list of groups"),
+    "groups of numbers": (lambda each: each.token(groups=[1]), "groups is not a list of groups"),
+    "groups by number": (lambda each: each.token(groups=1), "groups is not a list of groups"),
     "unsigned": (lambda each: each.unsigned(), "its algorithm is none of RS256, ES256"),
     "by the public key": (lambda each: each.signed_with_public_key(), "algorithm is none of"),
     "extension": (lambda each: each.token(headers={"crit": ["x"]}), "extension|no JWT"),
@@ -155,9 +155,9 @@ def test_a_key_is_used_for_its_own_algorithms() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no JSON Web Key Set"),
-        ("[]", "no JSON Web Key Set"),
-        ('{"keys": 1}', "no JSON Web Key Set"),
+        ("", "not a JSON Web Key Set"),
+        ("[]", "not a JSON Web Key Set"),
+        ('{"keys": 1}', "not a JSON Web Key Set"),
         ('{"keys": []}', "no public key for RS256, ES256"),
         ('{"keys": [{"kty": "RSA", "n": "!", "e": "AQAB"}]}', "key 1 is not valid"),
         ('{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "d": "A"}]}', "key 1 is private"),

@@ -115,7 +115,7 @@ async def test_token_is_refused_after_close(
     ("changes", "message"),
     [
         ({"protocol_version": 3}, "speaks version 3 of the control stream"),
-        ({"driver": "redis"}, "its driver is 'redis'; expected is 'memstore'"),
+        ({"driver": "redis"}, "its driver is 'redis', and must be 'memstore'"),
     ],
 )
 async def test_unexpected_driver_or_protocol_version_is_refused(

@@ -164,7 +164,7 @@ async def test_pattern_drained_by_another_command_is_unhealthy(
     health = pattern.status.health
     assert health is not None
     assert health.status is HealthStatus.UNHEALTHY
-    message = "its driver is draining, by another command than its proxy's: restart it"
+    message = "its driver is draining, by a command that did not come from its proxy: restart it"
     assert health.message == message
     assert health.details["keys"] == "0"
 

@@ -94,7 +94,7 @@ async def test_checks_leave_no_key_behind(fakes: FakePorts, sharing: Pattern) ->
 async def test_separate_data_is_rejected(fakes: FakePorts, pattern: Pattern) -> None:
     gateway = pattern.gateway
     with pytest.raises(
-        PreconditionFailed, match=r"as before: .*memstore keeps its data.*--discard-data"
+        PreconditionFailed, match=r"is unchanged: .*memstore keeps its data.*--discard-data"
     ):
         await pattern.replace(PatternSpec("cache", "memstore"))
     assert pattern.gateway is gateway
@@ -192,7 +192,7 @@ async def test_failed_replacement_of_a_failed_pattern_changes_nothing(
     await pattern.settled()
     before = pattern.status.reason
     fakes.next_launches.append(exits("exited with status 1: no Redis"))
-    with pytest.raises(PreconditionFailed, match=r"not replaced, and is as before: .*: no Redis"):
+    with pytest.raises(PreconditionFailed, match=r"not replaced, and is unchanged: .*: no Redis"):
         await pattern.replace(OTHER)
     assert (pattern.state, pattern.status.reason) == (PatternState.FAILED, before)
     assert fakes.kinds()[-1] is EventKind.KEPT

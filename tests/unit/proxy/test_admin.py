@@ -84,7 +84,9 @@ async def test_closed_watch_is_unsubscribed(patterns: Supervisor) -> None:
 
 async def test_unknown_or_empty_name_is_refused(patterns: Supervisor) -> None:
     servicer = servicer_of(patterns)
-    with pytest.raises(PreconditionFailed, match="no pattern 'c'; there are: a, b") as refused:
+    with pytest.raises(
+        PreconditionFailed, match="no pattern 'c'; the patterns are: a, b"
+    ) as refused:
         await servicer.get_pattern(pb.GetPatternRequest(name="c"), AnonymousCall())
     assert refused.value.reason == "UNKNOWN_PATTERN"
     with pytest.raises(InvalidArgument, match="name is empty"):

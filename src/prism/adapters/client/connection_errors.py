@@ -61,7 +61,7 @@ def reason_of_first_bytes(data: bytes) -> str:
         return "the server speaks HTTP/1, not gRPC: it may be another port of the server"
     if data.startswith(_TLS_ALERT):
         return "the server speaks TLS, and this client does not"
-    return "what listens there does not speak HTTP/2"
+    return "the server there does not speak HTTP/2"
 
 
 def _reason_of_tls(error: ssl.SSLError) -> str:

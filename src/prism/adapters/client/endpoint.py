@@ -164,7 +164,7 @@ class Addresses:
         """
         parts = [part.strip() for part in text.split(",")]
         if len(parts) > 1 and not all(parts):
-            raise InvalidArgument(f"the addresses {text!r} have a comma with nothing beside it")
+            raise InvalidArgument(f"the addresses {text!r} have an empty one: remove a comma")
         return cls(text, tuple(dict.fromkeys(map(Endpoint.of, parts))))
 
     @property

@@ -277,7 +277,10 @@ class Call:
         start = 0
         while len(received) - start >= _PREFIX_BYTES:
             if received[start]:
-                self._fail(code_pb2.INTERNAL, "the server compressed a message, unasked")
+                self._fail(
+                    code_pb2.INTERNAL,
+                    "the server compressed a message, which this client did not ask for",
+                )
                 return
             size = int.from_bytes(received[start + 1 : start + _PREFIX_BYTES], "big")
             if size > _MAX_MESSAGE_BYTES:

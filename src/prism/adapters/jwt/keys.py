@@ -67,7 +67,7 @@ def parse_keys(text: str | bytes, algorithms: Sequence[str]) -> KeySet:
         keys = json.loads(text)["keys"]
         tables = [each for each in keys if isinstance(each, dict)]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise InvalidArgument('no JSON Web Key Set: expected {"keys": […]}') from None
+        raise InvalidArgument('this is not a JSON Web Key Set: expected {"keys": […]}') from None
     found: dict[tuple[str | None, str], jwt.PyJWK] = {}
     for number, table in enumerate(tables, 1):
         key_id = table.get("kid")

@@ -137,7 +137,7 @@ class JwtVerifier:
             or len(listed) > _MAX_GROUPS
             or not all(map(_is_name, listed))
         ):
-            raise Unauthenticated(f"its claim {options.groups_claim} is no list of groups")
+            raise Unauthenticated(f"its claim {options.groups_claim} is not a list of groups")
         for group in listed:
             yield f"jwt-group:{group}"
 

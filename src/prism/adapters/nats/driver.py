@@ -1,4 +1,4 @@
-"""The driver: the ports, implemented on a bucket."""
+"""The driver: the ports, implemented on a bucket, and the profile that it declares."""
 
 from __future__ import annotations
 

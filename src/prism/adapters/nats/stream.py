@@ -128,7 +128,7 @@ def _check(config: Mapping[str, object], settings: NatsSettings) -> None:
     if config.get("max_age"):
         raise _unfit(settings, "has a ttl of its own, by which every key expires")
     if config["subjects"] != wanted["subjects"] or config.get("mirror") or config.get("sources"):
-        raise _unfit(settings, "takes its keys from elsewhere")
+        raise _unfit(settings, "copies its keys from another stream")
     if config["discard"] != "new":
         raise _unfit(settings, "drops keys when it is full")
     if config.get("deny_purge"):

@@ -73,7 +73,7 @@ class Endpoints:
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         route = self._routes.get(request.path)
         if route is None:
-            return _json(404, error=f"no such page; valid are: {', '.join(self._routes)}")
+            return _json(404, error=f"no such page; the valid ones are: {', '.join(self._routes)}")
         if request.method == "OPTIONS":
             return HttpResponse(204, "text/plain", b"", _ALLOW)
         if request.method not in ("GET", "HEAD"):

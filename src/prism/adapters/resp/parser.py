@@ -341,7 +341,7 @@ def _inline(rest: bytes, at: int, commands: list[Arguments]) -> int:
     if arguments:
         if _is_http(arguments):
             raise HttpRequest(
-                "this port speaks the Redis protocol, and HTTP has come: HTTP and gRPC have "
+                "this port speaks the Redis protocol, and the request is HTTP: HTTP and gRPC have "
                 "ports of their own"
             )
         commands.append(arguments)

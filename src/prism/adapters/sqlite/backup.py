@@ -67,7 +67,7 @@ def restore(copy: Path, database: Path) -> Copied:
     for leftover in (_beside(database, "-wal"), _beside(database, "-shm")):
         if leftover.exists():
             raise PreconditionFailed(
-                f"{leftover} is left of an earlier database: move it away together with that one",
+                f"{leftover} is left of an earlier database: move both away",
                 reason="FILE_EXISTS",
             )
     return _copy(copy, database, revisions=REVISIONS_PER_RESTORE)

@@ -62,14 +62,15 @@ def bench(
     ] = _DEFAULT_DURATION,
     ttl: TtlOption = None,
     prefix: Annotated[
-        str, typer.Option(metavar="TEXT", help="Start of its keys; a random part follows.")
+        str,
+        typer.Option(metavar="TEXT", help="Start of the keys of the load; a random part follows."),
     ] = "bench:",
     as_json: AsJson = False,
 ) -> None:
     """Measure a server under a mixed load.
 
     Prints rates, latencies and errors. The load uses keys of its own below the prefix and deletes
-    them at the end, also after Ctrl-C. It comes from one process with one connection.
+    them at the end, also after Ctrl-C. The load comes from one process with one connection.
 
     The loop is closed: each caller waits for its reply before it calls again. A server that stalls
     gets fewer calls meanwhile, so compare rates; callers that do not wait see longer latencies than
@@ -96,7 +97,7 @@ def bench(
         for line in lines_of(run.loop, workload, callers):
             write_line(line)
     if run.interrupted:
-        print_message("interrupted; this was measured until then")
+        print_message("interrupted: the results end there")
         raise typer.Exit(ExitStatus.INTERRUPTED)
     if not run.loop.total.succeeded.count:
         print_message("no call succeeded")

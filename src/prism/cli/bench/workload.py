@@ -47,7 +47,9 @@ def parse_mix(text: str) -> Mix:
     for part in text.split(","):
         name, _, weight = (piece.strip() for piece in part.partition("="))
         if name not in OPERATIONS:
-            raise ValueError(f"{name!r} is not an operation; valid are: {', '.join(OPERATIONS)}")
+            raise ValueError(
+                f"{name!r} is not an operation; the valid ones are: {', '.join(OPERATIONS)}"
+            )
         if name in weights:
             raise ValueError(f"{name} is given twice")
         if not (weight.isascii() and weight.isdigit()):

@@ -110,7 +110,9 @@ def _condition(pairs: tuple[tuple[str, object], ...]) -> Condition:
     key = key_of(given)
     if ("version" in given) == ("exists" in given):
         both = "version" in given
-        raise InvalidLine(f"{'both' if both else 'neither'} of 'version' and 'exists'")
+        raise InvalidLine(
+            f"has {'both' if both else 'neither'} of 'version' and 'exists': give one"
+        )
     if "exists" in given:
         exists = given["exists"]
         if not isinstance(exists, bool):

@@ -64,9 +64,9 @@ def fields_of(pairs: tuple[tuple[str, object], ...], valid: Sequence[str]) -> di
     given: dict[str, object] = {}
     for name, content in pairs:
         if name not in valid:
-            raise InvalidLine(f"unknown field {name!r}; valid are: {', '.join(valid)}")
+            raise InvalidLine(f"unknown field {name!r}; the valid ones are: {', '.join(valid)}")
         if name in given:
-            raise InvalidLine(f"the field {name!r} is there twice")
+            raise InvalidLine(f"the field {name!r} is given twice")
         given[name] = content
     return given
 
@@ -132,7 +132,9 @@ def remaining_ms(entry: Entry) -> int | None:
 def _value(given: Mapping[str, object]) -> bytes:
     if ("value" in given) == ("value_base64" in given):
         both = "value" in given
-        raise InvalidLine(f"{'both' if both else 'neither'} of 'value' and 'value_base64'")
+        raise InvalidLine(
+            f"has {'both' if both else 'neither'} of 'value' and 'value_base64': give one"
+        )
     name = "value" if "value" in given else "value_base64"
     text = given[name]
     if not isinstance(text, str):

@@ -37,7 +37,7 @@ def scan(
 ) -> None:
     """List the keys that begin with a prefix.
 
-    They come in the order of the backend. A key may contain a newline: use --json or --null where
+    The order is that of the backend. A key may contain a newline: use --json or --null where
     that matters.
     """
     end = b"\0" if null and not as_json else b"\n"

@@ -111,8 +111,8 @@ class AccessControl:
             named = ", ".join(map(repr, allowed[:_MAX_NAMED]))
             more = f" and {len(allowed) - _MAX_NAMED} more" if len(allowed) > _MAX_NAMED else ""
             what = (
-                f"{' and '.join(actions)} all keys with this prefix, but those with one of these "
-                f"prefixes: {named}{more}"
+                f"{' and '.join(actions)} all keys with this prefix, but only those with one of "
+                f"these prefixes: {named}{more}"
             )
         raise self.refusal(rights, what, actions[0], prefix)
 

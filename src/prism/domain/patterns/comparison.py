@@ -64,7 +64,7 @@ async def check_shared_data(old: Gateway, new: Gateway) -> None:
         because = f": {own[0]} keeps its data in its own process" if own else ""
         raise PreconditionFailed(
             f"the new process cannot read what the old one wrote{because}; "
-            "to lose the old one's data, replace with --discard-data",
+            "to replace it anyway, and lose the old data, give --discard-data",
             reason="DATA_NOT_SHARED",
         )
 

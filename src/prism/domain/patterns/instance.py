@@ -345,7 +345,9 @@ class Instance:
             return Health(HealthStatus.UNHEALTHY, error.message)
         if state in (State.DRAINING, State.STOPPED) and not self._leaving:
             # It refuses every call, even if its backend is healthy.
-            message = f"its driver is {state}, by another command than its proxy's: restart it"
+            message = (
+                f"its driver is {state}, by a command that did not come from its proxy: restart it"
+            )
             return Health(HealthStatus.UNHEALTHY, message, health.details)
         return health
 

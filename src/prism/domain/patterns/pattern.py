@@ -307,7 +307,7 @@ class Pattern:
             reason = self._loop.reason_of(error)
             self._record(EventKind.KEPT, reason)
             raise PreconditionFailed(
-                f"the pattern {self.spec.name!r} was not replaced, and is as before: {reason}",
+                f"the pattern {self.spec.name!r} was not replaced, and is unchanged: {reason}",
                 reason="NOT_REPLACED",
             ) from None
         return await self._switch_over(spec, new)

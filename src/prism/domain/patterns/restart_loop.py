@@ -157,7 +157,7 @@ class RestartLoop:
         self._availability.settled.set()
         failures = self._backoff.failures
         times = counted(failures, "time")
-        self._record(kind, f"failed {times} in a row, tried again in {seconds:.1f} s")
+        self._record(kind, f"failed {times} in a row; the next attempt is in {seconds:.1f} s")
         await asyncio.sleep(seconds)
         self._availability.restarts += 1
 

@@ -98,7 +98,7 @@ class Supervisor:
         found = self._patterns.get(name or self.default)
         if found is None:
             raise PreconditionFailed(
-                f"there is no pattern {name!r}; there are: {', '.join(self._patterns)}",
+                f"there is no pattern {name!r}; the patterns are: {', '.join(self._patterns)}",
                 reason="UNKNOWN_PATTERN",
             )
         return found

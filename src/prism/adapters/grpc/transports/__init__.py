@@ -59,7 +59,7 @@ def _leave_out_tls_1_2() -> None:
     """
     if "grpc._cython" in sys.modules and os.environ.get(_SUITES) != _SUITES_OF_TLS_1_3:
         raise InvalidArgument(
-            "tls_min_version is 1.3, and grpcio, which reads that when it is loaded, is in use "
-            "already: begin the server in a process of its own"
+            "tls_min_version is 1.3, and grpcio is loaded already, without this minimum: start the "
+            "server in a process of its own"
         )
     os.environ[_SUITES] = _SUITES_OF_TLS_1_3

@@ -113,7 +113,7 @@ def check_encoding(encoding: bytes) -> None:
         raise rejected(
             code_pb2.UNIMPLEMENTED,
             f"grpc-encoding {encoding.decode('latin-1')!r} is not supported; "
-            f"supported are {ACCEPTED_ENCODINGS.decode()}",
+            f"the supported ones are {ACCEPTED_ENCODINGS.decode()}",
         )
 
 

@@ -54,7 +54,7 @@ def check_components(environ: Mapping[str, str]) -> None:
             installed = entry_points(group=group).names
             if name not in installed and name != _ALL_COMPONENTS:
                 raise InvalidArgument(
-                    f"{variable} names {name!r}, which is not installed; installed are: "
+                    f"{variable} names {name!r}, which is not installed; the installed ones are: "
                     f"{', '.join(sorted(installed)) or 'none'}"
                 )
 

@@ -125,8 +125,8 @@ async def _log_in(session: Session, name: bytes, token: bytes) -> None:
                 await door.logins.refuse(_peer(session), Unauthenticated("it is another user's"))
     if database is None or not door.may_use(database, caller):
         raise CommandError(
-            f"WRONGPASS there is no pattern '{quoted(name)}' for this caller, and the user names "
-            "one here"
+            f"WRONGPASS there is no pattern '{quoted(name)}' for this caller, and the user "
+            "name chooses the pattern here"
         )
     session.use(database)
     session.become(caller)
@@ -168,7 +168,9 @@ def _select(session: Session, arguments: Arguments) -> bytes:
     door = session.door
     if door.by_user:
         if index:
-            raise CommandError("ERR DB index is out of range: the user of AUTH chooses here")
+            raise CommandError(
+                "ERR DB index is out of range: the user name of AUTH chooses the database here"
+            )
     else:
         databases = {each.index: each for each in session.databases}
         if index not in databases:
@@ -323,7 +325,9 @@ def wrong_number(name: str) -> CommandError:
 def unknown_subcommand(name: str, given: bytes, served: Iterable[bytes]) -> CommandError:
     """Return the error for a subcommand that is not served."""
     valid = ", ".join(sorted(each.decode() for each in served))
-    return CommandError(f"ERR unknown subcommand '{quoted(given)}' of {name}: served are {valid}")
+    return CommandError(
+        f"ERR unknown subcommand '{quoted(given)}' of {name}: the ones served are {valid}"
+    )
 
 
 _NO_KEYS = (0, 0, 0)

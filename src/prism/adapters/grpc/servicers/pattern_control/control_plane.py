@@ -174,7 +174,7 @@ class ExpectedPattern:
             )
         if message.driver != self._spec.driver:
             raise PreconditionFailed(
-                f"its driver is {message.driver!r}; expected is {self._spec.driver!r}",
+                f"its driver is {message.driver!r}, and must be {self._spec.driver!r}",
                 reason="WRONG_DRIVER",
             )
 
