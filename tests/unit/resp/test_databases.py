@@ -1,4 +1,4 @@
-"""Several backends behind one port: SELECT or the user of AUTH chooses."""
+"""Several backends behind one port: SELECT or the user name of AUTH chooses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_the_user_chooses(serve: Serve) -> None:
     connection.send("HELLO 3 AUTH other any", "SET k 1", "SELECT 0", "GET k")
     assert (await connection.receive(4))[1:] == [b"OK", b"OK", b"1"]
     refused, unknown = await connection.ask("SELECT 1", "AUTH nobody any")
-    assert "ERR DB index is out of range: the user of AUTH chooses" in str(refused)
+    assert "ERR DB index is out of range: the user name of AUTH chooses" in str(refused)
     assert str(unknown).startswith("WRONGPASS there is no pattern 'nobody'")
 
 
