@@ -10,8 +10,7 @@ from itertools import islice
 
 import pytest
 
-from prism.cli.bench.closed_loop import ClosedLoop
-from prism.cli.bench.histogram import Histogram
+from prism.cli.bench.closed_loop import ClosedLoop, Histogram
 from prism.cli.bench.workload import parse_mix
 from prism.ports import InvalidArgument, NotServing
 
