@@ -1,4 +1,4 @@
-"""What certificates prove of callers, and PEM for libraries that take files only."""
+"""Identities that certificates prove, and PEM for libraries that take files only."""
 
 from __future__ import annotations
 

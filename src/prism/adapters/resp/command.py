@@ -1,4 +1,4 @@
-"""Commands: what each is called, how it is run, and what it counts."""
+"""Commands: the description of each, how it runs, and the counts of its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Order of the commands and replies of one connection."""
+"""Pipeline of one connection: the order of its commands and replies."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class SignedTokens(Protocol):
     """Tokens that an issuer signs, such as JWTs."""
 
     def verify(self, token: str) -> SignedToken | None:
-        """Return what a token says; None: it has not the form of such a token.
+        """Return what a token says; None: the token does not have this form.
 
         Raises:
             Unauthenticated: it is not valid; the text is the reason, after "the token is not
@@ -116,7 +116,7 @@ class Logins:
         self.control.credentials_changed()
 
     def caller(self, authorization: str | bytes | None, proven: Proven = NOTHING) -> Caller | None:
-        """Return the caller with these credentials; None: it is to be asked by `log_in`.
+        """Return the caller with these credentials; None: only `log_in` can find the caller.
 
         Args:
             authorization: `Bearer TOKEN`, as the caller sent it; None: nothing was sent.

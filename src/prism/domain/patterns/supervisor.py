@@ -1,4 +1,4 @@
-"""All patterns of a proxy, which the proxy drives as a server drives its driver."""
+"""All patterns of a proxy, behind the `Lifecycle` port of a driver."""
 
 from __future__ import annotations
 
