@@ -74,7 +74,7 @@ def test_replacing_a_memstore_needs_discard_data(prism: Command) -> None:
     prism.said("kv", "set", "key", "value")
     before = prism.pattern("a")
     line = refused(prism("patterns", "replace", "a", "--option", "max-keys=10"))
-    assert "was not replaced, and is as before" in line
+    assert "was not replaced, and is unchanged" in line
     assert "memstore keeps its data in its own process" in line
     assert "--discard-data" in line
     assert prism.pattern("a")["process_id"] == before["process_id"]

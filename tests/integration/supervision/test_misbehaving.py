@@ -80,7 +80,7 @@ async def test_pattern_drained_by_another_command_is_unhealthy(start_proxy: Star
         async with connect_admin(registration.data_address) as beside:
             await beside.lifecycle.drain()
         event = await proxy.wait_event("a", EventKind.HEALTH)
-        assert event.message.startswith("unhealthy: its driver is draining, by another command")
+        assert event.message.startswith("unhealthy: its driver is draining, by a command")
         health = (await admin.get("a")).pattern.status.health
         assert health is not None
         assert health.status is HealthStatus.UNHEALTHY

@@ -101,7 +101,7 @@ async def test_replacement_with_an_unreachable_backend_is_rejected(
     )
     before = await proxy.process_id("store")
     async with proxy.admin() as admin:
-        with pytest.raises(PreconditionFailed, match=r"not replaced, and is as before: .*:1\b"):
+        with pytest.raises(PreconditionFailed, match=r"not replaced, and is unchanged: .*:1\b"):
             await admin.replace("store", "", {"url": "redis://127.0.0.1:1/0"}, discard_data=False)
     assert await proxy.process_id("store") == before
     async with prism.connect(proxy.address) as kv:
