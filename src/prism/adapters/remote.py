@@ -13,7 +13,7 @@ from prism.adapters.client.key_value import KeyValueClient
 from prism.adapters.client.lifecycle import SERVING, serving_status
 from prism.adapters.client.propagation import Forwarded, trace_context_source
 from prism.adapters.client.servers import Servers, open_server
-from prism.adapters.wire.relay import RelayOperation
+from prism.adapters.wire.relay import Relay
 from prism.kit import closed
 from prism.ports import (
     DRAIN_TIMEOUT,
@@ -95,9 +95,9 @@ class Remote(KeyValueClient):
         return self._profile
 
     @property
-    def relay(self) -> RelayOperation | None:
-        """Relays an operation as a message; None: not connected. See `RelayingDriver`."""
-        return self._open.relay if isinstance(self._open, Channel) else None
+    def relay(self) -> Relay | None:
+        """Relays operations as messages; None: not connected. See `RelayingDriver`."""
+        return self._open if isinstance(self._open, Channel) else None
 
     async def initialize(self, settings: RemoteSettings) -> None:
         server = open_server(

@@ -160,9 +160,13 @@ class Admission:
         Raises:
             NotServing, Exhausted: as `admit`.
         """
-        self._count_latest()
+        if self._latest.begun_ns:
+            self._count_latest()
         name = self._check_limits()
-        self._count(operation, name)
+        # As `_count` does: a proxy pays for each call that this makes.
+        self._slots.add(operation)
+        if name:
+            self._by_connection[name] = self._by_connection.get(name, 0) + 1
         return name
 
     def leave(self, operation: InFlight, name: str) -> None:

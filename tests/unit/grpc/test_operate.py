@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2
 
 from prism.adapters.grpc.request_log import RequestLog
-from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.wire.status import error_of
 from prism.domain.turns import Turns
 from prism.ports import (
@@ -37,7 +37,7 @@ class OrderedRoute:
 
     name = "ordered"
 
-    def __init__(self, downstream: str) -> None:
+    def __init__(self, downstream: object) -> None:
         self.ordered_by = downstream
 
 
@@ -194,19 +194,70 @@ async def test_operation_waits_for_one_on_its_key_unless_one_downstream_orders_b
     await stream.outcome(3)
 
 
-async def test_error_of_a_relayed_operation_is_its_outcome(
-    open_stream: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def relay(operation: Any, on_outcome: Any) -> asyncio.Handle:
-        refusal = NotServing("the upstream is leaving")
-        return asyncio.get_running_loop().call_soon(on_outcome, operation, None, refusal)
+class Upstream:
+    """Relay to an upstream whose outcomes the test decides."""
 
-    monkeypatch.setattr(KeyValueServicer, "relay", staticmethod(relay))
+    def __init__(self, stream: Any) -> None:
+        self.sent: list[Any] = []
+        self.outcomes: Any = None
+        stream.servicer.route_of = lambda pattern: OrderedRoute(self)
+        stream.servicer.relay_to = self.relay_to
+
+    def relay_to(self, downstream: object, outcomes: Any) -> Upstream:
+        self.outcomes = outcomes
+        return self
+
+    def send(self, operation: Any) -> Any:
+        self.sent.append(operation)
+        return SimpleNamespace(cancel=lambda: True)
+
+    async def receive(self, *operations: pb.Operation, stream: Any) -> None:
+        stream.send(*operations)
+        await until(lambda: len(self.sent) == len(operations))
+
+    def answer(self, *values: bytes, whole: bool) -> None:
+        """Answer the operations in the order in which they came."""
+        outcomes = [
+            pb.OperationOutcome(id=each.id, get=pb.GetResponse(entry=pb.Entry(value=value)))
+            for each, value in zip(self.sent, values, strict=True)
+        ]
+        response = pb.OperateResponse(outcomes=outcomes) if whole else None
+        self.outcomes.relayed(list(zip(self.sent, outcomes, strict=True)), response)
+
+
+async def test_error_of_a_relayed_operation_is_its_outcome(open_stream: Any) -> None:
     stream = await open_stream()
-    stream.send(get(1, "k"))
+    upstream = Upstream(stream)
+    await upstream.receive(get(1, "k", pattern="upstream"), stream=stream)
+    upstream.outcomes.relay_failed(upstream.sent[0], NotServing("the upstream is leaving"))
     refused = error(await stream.outcome(1))
     assert isinstance(refused, NotServing)
     assert refused.message == "the upstream is leaving"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_outcomes_of_relayed_operations_that_arrive_together_are_one_message(
+    open_stream: Any, whole: bool
+) -> None:
+    stream = await open_stream()
+    upstream = Upstream(stream)
+    operations = [get(identity, "k", pattern="upstream") for identity in (5, 6, 7)]
+    await upstream.receive(*operations, stream=stream)
+    upstream.answer(b"5", b"6", b"7", whole=whole)
+    assert [(await stream.outcome(n)).get.entry.value for n in (5, 6, 7)] == [b"5", b"6", b"7"]
+    assert len(stream.messages) == 1
+
+
+async def test_large_outcomes_of_relayed_operations_are_limited_one_by_one(
+    open_stream: Any,
+) -> None:
+    stream = await open_stream(max_message_bytes=100_000)
+    upstream = Upstream(stream)
+    operations = [get(identity, "k", pattern="upstream") for identity in (5, 6)]
+    await upstream.receive(*operations, stream=stream)
+    upstream.answer(bytes(150_000), b"small", whole=True)
+    assert isinstance(error(await stream.outcome(5)), Exhausted)
+    assert (await stream.outcome(6)).get.entry.value == b"small"
 
 
 async def test_many_operations_on_one_key_are_answered_in_few_messages(open_stream: Any) -> None:

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, Message
@@ -36,8 +35,8 @@ from prism.adapters.client.propagation import Forwarded, TraceContext
 from prism.adapters.client.shared_connection import SharedConnection, begin_call
 from prism.adapters.client.watch import HEARTBEAT, Watches
 from prism.adapters.wire.keyvalue_messages import duration_of, seconds_of
-from prism.adapters.wire.methods import METHODS, PATTERN, Method, Reply, path_of
-from prism.adapters.wire.relay import Waiter
+from prism.adapters.wire.methods import PATTERN, Method, Reply, path_of
+from prism.adapters.wire.relay import Relayed
 from prism.kit import FileStamp, client_tls_context, file_stamp
 from prism.ports import (
     BackendTimeout,
@@ -233,19 +232,22 @@ class Channel(PerProcess):
         timeout = None if left_s is None else timedelta(seconds=left_s)
         return await self.unary(method.path, request, method.reply_type, timeout=timeout)
 
-    def relay(
-        self, name: str, operation: pb.Operation, waiter: Waiter
-    ) -> Callable[[], None] | None:
-        """Send an operation of an incoming stream on as it came; see `RelayOperation`.
+    def relay(self, message: pb.Operation, relayed: Relayed) -> bool:
+        """Send an operation of an incoming stream on as it came; see `Relay`.
 
-        None until the server has answered an operation stream.
+        False until the server has answered an operation stream.
         """
         operations = self._operations
         if not operations.answers:
-            return None
+            return False
         if self._trace_context is not None and (trace := self._trace_context()) is not None:
-            operation.traceparent, operation.tracestate = trace
-        return partial(operations.give_up, operations.relay(METHODS[name], operation, waiter))
+            message.traceparent, message.tracestate = trace
+        operations.relay(message, relayed)
+        return True
+
+    def give_up(self, relayed: Relayed) -> None:
+        """Cancel an operation that was relayed."""
+        self._operations.give_up(relayed)
 
     async def unary(
         self,

@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from prism.adapters.client.grpc_call import Call, CallFailed
-from prism.adapters.client.pending_operations import PendingOperation, PendingOperations
+from prism.adapters.client.pending_operations import Pending, PendingOperation, PendingOperations
 from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.methods import Method
-from prism.adapters.wire.relay import Waiter
+from prism.adapters.wire.relay import OutcomeSink, Relayed, RelayedOutcome
 from prism.adapters.wire.status import error_of
 from prism.ports import (
     BackendUnavailable,
@@ -113,25 +113,19 @@ class OperationStream:
             raise NotServing(CLOSED)
         return self._pending.add(method, request, trace, left_s)
 
-    def relay(
-        self, method: Method[Message], operation: pb.Operation, waiter: Waiter
-    ) -> PendingOperation:
-        """Send one operation whose waiter is called in the step in which the reply arrives.
+    def relay(self, message: pb.Operation, relayed: Relayed) -> None:
+        """Send one operation whose outcome is reported in the step in which it arrives.
 
-        A future, as `begin` makes, would report the reply one step of the loop later.
-
-        Args:
-            operation: operation to send; its id is set here.
-            waiter: receives the outcome, and calls `give_up` at the deadline.
+        A future, as `begin` makes, would report it one step of the loop later.
 
         Raises:
             NotServing: the connection is closed.
         """
         if self._closed:
             raise NotServing(CLOSED)
-        return self._pending.add_operation(method, operation, waiter)
+        self._pending.add_relayed(message, relayed)
 
-    def give_up(self, pending: PendingOperation) -> None:
+    def give_up(self, pending: Pending) -> None:
         """Cancel an operation. Safe more than once, and after the answer."""
         self._pending.give_up(pending)
 
@@ -261,19 +255,21 @@ class OperationStream:
             self._session_ended(session, None)
             return
         take = self._pending.take
-        for outcome in response.outcomes:
+        outcomes = response.outcomes
+        relayed: dict[OutcomeSink, list[RelayedOutcome]] = {}
+        for outcome in outcomes:
             pending = take(outcome.id)
-            if pending is None or pending.waiter.done():
+            if pending is None:
                 continue
-            field = outcome.WhichOneof("outcome")
-            if field == pending.method.field:
-                pending.waiter.set_result(getattr(outcome, field))
-            elif field == "error":
-                pending.waiter.set_exception(error_of(outcome.error))
+            if isinstance(pending, PendingOperation):
+                if not pending.done():
+                    _settle(pending, outcome)
+            elif (arrived := relayed.get(pending.sink)) is None:
+                relayed[pending.sink] = [(pending, outcome)]
             else:
-                pending.waiter.set_exception(
-                    Internal(f"the server answered {pending.method.field} with {field}")
-                )
+                arrived.append((pending, outcome))
+        for sink, arrived in relayed.items():
+            sink.arrived(arrived, response if len(arrived) == len(outcomes) else None)
         if self._renewing:
             self._move_if_answered()
 
@@ -303,13 +299,26 @@ class OperationStream:
             else:
                 pending.fail(self._error_of(pending, failed))
 
-    def _error_of(self, pending: PendingOperation, failed: CallFailed | None) -> PrismError:
+    def _error_of(self, pending: Pending, failed: CallFailed | None) -> PrismError:
         if failed is None:
             return BackendUnavailable("the server ended the stream", outcome=pending.outcome)
         error = self._error_of_call(failed)
         if not pending.written:
             error.outcome = Outcome.NOT_APPLIED
         return error
+
+
+def _settle(pending: PendingOperation, outcome: pb.OperationOutcome) -> None:
+    """Report the outcome of an operation to its caller."""
+    field = outcome.WhichOneof("outcome")
+    if field == pending.method.field:
+        pending.future.set_result(getattr(outcome, field))
+    elif field == "error":
+        pending.future.set_exception(error_of(outcome.error))
+    else:
+        pending.future.set_exception(
+            Internal(f"the server answered {pending.method.field} with {field}")
+        )
 
 
 class _Session(Call):

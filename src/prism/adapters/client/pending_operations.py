@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 
 from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.encoding import tag_of, varint
 from prism.adapters.wire.methods import Method
-from prism.adapters.wire.relay import Waiter
+from prism.adapters.wire.relay import Relayed
 from prism.ports import BackendTimeout, Outcome
 from prism.v1 import keyvalue_pb2 as pb
 
@@ -38,12 +38,12 @@ class PendingOperation:
     Attributes:
         head: encoded fields before the body.
         body: encoded request, or the rest of the operation.
-        expires_at: time of the loop's clock at which the client gives up; None: the waiter
+        expires_at: time of the loop's clock at which the client gives up; None: the caller
             enforces the deadline.
         written: whether the server may have seen it.
     """
 
-    __slots__ = ("body", "expires_at", "head", "id", "method", "waiter", "written")
+    __slots__ = ("body", "expires_at", "future", "head", "id", "method", "written")
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class PendingOperation:
         head: bytes,
         body: bytes,
         expires_at: float | None,
-        waiter: Waiter,
+        future: asyncio.Future[Any],
     ) -> None:
         self.id = identity
         self.method = method
         self.head = head
         self.body = body
         self.expires_at = expires_at
-        self.waiter = waiter
+        self.future = future
         self.written = False
 
     @property
@@ -67,10 +67,18 @@ class PendingOperation:
         """Outcome that is known without an answer."""
         return Outcome.UNKNOWN if self.written else Outcome.NOT_APPLIED
 
+    def done(self) -> bool:
+        """Whether the caller has gone, or has the outcome."""
+        return self.future.done()
+
     def fail(self, error: Exception) -> None:
         """Report the error, unless the caller has gone."""
-        if not self.waiter.done():
-            self.waiter.set_exception(error)
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+Pending: TypeAlias = "PendingOperation | Relayed"
+"""An operation of this client's caller, or one that is relayed."""
 
 
 class PendingOperations:
@@ -89,8 +97,8 @@ class PendingOperations:
         self._timeout_s = timeout_s
         self._timeout = _timeout_field(timeout_s)
         self._changed = changed
-        self._by_id: dict[int, PendingOperation] = {}
-        self._unwritten: deque[PendingOperation] = deque()
+        self._by_id: dict[int, Pending] = {}
+        self._unwritten: deque[Pending] = deque()
         self._cancel_ids: list[int] = []
         self.last_id = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -131,15 +139,20 @@ class PendingOperations:
         inner += method.request_tag + varint(size)
         head = _OPERATIONS_TAG + varint(len(inner) + size) + inner
         future = self._loop.create_future()
-        return self._add(method, head, request, expires_at, future), future
+        pending = PendingOperation(self.last_id, method, head, request, expires_at, future)
+        self._by_id[pending.id] = pending
+        self._unwritten.append(pending)
+        self._changed(len(self._unwritten))
+        return pending, future
 
-    def add_operation(
-        self, method: Method[Message], operation: pb.Operation, waiter: Waiter
-    ) -> PendingOperation:
-        """Add an operation that is complete but for its id; its waiter gives it up."""
-        self.last_id = operation.id = self.last_id + 1
-        body = operation.SerializeToString()
-        return self._add(method, _OPERATIONS_TAG + varint(len(body)), body, None, waiter)
+    def add_relayed(self, message: pb.Operation, relayed: Relayed) -> None:
+        """Add an operation that is complete but for its id."""
+        self.last_id = relayed.id = message.id = self.last_id + 1
+        relayed.body = body = message.SerializeToString()
+        relayed.head = _OPERATIONS_TAG + varint(len(body))
+        self._by_id[relayed.id] = relayed
+        self._unwritten.append(relayed)
+        self._changed(len(self._unwritten))
 
     @property
     def idle(self) -> bool:
@@ -151,7 +164,7 @@ class PendingOperations:
         """Whether the server may have seen an operation and not answered it."""
         return any(pending.written for pending in self._by_id.values())
 
-    def take(self, identity: int) -> PendingOperation | None:
+    def take(self, identity: int) -> Pending | None:
         """Remove the operation of this id; None: nobody waits for it any more."""
         return self._by_id.pop(identity, None)
 
@@ -162,7 +175,7 @@ class PendingOperations:
         for pending in self._unwritten:
             pending.written = False
 
-    def take_all(self) -> Iterator[PendingOperation]:
+    def take_all(self) -> Iterator[Pending]:
         """Remove all operations, and yield each."""
         everything = self._by_id
         self._by_id = {}
@@ -173,7 +186,7 @@ class PendingOperations:
             self._timer = None
         yield from everything.values()
 
-    def give_up(self, pending: PendingOperation) -> None:
+    def give_up(self, pending: Pending) -> None:
         """Remove the operation, and tell the server if it may have seen it."""
         if self._by_id.pop(pending.id, None) is not None and pending.written:
             self._cancel_ids.append(pending.id)
@@ -195,7 +208,7 @@ class PendingOperations:
             if (left < 0 or elements_left < 0) and parts:
                 break
             unwritten.popleft()
-            if pending.waiter.done():
+            if pending.done():
                 continue  # given up before it was written
             pending.written = True
             parts.append(pending.head)
@@ -205,20 +218,6 @@ class PendingOperations:
             del self._cancel_ids[: len(ids)]
             parts.append(pb.OperateRequest(cancel_ids=ids).SerializeToString())
         return b"".join(parts)
-
-    def _add(
-        self,
-        method: Method[Message],
-        head: bytes,
-        body: bytes,
-        expires_at: float | None,
-        waiter: Waiter,
-    ) -> PendingOperation:
-        pending = PendingOperation(self.last_id, method, head, body, expires_at, waiter)
-        self._by_id[pending.id] = pending
-        self._unwritten.append(pending)
-        self._changed(len(self._unwritten))
-        return pending
 
     def _expire(self) -> None:
         """Fail expired operations, and set the timer for the next one."""

@@ -18,22 +18,20 @@ from prism.adapters.grpc.request_log import RequestLog
 from prism.adapters.grpc.servicers.key_value import KeyValueServicer
 from prism.adapters.grpc.servicers.operate import (
     EncodedResponse,
-    OnOutcome,
     OperateCall,
-    Operation,
     OperationKind,
+    RelayedOutcomes,
     StreamLimits,
     kinds_of,
 )
-from prism.adapters.grpc.servicers.relay import RelayedOperation
+from prism.adapters.grpc.servicers.relay import StreamRelay
 from prism.adapters.wire.methods import METHODS
-from prism.adapters.wire.relay import RelayingDriver, RelayOperation
+from prism.adapters.wire.relay import Relay, RelayingDriver
 from prism.domain.access.audit import Record
 from prism.domain.access.audited_gateway import entrance_to
 from prism.domain.access.control import AccessControl
 from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission, reservation
-from prism.domain.deadline import Cancellable
 from prism.domain.gateway import Gateway
 from prism.domain.patterns.values import PatternSpec
 from prism.domain.turns import Shares
@@ -124,13 +122,13 @@ class Upstream(NamedTuple):
         gateway: the proxy's gateway to the process.
         entrance: the same gateway as callers use it.
         servicer: servicer in front of that gateway.
-        relay: sends operations as messages; None: the driver cannot, or operations are recorded.
+        relay: sends operations on as messages; None: the driver cannot, or they are recorded.
     """
 
     gateway: Gateway
     entrance: Gateway | GuardedGateway
     servicer: KeyValueServicer
-    relay: RelayOperation | None
+    relay: Relay | None
 
 
 class PatternRoute:
@@ -241,23 +239,16 @@ class ForwardingServicer:
             route = self._routes[found] = PatternRoute(found, self._control, self._record)
         return route
 
-    def relay(self, operation: Operation, on_outcome: OnOutcome) -> Cancellable | None:
-        """Relay an operation on one key to the upstream that orders it, if its driver can."""
-        method = operation.kind.method
-        upstream = cast("Upstream | None", operation.ordered_by)
-        if upstream is None or upstream.relay is None or method.keys is not Keys.ONE:
+    def relay_to(self, downstream: object, outcomes: RelayedOutcomes) -> StreamRelay | None:
+        """Return what relays operations of a stream to an upstream, if its driver can."""
+        upstream = cast("Upstream", downstream)
+        if upstream.relay is None:
             return None
-        self._admission.check_open()
-        name = method.operation_of(operation.request)
-        entrance = upstream.entrance
-        if isinstance(entrance, GuardedGateway) and not entrance.check_unchanged(
-            name, operation.keys[0]
-        ):
-            return None
-        gateway = upstream.gateway
-        tally = gateway.tallies[name]
-        relayed = RelayedOperation(operation, on_outcome, gateway.admission, tally)
-        return relayed if relayed.send(upstream.relay) else None
+        gateway, entrance = upstream.gateway, upstream.entrance
+        guard = entrance if isinstance(entrance, GuardedGateway) else None
+        return StreamRelay(
+            upstream.relay, guard, self._admission, gateway.admission, gateway.tallies, outcomes
+        )
 
     def operate(
         self, requests: AsyncIterator[pb.OperateRequest], context: CallContext

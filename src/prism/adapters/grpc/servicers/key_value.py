@@ -15,6 +15,7 @@ from prism.adapters.grpc.servicers.operate import (
     EncodedResponse,
     OperateCall,
     OperationKind,
+    RelayedOutcomes,
     StreamLimits,
     kinds_of,
 )
@@ -98,9 +99,9 @@ class KeyValueServicer:
             )
         return _LOCAL_ROUTE
 
-    @property
-    def relay(self) -> None:
-        """Never: every driver is called through the ports."""
+    @staticmethod
+    def relay_to(downstream: object, outcomes: RelayedOutcomes) -> None:
+        """Return nothing: every driver is called through the ports."""
 
     @property
     def kinds(self) -> Mapping[str, OperationKind]:

@@ -8,82 +8,143 @@ conversion into values and back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from time import perf_counter_ns
+from typing import cast
 
-from google.protobuf.message import Message
-
-from prism.adapters.grpc.servicers.operate import OnOutcome, Operation
-from prism.adapters.wire.relay import RelayOperation
+from prism.adapters.grpc.servicers.operate import Operation, RelayedOutcomes
+from prism.adapters.wire.relay import Relay, Relayed, RelayedOutcome
+from prism.adapters.wire.status import error_of
+from prism.domain.access.guarded_gateway import GuardedGateway
 from prism.domain.admission import Admission, aborted_by_drain
-from prism.domain.tallies import OperationTally
+from prism.domain.tallies import OperationTallies, OperationTally
+from prism.ports import Internal
+from prism.v1 import keyvalue_pb2 as pb
 
 
-class RelayedOperation:
-    """An operation in flight at a pattern, from being sent there to its end.
+class StreamRelay:
+    """Relays operations of one stream to one pattern: an `OperationRelay`, and their sink.
 
-    It is the `Waiter` of the client's operation stream, which a future could be as well; but
-    a future would report the outcome one step of the loop later.
-
-    Raises:
-        NotServing, Exhausted: admission refused the operation.
+    Args:
+        relay: carries the operations to the pattern.
+        guard: decides which operations the caller may do; None: all.
+        door: admission of the proxy; that of the pattern's gateway counts what is in flight.
+        outcomes: takes the outcomes for the stream.
     """
-
-    __slots__ = (
-        "_admission",
-        "_connection",
-        "_give_up",
-        "_on_outcome",
-        "_operation",
-        "_started_ns",
-        "_tally",
-    )
 
     def __init__(
         self,
-        operation: Operation,
-        on_outcome: OnOutcome,
+        relay: Relay,
+        guard: GuardedGateway | None,
+        door: Admission,
         admission: Admission,
-        tally: OperationTally,
+        tallies: OperationTallies,
+        outcomes: RelayedOutcomes,
     ) -> None:
-        # These two are dropped at the end, because both refer to this object as well: what
-        # is in no reference cycle needs no garbage collector.
-        self._operation: Operation | None = operation
-        self._give_up: Callable[[], None] | None = None
-        self._on_outcome = on_outcome
-        self._tally = tally
-        self._admission = admission
-        self._connection = admission.enter(self)
-        self._started_ns = operation.waited_from_ns = perf_counter_ns()
+        self._relay = relay
+        self._guard = guard
+        self._door = door
+        self.admission = admission
+        self._tallies = tallies
+        self.outcomes = outcomes
 
-    def send(self, relay: RelayOperation) -> bool:
-        """Send the operation; False: the driver cannot relay it now, and it is not in flight."""
-        operation = self._operation
-        assert operation is not None
+    def send(self, operation: Operation) -> RelayedOperation | None:
+        self._door.check_open()
+        name = operation.kind.method.operation_of(operation.request)
+        guard = self._guard
+        if guard is not None and not guard.check_unchanged(name, operation.keys[0]):
+            return None
         message = operation.message
         # The pattern's server has no patterns, and another default timeout.
         if message.pattern:
             message.pattern = ""
         if not message.timeout_ms:
             message.timeout_ms = int(operation.timeout_s * 1000) or 1
+        relayed = RelayedOperation(operation, self, self._tallies[name])
         try:
-            self._give_up = give_up = relay(operation.kind.method.field, message, self)
+            if self._relay.relay(message, relayed):
+                return relayed
         except BaseException:
-            self._withdraw()
+            relayed.withdraw()
             raise
-        if give_up is None:
-            self._withdraw()
-            return False
-        return True
+        relayed.withdraw()
+        return None
+
+    def give_up(self, relayed: RelayedOperation) -> None:
+        """Tell the pattern that nobody waits for the outcome."""
+        self._relay.give_up(relayed)
+
+    def arrived(
+        self,
+        outcomes: Sequence[RelayedOutcome],
+        response: pb.OperateResponse | None,
+    ) -> None:
+        now_ns = perf_counter_ns()
+        succeeded: list[tuple[Operation, pb.OperationOutcome]] = []
+        own = cast("Sequence[tuple[RelayedOperation, pb.OperationOutcome]]", outcomes)
+        for relayed, outcome in own:
+            operation = relayed.operation
+            assert operation is not None
+            field = outcome.WhichOneof("outcome")
+            if field == operation.kind.method.field:
+                relayed.end(now_ns)
+                outcome.id = operation.id
+                succeeded.append((operation, outcome))
+            elif field == "error":
+                relayed.fail(error_of(outcome.error))
+            else:
+                asked = operation.kind.method.field
+                relayed.fail(Internal(f"the server answered {asked} with {field}"))
+        if succeeded:
+            whole = response is not None and len(succeeded) == len(outcomes)
+            self.outcomes.relayed(succeeded, response if whole else None)
+
+
+class RelayedOperation(Relayed):
+    """An operation in flight at a pattern, from being sent there to its end.
+
+    Attributes:
+        operation: the operation of the stream; None: it has ended.
+
+    Raises:
+        NotServing, Exhausted: admission refused the operation.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_started_ns",
+        "_stream",
+        "_tally",
+        "operation",
+    )
+
+    def __init__(self, operation: Operation, stream: StreamRelay, tally: OperationTally) -> None:
+        self.id = 0
+        self.written = False
+        self.sink = stream
+        # Dropped at the end, because it refers to this object as well: what is in no reference
+        # cycle needs no garbage collector.
+        self.operation: Operation | None = operation
+        self._stream = stream
+        self._tally = tally
+        self._connection = stream.admission.enter(self)
+        self._started_ns = operation.waited_from_ns = perf_counter_ns()
 
     def done(self) -> bool:
-        return self._operation is None
+        return self.operation is None
 
-    def set_result(self, reply: Message) -> None:
-        self._end(reply, None)
+    def end(self, now_ns: int) -> None:
+        """Count the end of the operation."""
+        self.operation = None
+        self._tally.durations.add(now_ns - self._started_ns)
+        self._stream.admission.leave(self, self._connection)
 
-    def set_exception(self, error: Exception) -> None:
-        self._end(None, error)
+    def fail(self, error: BaseException) -> None:
+        operation = self.operation
+        if operation is not None:
+            self._tally.failed[type(error)] += 1
+            self.end(perf_counter_ns())
+            self._stream.outcomes.relay_failed(operation, error)
 
     def cancel(self) -> bool:
         """Give the operation up; return whether it was in flight."""
@@ -92,23 +153,14 @@ class RelayedOperation:
     def abort(self) -> None:
         self._stop(aborted_by_drain())
 
-    def _withdraw(self) -> None:
-        self._operation = None
-        self._admission.leave(self, self._connection)
+    def withdraw(self) -> None:
+        """End an operation that was not sent."""
+        self.operation = None
+        self._stream.admission.leave(self, self._connection)
 
     def _stop(self, reason: BaseException) -> bool:
-        if self._operation is None or self._give_up is None:
+        if self.operation is None or not self.id:
             return False
-        self._give_up()
-        self._end(None, reason)
+        self._stream.give_up(self)
+        self.fail(reason)
         return True
-
-    def _end(self, reply: Message | None, error: BaseException | None) -> None:
-        operation = self._operation
-        assert operation is not None
-        self._operation = self._give_up = None
-        self._tally.durations.add(perf_counter_ns() - self._started_ns)
-        if error is not None:
-            self._tally.failed[type(error)] += 1
-        self._admission.leave(self, self._connection)
-        self._on_outcome(operation, reply, error)

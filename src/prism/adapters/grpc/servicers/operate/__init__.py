@@ -1,9 +1,9 @@
 """KeyValueService.Operate: many independent operations over one stream."""
 
 from prism.adapters.grpc.servicers.operate.operation import (
-    OnOutcome,
     Operation,
     OperationKind,
+    RelayedOutcomes,
     StreamLimits,
     kinds_of,
 )
@@ -12,10 +12,10 @@ from prism.adapters.grpc.servicers.operate.stream import OperateCall
 
 __all__ = [
     "EncodedResponse",
-    "OnOutcome",
     "OperateCall",
     "Operation",
     "OperationKind",
+    "RelayedOutcomes",
     "StreamLimits",
     "kinds_of",
 ]

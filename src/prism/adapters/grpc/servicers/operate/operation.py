@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
@@ -101,21 +101,42 @@ class Route(Protocol):
         ...
 
 
-OnOutcome: TypeAlias = "Callable[[Operation, Message | None, BaseException | None], None]"
-"""Takes the reply or the error of an operation; CancelledError: it was given up."""
+class RelayedOutcomes(Protocol):
+    """Takes the outcomes of operations that were relayed."""
 
-StartRelay: TypeAlias = "Callable[[Operation, OnOutcome], Cancellable | None]"
-"""Sends an operation on without a task of its own; None: its kind's handler must serve it.
+    def relayed(
+        self,
+        outcomes: Sequence[tuple[Operation, pb.OperationOutcome]],
+        response: pb.OperateResponse | None,
+    ) -> None:
+        """Take the replies that arrived together, with the ids of this stream.
 
-Raises the error that the operation fails with."""
+        Args:
+            response: a message with all of them and nothing else; None: there is none.
+        """
+        ...
+
+    def relay_failed(self, operation: Operation, error: BaseException) -> None:
+        """Take the error of an operation; CancelledError: it was given up."""
+        ...
+
+
+class OperationRelay(Protocol):
+    """Sends operations on one key on to a downstream that orders them."""
+
+    def send(self, operation: Operation) -> Cancellable | None:
+        """Send an operation on without a task; None: its kind's handler must serve it.
+
+        Raises the error that the operation fails with.
+        """
+        ...
 
 
 class Router(Protocol):
     """Finds the route of each operation."""
 
-    @property
-    def relay(self) -> StartRelay | None:
-        """Relays operations that begin at once; None: no operation can be relayed."""
+    def relay_to(self, downstream: object, outcomes: RelayedOutcomes) -> OperationRelay | None:
+        """Return the relay to a route's `ordered_by`; None: its operations cannot be relayed."""
         ...
 
     def route_of(self, pattern: str) -> Route:

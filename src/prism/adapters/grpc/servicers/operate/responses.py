@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter_ns
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
@@ -73,6 +74,11 @@ class Outbox:
         head = _OUTCOMES_TAG + varint(len(inner) + size) + inner
         self._waiting.append((head, reply))
         self._bytes += len(head) + size
+
+    def put_encoded(self, outcomes: bytes) -> None:
+        """Add an encoded message of small outcomes, smaller than one message may be."""
+        self._waiting.append((outcomes, b""))
+        self._bytes += len(outcomes)
 
     def take(self) -> EncodedResponse:
         """Return the next message: at least one outcome, and as many as fit."""
@@ -150,6 +156,35 @@ class Responder:
             self.fail(operation, refusal)
         else:
             self._answer(operation, operation.kind.method.outcome_tag, data, None)
+
+    def reply_encoded(
+        self,
+        outcomes: Sequence[tuple[Operation, pb.OperationOutcome]],
+        response: pb.OperateResponse | None,
+    ) -> None:
+        """Answer operations with outcomes that are complete, as one piece if they are small.
+
+        Args:
+            response: a message with all of them and nothing else; None: there is none.
+        """
+        if response is None:
+            response = pb.OperateResponse(outcomes=[outcome for _, outcome in outcomes])
+        data = response.SerializeToString()
+        if len(data) > self._unchecked_bytes:
+            for operation, outcome in outcomes:
+                self.reply(operation, getattr(outcome, operation.kind.method.field))
+            return
+        slow_before_ns = perf_counter_ns() - self._log.slow_ns
+        for operation, _ in outcomes:
+            if operation.waited_from_ns <= slow_before_ns:
+                self._log.succeeded(operation.kind.method.path, operation.waited_from_ns)
+            operation.answered = True
+            del self._unanswered[operation.id]
+            operation.kind.tally.ended += 1
+            if operation.observed is not None and self._observer is not None:
+                self._observer.end(operation.observed, None)
+        self._outbox.put_encoded(data)
+        self._answered()
 
     def _refusal_of(self, reply: bytes) -> Exhausted | None:
         """Return why a large reply cannot be sent; None: it can."""

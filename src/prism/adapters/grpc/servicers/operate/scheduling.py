@@ -50,6 +50,11 @@ class KeyQueues:
         before = last.get(key)
         return before is None or operation.is_ordered_behind(before)
 
+    def append(self, operation: Operation) -> None:
+        """Queue an operation on one key that `lets_begin` has let begin."""
+        operation.is_queued = True
+        self._last[operation.route][operation.keys[0]] = operation
+
     def enter(self, operation: Operation) -> bool:
         """Queue the operation for each of its keys; return whether it may begin at once."""
         operation.is_queued = True

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from time import perf_counter, perf_counter_ns
 
 from google.protobuf.message import Message
@@ -15,8 +23,9 @@ from prism.adapters.grpc.element_limits import MAX_ELEMENTS
 from prism.adapters.grpc.servicers.operate.operation import (
     Operation,
     OperationKind,
+    OperationRelay,
+    Route,
     Router,
-    StartRelay,
     StreamLimits,
     Waiting,
 )
@@ -182,7 +191,9 @@ class StreamRunner:
         self._default_timeout_s = limits.default_timeout_s
         self._observer = observer
         self._router = router
-        self._relay_operation = router.relay
+        # The relay to the downstream that the last operation went to, for most of the next ones.
+        self._downstream: object | None = None
+        self._relay: OperationRelay | None = None
         # For operations that name no pattern themselves.
         self._default_route = router.route_of(context.pattern)
         self._outbox = outbox
@@ -253,6 +264,8 @@ class StreamRunner:
         self._incoming.clear()
         self._ready.clear()
         self._long.clear()
+        # It refers to this object.
+        self._relay = self._downstream = None
         for operation in self._responder.abandon_all():
             if operation.waiting is not None:
                 operation.waiting.release()
@@ -295,6 +308,7 @@ class StreamRunner:
             self._workers.ensure_workers()
 
     def _take(self) -> Operation | None:
+        """Return the next operation to begin; those before it that can be relayed are."""
         if self._outbox.full or self._waits_for_turn:
             # Nothing begins before the caller reads (`resume`), or has its turn.
             return None
@@ -306,6 +320,8 @@ class StreamRunner:
         # Messages are accepted only now, by a worker: by then most operations ahead on the
         # same keys have ended, and this one does not have to wait for them.
         incoming = self._incoming
+        route: Route | None = None
+        ordered_by: object | None = None
         while incoming and not self._waits_for_turn:
             operation = self._accept(incoming.popleft())
             if operation is None:
@@ -317,11 +333,20 @@ class StreamRunner:
                 else:
                     self._wait(operation)
                 continue
-            operation.ordered_by = operation.route.ordered_by
-            if self._queues.lets_begin(operation):
+            if operation.route is not route:
+                # The value holds for this step of the loop.
+                route = operation.route
+                ordered_by = route.ordered_by
+            operation.ordered_by = ordered_by
+            if not self._queues.lets_begin(operation):
+                self._queues.enter(operation)
+                self._wait(operation)
+            elif ordered_by is None or not self._relays(operation, ordered_by):
                 return operation
-            self._queues.enter(operation)
-            self._wait(operation)
+            elif long and long.is_due():
+                return long.popleft()
+            else:
+                self._give_way()
         return long.popleft() if long and not self._waits_for_turn else None
 
     def _begin(self, operation: Operation) -> Awaitable[None] | None:
@@ -333,8 +358,6 @@ class StreamRunner:
             self._observer.resume(operation.observed)
         if waiting is not None:
             self._begin_late(operation, waiting)
-        elif self._relay_operation is not None and self._relay(operation, self._relay_operation):
-            return None
         reply: Message | None = None
         try:
             work = operation.kind.handler(operation.request, operation)
@@ -347,7 +370,9 @@ class StreamRunner:
         except Exception as error:
             self._responder.fail(operation, error)
         else:
-            self._ensure_queued(operation)
+            if not operation.is_queued:
+                # It goes on: later operations on its keys come behind it.
+                self._queues.enter(operation)
             return self._finish(operation, work, waits_for)
         finally:
             if waiting is not None:
@@ -358,11 +383,6 @@ class StreamRunner:
         if operation.is_queued:
             self._leave(operation)
         return None
-
-    def _ensure_queued(self, operation: Operation) -> None:
-        """Queue an operation that has begun and goes on: later ones on its keys come behind it."""
-        if not operation.is_queued:
-            self._queues.enter(operation)
 
     def _accept(self, message: pb.Operation) -> Operation | None:
         """Make an operation that is to be answered; None: it was refused."""
@@ -417,38 +437,52 @@ class StreamRunner:
         operation.waiting = None
         operation.timeout_s = max(waiting.deadline - self._loop.time(), 0.0)
 
-    def _relay(self, operation: Operation, relay: StartRelay) -> bool:
+    def _relays(self, operation: Operation, downstream: object) -> bool:
         """Relay the operation if possible; return whether nothing is left to do here."""
-        if operation.observed is not None and self._is_observed_inside(operation.observed):
+        if self._observer is not None:
+            # What it observes inside the port calls would be missing.
+            if operation.observed is not None and self._observer.follows(operation.observed):
+                return False
+            self._observer.resume(operation.observed)
+        if downstream is not self._downstream:
+            self._downstream = downstream
+            self._relay = self._router.relay_to(downstream, self)
+        if self._relay is None:
             return False
         try:
-            relayed = relay(operation, self._relayed)
+            relayed = self._relay.send(operation)
         except Exception as error:
             self._responder.fail(operation, error)
-            if operation.is_queued:
-                self._leave(operation)
             return True
         if relayed is None:
             return False
-        self._ensure_queued(operation)
+        self._queues.append(operation)
         operation.task = relayed
         self._deadlines.watch(operation)
         return True
 
-    def _is_observed_inside(self, observed: object) -> bool:
-        """Whether the observer follows the port calls, which relaying would skip."""
-        return self._observer is not None and self._observer.follows(observed)
-
-    def _relayed(
-        self, operation: Operation, reply: Message | None, error: BaseException | None
+    def relayed(
+        self,
+        outcomes: Sequence[tuple[Operation, pb.OperationOutcome]],
+        response: pb.OperateResponse | None,
     ) -> None:
-        self._deadlines.forget(operation)
-        if reply is not None:
-            self._responder.reply(operation, reply)
-        elif isinstance(error, Exception):
+        self._responder.reply_encoded(outcomes, response)
+        ready: list[Operation] = []
+        for operation, _ in outcomes:
+            self._deadlines.forget(operation)
+            # As `_leave` does, once for all.
+            operation.task = None
+            ready += self._queues.leave(operation)
+        if ready:
+            self._ready.extend(ready)
+            self._workers.ensure_workers()
+
+    def relay_failed(self, operation: Operation, error: BaseException) -> None:
+        if isinstance(error, Exception):
             self._responder.fail(operation, error)
         else:
             self._responder.give_up(operation)
+        self._deadlines.forget(operation)
         # No worker runs this, so none is free to take the operations that become ready.
         self._leave(operation, free=0)
 
