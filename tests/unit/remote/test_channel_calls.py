@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from prism.adapters.client.endpoint import Endpoint
 from prism.adapters.client.lifecycle import LifecycleClient
 from prism.adapters.client.propagation import TraceContext
 from prism.adapters.wire.methods import METHODS, PATTERN
+from prism.adapters.wire.relay import Relayed, RelayedOutcome
 from prism.ports import BackendUnavailable, InvalidArgument, WatchEnded
 from prism.v1 import keyvalue_pb2 as pb
 from tests.servers.authority import Authority, replace_file
@@ -23,6 +25,28 @@ from tests.servers.http2_peer import Peer, http2_peers
 
 GET = METHODS["get"]
 TIMEOUT = timedelta(seconds=30)
+
+
+class RelayedGet(Relayed):
+    """A relayed operation that takes its own outcome."""
+
+    def __init__(self) -> None:
+        self.id = 0
+        self.written = False
+        self.sink = self
+        self.reply: asyncio.Future[pb.OperationOutcome] = asyncio.Future()
+
+    def done(self) -> bool:
+        return self.reply.done()
+
+    def fail(self, error: Exception) -> None:
+        self.reply.set_exception(error)
+
+    def arrived(
+        self, outcomes: Sequence[RelayedOutcome], response: pb.OperateResponse | None
+    ) -> None:
+        [(_, outcome)] = outcomes
+        self.reply.set_result(outcome)
 
 
 def get(channel: Channel) -> asyncio.Task[pb.GetResponse]:
@@ -74,14 +98,14 @@ async def test_relayed_operation_carries_the_trace_context_of_this_process() -> 
         peer.start(stream)
         peer.send(stream, outcome_of_get(1))
         await first
-        reply = asyncio.get_running_loop().create_future()
-        assert channel.relay("get", pb.Operation(get=pb.GetRequest(key="relayed")), reply)
+        operation = RelayedGet()
+        assert channel.relay(pb.Operation(get=pb.GetRequest(key="relayed")), operation)
         before = len(peer.received[stream])
         await peer.until(lambda: b"relayed" in peer.received[stream])
-        [relayed] = pb.OperateRequest.FromString(peer.received[stream][before + 5 :]).operations
-        assert (relayed.traceparent, relayed.tracestate) == trace
+        [sent] = pb.OperateRequest.FromString(peer.received[stream][before + 5 :]).operations
+        assert (sent.traceparent, sent.tracestate) == trace
         peer.send(stream, outcome_of_get(2))
-        await reply
+        assert (await operation.reply).WhichOneof("outcome") == "get"
         await channel.close()
 
 
