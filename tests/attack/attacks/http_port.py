@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from contextlib import suppress
 
 from tests.attack.registry import Place, attack, require
 from tests.attack.target import Target
 
 _TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)
-_RESET = struct.pack("ii", 1, 0)
 
 
 async def _ask(port: int, request: bytes, within_s: float = 10) -> bytes:
@@ -121,40 +118,3 @@ async def unread_pages(target: Target) -> str:
             writers.append((reader, writer))
     await asyncio.sleep(target.size(10, 3))
     return f"{len(writers)} clients"
-
-
-@attack(Place.HTTP)
-async def connections_that_are_reset(target: Target) -> str:
-    """Connections to the HTTP port that are reset at once, as many as there is time for."""
-    count = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(target.size(6, 2)):
-            while True:
-                for _ in range(100):
-                    with socket.socket() as each:
-                        each.setblocking(False)
-                        each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                        with suppress(BlockingIOError):
-                            each.connect(("127.0.0.1", target.http_port))
-                    count += 1
-                await asyncio.sleep(0)
-    return f"{count:,} connections"
-
-
-@attack(Place.HTTP)
-async def sixty_four_readers_of_the_page(target: Target) -> str:
-    """64 clients that ask for the page without a pause."""
-    request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    pages = 0
-
-    async def one() -> None:
-        nonlocal pages
-        while True:
-            with suppress(OSError):
-                pages += (await _ask(target.http_port, request)).startswith(b"HTTP/1.1 200")
-
-    with suppress(TimeoutError):
-        async with asyncio.timeout(target.size(8, 3)):
-            await asyncio.gather(*(one() for _ in range(64)))
-    require(pages, "the page was not answered")
-    return f"{pages:,} pages"

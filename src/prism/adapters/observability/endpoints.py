@@ -62,7 +62,6 @@ class Endpoints:
         self._readiness = readiness
         self._metrics = metrics
         self._page = page
-        self._rendering = asyncio.Lock()
         self._routes: dict[str, Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             "/": self._show_page,
             "/health": self._health,
@@ -89,10 +88,7 @@ class Endpoints:
     async def _show_page(self, request: HttpRequest) -> HttpResponse:
         # In a thread: the first request imports the page's libraries.
         page = await asyncio.to_thread(self._page)
-        async with self._rendering:
-            # One page in a turn of the event loop: each takes milliseconds.
-            await asyncio.sleep(0)
-            body = page.render(refreshing=request.query == "refresh")
+        body = page.render(refreshing=request.query == "refresh")
         headers = (*_PAGE_HEADERS, (b"content-security-policy", page.policy.encode()))
         return HttpResponse(200, "text/html; charset=utf-8", body, headers)
 
