@@ -251,7 +251,7 @@ async def test_the_keys_of_an_issuer_are_found_and_kept_while_it_is_down(
     ("path", "problem"),
     [
         ("/elsewhere", "/elsewhere answers 302"),
-        ("/.well-known/openid-configuration", "no JSON Web Key Set"),
+        ("/.well-known/openid-configuration", "not a JSON Web Key Set"),
     ],
 )
 async def test_an_address_without_keys_is_named_in_the_log(
